@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// A Config is a whole configuration, or the part of one that a [Change] puts.
+// Within each kind the ID is the key.
+type Config struct {
+	SSL       []ssl.Config
+	Routes    []route.Config
+	Upstreams []upstream.Config
+}
+
+// A Change is what [*Server.Apply] does in one step: it deletes, then puts. A
+// put replaces what has the same ID, in its place; deleting what is not there
+// is not an error.
+type Change struct {
+	Put    Config
+	Delete IDs
+
+	// AllowDangling lets a route name an upstream that does not exist, in Put
+	// or because of Delete. Its requests are answered with 502 until there is
+	// one. Without it, such a change is refused.
+	AllowDangling bool
+}
+
+// IDs name what a [Change] deletes.
+type IDs struct {
+	SSL       []string
+	Routes    []string
+	Upstreams []string
+}
+
+// A Report is what an administrator should know about a change that was taken.
+type Report struct {
+	// Warnings are sentences about what works otherwise than it may seem.
+	Warnings []Warning
+}
+
+// A Warning is one sentence about one object of a change.
+type Warning struct {
+	Kind string // "ssl", "route" or "upstream"
+	ID   string
+	Text string
+}

@@ -1,0 +1,82 @@
+package route
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// A Config is what a person wrote about one route: which requests it is for and
+// where they go. [New] checks it and makes a [Route] of it.
+type Config struct {
+	// ID names the route in a [Table], in logs and in errors. Required.
+	ID string
+
+	// Hosts are the names that a request must be for. None means any.
+	//
+	//	a.test     // accepted: this name, whatever the case, the port or a trailing dot
+	//	*.a.test   // accepted: every name below a.test, however deep
+	//	*          // accepted: every name
+	//	a.test:80  // refused: the port is no part of the name
+	Hosts []string
+
+	// Paths are the paths that a request may have, at least one. They are
+	// compared with the normalised path: decoded once, dot segments resolved,
+	// empty segments dropped, without the query.
+	//
+	//	/a     // accepted: this path
+	//	/a*    // accepted: /a and every path that begins so
+	//	/a/*   // accepted: /a/ and every path below, not /a
+	//	/*     // accepted: every path
+	Paths []string
+
+	// Methods are the methods that are taken, in upper case. None means any.
+	Methods []string
+
+	// Priority orders routes of the same host and the same path: the higher goes
+	// first, then the older. It does not lift a shorter prefix over a longer one,
+	// nor a prefix over an exact path (APISIX).
+	Priority int
+
+	// Upstream is the id of the upstream that requests go to. Exactly one of
+	// Upstream and Handler must be set.
+	Upstream string
+
+	// Handler answers the requests itself.
+	Handler http.Handler
+
+	// AllowPlain lets requests over plain HTTP through where the host, or for a
+	// route without Hosts any profile, demands client certificates over TLS.
+	AllowPlain bool
+
+	// WebSocket lets "Upgrade: websocket" through. Every other Upgrade is dropped.
+	WebSocket bool
+
+	// Timeout, if not nil, replaces that of the upstream.
+	Timeout *Timeout
+}
+
+// Timeout bounds the waiting for a node. All three must be over zero.
+type Timeout struct {
+	Connect time.Duration // until the connection stands, TLS included
+	Send    time.Duration // between two writes
+	Read    time.Duration // between two reads, and until the answer begins
+}
+
+// A ConfigError says which field of a [Config] is wrong and why.
+type ConfigError struct {
+	ID    string // of the Config
+	Field string // as in Go: "Paths[1]"
+	Err   error
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("route: route %q: %s: %v", e.ID, e.Field, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// FieldPath returns the field, for those who map it to a document of their own.
+func (e *ConfigError) FieldPath() string { return e.Field }

@@ -1,0 +1,138 @@
+package upstream
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/secret"
+)
+
+// A Config is what a person wrote about one upstream: its nodes and how to talk
+// to them. [New] checks it and makes an [Upstream] of it.
+type Config struct {
+	// ID names the upstream in logs, in errors and for routes. Required.
+	ID string
+
+	// Scheme is "http" (the default) or "https".
+	Scheme string
+
+	// Nodes are the servers. None is allowed: every request then fails with
+	// [ErrNoNode], as in APISIX.
+	Nodes []Node
+
+	// Balancer is how a node is picked: "roundrobin", which is the default.
+	Balancer string
+
+	// PassHost is the Host that a node sees: [PassClient] (the default) that of
+	// the client's request, [PassNode] the node's own, [PassRewrite] the one in
+	// Host.
+	PassHost PassHost
+
+	// Host is sent with [PassRewrite], and must be empty otherwise.
+	Host string
+
+	// Retries is how many other nodes a request is tried on after the first.
+	// Zero is every other node once, as in APISIX; [NoRetries] is none.
+	Retries int
+
+	// RetryTimeout ends retrying after that long. Zero is no limit of its own.
+	RetryTimeout time.Duration
+
+	// Timeout bounds the waiting for a node. Each zero field is [DefaultTimeout].
+	Timeout Timeout
+
+	// KeepAlive bounds the idle connections. Zero fields are defaults.
+	KeepAlive KeepAlive
+
+	// TLS is for the scheme "https". The zero TLS verifies the node against the
+	// roots of the system.
+	TLS TLS
+}
+
+// A Node is one server of an upstream.
+type Node struct {
+	// Host is a name or an IP address. IPv6 may stand in brackets. Required.
+	Host string
+
+	// Port is 1 to 65535. Zero is the port of the scheme: 80 or 443.
+	Port int
+
+	// Weight is the node's share of the requests against that of the others.
+	// Zero gets none, unless all nodes have zero or it is the only node (APISIX).
+	Weight int
+}
+
+// PassHost says which Host a node sees.
+type PassHost int
+
+const (
+	// PassClient sends the Host of the client's request as it came.
+	PassClient PassHost = iota
+
+	// PassNode sends the node's name, with the port unless it is the scheme's.
+	PassNode
+
+	// PassRewrite sends [Config.Host].
+	PassRewrite
+)
+
+// NoRetries is the [Config.Retries] under which a request is tried once.
+const NoRetries = -1
+
+// DefaultTimeout is what each zero field of a [Timeout] means; nginx's default.
+const DefaultTimeout = 60 * time.Second
+
+// Timeout bounds the waiting for a node.
+type Timeout struct {
+	Connect time.Duration // until the connection stands, TLS included
+	Send    time.Duration // between two writes
+	Read    time.Duration // between two reads, and until the answer begins
+}
+
+// KeepAlive bounds the connections that are kept open between requests.
+type KeepAlive struct {
+	// Size is how many idle connections are kept for each node. Zero is 320
+	// (APISIX).
+	Size int
+
+	// IdleTimeout closes a connection that was idle for so long. Zero is a minute.
+	IdleTimeout time.Duration
+}
+
+// TLS is how nodes are talked to over TLS.
+type TLS struct {
+	// CAPEM holds the certificates that a node's chain may end in. If empty,
+	// those of the system.
+	CAPEM []byte
+
+	// CertPEM and KeyPEM are the client certificate that is shown to nodes that
+	// ask for one. Both or none.
+	CertPEM []byte
+	KeyPEM  KeyPEM
+
+	// DangerouslySkipServerVerify takes any certificate from a node: whoever sits
+	// between reads and changes everything. It is what APISIX does.
+	DangerouslySkipServerVerify bool
+}
+
+// KeyPEM is a private key in PEM. It prints as "[redacted]" everywhere.
+// A []byte can be assigned to it.
+type KeyPEM = secret.PEM
+
+// A ConfigError says which field of a [Config] is wrong and why.
+type ConfigError struct {
+	ID    string // of the Config
+	Field string // as in Go: "Nodes[1].Port"
+	Err   error
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("upstream: upstream %q: %s: %v", e.ID, e.Field, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// FieldPath returns the field, for those who map it to a document of their own.
+func (e *ConfigError) FieldPath() string { return e.Field }
