@@ -1,0 +1,166 @@
+package hostname
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/hamt"
+)
+
+// An Index finds what is configured for a name. Its keys are canonical patterns
+// (see [CanonicalPattern]): a name, "*.suffix", "*suffix" or "*". It never
+// changes: With and Without return changed copies, which cost a few small nodes
+// whatever the size. The zero Index is empty.
+//
+// [Index.Match] walks over all patterns that fit a name, the most specific
+// first: the name itself, then the wildcards from the longest to the shortest.
+// Which of them counts is the reader's to say. For a server name the star
+// stands for one label; for a route's host for any number, and the next less
+// specific one is tried when no route of the first matches.
+type Index[V any] struct {
+	names    hamt.Map[V]
+	suffixes hamt.Map[V] // by what follows the star
+
+	// The lengths of the suffixes that do not begin at a dot, longest first,
+	// with how many there are of each. Such patterns are rare: for the others
+	// the dots of the name say where to look.
+	odd []oddLength
+}
+
+type oddLength struct{ length, count int }
+
+// Len returns the number of patterns.
+func (x *Index[V]) Len() int { return x.names.Len() + x.suffixes.Len() }
+
+// Get returns the value of a pattern, not of the names that fit it.
+func (x *Index[V]) Get(pattern string) (V, bool) {
+	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
+		return x.suffixes.Get(suffix)
+	}
+	return x.names.Get(pattern)
+}
+
+// With returns an index in which pattern has the value v.
+func (x Index[V]) With(pattern string, v V) Index[V] {
+	suffix, star := strings.CutPrefix(pattern, "*")
+	if !star {
+		x.names = x.names.With(pattern, v)
+		return x
+	}
+	before := x.suffixes.Len()
+	x.suffixes = x.suffixes.With(suffix, v)
+	if x.suffixes.Len() > before && isOdd(suffix) {
+		x.odd = countOdd(x.odd, len(suffix), 1)
+	}
+	return x
+}
+
+// Without returns an index without the pattern.
+func (x Index[V]) Without(pattern string) Index[V] {
+	suffix, star := strings.CutPrefix(pattern, "*")
+	if !star {
+		x.names = x.names.Without(pattern)
+		return x
+	}
+	before := x.suffixes.Len()
+	x.suffixes = x.suffixes.Without(suffix)
+	if x.suffixes.Len() < before && isOdd(suffix) {
+		x.odd = countOdd(x.odd, len(suffix), -1)
+	}
+	return x
+}
+
+func isOdd(suffix string) bool { return suffix != "" && suffix[0] != '.' }
+
+// countOdd returns a copy of odd in which length is counted delta times more.
+func countOdd(odd []oddLength, length, delta int) []oddLength {
+	odd = slices.Clone(odd)
+	i, found := slices.BinarySearchFunc(odd, length, func(o oddLength, l int) int { return l - o.length })
+	if !found {
+		return slices.Insert(odd, i, oddLength{length, delta})
+	}
+	odd[i].count += delta
+	if odd[i].count == 0 {
+		odd = slices.Delete(odd, i, i+1)
+	}
+	return odd
+}
+
+// Match returns the patterns that fit a canonical name. It does not allocate:
+//
+//	for m := x.Match(name); m.Next(); {
+//		use(m.Value())
+//	}
+func (x *Index[V]) Match(name string) Matches[V] {
+	return Matches[V]{index: x, name: name}
+}
+
+// Matches is a walk over the patterns that fit a name.
+type Matches[V any] struct {
+	index *Index[V]
+	name  string
+	begun bool
+	star  int // how much of name the star of the current match stands for
+	next  int // where the next suffix may begin
+	odd   int // the next of index.odd
+	value V
+}
+
+// Next goes on to the next match. It reports false when there is none.
+func (m *Matches[V]) Next() bool {
+	if !m.begun {
+		m.begun = true
+		if m.name == "" {
+			m.next = len(m.name) + 1
+			return false
+		}
+		if v, ok := m.index.names.Get(m.name); ok {
+			m.value = v
+			return true
+		}
+	}
+	if m.index.suffixes.Len() == 0 {
+		return false
+	}
+	for m.next <= len(m.name) {
+		at := m.nextSuffix()
+		if v, ok := m.index.suffixes.Get(m.name[at:]); ok {
+			m.value, m.star = v, at
+			return true
+		}
+	}
+	return false
+}
+
+// nextSuffix returns where the longest suffix begins that was not looked at yet,
+// and moves on behind it. The last one is empty: the star alone.
+func (m *Matches[V]) nextSuffix() int {
+	// The star before a dot stands for one character at least: a canonical name
+	// does not begin with a dot.
+	at := len(m.name)
+	if i := strings.IndexByte(m.name[m.next:], '.'); i >= 0 {
+		at = m.next + i
+	}
+	for ; m.odd < len(m.index.odd); m.odd++ {
+		begin := len(m.name) - m.index.odd[m.odd].length
+		if begin < m.next {
+			continue
+		}
+		at = min(at, begin)
+		break
+	}
+	m.next = at + 1
+	return at
+}
+
+// Value returns the value of the current match.
+func (m *Matches[V]) Value() V { return m.value }
+
+// Labels returns for how many labels the star of the current match stands, a
+// part of one included: 0 if there is no star, or if it stands for nothing.
+func (m *Matches[V]) Labels() int {
+	if m.star == 0 {
+		return 0
+	}
+	return 1 + strings.Count(m.name[:m.star], ".")
+}
