@@ -164,3 +164,6 @@ func (m *Matches[V]) Labels() int {
 	}
 	return 1 + strings.Count(m.name[:m.star], ".")
 }
+
+// Any reports whether the current match is that of the star alone.
+func (m *Matches[V]) Any() bool { return m.star > 0 && m.star == len(m.name) }

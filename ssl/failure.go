@@ -1,0 +1,135 @@
+package ssl
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A Reason is why a handshake failed. The list is closed.
+type Reason string
+
+// The reasons.
+const (
+	NoSNI        Reason = "no_sni"         // the client named no server, and there is no fallback
+	UnknownSNI   Reason = "unknown_sni"    // no profile answers for the name
+	NoClientCert Reason = "no_client_cert" // the profile demands a certificate
+	UnknownCA    Reason = "unknown_ca"     // the chain ends in none of the profile's roots
+	Expired      Reason = "expired"        // a certificate of the chain is not valid now
+	Revoked      Reason = "revoked"        // a CRL names a certificate of the chain
+	Depth        Reason = "depth"          // more intermediates than the profile allows
+	KeyUsage     Reason = "key_usage"      // the certificate is not for clients
+	NotAllowed   Reason = "not_allowed"    // the policy refuses this client
+	Timeout      Reason = "timeout"        // the handshake took too long
+	Protocol     Reason = "protocol"       // no TLS, or no version, suite or key in common
+	ClientAbort  Reason = "client_abort"   // the client went away or sent an alert
+)
+
+// A HandshakeError is a handshake that failed.
+type HandshakeError struct {
+	Reason     Reason
+	ServerName string // as the client sent it: any bytes
+	RemoteAddr net.Addr
+	Profile    string // the ID, if the name has one
+
+	// Certificate is what the client presented, if it was refused.
+	Certificate *x509.Certificate
+
+	// Err is what crypto/tls said.
+	Err error
+}
+
+// Error implements error.
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("ssl: handshake with %v for %q: %s: %v", e.RemoteAddr, e.ServerName, e.Reason, e.Err)
+}
+
+// Unwrap returns what crypto/tls said.
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// LogValue implements [slog.LogValuer].
+func (e *HandshakeError) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("reason", string(e.Reason)),
+		slog.String("server_name", e.ServerName),
+		slog.String("remote", e.RemoteAddr.String()),
+		slog.String("profile", e.Profile),
+	}
+	if c := e.Certificate; c != nil {
+		attrs = append(attrs,
+			slog.String("subject", subject(c)),
+			slog.String("issuer", issuer(c)),
+			slog.String("serial", serial(c)),
+			slog.String("sha256", fingerprint(c)))
+	}
+	return slog.GroupValue(append(attrs, slog.String("error", e.Err.Error()))...)
+}
+
+// An attempt is what is known of a handshake while it goes on. It travels in the
+// context of the handshake.
+type attempt struct {
+	hello      bool // the ClientHello came
+	serverName string
+	profile    *Profile
+}
+
+type attemptKey struct{}
+
+// classify finds the reason in what crypto/tls returned.
+func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *HandshakeError {
+	e := &HandshakeError{ServerName: a.serverName, RemoteAddr: remote, Err: err}
+	if a.profile != nil {
+		e.Profile = a.profile.id
+	}
+	var invalid *tls.CertificateVerificationError
+	var alert *net.OpError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		e.Reason = Timeout
+	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
+		e.Certificate = invalid.UnverifiedCertificates[0]
+		e.Reason = certificateReason(a.profile, invalid, tm.now())
+	case errors.Is(err, errPolicy):
+		e.Reason = NotAllowed
+	case strings.Contains(err.Error(), "client didn't provide a certificate"):
+		e.Reason = NoClientCert
+	case errors.As(err, &alert) && alert.Op == "remote error",
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		e.Reason = ClientAbort
+	case a.hello && a.profile == nil && a.serverName == "":
+		e.Reason = NoSNI
+	case a.hello && a.profile == nil:
+		e.Reason = UnknownSNI
+	default:
+		e.Reason = Protocol
+	}
+	return e
+}
+
+func certificateReason(p *Profile, e *tls.CertificateVerificationError, now time.Time) Reason {
+	var invalid x509.CertificateInvalidError
+	if errors.As(e, &invalid) {
+		switch invalid.Reason {
+		case x509.Expired:
+			return Expired
+		case x509.IncompatibleUsage:
+			return KeyUsage
+		case x509.TooManyIntermediates:
+			return Depth
+		}
+	}
+	if p != nil && p.client != nil && p.client.tooDeep(e.UnverifiedCertificates, now) {
+		return Depth
+	}
+	return UnknownCA
+}

@@ -1,0 +1,177 @@
+package ssl
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/hostname"
+	"github.com/sallyport/sallyport/internal/urlpath"
+)
+
+// This file is the guard: the way of every request. It takes no lock but that of
+// the remembered verdict, and works on the one table that it is given.
+
+// A Refusal is the guard's reason not to serve a request. It is the error of
+// [*Terminator.Judge].
+type Refusal struct {
+	// Status is the status of the answer: 400, 403 or 421.
+	Status int
+
+	// Close says that the connection is of no more use to this client: it should
+	// end after the answer, by "Connection: close", which net/http makes a GOAWAY
+	// of on HTTP/2. A 421 on HTTP/1.1 should close in any case; on HTTP/2, the
+	// other streams of a connection that is shared between names go on.
+	Close bool
+
+	// Message is for the client. It says what is wrong with the request and
+	// nothing about the configuration.
+	Message string
+
+	// ServerName, Host and Profile are for the log: the name that the connection
+	// was made for, the Host as it came, and the ID of the profile that governs
+	// it, if any.
+	ServerName, Host, Profile string
+}
+
+// Error implements error, for the log.
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("ssl: %d: %s (server name %q, host %q, profile %q)", r.Status, r.Message, r.ServerName, r.Host, r.Profile)
+}
+
+// Messages to clients.
+const (
+	msgMisdirected  = "this connection was made for another server name than that of the request; connect with the name of the request"
+	msgNoCert       = "no required client certificate was sent"
+	msgBadCert      = "the client certificate is not accepted for this server name"
+	msgStaleCert    = "the client certificate is no longer accepted for this server name; connect again"
+	msgPlain        = "this name is served over TLS only, with a client certificate; use https"
+	msgHost         = "the Host is no valid name"
+	acmeChallengeAt = "/.well-known/acme-challenge/"
+)
+
+// Judge is the guard. It says whether a request may be served, by the profiles
+// of one table:
+//
+//   - host is the Host or :authority as it came. It may be empty, for HTTP/1.0.
+//   - path is the path as it came, before any decoding, without the query.
+//   - cs is the state of the connection, or nil for plain HTTP.
+//
+// The request is governed by the profile that its Host has in t. A nil error
+// means that the request may be served; the Identity is then that of the client
+// if the governing profile demands certificates, and nil otherwise, or where the
+// path needs none. The error is a [*Refusal].
+//
+//   - The connection's server name and the Host have different profiles, or one
+//     has none, and either demands client certificates: 421 (RFC 9110, section
+//     15.5.20), upon which a browser opens the right connection.
+//   - The client sent no certificate, or one that does not verify, and the path
+//     needs one: 400, as nginx and APISIX answer.
+//   - The client's certificate was verified in the handshake, but does not
+//     satisfy the profile now: 421, with Close, so that the next handshake names
+//     the reason.
+//   - Plain HTTP, and the Host's profile demands certificates: 403, except below
+//     /.well-known/acme-challenge/ (RFC 8555, section 8.3).
+//
+// Judge may be called by any number of goroutines.
+func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string) (*Identity, error) {
+	var name string
+	if host != "" {
+		var ok bool
+		if name, ok = hostname.CanonicalHost(host); !ok {
+			return nil, &Refusal{Status: http.StatusBadRequest, Message: msgHost, Host: host}
+		}
+	}
+	governing, closed := t.find(name)
+	if cs == nil {
+		if (governing.Demands() || closed) && !acmeChallenge(path) {
+			return nil, refusal(http.StatusForbidden, false, msgPlain, cs, host, governing)
+		}
+		return nil, nil
+	}
+	made := governing
+	if name == "" || cs.ServerName != name {
+		var madeClosed bool
+		made, madeClosed = tm.find(t, cs.ServerName)
+		closed = closed || madeClosed
+	}
+	switch {
+	case made != governing || closed:
+		if made.Demands() || governing.Demands() || closed {
+			return nil, refusal(http.StatusMisdirectedRequest, false, msgMisdirected, cs, host, governing)
+		}
+		return nil, nil
+	case !governing.Demands():
+		return nil, nil
+	}
+	if identity := tm.judge(governing, cs); identity != nil {
+		return identity, nil
+	}
+	switch {
+	case len(cs.VerifiedChains) > 0:
+		return nil, refusal(http.StatusMisdirectedRequest, true, msgStaleCert, cs, host, governing)
+	case governing.skips(path):
+		return nil, nil
+	case len(cs.PeerCertificates) > 0:
+		return nil, refusal(http.StatusBadRequest, false, msgBadCert, cs, host, governing)
+	default:
+		return nil, refusal(http.StatusBadRequest, false, msgNoCert, cs, host, governing)
+	}
+}
+
+func refusal(status int, close bool, message string, cs *tls.ConnectionState, host string, p *Profile) *Refusal {
+	r := &Refusal{Status: status, Close: close, Message: message, Host: host}
+	if cs != nil {
+		r.ServerName = cs.ServerName
+	}
+	if p != nil {
+		r.Profile = p.id
+	}
+	return r
+}
+
+// skips reports whether a raw path needs no client certificate. Only a plain path
+// can: of any other, the origin may have a reading that needs one.
+func (p *Profile) skips(raw string) bool {
+	if len(p.client.skips) == 0 {
+		return false
+	}
+	path, err := urlpath.Parse(raw)
+	return err == nil && path.Plain && p.client.skipped(path.Normal)
+}
+
+func acmeChallenge(raw string) bool {
+	path, err := urlpath.Parse(raw)
+	return err == nil && path.Plain && strings.HasPrefix(path.Normal, acmeChallengeAt)
+}
+
+// Handler returns the guard in front of a handler: it answers the requests that
+// [*Terminator.Judge] refuses, and hands on the others with the client's
+// [Identity] in their context. It belongs in front of everything that is served
+// with [*Terminator.TLSConfig], as the outermost handler, so that what it judges
+// is what the client sent.
+func (tm *Terminator) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		identity, err := tm.Judge(tm.table(), r.TLS, r.Host, urlpath.Raw(r))
+		if err != nil {
+			refuse(w, r, err)
+			return
+		}
+		if identity != nil {
+			r = r.WithContext(NewContext(r.Context(), identity))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	refusal, ok := err.(*Refusal)
+	if !ok {
+		panic("ssl: internal error: the guard's error is no Refusal")
+	}
+	if refusal.Close || refusal.Status == http.StatusMisdirectedRequest && r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
+	}
+	http.Error(w, refusal.Message, refusal.Status)
+}

@@ -1,0 +1,105 @@
+package ssl
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/hex"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// An Identity is a client whose certificate satisfies the profile that governs
+// the request, now. There is none for a certificate that was shown and not
+// verified. It never changes.
+type Identity struct {
+	profile *Profile
+	chain   []*x509.Certificate
+	until   time.Time
+	resumed bool
+}
+
+// Profile returns the profile that verified the client.
+func (i *Identity) Profile() *Profile { return i.profile }
+
+// Certificate returns the client's certificate. It must not be changed.
+func (i *Identity) Certificate() *x509.Certificate { return i.chain[0] }
+
+// Chain returns the verified chain, from the client's certificate to the root.
+// The certificates must not be changed.
+func (i *Identity) Chain() []*x509.Certificate { return slices.Clone(i.chain) }
+
+// Resumed reports whether the client came back with a session of an earlier
+// connection, and so did not show its certificate anew.
+func (i *Identity) Resumed() bool { return i.resumed }
+
+// Subject returns the subject of the client's certificate as RFC 2253 writes it,
+// which is nginx's $ssl_client_s_dn.
+func (i *Identity) Subject() string { return subject(i.chain[0]) }
+
+// Fingerprint returns the SHA-256 of the client's certificate in lower-case
+// hexadecimal.
+func (i *Identity) Fingerprint() string { return fingerprint(i.chain[0]) }
+
+// String names the profile and the subject.
+func (i *Identity) String() string { return i.profile.id + ": " + i.Subject() }
+
+// LogValue implements [slog.LogValuer].
+func (i *Identity) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("profile", i.profile.id),
+		slog.String("subject", i.Subject()),
+		slog.String("serial", serial(i.chain[0])),
+		slog.String("sha256", i.Fingerprint()),
+	)
+}
+
+type identityKey struct{}
+
+// NewContext returns a context that carries an identity, for those who call
+// [*Terminator.Judge] themselves.
+func NewContext(ctx context.Context, i *Identity) context.Context {
+	return context.WithValue(ctx, identityKey{}, i)
+}
+
+// FromContext returns the identity of the client that a request came from, or nil
+// where the profile demands none or the path needs none.
+func FromContext(ctx context.Context) *Identity {
+	i, _ := ctx.Value(identityKey{}).(*Identity)
+	return i
+}
+
+// subject is the subject in the order of RFC 2253. pkix.Name.String would sort
+// the attributes its own way.
+func subject(c *x509.Certificate) string { return distinguishedName(c.RawSubject) }
+
+func issuer(c *x509.Certificate) string { return distinguishedName(c.RawIssuer) }
+
+func distinguishedName(der []byte) string {
+	var name pkix.RDNSequence
+	if _, err := asn1.Unmarshal(der, &name); err != nil {
+		return ""
+	}
+	return name.String()
+}
+
+// serial is the serial number as nginx and openssl write it.
+func serial(c *x509.Certificate) string {
+	if c.SerialNumber == nil {
+		return ""
+	}
+	s := c.SerialNumber.Text(16)
+	if len(s)%2 == 1 {
+		s = "0" + s
+	}
+	return strings.ToUpper(s)
+}
+
+func fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,205 @@
+package ssl
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Listener returns a listener that yields *tls.Conn whose handshake is done. The
+// handshakes run off the accept loop, bounded in number and in time by
+// [Options.MaxHandshakes] and [Options.HandshakeTimeout], and every one that
+// fails is reported with its reason to [Options.Logger] and [Options.Trace];
+// [http.Server] would tell no more than a line.
+//
+// What it yields goes to [http.Server.Serve] as it is (HTTP/2 needs exactly a
+// *tls.Conn), not to ServeTLS. Close closes l, ends the handshakes that go on,
+// and waits for their goroutines.
+func (tm *Terminator) Listener(l net.Listener) net.Listener {
+	tl := &listener{
+		Listener: l,
+		tm:       tm,
+		config:   tm.TLSConfig(),
+		slots:    make(chan struct{}, tm.o.MaxHandshakes),
+		ready:    make(chan *tls.Conn),
+		closed:   make(chan struct{}),
+		pending:  map[net.Conn]struct{}{},
+	}
+	tl.start = sync.OnceFunc(func() {
+		tl.running.Add(1)
+		go tl.acceptLoop()
+	})
+	return tl
+}
+
+type listener struct {
+	net.Listener
+	tm     *Terminator
+	config *tls.Config
+
+	slots  chan struct{}  // one for each handshake that goes on
+	ready  chan *tls.Conn // from the handshakes to Accept
+	start  func()         // starts the accept loop, once
+	closed chan struct{}  // closed when the listener is, or has failed
+
+	running sync.WaitGroup // the accept loop and the handshakes
+
+	mu      sync.Mutex // guards what follows
+	err     error      // why closed is closed
+	pending map[net.Conn]struct{}
+}
+
+// Accept returns the next connection whose handshake is done.
+func (l *listener) Accept() (net.Conn, error) {
+	l.start()
+	select {
+	case c := <-l.ready:
+		return c, nil
+	case <-l.closed:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return nil, l.err
+	}
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	err := l.Listener.Close()
+	l.stop(net.ErrClosed)
+	l.running.Wait()
+	return err
+}
+
+// stop ends what goes on. The first reason counts.
+func (l *listener) stop(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	l.err = reason
+	close(l.closed)
+	for c := range l.pending {
+		c.Close()
+	}
+}
+
+// The pauses after an error of accept that may pass, such as a lack of file
+// descriptors, are those of net/http.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
+
+func (l *listener) acceptLoop() {
+	defer l.running.Done()
+	var pause time.Duration
+	for {
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.closed:
+			return
+		}
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.slots
+			var temporary interface{ Temporary() bool }
+			if !errors.As(err, &temporary) || !temporary.Temporary() {
+				l.stop(err)
+				return
+			}
+			pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
+			select {
+			case <-time.After(pause):
+			case <-l.closed:
+			}
+			continue
+		}
+		pause = 0
+		l.running.Add(1)
+		go l.handshake(c)
+	}
+}
+
+// handshake makes the handshake and hands the connection over.
+func (l *listener) handshake(c net.Conn) {
+	defer l.running.Done()
+	if !l.track(c) {
+		<-l.slots
+		return
+	}
+	conn, err := l.tm.handshake(c, l.config)
+	l.untrack(c)
+	<-l.slots
+	if err != nil {
+		c.Close()
+		return
+	}
+	select {
+	case l.ready <- conn:
+	case <-l.closed:
+		c.Close()
+	}
+}
+
+// track makes a connection known to Close. It reports false, and closes the
+// connection, if that is over.
+func (l *listener) track(c net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		c.Close()
+		return false
+	}
+	l.pending[c] = struct{}{}
+	return true
+}
+
+func (l *listener) untrack(c net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.pending, c)
+}
+
+// handshake makes one handshake within its time, and reports how it went.
+func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, error) {
+	// One deadline for the whole handshake: a client that sends a byte a second
+	// gets no more time than one that sends nothing.
+	_ = c.SetDeadline(time.Now().Add(tm.o.HandshakeTimeout))
+	a := &attempt{}
+	conn := tls.Server(c, config)
+	err := conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
+	if err != nil {
+		e := tm.classify(a, c.RemoteAddr(), err)
+		answerPlainHTTP(err)
+		if tm.o.Logger != nil {
+			tm.o.Logger.Warn("TLS handshake failed", "handshake", e)
+		}
+		if tm.o.Trace != nil && tm.o.Trace.HandshakeFailed != nil {
+			tm.o.Trace.HandshakeFailed(e)
+		}
+		return nil, e
+	}
+	_ = c.SetDeadline(time.Time{})
+	if tm.o.Trace != nil && tm.o.Trace.HandshakeDone != nil && a.profile != nil {
+		tm.o.Trace.HandshakeDone(a.profile.id, conn.ConnectionState())
+	}
+	return conn, nil
+}
+
+// answerPlainHTTP tells a client that speaks HTTP to a TLS port so, as net/http
+// does.
+func answerPlainHTTP(err error) {
+	var header tls.RecordHeaderError
+	if !errors.As(err, &header) || header.Conn == nil {
+		return
+	}
+	switch string(header.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH":
+		_, _ = io.WriteString(header.Conn, "HTTP/1.0 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks TLS: use https.\n")
+	}
+}

@@ -1,0 +1,82 @@
+package ssl
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+)
+
+// Options are the parts of the world outside that a [Terminator] uses. A nil
+// *Options and a zero Options mean the same.
+type Options struct {
+	// Base is what every connection's configuration starts from: NextProtos,
+	// versions, cipher suites, curves, Time, Rand, KeyLogWriter,
+	// EncryptedClientHelloKeys, session ticket keys, VerifyConnection. It is
+	// copied. What the profile decides is overwritten: certificates, ClientAuth,
+	// ClientCAs, GetConfigForClient, WrapSession and UnwrapSession.
+	// VerifyPeerCertificate is dropped, because crypto/tls does not call it on
+	// resumed sessions: use VerifyConnection.
+	//
+	// NextProtos is "h2" and "http/1.1" if nil. A server with HTTP/2 switched off
+	// must set it to "http/1.1" alone. MinVersion is TLS 1.2 if zero.
+	Base *tls.Config
+
+	// FallbackName is the server name of clients that send none, as those do
+	// that connect to an IP address (APISIX's fallback_sni). If empty, they are
+	// refused. The guard judges such a connection as one made for this name.
+	FallbackName string
+
+	// HandshakeTimeout bounds a handshake behind [*Terminator.Listener], from
+	// accepting the connection to its end. Zero is 10 seconds.
+	HandshakeTimeout time.Duration
+
+	// MaxHandshakes bounds how many handshakes behind one [*Terminator.Listener]
+	// go on at a time. Further connections wait in the queue of the operating
+	// system. Zero is 512.
+	MaxHandshakes int
+
+	// Logger receives one record for each handshake that failed behind
+	// [*Terminator.Listener]. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// Trace, if not nil, is told of handshakes.
+	Trace *Trace
+}
+
+// Trace is told of what happens. Its functions may be nil. They run on the
+// goroutine of the connection and must not block.
+type Trace struct {
+	// HandshakeDone is called for a handshake that succeeded behind
+	// [*Terminator.Listener], with the ID of the profile.
+	HandshakeDone func(profile string, state tls.ConnectionState)
+
+	// HandshakeFailed is called for one that failed.
+	HandshakeFailed func(*HandshakeError)
+}
+
+const (
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultMaxHandshakes    = 512
+)
+
+// base returns the private copy of Options.Base, with its defaults.
+func (o *Options) base() *tls.Config {
+	base := &tls.Config{}
+	if o.Base != nil {
+		base = o.Base.Clone()
+	}
+	if base.NextProtos == nil {
+		base.NextProtos = []string{"h2", "http/1.1"}
+	}
+	if base.MinVersion == 0 {
+		base.MinVersion = tls.VersionTLS12
+	}
+	base.Certificates = nil
+	base.NameToCertificate = nil //nolint:staticcheck // it must not choose either
+	base.GetCertificate = nil
+	base.GetConfigForClient = nil
+	base.VerifyPeerCertificate = nil
+	base.ClientAuth = tls.NoClientCert
+	base.ClientCAs = nil
+	return base
+}

@@ -1,0 +1,225 @@
+package ssl
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// A policy is a ClientAuth after checking: whose certificates a profile takes.
+type policy struct {
+	// pool is what crypto/tls verifies against. The depth is a constraint of
+	// each anchor in it, so that a chain that is too long gets the alert
+	// unknown_ca, as OpenSSL gives, and not bad_certificate.
+	pool *x509.CertPool
+
+	// intermediates maps the DER of each anchor to the number of intermediates
+	// that may stand below it.
+	intermediates map[string]int
+
+	anchors []*x509.Certificate
+	depth   int
+	skips   []*regexp.Regexp
+}
+
+var errDepth = errors.New("ssl: more intermediates than the profile's depth allows")
+
+// newPolicy checks a ClientAuth. Each fault is reported with its field.
+func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
+	p := &policy{
+		pool:          x509.NewCertPool(),
+		intermediates: map[string]int{},
+		depth:         c.Depth,
+	}
+	switch {
+	case c.Depth == 0:
+		p.depth = DefaultDepth
+	case c.Depth == NoIntermediates:
+		p.depth = 0
+	case c.Depth < 0:
+		fault("Client.Depth", fmt.Errorf("%d is neither a number of intermediates nor NoIntermediates", c.Depth))
+	}
+	for i, s := range c.SkipPaths {
+		re, err := regexp.Compile(s)
+		if err != nil {
+			fault(fmt.Sprintf("Client.SkipPaths[%d]", i), fmt.Errorf("%w (RE2 syntax: no lookaround, no back-references)", err))
+			continue
+		}
+		p.skips = append(p.skips, re)
+	}
+	certs, err := parseCertificates(c.CAPEM)
+	if err != nil {
+		fault("Client.CAPEM", err)
+		return p
+	}
+	above := heights(certs)
+	for i, cert := range certs {
+		if above[i] < 0 {
+			fault("Client.CAPEM", fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, subject(cert)))
+			continue
+		}
+		allowed := p.depth - above[i]
+		p.anchors = append(p.anchors, cert)
+		p.intermediates[string(cert.Raw)] = allowed
+		p.pool.AddCertWithConstraint(cert, func(chain []*x509.Certificate) error {
+			// chain is the leaf and its intermediates, without the anchor.
+			if len(chain)-1 > allowed {
+				return errDepth
+			}
+			return nil
+		})
+	}
+	return p
+}
+
+// heights returns for each certificate how many steps it stands below a
+// self-issued one of the bundle, itself included in the counting of
+// intermediates: 0 for a root, 1 for what a root signed, -1 for what no root of
+// the bundle leads to. OpenSSL counts an intermediate of the bundle like one
+// that the client sends, and accepts it only if its root is there too.
+func heights(certs []*x509.Certificate) []int {
+	above := make([]int, len(certs))
+	for i, c := range certs {
+		above[i] = -1
+		if string(c.RawSubject) == string(c.RawIssuer) {
+			above[i] = 0
+		}
+	}
+	for changed := true; changed; {
+		changed = false
+		for i, c := range certs {
+			for j, issuer := range certs {
+				if above[j] < 0 || above[i] == 0 || above[i] >= 0 && above[i] <= above[j]+1 {
+					continue
+				}
+				if string(c.RawIssuer) == string(issuer.RawSubject) && c.CheckSignatureFrom(issuer) == nil {
+					above[i] = above[j] + 1
+					changed = true
+				}
+			}
+		}
+	}
+	return above
+}
+
+// satisfiedBy returns the first of some verified chains that satisfies the policy
+// at a time, and the end of its validity. The signatures of a chain that
+// crypto/tls has verified do not change; the anchors, the depth and the time do.
+func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain []*x509.Certificate, until time.Time) {
+	for _, chain := range chains {
+		if len(chain) == 0 {
+			continue
+		}
+		allowed, known := p.intermediates[string(chain[len(chain)-1].Raw)]
+		if !known || len(chain)-2 > allowed {
+			continue
+		}
+		if until, ok := validUntil(chain, now); ok {
+			return chain, until
+		}
+	}
+	return nil, time.Time{}
+}
+
+// verify verifies what a client presented, as crypto/tls does where it verifies
+// itself.
+func (p *policy) verify(presented []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+	return verifyClient(presented, p.pool, now)
+}
+
+func verifyClient(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) ([][]*x509.Certificate, error) {
+	opts := x509.VerifyOptions{
+		Roots:         roots,
+		CurrentTime:   now,
+		Intermediates: x509.NewCertPool(),
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, cert := range presented[1:] {
+		opts.Intermediates.AddCert(cert)
+	}
+	return presented[0].Verify(opts)
+}
+
+// tooDeep reports whether what a client presented fails on the depth alone.
+func (p *policy) tooDeep(presented []*x509.Certificate, now time.Time) bool {
+	roots := x509.NewCertPool()
+	for _, a := range p.anchors {
+		roots.AddCert(a)
+	}
+	_, err := verifyClient(presented, roots, now)
+	return err == nil
+}
+
+// skipped reports whether a normalised, plain path needs no certificate.
+func (p *policy) skipped(path string) bool {
+	for _, re := range p.skips {
+		if re.MatchString(path) {
+			return true
+		}
+	}
+	return false
+}
+
+// digest writes everything that decides whose certificates are taken.
+func (p *policy) digest(h hash.Hash) {
+	writeInt(h, p.depth)
+	anchors := make([]string, 0, len(p.anchors))
+	for _, a := range p.anchors {
+		anchors = append(anchors, string(a.Raw))
+	}
+	slices.Sort(anchors)
+	writeStrings(h, slices.Compact(anchors))
+	patterns := make([]string, 0, len(p.skips))
+	for _, re := range p.skips {
+		patterns = append(patterns, re.String())
+	}
+	slices.Sort(patterns)
+	writeStrings(h, patterns)
+}
+
+// policyDigest is what a session ticket is bound to: the profile's ID and its
+// whole client policy. It holds nothing of this process, so that machines with
+// the same configuration take each other's tickets.
+func policyDigest(id string, p *policy) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	writeStrings(h, []string{"sallyport session scope 1", id})
+	if p != nil {
+		p.digest(h)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// The fields are written with their lengths, so that no two lists read the same.
+func writeStrings(h hash.Hash, list []string) {
+	writeInt(h, len(list))
+	for _, s := range list {
+		writeInt(h, len(s))
+		h.Write([]byte(s))
+	}
+}
+
+func writeInt(h hash.Hash, n int) {
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+}
+
+// validUntil returns the earliest end of validity in a chain. It reports false
+// if a certificate of it is not valid now.
+func validUntil(chain []*x509.Certificate, now time.Time) (until time.Time, ok bool) {
+	until = chain[0].NotAfter
+	for _, c := range chain {
+		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			return time.Time{}, false
+		}
+		if c.NotAfter.Before(until) {
+			until = c.NotAfter
+		}
+	}
+	return until, true
+}

@@ -1,0 +1,193 @@
+package ssl
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/hostname"
+)
+
+// A Profile is a [Config] after checking: what answers for some server names.
+// It never changes and may be shared freely. Two profiles are the same policy
+// only if they are the same pointer.
+type Profile struct {
+	id         string
+	names      []string // canonical patterns
+	certs      []tls.Certificate
+	client     *policy // nil: no client certificate is asked for
+	minVersion uint16
+	maxVersion uint16
+	scope      [sha256.Size]byte
+	warnings   []string
+
+	// built is the tls.Config that some Terminator made of this profile. It is
+	// only remembered work: whoever finds that of another Terminator makes its own.
+	built atomic.Pointer[builtConfig]
+}
+
+// New checks a Config and makes a Profile of it. The error joins one
+// [*ConfigError] for each fault.
+func New(c Config) (*Profile, error) {
+	var faults []error
+	fault := func(field string, err error) {
+		faults = append(faults, &ConfigError{ID: c.ID, Field: field, Err: err})
+	}
+	p := &Profile{id: c.ID, minVersion: c.MinVersion, maxVersion: c.MaxVersion}
+	if c.ID == "" {
+		fault("ID", errors.New("is empty"))
+	}
+
+	if len(c.Names) == 0 {
+		fault("Names", errors.New("has no server name"))
+	}
+	for i, name := range c.Names {
+		pattern, err := hostname.CanonicalPattern(name)
+		if err != nil {
+			fault(fmt.Sprintf("Names[%d]", i), fmt.Errorf("%q: %w", name, err))
+			continue
+		}
+		if !slices.Contains(p.names, pattern) {
+			p.names = append(p.names, pattern)
+		}
+	}
+
+	if len(c.Certificates) == 0 {
+		fault("Certificates", errors.New("has no certificate"))
+	}
+	for i, pair := range c.Certificates {
+		cert, part, err := pair.certificate()
+		if err != nil {
+			fault(fmt.Sprintf("Certificates[%d].%s", i, part), err)
+			continue
+		}
+		p.certs = append(p.certs, cert)
+	}
+
+	for _, v := range []struct {
+		field   string
+		version uint16
+	}{{"MinVersion", c.MinVersion}, {"MaxVersion", c.MaxVersion}} {
+		if v.version != 0 && (v.version < tls.VersionTLS10 || v.version > tls.VersionTLS13) {
+			fault(v.field, fmt.Errorf("%#04x is no version from TLS 1.0 to 1.3", v.version))
+		}
+	}
+	if c.MinVersion != 0 && c.MaxVersion != 0 && c.MinVersion > c.MaxVersion {
+		fault("MinVersion", fmt.Errorf("%s is above MaxVersion, %s", tls.VersionName(c.MinVersion), tls.VersionName(c.MaxVersion)))
+	}
+
+	if c.Client != nil {
+		p.client = newPolicy(c.Client, fault)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	p.scope = policyDigest(p.id, p.client)
+	p.warnings = p.findWarnings(time.Now())
+	return p, nil
+}
+
+// Compile makes a profile of each Config. Two with the same ID are an error. The
+// error joins the faults of all.
+func Compile(configs []Config) ([]*Profile, error) {
+	var faults []error
+	seen := map[string]bool{}
+	profiles := make([]*Profile, 0, len(configs))
+	for _, c := range configs {
+		if seen[c.ID] {
+			faults = append(faults, &ConfigError{ID: c.ID, Field: "ID", Err: errors.New("stands twice in one change")})
+		}
+		seen[c.ID] = true
+		p, err := New(c)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		profiles = append(profiles, p)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return profiles, nil
+}
+
+// ID returns the profile's ID.
+func (p *Profile) ID() string { return p.id }
+
+// Names returns the profile's names in canonical form.
+func (p *Profile) Names() []string { return slices.Clone(p.names) }
+
+// Demands reports whether the profile takes only clients with a certificate, on
+// some path at least.
+func (p *Profile) Demands() bool { return p != nil && p.client != nil }
+
+// optional reports whether a client may connect without a certificate, because
+// some paths do not need it.
+func (p *Profile) optional() bool { return p.client != nil && len(p.client.skips) > 0 }
+
+func (p *Profile) findWarnings(now time.Time) (warnings []string) {
+	for i, cert := range p.certs {
+		leaf := cert.Leaf
+		switch which := fmt.Sprintf("certificate %d (%s)", i+1, subject(leaf)); {
+		case now.After(leaf.NotAfter):
+			warnings = append(warnings, fmt.Sprintf("%s expired on %s", which, leaf.NotAfter.UTC().Format(time.DateOnly)))
+		case now.Before(leaf.NotBefore):
+			warnings = append(warnings, fmt.Sprintf("%s is not valid before %s", which, leaf.NotBefore.UTC().Format(time.RFC3339)))
+		case !slices.ContainsFunc(p.names, func(name string) bool { return covers(leaf, name) }):
+			warnings = append(warnings, which+" names none of the server names as a subject alternative name: clients that check will refuse it")
+		}
+	}
+	return warnings
+}
+
+// covers reports whether a certificate has a subject alternative name for a
+// pattern.
+func covers(leaf *x509.Certificate, pattern string) bool {
+	suffix, star := strings.CutPrefix(pattern, "*")
+	switch {
+	case !star:
+		return leaf.VerifyHostname(pattern) == nil
+	case suffix == "":
+		return len(leaf.DNSNames)+len(leaf.IPAddresses) > 0
+	default:
+		return leaf.VerifyHostname("any"+suffix) == nil
+	}
+}
+
+// pick chooses the certificate for a client: the first that it can verify and
+// that is valid now, else the first that it can verify, else the first.
+//
+// This is not left to crypto/tls, which takes a certificate only if it has a
+// subject alternative name for the server name: with certificates that have
+// none, or do not cover a wildcard, it would show an ECDSA certificate to
+// clients that only know RSA.
+func (p *Profile) pick(hello *tls.ClientHelloInfo, now time.Time) *tls.Certificate {
+	if len(p.certs) == 1 {
+		return &p.certs[0]
+	}
+	anyName := *hello
+	anyName.ServerName = ""
+	var expired *tls.Certificate
+	for i := range p.certs {
+		cert := &p.certs[i]
+		if anyName.SupportsCertificate(cert) != nil {
+			continue
+		}
+		if _, ok := validUntil([]*x509.Certificate{cert.Leaf}, now); ok {
+			return cert
+		}
+		if expired == nil {
+			expired = cert
+		}
+	}
+	if expired != nil {
+		return expired
+	}
+	return &p.certs[0]
+}

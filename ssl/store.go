@@ -1,0 +1,76 @@
+package ssl
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A Store is a [Terminator] with a table of its own: all that a server needs
+// that wants certificates and client policies by name and nothing else. It may
+// be used by any number of goroutines.
+type Store struct {
+	*Terminator
+
+	// table is replaced, never changed.
+	table atomic.Pointer[Table]
+
+	// applyMu serialises writers. No handshake and no request takes it.
+	applyMu sync.Mutex
+}
+
+// NewStore returns a Store without profiles: it refuses every handshake.
+func NewStore(o *Options) *Store {
+	s := &Store{}
+	s.Terminator = NewTerminator(s.table.Load, o)
+	return s
+}
+
+// A Change is what [*Store.Apply] does in one step: it deletes, then puts. A put
+// replaces the profile with the same ID, in its place; deleting what is not
+// there is not an error.
+type Change struct {
+	Put    []Config
+	Delete []string // IDs
+}
+
+// A Report is what an administrator should know about a change that was taken.
+type Report struct {
+	Warnings []Warning
+}
+
+// A Warning is a sentence about a profile that works otherwise than it may seem.
+type Warning struct {
+	ID   string // of the profile
+	Text string
+}
+
+// Apply makes a change, all of it or nothing. When it returns, the next handshake
+// and the next request see it, on connections that are open as well. If a Config
+// is wrong, the error joins a [*ConfigError] for each fault, and everything stays
+// as it was.
+func (s *Store) Apply(c Change) (Report, error) {
+	profiles, err := Compile(c.Put)
+	if err != nil {
+		return Report{}, err
+	}
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	table := s.table.Load().Without(c.Delete...).With(profiles...)
+	s.table.Store(table)
+	var report Report
+	for _, p := range profiles {
+		for _, text := range table.Warnings(p.id) {
+			report.Warnings = append(report.Warnings, Warning{ID: p.id, Text: text})
+		}
+	}
+	return report, nil
+}
+
+// Put is Apply of a change that puts.
+func (s *Store) Put(configs ...Config) (Report, error) { return s.Apply(Change{Put: configs}) }
+
+// Delete is Apply of a change that deletes.
+func (s *Store) Delete(ids ...string) { _, _ = s.Apply(Change{Delete: ids}) }
+
+// Table returns the table of the moment.
+func (s *Store) Table() *Table { return s.table.Load() }

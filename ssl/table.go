@@ -1,0 +1,216 @@
+package ssl
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/sallyport/sallyport/internal/hamt"
+	"github.com/sallyport/sallyport/internal/hostname"
+)
+
+// A Table is an immutable set of profiles, found by server name. With and
+// Without return changed tables, which share with the old one all that is
+// untouched: their cost is that of the change, whatever the size. A nil *Table
+// is empty. A Table may be used by any number of goroutines.
+type Table struct {
+	byID  hamt.Map[claim]
+	names hostname.Index[[]claim] // the claims of a pattern, the oldest first
+
+	// next numbers the claims. demanding counts the profiles that demand client
+	// certificates.
+	next      uint64
+	demanding int
+}
+
+// A claim is a profile's place in a table. It stays the same when the profile is
+// replaced by another with its ID.
+type claim struct {
+	profile *Profile
+	age     uint64
+}
+
+// With returns a table that has some profiles, each in the place of the one with
+// the same ID.
+func (t *Table) With(profiles ...*Profile) *Table {
+	next := t.copy()
+	for _, p := range profiles {
+		age := next.next
+		if old, ok := next.byID.Get(p.id); ok {
+			age = old.age
+			next.drop(old)
+		} else {
+			next.next++
+		}
+		next.add(claim{p, age})
+	}
+	return next
+}
+
+// Without returns a table without the profiles of some IDs. An ID that it does
+// not have is passed over.
+func (t *Table) Without(ids ...string) *Table {
+	next := t.copy()
+	for _, id := range ids {
+		if old, ok := next.byID.Get(id); ok {
+			next.byID = next.byID.Without(id)
+			next.drop(old)
+		}
+	}
+	return next
+}
+
+func (t *Table) copy() *Table {
+	if t == nil {
+		return &Table{}
+	}
+	c := *t
+	return &c
+}
+
+func (t *Table) add(c claim) {
+	t.byID = t.byID.With(c.profile.id, c)
+	for _, name := range c.profile.names {
+		claims, _ := t.names.Get(name)
+		i, _ := slices.BinarySearchFunc(claims, c, func(a, b claim) int { return cmp.Compare(a.age, b.age) })
+		t.names = t.names.With(name, slices.Insert(slices.Clone(claims), i, c))
+	}
+	if c.profile.Demands() {
+		t.demanding++
+	}
+}
+
+// drop takes a claim's names back. byID is the caller's to change.
+func (t *Table) drop(c claim) {
+	for _, name := range c.profile.names {
+		claims, _ := t.names.Get(name)
+		claims = slices.DeleteFunc(slices.Clone(claims), func(other claim) bool { return other.profile == c.profile })
+		if len(claims) == 0 {
+			t.names = t.names.Without(name)
+		} else {
+			t.names = t.names.With(name, claims)
+		}
+	}
+	if c.profile.Demands() {
+		t.demanding--
+	}
+}
+
+// Len returns the number of profiles.
+func (t *Table) Len() int {
+	if t == nil {
+		return 0
+	}
+	return t.byID.Len()
+}
+
+// Get returns the profile with an ID, or nil.
+func (t *Table) Get(id string) *Profile {
+	if t == nil {
+		return nil
+	}
+	c, _ := t.byID.Get(id)
+	return c.profile
+}
+
+// All yields the profiles, the oldest first. It sorts them, and so is not for
+// the way of a request.
+func (t *Table) All() iter.Seq[*Profile] {
+	return func(yield func(*Profile) bool) {
+		claims := make([]claim, 0, t.Len())
+		if t != nil {
+			for _, c := range t.byID.All() {
+				claims = append(claims, c)
+			}
+		}
+		slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(a.age, b.age) })
+		for _, c := range claims {
+			if !yield(c.profile) {
+				return
+			}
+		}
+	}
+}
+
+// Demanding reports whether any profile demands client certificates.
+func (t *Table) Demanding() bool { return t != nil && t.demanding > 0 }
+
+// Lookup returns the profile that answers for a server name, or nil. The name
+// may be in any case and end in a dot. Lookup does not allocate.
+func (t *Table) Lookup(name string) *Profile {
+	name, ok := hostname.Canonical(name)
+	if !ok {
+		return nil
+	}
+	p, _ := t.find(name)
+	return p
+}
+
+// find looks a canonical name up. closed reports that no profile answers for the
+// name, but that it stands below a wildcard that demands client certificates:
+// routes may well treat it as part of that, so nothing may be served under it.
+func (t *Table) find(name string) (p *Profile, closed bool) {
+	if t == nil {
+		return nil, false
+	}
+	for m := t.names.Match(name); m.Next(); {
+		p := m.Value()[0].profile
+		switch {
+		case m.Labels() > 1 && !m.Any():
+			closed = closed || p.Demands()
+		case closed && !p.Demands():
+			return nil, true
+		default:
+			return p, false
+		}
+	}
+	return nil, closed
+}
+
+// Warnings returns sentences about a profile that works otherwise than it may
+// seem: those about its certificates, names that an older profile has, and names
+// that it takes out of a wildcard that demands client certificates without
+// demanding them itself.
+func (t *Table) Warnings(id string) []string {
+	p := t.Get(id)
+	if p == nil {
+		return nil
+	}
+	warnings := slices.Clone(p.warnings)
+	for _, name := range p.names {
+		claims, _ := t.names.Get(name)
+		if oldest := claims[0].profile; oldest != p {
+			warnings = append(warnings, fmt.Sprintf("the server name %s is that of the older profile %q too, which answers for it", name, oldest.id))
+			continue
+		}
+		if p.Demands() {
+			continue
+		}
+		if stricter := t.stricterAbove(p, name); stricter != nil {
+			warnings = append(warnings, fmt.Sprintf("the server name %s needs no client certificate, but stands below a wildcard of the profile %q, which demands them", name, stricter.id))
+		}
+	}
+	return warnings
+}
+
+// stricterAbove returns the profile of a less specific wildcard that demands
+// client certificates, which a pattern is taken out of.
+func (t *Table) stricterAbove(p *Profile, pattern string) *Profile {
+	name := pattern
+	if pattern[0] == '*' {
+		if pattern == "*" {
+			return nil
+		}
+		name = "x" + pattern[1:] // some name that the pattern fits
+	}
+	below := false
+	for m := t.names.Match(name); m.Next(); {
+		oldest := m.Value()[0].profile
+		if below && oldest != p && oldest.Demands() {
+			return oldest
+		}
+		below = below || oldest == p
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package ssl
+
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/hostname"
+)
+
+// This file is the way of a handshake. It takes no lock, loads the table once,
+// and builds a tls.Config only for the first connection of a profile.
+
+// A Terminator ends TLS connections: for each ClientHello it finds the profile
+// in the table of the moment, and for each request the profile that governs it.
+// It owns the session tickets and the counting of handshakes, but no table: so
+// that there is one truth, it asks for the table each time.
+//
+// Those who use this package alone want a [Store]. A Terminator may be used by
+// any number of goroutines.
+type Terminator struct {
+	table func() *Table
+
+	// base is what every tls.Config is made from. owner has the keys of the
+	// session tickets, which rotate by themselves, or those of Options.Base.
+	base  *tls.Config
+	owner *tls.Config
+
+	// unknown refuses a handshake for a name that no profile has.
+	unknown *tls.Config
+
+	verifyConnection func(tls.ConnectionState) error // of Options.Base
+	fallback         string
+	o                Options
+	verdicts         verdicts
+}
+
+// NewTerminator returns a Terminator over the table that a function returns. The
+// function is called for each handshake, must not block, and may return nil.
+func NewTerminator(table func() *Table, o *Options) *Terminator {
+	if o == nil {
+		o = &Options{}
+	}
+	tm := &Terminator{table: table, base: o.base(), o: *o}
+	tm.verifyConnection = tm.base.VerifyConnection
+	tm.base.VerifyConnection = nil
+	tm.owner = tm.base.Clone()
+	if name, ok := hostname.Canonical(o.FallbackName); ok {
+		tm.fallback = name
+	}
+	if tm.o.HandshakeTimeout <= 0 {
+		tm.o.HandshakeTimeout = defaultHandshakeTimeout
+	}
+	if tm.o.MaxHandshakes <= 0 {
+		tm.o.MaxHandshakes = defaultMaxHandshakes
+	}
+	tm.verdicts.init()
+
+	// A config without certificates is how crypto/tls is made to send
+	// unrecognized_name; an error of GetConfigForClient would be internal_error.
+	// Without the second line a TLS 1.3 session of another name would resume
+	// here: with a pre-shared key no certificate is looked for. ALPN is left
+	// out, lest its alert come first.
+	tm.unknown = tm.base.Clone()
+	tm.unknown.SessionTicketsDisabled = true
+	tm.unknown.NextProtos = nil
+	return tm
+}
+
+// TLSConfig returns a configuration for a server or a listener of one's own:
+// crypto/tls asks it for the configuration of each connection. It is a new copy
+// at each call, and may be changed where [Options.Base] says the profile does
+// not decide; but what counts for a connection is Options.Base, because
+// crypto/tls replaces the whole configuration.
+//
+// A server with it must also have [*Terminator.Handler] in front of its handler.
+func (tm *Terminator) TLSConfig() *tls.Config {
+	c := tm.base.Clone()
+	c.GetConfigForClient = tm.GetConfigForClient
+	return c
+}
+
+// GetConfigForClient is for [tls.Config.GetConfigForClient]. It returns the
+// configuration of the profile that answers for the client's server name, and for
+// a name that none answers for, one that refuses the handshake with the alert
+// unrecognized_name. The error is always nil.
+func (tm *Terminator) GetConfigForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	p, _ := tm.find(tm.table(), hello.ServerName)
+	if a, ok := hello.Context().Value(attemptKey{}).(*attempt); ok {
+		a.serverName, a.profile, a.hello = hello.ServerName, p, true
+	}
+	if p == nil {
+		return tm.unknown, nil
+	}
+	return p.config(tm), nil
+}
+
+// find returns the profile of a server name as a client sent it. closed is as
+// for [Table.find].
+func (tm *Terminator) find(t *Table, serverName string) (p *Profile, closed bool) {
+	name := tm.fallback
+	if serverName != "" {
+		var ok bool
+		if name, ok = hostname.Canonical(serverName); !ok {
+			return nil, false
+		}
+	}
+	return t.find(name)
+}
+
+// A builtConfig is what a Terminator made of a profile.
+type builtConfig struct {
+	by     *Terminator
+	config *tls.Config
+}
+
+// config returns the tls.Config of a profile under a Terminator. Two goroutines
+// may build it at the same time; either is as good.
+func (p *Profile) config(tm *Terminator) *tls.Config {
+	if b := p.built.Load(); b != nil && b.by == tm {
+		return b.config
+	}
+	b := &builtConfig{by: tm, config: tm.build(p)}
+	p.built.Store(b)
+	return b.config
+}
+
+func (tm *Terminator) build(p *Profile) *tls.Config {
+	c := tm.base.Clone()
+	c.Certificates = p.certs
+	if len(p.certs) > 1 {
+		c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return p.pick(hello, tm.now()), nil
+		}
+	}
+	if p.minVersion != 0 {
+		c.MinVersion = p.minVersion
+	}
+	if p.maxVersion != 0 {
+		c.MaxVersion = p.maxVersion
+	}
+	switch {
+	case p.client == nil:
+	case p.optional():
+		// Not VerifyClientCertIfGiven: it ends the handshake of a client with a
+		// wrong certificate, which may well be on its way to a path that needs
+		// none. The guard verifies when a path needs it.
+		c.ClientAuth = tls.RequestClientCert
+		c.ClientCAs = p.client.pool
+	default:
+		// crypto/tls verifies, and so sends the alert that fits: unknown_ca,
+		// certificate_expired, certificate_required. Whatever VerifyConnection
+		// refuses is bad_certificate.
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+		c.ClientCAs = p.client.pool
+	}
+	c.VerifyConnection = func(cs tls.ConnectionState) error { return tm.verify(p, &cs) }
+	c.WrapSession = func(cs tls.ConnectionState, s *tls.SessionState) ([]byte, error) { return tm.wrap(p, &cs, s) }
+	c.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		return tm.unwrap(p, ticket, cs)
+	}
+	return c
+}
+
+// verify is the second wall behind crypto/tls and the tickets. It runs on every
+// handshake, resumed ones included, and lets nobody through whom the policy does
+// not name.
+func (tm *Terminator) verify(p *Profile, cs *tls.ConnectionState) error {
+	if p.client != nil && !p.optional() && tm.judge(p, cs) == nil {
+		return errPolicy
+	}
+	if tm.verifyConnection != nil {
+		return tm.verifyConnection(*cs)
+	}
+	return nil
+}
+
+// now is the time that certificates are judged by.
+func (tm *Terminator) now() time.Time {
+	if tm.base.Time != nil {
+		return tm.base.Time()
+	}
+	return time.Now()
+}

@@ -1,0 +1,66 @@
+package ssl
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+)
+
+// A session ticket of crypto/tls holds the client's certificates and nothing of
+// what they were accepted for: under one key, a session of a.test resumes at
+// b.test. So each ticket gets a mark: the scope of the profile, which is a digest
+// of its ID and its whole client policy, and the time until which the client's
+// chain is valid. A ticket whose mark does not fit is declined, not refused: the
+// client gets a full handshake and whatever that says.
+
+var errPolicy = errors.New("ssl: the session does not satisfy the profile's client policy")
+
+// markPrefix tells our part of SessionState.Extra from that of others.
+var markPrefix = []byte("sallyport-session-1")
+
+const markLen = len("sallyport-session-1") + sha256.Size + 8
+
+// wrap makes the ticket of a finished handshake.
+func (tm *Terminator) wrap(p *Profile, cs *tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
+	until := time.Unix(math.MaxInt32, 0)
+	if p.client != nil && len(cs.PeerCertificates) > 0 {
+		identity := tm.judge(p, cs)
+		if identity == nil {
+			// A certificate that was shown and not verified gets no session. There
+			// is no way to send no ticket from here, but one that opens nothing.
+			nothing := make([]byte, 32)
+			_, _ = rand.Read(nothing) // never fails
+			return nothing, nil
+		}
+		until = identity.until
+	}
+	mark := make([]byte, 0, markLen)
+	mark = append(mark, markPrefix...)
+	mark = append(mark, p.scope[:]...)
+	mark = binary.BigEndian.AppendUint64(mark, uint64(until.Unix()))
+	s.Extra = append(s.Extra, mark)
+	return tm.owner.EncryptTicket(*cs, s)
+}
+
+// unwrap opens a ticket, or declines it.
+func (tm *Terminator) unwrap(p *Profile, ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+	s, err := tm.owner.DecryptTicket(ticket, cs)
+	if err != nil || s == nil {
+		return nil, nil // a ticket that cannot be read is no reason to refuse (RFC 5077, section 3.1)
+	}
+	for _, extra := range s.Extra {
+		if len(extra) != markLen || !bytes.HasPrefix(extra, markPrefix) {
+			continue
+		}
+		scope, until := extra[len(markPrefix):markLen-8], binary.BigEndian.Uint64(extra[markLen-8:])
+		if bytes.Equal(scope, p.scope[:]) && tm.now().Unix() <= int64(until) {
+			return s, nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,116 @@
+package ssl
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+	"weak"
+)
+
+// judge returns the identity of a connection's client under a profile's policy,
+// now, or nil if the client does not satisfy it. It is remembered for the
+// connection until the first certificate of the chain expires.
+func (tm *Terminator) judge(p *Profile, cs *tls.ConnectionState) *Identity {
+	if p.client == nil || len(cs.PeerCertificates) == 0 {
+		return nil
+	}
+	now := tm.now()
+	if v := tm.verdicts.find(cs); v != nil && v.profile == p && !now.After(v.until) {
+		return v.identity
+	}
+	v := &verdict{profile: p, until: now.Add(refusalMemory)}
+	chain, until := p.client.satisfiedBy(cs.VerifiedChains, now)
+	if chain == nil {
+		// Not verified by crypto/tls, because the profile did not demand it then,
+		// or verified against other roots.
+		if chains, err := p.client.verify(cs.PeerCertificates, now); err == nil {
+			chain, until = p.client.satisfiedBy(chains, now)
+		}
+	}
+	if chain != nil {
+		v.until = until
+		v.identity = &Identity{profile: p, chain: chain, until: until, resumed: cs.DidResume}
+	}
+	tm.verdicts.remember(cs, v)
+	return v.identity
+}
+
+// refusalMemory is how long it is remembered that a client does not satisfy a
+// policy: long enough that requests cannot make us verify the same wrong chain
+// over and over, short enough for a certificate that becomes valid.
+const refusalMemory = time.Second
+
+// verdicts remembers one verdict for each connection with a client certificate.
+//
+// A connection is known by where its certificates lie: crypto/tls makes the slice
+// PeerCertificates once for each connection, and every ConnectionState of it has
+// the same. Nothing else that a foreign http.Server passes on is the
+// connection's own. An address alone would be reused for another connection
+// after a collection, so the verdict also has a weak pointer to it, which is nil
+// from then on.
+type verdicts struct {
+	shards [32]struct {
+		mu sync.RWMutex // guards m
+		m  map[uintptr]*verdict
+		_  [32]byte // to keep the locks on lines of their own
+	}
+}
+
+type verdict struct {
+	place    weak.Pointer[*x509.Certificate]
+	profile  *Profile
+	identity *Identity // nil: not satisfied
+	until    time.Time
+}
+
+func (vs *verdicts) init() {
+	for i := range vs.shards {
+		vs.shards[i].m = map[uintptr]*verdict{}
+	}
+}
+
+func (vs *verdicts) find(cs *tls.ConnectionState) *verdict {
+	place := &cs.PeerCertificates[0]
+	key := uintptr(unsafe.Pointer(place))
+	shard := &vs.shards[key>>4%uintptr(len(vs.shards))]
+	shard.mu.RLock()
+	v := shard.m[key]
+	shard.mu.RUnlock()
+	if v == nil || v.place.Value() != place {
+		return nil
+	}
+	return v
+}
+
+func (vs *verdicts) remember(cs *tls.ConnectionState, v *verdict) {
+	place := &cs.PeerCertificates[0]
+	key := uintptr(unsafe.Pointer(place))
+	v.place = weak.Make(place)
+	shard := &vs.shards[key>>4%uintptr(len(vs.shards))]
+	shard.mu.Lock()
+	old := shard.m[key]
+	shard.m[key] = v
+	shard.mu.Unlock()
+	if old == nil || old.place != v.place {
+		runtime.AddCleanup(place, vs.forget, forgotten{key, v.place})
+	}
+}
+
+type forgotten struct {
+	key   uintptr
+	place weak.Pointer[*x509.Certificate]
+}
+
+// forget drops the verdict of a connection that is gone, unless its address is
+// that of another by now.
+func (vs *verdicts) forget(f forgotten) {
+	shard := &vs.shards[f.key>>4%uintptr(len(vs.shards))]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if v := shard.m[f.key]; v != nil && v.place == f.place {
+		delete(shard.m, f.key)
+	}
+}
