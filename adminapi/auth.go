@@ -1,0 +1,84 @@
+package adminapi
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/hostname"
+)
+
+// A gate says who is let in.
+type gate struct {
+	keys        []hashedKey // none: loopback alone
+	crossOrigin *http.CrossOriginProtection
+}
+
+// A hashedKey is a key of which only the hash is kept: the hashes are of one
+// length, so that comparing them takes the same time for every key.
+type hashedKey struct {
+	sum  [sha256.Size]byte
+	role Role
+}
+
+func newGate(keys []Key) gate {
+	g := gate{crossOrigin: http.NewCrossOriginProtection()}
+	for _, k := range keys {
+		g.keys = append(g.keys, hashedKey{sha256.Sum256([]byte(k.Value)), k.Role})
+	}
+	return g
+}
+
+// check returns the refusal of a request, or nil.
+func (g *gate) check(r *http.Request) *failure {
+	if err := g.crossOrigin.Check(r); err != nil {
+		return &failure{status: http.StatusForbidden, text: "cross-origin requests are refused"}
+	}
+	if len(g.keys) == 0 {
+		if !loopbackHost(r.Host) {
+			return &failure{
+				status: http.StatusForbidden,
+				text:   "without an API key, only requests for localhost or a loopback address are answered",
+			}
+		}
+		return nil
+	}
+	sent := r.Header.Get("X-API-KEY")
+	if sent == "" {
+		return unauthorized("missing apikey")
+	}
+	sum := sha256.Sum256([]byte(sent))
+	// All keys are compared, whichever fits: how long it takes tells nothing.
+	found, role := 0, 0
+	for _, k := range g.keys {
+		equal := subtle.ConstantTimeCompare(sum[:], k.sum[:])
+		role = subtle.ConstantTimeSelect(equal, int(k.role), role)
+		found |= equal
+	}
+	switch {
+	case found == 0:
+		return unauthorized("wrong apikey")
+	case Role(role) == RoleViewer && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return unauthorized("invalid method for role viewer")
+	}
+	return nil
+}
+
+func unauthorized(description string) *failure {
+	return &failure{status: http.StatusUnauthorized, text: "failed to check token", description: description}
+}
+
+// loopbackHost reports whether a Host header is localhost or a loopback address.
+func loopbackHost(host string) bool {
+	name, ok := hostname.CanonicalHost(host)
+	if !ok {
+		return false
+	}
+	if name == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil && addr.Unmap().IsLoopback()
+}

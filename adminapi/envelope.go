@@ -1,0 +1,109 @@
+package adminapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/cjson"
+)
+
+// A failure is an answer that says why nothing was done.
+type failure struct {
+	status      int
+	text        string // "error_msg"
+	description string // "description", if not empty
+	message     string // "message" instead, as APISIX has it for a missing key
+	empty       bool   // no body at all
+}
+
+func (f *failure) body() map[string]any {
+	switch {
+	case f.empty:
+		return nil
+	case f.message != "":
+		return map[string]any{"message": f.message}
+	case f.description != "":
+		return map[string]any{"error_msg": f.text, "description": f.description}
+	}
+	return map[string]any{"error_msg": f.text}
+}
+
+var (
+	pageNotFound = &failure{status: http.StatusNotFound, empty: true}
+	notFound     = &failure{status: http.StatusNotFound, text: "not found"}
+	keyNotFound  = &failure{status: http.StatusNotFound, message: "Key not found"}
+)
+
+func badRequest(err error) *failure {
+	return &failure{status: http.StatusBadRequest, text: err.Error()}
+}
+
+// storageFailed is the answer where nothing was stored, and so nothing changed.
+func storageFailed(err error) *failure {
+	if errors.Is(err, ErrConflict) {
+		return &failure{status: http.StatusServiceUnavailable, text: "value changed before overwritten"}
+	}
+	return &failure{status: http.StatusServiceUnavailable, text: err.Error()}
+}
+
+func write(w http.ResponseWriter, r *http.Request, status int, body map[string]any) {
+	head := w.Header()
+	head.Set("X-API-VERSION", "v3")
+	head.Set("X-Content-Type-Options", "nosniff")
+	head.Set("Cache-Control", "no-store")
+	if body == nil {
+		w.WriteHeader(status)
+		return
+	}
+	head.Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(append(cjson.Encode(body), '\n'))
+	}
+}
+
+// maxBody is the size of a request body, as in APISIX.
+const maxBody = 1536 << 10
+
+// A body is what a request brings, if it brings anything.
+type body struct {
+	value   any
+	present bool
+}
+
+// readBody reads the body of a request as JSON. Its Content-Type does not matter:
+// curl -d says that it is a form.
+func readBody(r *http.Request) (body, *failure) {
+	if r.Body == nil {
+		return body{}, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return body{}, badRequest(errors.New("invalid request body: it could not be read to its end"))
+	}
+	if len(data) > maxBody {
+		size := max(r.ContentLength, int64(len(data)))
+		return body{}, badRequest(fmt.Errorf("invalid request body: request size %d is greater than the maximum size %d allowed", size, maxBody))
+	}
+	if len(data) == 0 {
+		return body{}, nil
+	}
+	value, err := cjson.Decode(data)
+	if err != nil {
+		// Without APISIX's req_body: it would repeat the private key.
+		return body{}, badRequest(fmt.Errorf("invalid request body: %w", err))
+	}
+	return body{value, true}, nil
+}
+
+// printable returns a part of a path for an answer.
+func printable(s string) string {
+	const most = 100
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strings.ToValidUTF8(s, "?")
+}

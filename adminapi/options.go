@@ -1,0 +1,83 @@
+package adminapi
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/sallyport/sallyport/internal/secret"
+)
+
+// Options are the parts of the world outside that a [Handler] uses.
+type Options struct {
+	// Keys are the keys that are let in. One is required, unless
+	// AllowUnauthenticated is set.
+	Keys []Key
+
+	// AllowUnauthenticated lets requests in without a key if Keys is empty, but
+	// only those whose Host is localhost or a loopback address. A page in a
+	// browser on the same machine cannot make such a request: by another name
+	// for the address (DNS rebinding) the Host gives it away, and from another
+	// origin its Origin does.
+	AllowUnauthenticated bool
+
+	// Storage keeps the documents. If nil, they are kept in memory, and gone with
+	// the Handler.
+	Storage Storage
+
+	// Logger receives one record for each change and each request that was not
+	// let in. If nil, nothing is logged.
+	Logger *slog.Logger
+}
+
+// A Key lets a client in.
+type Key struct {
+	// Value is what the client sends as X-API-KEY.
+	Value Secret
+
+	// Role says what the client may do. Zero is [RoleAdmin].
+	Role Role
+}
+
+// Secret is a key's text. It prints as "[redacted]" everywhere. A string constant
+// can be assigned to it.
+type Secret string
+
+// String implements [fmt.Stringer].
+func (Secret) String() string { return secret.Redacted }
+
+// Format implements [fmt.Formatter]: %x would otherwise show the text.
+func (Secret) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(secret.Redacted)) }
+
+// LogValue implements [slog.LogValuer].
+func (Secret) LogValue() slog.Value { return slog.StringValue(secret.Redacted) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (Secret) MarshalText() ([]byte, error) { return []byte(secret.Redacted), nil }
+
+// Role is what the holder of a key may do.
+type Role int
+
+const (
+	// RoleAdmin may do everything.
+	RoleAdmin Role = iota
+
+	// RoleViewer may read (GET and HEAD).
+	RoleViewer
+)
+
+func (o *Options) check() error {
+	var faults []error
+	if len(o.Keys) == 0 && !o.AllowUnauthenticated {
+		faults = append(faults, errors.New("adminapi: Options.Keys: has no key: whoever reaches the Admin API could change the gateway; set one, or AllowUnauthenticated"))
+	}
+	for i, k := range o.Keys {
+		if k.Value == "" {
+			faults = append(faults, fmt.Errorf("adminapi: Options.Keys[%d].Value: is empty", i))
+		}
+		if k.Role != RoleAdmin && k.Role != RoleViewer {
+			faults = append(faults, fmt.Errorf("adminapi: Options.Keys[%d].Role: %d is no role", i, k.Role))
+		}
+	}
+	return errors.Join(faults...)
+}

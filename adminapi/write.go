@@ -1,0 +1,195 @@
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/internal/cjson"
+)
+
+// put stores a document under the id of the path or of the document.
+func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (int, map[string]any, *failure) {
+	doc, f := documentOf(kind, sent)
+	if f != nil {
+		return 0, nil, f
+	}
+	pathID := id
+	id, err := apisix.PutID(kind, pathID, doc)
+	if err != nil {
+		return 0, nil, badRequest(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.store(r, kind, id, pathID == "", doc)
+}
+
+// post stores a document under an id of its own: the revision of the storage, as
+// in APISIX.
+func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) (int, map[string]any, *failure) {
+	doc, f := documentOf(kind, sent)
+	if f != nil {
+		return 0, nil, f
+	}
+	if err := apisix.CheckNoID(kind, id, doc); err != nil {
+		return 0, nil, badRequest(err)
+	}
+	// So that a document that is refused leaves nothing behind, not even a
+	// revision, it is looked at before the id is made.
+	if _, err := apisix.Decode(kind, "new", doc); err != nil {
+		return 0, nil, badRequest(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	record, err := h.storage.Save(r.Context(), "/gen_id", []byte("1"), AnyRevision)
+	if err != nil {
+		return 0, nil, storageFailed(err)
+	}
+	return h.store(r, kind, fmt.Sprintf("%020d", record.Modified), false, doc)
+}
+
+// documentOf makes the checks that come before everything else.
+func documentOf(kind apisix.Kind, sent body) (map[string]any, *failure) {
+	if !sent.present {
+		return nil, &failure{status: http.StatusBadRequest, text: "missing configurations"}
+	}
+	doc, err := apisix.Document(sent.value)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	if err := apisix.CheckForbidden(doc); err != nil {
+		return nil, badRequest(err)
+	}
+	return doc, nil
+}
+
+// store checks a document, stores it and applies it, in this order: only the
+// storing can fail where nothing is wrong, and as long as it has not been done,
+// nothing has moved. mu is held.
+func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID bool, doc map[string]any) (int, map[string]any, *failure) {
+	if r.URL.Query().Has("ttl") {
+		return 0, nil, badRequest(errors.New("ttl is not supported by this version: the document would stay for ever"))
+	}
+	old := h.objects[kind][id]
+	doc = maps.Clone(doc)
+	if !bodyID {
+		doc["id"] = id
+	}
+	now := float64(h.now().Unix())
+	doc["create_time"], doc["update_time"] = now, now
+	if old != nil && old.doc["create_time"] != nil {
+		doc["create_time"] = old.doc["create_time"]
+	}
+
+	decoded, err := apisix.Decode(kind, id, doc)
+	if err != nil {
+		return 0, nil, badRequest(err)
+	}
+	if f := h.checkReferences(kind, doc); f != nil {
+		return 0, nil, f
+	}
+	change := changeOf(decoded)
+	change.AllowDangling = true // the references are the documents', and were checked
+	prepared, err := h.server.Prepare(change)
+	if err != nil {
+		return 0, nil, badRequest(decoded.Translate(err))
+	}
+	var prev int64
+	if old != nil {
+		prev = old.changed
+	}
+	// The client may go away: what was begun is ended.
+	record, err := h.storage.Save(context.WithoutCancel(r.Context()), keyOf(kind, id), cjson.Encode(doc), prev)
+	if err != nil {
+		return 0, nil, storageFailed(err)
+	}
+	report := prepared.Commit()
+	h.objects[kind][id] = &object{doc: doc, id: id, created: record.Created, changed: record.Modified}
+	h.logChange(r, "put", kind, id, record.Modified)
+
+	status := http.StatusOK
+	if old == nil {
+		status = http.StatusCreated
+	}
+	answer := map[string]any{"key": keyPrefix + keyOf(kind, id), "value": apisix.Redact(kind, doc)}
+	if warnings := warningsOf(decoded, report); len(warnings) > 0 {
+		answer["warnings"] = warnings
+	}
+	return status, answer, nil
+}
+
+func warningsOf(decoded *apisix.Object, report gateway.Report) (warnings []any) {
+	for _, text := range decoded.Warnings {
+		warnings = append(warnings, text)
+	}
+	for _, w := range report.Warnings {
+		if w.Kind != "upstream" { // which the decoder has warned of already
+			warnings = append(warnings, w.Text)
+		}
+	}
+	return warnings
+}
+
+// checkReferences refuses a document that names one that is not there.
+func (h *Handler) checkReferences(kind apisix.Kind, doc map[string]any) *failure {
+	if kind != apisix.Routes {
+		return nil
+	}
+	id := apisix.IDString(doc["upstream_id"])
+	if _, there := h.objects[apisix.Upstreams][id]; id != "" && !there {
+		return badRequest(fmt.Errorf("failed to fetch upstream info by upstream id [%s], response code: 404", id))
+	}
+	return nil
+}
+
+// delete deletes a document that no other needs, or with "force=true" any.
+func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (int, map[string]any, *failure) {
+	if id == "" {
+		return 0, nil, badRequest(fmt.Errorf("missing %s id", kind.Singular()))
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := h.objects[kind][id]
+	if old == nil {
+		return 0, nil, keyNotFound
+	}
+	if kind == apisix.Upstreams && r.URL.Query().Get("force") != "true" {
+		if route, used := h.routeWith(id); used {
+			return 0, nil, badRequest(fmt.Errorf("can not delete this upstream, route [%s] is still using it now", route))
+		}
+	}
+	change := deletionOf(kind, id)
+	change.AllowDangling = true
+	prepared, err := h.server.Prepare(change)
+	if err != nil {
+		return 0, nil, badRequest(err)
+	}
+	if err := h.storage.Delete(context.WithoutCancel(r.Context()), keyOf(kind, id), old.changed); err != nil {
+		return 0, nil, storageFailed(err)
+	}
+	prepared.Commit()
+	delete(h.objects[kind], id)
+	h.logChange(r, "delete", kind, id, 0)
+	return http.StatusOK, map[string]any{"deleted": "1", "key": keyPrefix + keyOf(kind, id)}, nil
+}
+
+// routeWith returns the first route, by id, that names an upstream.
+func (h *Handler) routeWith(upstream string) (id string, used bool) {
+	for _, id := range slices.Sorted(maps.Keys(h.objects[apisix.Routes])) {
+		if apisix.IDString(h.objects[apisix.Routes][id].doc["upstream_id"]) == upstream {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+func (h *Handler) logChange(r *http.Request, action string, kind apisix.Kind, id string, revision int64) {
+	if h.logger != nil {
+		h.logger.Info("configuration changed", "action", action, "kind", string(kind), "id", id, "revision", revision, "remote", r.RemoteAddr)
+	}
+}

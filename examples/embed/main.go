@@ -1,0 +1,69 @@
+// Embed is a service of one's own that is its own mTLS gateway: it answers some
+// requests itself, sends others to an upstream, and is configured at run time
+// through an Admin API that stands on its own mux, behind its own middleware.
+package main
+
+import (
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+)
+
+// hello greets the client by the subject of its verified certificate.
+func hello(w http.ResponseWriter, r *http.Request) {
+	who := "stranger"
+	if client := ssl.FromContext(r.Context()); client != nil {
+		who = client.Subject()
+	}
+	fmt.Fprintf(w, "Hello, %s.\n", who)
+}
+
+// logged is a middleware of this service.
+func logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// newService returns the gateway, and the mux that its Admin API is mounted on.
+func newService(adminKey string) (*gateway.Server, http.Handler, error) {
+	gw := gateway.New(nil)
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+		Routes: []route.Config{{ID: "hello", Paths: []string{"/hello"}, Handler: http.HandlerFunc(hello)}},
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	admin, err := adminapi.New(gw, &adminapi.Options{
+		Keys: []adminapi.Key{{Value: adminapi.Secret(adminKey)}},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/apisix/admin/", logged(admin))
+	mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
+	return gw, mux, nil
+}
+
+func main() {
+	gw, mux, err := newService(os.Getenv("ADMIN_KEY"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:8443")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { log.Fatal(http.ListenAndServe("127.0.0.1:8180", mux)) }()
+	log.Printf("https on %s, Admin API on 127.0.0.1:8180", l.Addr())
+	log.Fatal(gw.ServeTLS(l))
+}

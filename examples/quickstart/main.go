@@ -1,0 +1,140 @@
+// Quickstart is a gateway to try things out with: HTTPS, plain HTTP and the Admin
+// API on loopback, and a small origin of its own. It prints what to do next.
+//
+//	go run ./examples/quickstart
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/gateway"
+)
+
+func main() {
+	c := config{}
+	flag.StringVar(&c.https, "https", "127.0.0.1:9443", "`address` of the gateway with TLS, or off")
+	flag.StringVar(&c.http, "http", "127.0.0.1:9080", "`address` of the gateway without TLS, or off")
+	flag.StringVar(&c.admin, "admin", "127.0.0.1:9180", "`address` of the Admin API, or off")
+	flag.StringVar(&c.origin, "origin", "127.0.0.1:8081", "`address` of the built-in origin, or off")
+	flag.StringVar(&c.key, "admin-key", "", "`key` of the Admin API; without one it answers on loopback only")
+	flag.StringVar(&c.plain, "plain", "guarded", "what is served without TLS: guarded, or open for `everything` as in APISIX")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, c); err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+// A config is what the flags say.
+type config struct{ https, http, admin, origin, key, plain string }
+
+// A door is one listener and what serves it.
+type door struct {
+	name, addr string
+	serve      func(net.Listener) error
+	shutdown   func(context.Context) error
+}
+
+func run(ctx context.Context, c config) error {
+	if flag.NArg() > 0 {
+		return fmt.Errorf("%q is no flag: see -help", flag.Arg(0))
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	options := &gateway.Options{Logger: logger}
+	switch c.plain {
+	case "guarded":
+	case "open":
+		options.PlainHTTP = gateway.PlainOpen
+	default:
+		return fmt.Errorf("-plain %q is neither guarded nor open", c.plain)
+	}
+	gw := gateway.New(options)
+	defer gw.Close()
+	admin, err := newAdmin(gw, c, logger)
+	if err != nil {
+		return err
+	}
+	origin := newServer(http.HandlerFunc(serveOrigin))
+
+	failed := make(chan error, 4)
+	var open []door
+	for _, d := range []door{
+		{"HTTPS", c.https, gw.ServeTLS, gw.Shutdown},
+		{"HTTP", c.http, gw.Serve, gw.Shutdown},
+		{"Admin API", c.admin, admin.Serve, admin.Shutdown},
+		{"Origin", c.origin, origin.Serve, origin.Shutdown},
+	} {
+		if d.addr == "off" {
+			continue
+		}
+		l, err := net.Listen("tcp", d.addr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+		fmt.Printf("%-10s %s\n", d.name, l.Addr())
+		open = append(open, d)
+		go func() {
+			if err := d.serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("%s: %w", d.name, err)
+			}
+		}()
+	}
+	printNextSteps(c)
+
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		fmt.Println("Draining.")
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, d := range open {
+		err = errors.Join(err, d.shutdown(drain))
+	}
+	return err
+}
+
+// newAdmin returns the server of the Admin API.
+func newAdmin(gw *gateway.Server, c config, logger *slog.Logger) (*http.Server, error) {
+	options := &adminapi.Options{Logger: logger}
+	if c.key != "" {
+		options.Keys = []adminapi.Key{{Value: adminapi.Secret(c.key)}}
+	} else {
+		options.AllowUnauthenticated = true
+		if c.admin != "off" && !loopback(c.admin) {
+			return nil, fmt.Errorf("-admin %s is not on loopback: give it an -admin-key", c.admin)
+		}
+	}
+	handler, err := adminapi.New(gw, options)
+	if err != nil {
+		return nil, err
+	}
+	return newServer(handler), nil
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+}

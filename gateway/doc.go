@@ -1,0 +1,55 @@
+// Package gateway is an SNI-routed mTLS gateway that a Go service imports.
+//
+// A [Server] holds one configuration: TLS profiles by server name ([ssl]), routes
+// by host, path and method ([route]), and upstreams ([upstream]). [*Server.Apply]
+// changes it in one step, at any time. There are two doors over one way of a
+// request:
+//
+//   - [*Server.ServeTLS] and [*Server.Serve] serve a listener.
+//   - [*Server.ServeHTTP] and [*Server.TLSConfig] are for a server of one's own,
+//     for middleware, and for [net/http/httptest].
+//
+// The shortest gateway:
+//
+//	gw := gateway.New(nil)
+//	defer gw.Close()
+//	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+//		SSL:       []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: pairs, Client: &ssl.ClientAuth{CAPEM: ca}}},
+//		Upstreams: []upstream.Config{{ID: "1", Nodes: []upstream.Node{{Host: "127.0.0.1", Port: 8081, Weight: 1}}}},
+//		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1"}},
+//	}})
+//	...
+//	err = gw.ServeTLS(listener)
+//
+// # The way of a request
+//
+// The Host and the path are brought into their one form. The guard ([ssl]) then
+// says whether the client may ask for this Host: see [*ssl.Terminator.Judge] for
+// its answers. Then the route is matched, and the request goes to a node of its
+// upstream or to a handler of the user's own.
+//
+//	400  the Host or the path has no reading, or a client certificate is missing
+//	403  plain HTTP, where client certificates are demanded
+//	404  no route
+//	405  CONNECT
+//	421  the connection was made for another server name
+//	502  the route's upstream does not exist, or its nodes cannot be reached
+//	503  the upstream has no node
+//	504  a node did not answer in time
+//
+// # What is forwarded
+//
+// The request target goes to the node byte for byte, the Host as it came (see
+// [upstream.Config.PassHost]). Headers that concern one connection alone are
+// dropped (RFC 9110, section 7.6.1), and every Upgrade but a WebSocket that the
+// route allows. X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what
+// the gateway saw; what the client says in them, in Forwarded, or in the header
+// fields that gateways use for client certificates, is dropped in every spelling
+// unless [Options.TrustedProxies] names the client.
+//
+// # Concurrency
+//
+// A Server may be used by any number of goroutines. A request that began under
+// one configuration ends under it. Nothing on the way of a request waits for a
+// change.
+package gateway

@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// An exchange is one request on its way to a node and back. It travels in the
+// context of the request.
+type exchange struct {
+	route   *route.Route
+	pool    *upstream.Pool
+	rawPath string
+	from    sender
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	return ctx.Value(exchangeKey{}).(*exchange)
+}
+
+// forward sends a request to a node of a pool and its answer back.
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string) {
+	x := &exchange{route: match, pool: pool, rawPath: rawPath, from: s.senderOf(r)}
+	s.proxy.ServeHTTP(&plainWriter{ResponseWriter: w}, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+}
+
+// newProxy returns the part that copies between client and node: hop-by-hop
+// header fields, bodies, trailers, 1xx answers and upgrades.
+func (s *Server) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:       rewrite,
+		Transport:     poolTransport{},
+		FlushInterval: -1, // what a node sends is passed on at once
+		BufferPool:    &bufferPool{},
+		ErrorHandler:  s.forwardingFailed,
+		ErrorLog:      s.httpLog(),
+	}
+}
+
+// rewrite makes the request for the node out of the client's. It runs after the
+// hop-by-hop header fields are gone, so that "Connection: x-real-ip" cannot take
+// away what is set here (CVE-2024-45410).
+func rewrite(p *httputil.ProxyRequest) {
+	x := exchangeOf(p.In.Context())
+	h := p.Out.Header
+	// ReverseProxy has taken these out; a trusted proxy's Forwarded stays.
+	if forwarded, ok := p.In.Header["Forwarded"]; ok {
+		h["Forwarded"] = forwarded
+	}
+	scrub(h, x.from.trusted)
+	setForwarding(h, p.In, x.from)
+
+	// The server has answered "100-continue" by the time the body is read.
+	h.Del("Expect")
+	if !websocket(p.In) || !x.route.WebSocket() {
+		// Any other Upgrade would turn the connection into a tunnel that nothing
+		// here looks into (golang/go#80416).
+		h.Del("Connection")
+		h.Del("Upgrade")
+	}
+	// Trailers of a request may be dropped (RFC 9110, section 6.5.1), and could
+	// hold whatever the header may not.
+	p.Out.Trailer = nil
+	h.Del("Trailer")
+
+	p.Out.Host = p.In.Host
+	p.Out.URL = target(x.rawPath, p.In.URL)
+}
+
+// target returns the URL that makes the client's request target again, byte for
+// byte.
+func target(rawPath string, in *url.URL) *url.URL {
+	u := &url.URL{RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
+	if path, err := url.PathUnescape(rawPath); err == nil {
+		u.Path, u.RawPath = path, rawPath
+	}
+	if u.EscapedPath() != rawPath && !strings.HasPrefix(rawPath, "//") {
+		// net/url would encode some bytes ("|", "^") that it need not. A path that
+		// begins with two slashes cannot go this way: net/url would take the
+		// first segment for a host.
+		u.Opaque = rawPath
+	}
+	return u
+}
+
+// websocket reports whether a request asks for exactly one upgrade, to WebSocket
+// (RFC 6455, section 4.1).
+func websocket(r *http.Request) bool {
+	upgrade := r.Header["Upgrade"]
+	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoMinor == 1 &&
+		len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket")
+}
+
+// poolTransport sends a request to the pool of its exchange.
+type poolTransport struct{}
+
+func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := exchangeOf(r.Context())
+	var o *upstream.CallOptions
+	if timeout, ok := x.route.Timeout(); ok {
+		t := upstream.Timeout(timeout)
+		o = &upstream.CallOptions{Timeout: &t}
+	}
+	return x.pool.Do(r, o)
+}
+
+// forwardingFailed answers a request that no node has answered.
+func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		// The client has gone away: there is nobody to answer. The status that
+		// nginx logs for it keeps the connection from being used again.
+		w.WriteHeader(499)
+		return
+	}
+	s.logFailure(r, exchangeOf(r.Context()).route, err)
+	switch status := statusOf(err); status {
+	case http.StatusServiceUnavailable:
+		answer(w, r, status, "the upstream has no node")
+	case http.StatusGatewayTimeout:
+		answer(w, r, status, "the upstream did not answer in time")
+	default:
+		answer(w, r, status, "the upstream could not be reached")
+	}
+}
+
+// plainWriter keeps net/http from adding a Content-Type of its own making to an
+// answer that has none.
+type plainWriter struct{ http.ResponseWriter }
+
+func (w *plainWriter) WriteHeader(status int) {
+	if h := w.Header(); status >= 200 && h["Content-Type"] == nil {
+		h["Content-Type"] = nil
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *plainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// forHandler returns the request for a handler of the user's: with the client's
+// identity in the context, and without header fields that pretend one.
+func forHandler(r *http.Request, identity *ssl.Identity) *http.Request {
+	ctx := r.Context()
+	if identity != nil {
+		ctx = ssl.NewContext(ctx, identity)
+	}
+	r = r.WithContext(ctx)
+	for name := range r.Header {
+		if isIdentity(fold(name)) {
+			r.Header = r.Header.Clone()
+			scrubIdentity(r.Header)
+			break
+		}
+	}
+	return r
+}
+
+const bufferSize = 64 << 10
+
+// bufferPool holds the buffers through which bodies are copied.
+type bufferPool struct{ pool sync.Pool }
+
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[bufferSize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }

@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/sallyport/sallyport/internal/hostname"
+	"github.com/sallyport/sallyport/internal/urlpath"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+)
+
+// This file is the way of a request. It takes no lock, loads the snapshot once
+// and passes it down: a request that began under one configuration ends under it.
+
+// ServeHTTP implements [http.Handler]: it is the gateway for a server of one's
+// own, which must use [*Server.TLSConfig] if it speaks TLS. It belongs in front
+// of everything that changes the Host.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	snap := s.snap.Load()
+	if r.Method == http.MethodConnect {
+		// A tunnel to wherever the client says (CVE-2026-71324).
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")
+		answer(w, r, http.StatusMethodNotAllowed, "CONNECT is not served")
+		return
+	}
+	rawPath := urlpath.Raw(r)
+	path, err := urlpath.Parse(rawPath)
+	if err != nil {
+		answer(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	host := ""
+	if r.Host != "" { // an HTTP/1.0 request may have none
+		var ok bool
+		if host, ok = hostname.CanonicalHost(r.Host); !ok {
+			answer(w, r, http.StatusBadRequest, "the Host is no valid name")
+			return
+		}
+	}
+
+	identity, refused := s.term.Judge(snap.ssl, r.TLS, r.Host, rawPath)
+	if refused != nil && r.TLS != nil {
+		s.refuse(w, r, refused)
+		return
+	}
+	match := snap.routes.Match(&route.Request{Method: r.Method, Host: host, Path: path.Normal})
+	if r.TLS == nil && s.o.PlainHTTP == PlainGuarded && (match == nil || !match.AllowPlain()) {
+		if refused != nil {
+			s.refuse(w, r, refused)
+			return
+		}
+		if match != nil && !match.HasHosts() && snap.ssl.Demanding() && !ssl.ACMEChallenge(rawPath) {
+			// Over TLS, this route may be reached with a client certificate alone:
+			// by which name, a Host that anyone can write does not tell.
+			answer(w, r, http.StatusForbidden, "this route has no host, and some server names demand client certificates: it is served over TLS only; use https")
+			return
+		}
+	}
+	if match == nil {
+		answer(w, r, http.StatusNotFound, "404 Route Not Found")
+		return
+	}
+
+	if handler := match.Handler(); handler != nil {
+		handler.ServeHTTP(w, forHandler(r, identity))
+		return
+	}
+	pool, ok := snap.pools.Get(match.Upstream())
+	if !ok {
+		s.logFailure(r, match, errDanglingUpstream)
+		answer(w, r, http.StatusBadGateway, "the upstream of the route does not exist")
+		return
+	}
+	s.forward(w, r, match, pool, rawPath)
+}
+
+var errDanglingUpstream = errors.New("gateway: the route's upstream does not exist")
+
+// refuse answers with the guard's refusal.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var refusal *ssl.Refusal
+	if !errors.As(err, &refusal) {
+		panic("gateway: internal error: the guard's error is no Refusal")
+	}
+	if s.o.Logger != nil {
+		s.o.Logger.Warn("request refused",
+			"status", refusal.Status, "reason", refusal.Message, "remote", r.RemoteAddr,
+			"host", refusal.Host, "server_name", refusal.ServerName, "profile", refusal.Profile)
+	}
+	if refusal.Closes(r) {
+		w.Header().Set("Connection", "close")
+	}
+	answer(w, r, refusal.Status, refusal.Message)
+}
+
+// answer writes an answer of the gateway's own, in the shape of APISIX's.
+func answer(w http.ResponseWriter, r *http.Request, status int, message string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	body, _ := json.Marshal(map[string]string{"error_msg": message}) // strings always encode
+	_, _ = w.Write(append(body, '\n'))
+}
+
+func (s *Server) logFailure(r *http.Request, match *route.Route, err error) {
+	if s.o.Logger != nil {
+		s.o.Logger.Error("request failed",
+			"route", match.ID(), "method", r.Method, "host", r.Host, "path", r.URL.Path, "remote", r.RemoteAddr, "error", err)
+	}
+}

@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// Options are the parts of the world outside that a [Server] uses, and its
+// limits. A nil *Options and a zero Options mean the same.
+type Options struct {
+	// TLS is for the ends of TLS connections. If it has no Logger, it uses this
+	// one's.
+	TLS ssl.Options
+
+	// Upstream is for the connections to nodes. If it has no Logger, it uses this
+	// one's.
+	Upstream upstream.Options
+
+	// Logger receives one record for each handshake and each request that failed.
+	// If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// PlainHTTP says what may be served without TLS. Zero is [PlainGuarded].
+	PlainHTTP PlainHTTP
+
+	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded header
+	// fields are believed and passed on. From all others they are replaced.
+	TrustedProxies []netip.Prefix
+
+	// Limits bound what a client can use up. Zero fields are defaults.
+	Limits Limits
+}
+
+// PlainHTTP says what may be served without TLS.
+type PlainHTTP int
+
+const (
+	// PlainGuarded answers 403 to a request over plain HTTP whose Host demands
+	// client certificates over TLS, or whose route has no host while any profile
+	// demands them, unless [route.Config.AllowPlain] says otherwise for the route.
+	// Paths below /.well-known/acme-challenge/ are always served.
+	PlainGuarded PlainHTTP = iota
+
+	// PlainOpen serves every route over plain HTTP, as APISIX does.
+	PlainOpen
+)
+
+// Limits bound what a client can use up behind [*Server.Serve] and
+// [*Server.ServeTLS]. They do not concern a server of one's own in front of
+// [*Server.ServeHTTP], which has its own.
+type Limits struct {
+	// HeaderBytes bounds the head of a request. Zero is 32 KiB.
+	HeaderBytes int
+
+	// HeaderTimeout bounds the time for the head of a request. Zero is 10 seconds.
+	HeaderTimeout time.Duration
+
+	// IdleTimeout closes a connection on which nothing is asked for so long. Zero
+	// is 75 seconds, as in nginx.
+	IdleTimeout time.Duration
+
+	// BodyTimeout bounds the time between two reads of a request's body and two
+	// writes of an answer. Zero is a minute, as in nginx. On HTTP/2 it bounds the
+	// writes of the connection.
+	BodyTimeout time.Duration
+
+	// Streams bounds the requests at a time on one HTTP/2 connection. Zero is 100.
+	Streams int
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.HeaderBytes, 32<<10)
+	setDefault(&l.HeaderTimeout, 10*time.Second)
+	setDefault(&l.IdleTimeout, 75*time.Second)
+	setDefault(&l.BodyTimeout, time.Minute)
+	setDefault(&l.Streams, 100)
+	return l
+}
+
+func setDefault[T int | time.Duration](v *T, value T) {
+	if *v <= 0 {
+		*v = value
+	}
+}

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// A Server is a gateway at work. Its methods may be called by any number of
+// goroutines.
+type Server struct {
+	// snap is replaced, never changed. Load it once for each handshake or request.
+	snap atomic.Pointer[snapshot]
+
+	// applyMu serialises writers. Nothing on the way of a request takes it.
+	applyMu sync.Mutex
+
+	o     Options
+	term  *ssl.Terminator
+	proxy *httputil.ReverseProxy
+	http  *http.Server
+}
+
+// New returns a Server without configuration: it refuses every handshake and
+// answers every request with 404. It runs nothing until it is given something to
+// do; [*Server.Shutdown] or [*Server.Close] ends that.
+func New(o *Options) *Server {
+	s := &Server{}
+	if o != nil {
+		s.o = *o
+	}
+	s.o.Limits = s.o.Limits.withDefaults()
+	if s.o.TLS.Logger == nil {
+		s.o.TLS.Logger = s.o.Logger
+	}
+	if s.o.Upstream.Logger == nil {
+		s.o.Upstream.Logger = s.o.Logger
+	}
+	s.snap.Store(&snapshot{})
+	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, &s.o.TLS)
+	s.proxy = s.newProxy()
+	s.http = s.newHTTPServer()
+	return s
+}
+
+// TLSConfig returns the TLS configuration for a server of one's own in front of
+// [*Server.ServeHTTP]: see [*ssl.Terminator.TLSConfig].
+func (s *Server) TLSConfig() *tls.Config { return s.term.TLSConfig() }
+
+// ServeTLS serves HTTP/1.1 and HTTP/2 over TLS on a listener of plain
+// connections, until Shutdown or Close, upon which it returns
+// [http.ErrServerClosed]. It closes the listener.
+func (s *Server) ServeTLS(l net.Listener) error {
+	return s.http.Serve(s.term.Listener(l))
+}
+
+// Serve serves HTTP/1.1 without TLS on a listener, until Shutdown or Close, upon
+// which it returns [http.ErrServerClosed]. It closes the listener. What may be
+// served so is [Options.PlainHTTP]'s to say.
+func (s *Server) Serve(l net.Listener) error {
+	return s.http.Serve(l)
+}
+
+// Shutdown stops accepting, closes idle connections, and waits for the requests
+// that go on until ctx ends. Then it closes the connections to the nodes. A
+// Server that was shut down cannot serve again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	s.closePools()
+	return err
+}
+
+// Close ends everything at once.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	s.closePools()
+	return err
+}
+
+func (s *Server) closePools() {
+	for _, pool := range s.snap.Load().pools.All() {
+		pool.Close()
+	}
+}
+
+// newHTTPServer returns what runs the connections of [*Server.Serve] and
+// [*Server.ServeTLS].
+func (s *Server) newHTTPServer() *http.Server {
+	l := s.o.Limits
+	server := &http.Server{
+		Handler:                      http.HandlerFunc(s.serveConn),
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the same answer through every door
+		ReadHeaderTimeout:            l.HeaderTimeout,
+		IdleTimeout:                  l.IdleTimeout,
+		MaxHeaderBytes:               l.HeaderBytes,
+		Protocols:                    &http.Protocols{},
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: l.Streams,
+			WriteByteTimeout:     l.BodyTimeout,
+		},
+		ErrorLog: s.httpLog(),
+	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true) // over TLS alone, as ALPN says
+	return server
+}
+
+// httpLog returns the logger for what net/http says of single connections.
+func (s *Server) httpLog() *log.Logger { return log.New(logWriter{s.o.Logger}, "", 0) }
+
+type logWriter struct{ logger *slog.Logger }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	if w.logger != nil {
+		w.logger.Debug("http server", "text", string(line))
+	}
+	return len(line), nil
+}
+
+// statusOf is the answer to a request whose upstream failed.
+func statusOf(err error) int {
+	var failed *upstream.Error
+	if errors.As(err, &failed) && failed.Status != 0 {
+		return failed.Status
+	}
+	return http.StatusBadGateway
+}

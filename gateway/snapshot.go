@@ -1,0 +1,297 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sallyport/sallyport/internal/hamt"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// A snapshot is one whole configuration at work. It never changes. It is one and
+// not one for each package, because no order of two changes is safe: one that
+// takes mTLS from a host and at the same time moves its route to a public origin
+// would for a moment open the secret one, and the opposite change the other way.
+type snapshot struct {
+	ssl    *ssl.Table
+	routes *route.Table
+	pools  hamt.Map[*upstream.Pool]
+
+	// users counts the routes of each upstream, so that one that is in use is
+	// not deleted.
+	users hamt.Map[int]
+}
+
+// Prepared is a [Change] that was checked and cannot fail any more.
+type Prepared struct {
+	server    *Server
+	change    Change
+	profiles  []*ssl.Profile
+	routes    []*route.Route
+	upstreams []*upstream.Upstream
+}
+
+// A ConfigError says which object of a [Change] does not fit the others.
+type ConfigError struct {
+	Kind  string // "route" or "upstream"
+	ID    string
+	Field string // as in Go
+	Err   error
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("gateway: %s %q: %s: %v", e.Kind, e.ID, e.Field, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// FieldPath returns the field, for those who map it to a document of their own.
+func (e *ConfigError) FieldPath() string { return e.Field }
+
+// ErrNoUpstream is the reason of a [ConfigError] about a route whose upstream
+// does not exist, and ErrInUse of one about an upstream that has routes.
+var (
+	ErrNoUpstream = errors.New("there is no such upstream")
+	ErrInUse      = errors.New("routes use it")
+)
+
+// Prepare checks a change and changes nothing. The error joins all faults: a
+// *ConfigError of [ssl], [route] or [upstream], or one of this package, for each.
+// It is for those who have something to do between the checking and the change,
+// such as storing it; others call [*Server.Apply].
+func (s *Server) Prepare(c Change) (*Prepared, error) {
+	return s.prepare(s.snap.Load(), c)
+}
+
+func (s *Server) prepare(snap *snapshot, c Change) (*Prepared, error) {
+	p := &Prepared{server: s, change: c}
+	var faults []error
+	var err error
+	if p.profiles, err = ssl.Compile(c.Put.SSL); err != nil {
+		faults = append(faults, err)
+	}
+	if p.routes, err = compile(c.Put.Routes, route.New, (*route.Route).ID); err != nil {
+		faults = append(faults, err)
+	}
+	if p.upstreams, err = compile(c.Put.Upstreams, upstream.New, (*upstream.Upstream).ID); err != nil {
+		faults = append(faults, err)
+	}
+	if len(faults) == 0 && !c.AllowDangling {
+		faults = snap.dangling(p)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// compile makes a T of each Config, and refuses two with one ID.
+func compile[C, T any](configs []C, compile func(C) (T, error), id func(T) string) ([]T, error) {
+	var faults []error
+	seen := map[string]bool{}
+	list := make([]T, 0, len(configs))
+	for _, c := range configs {
+		t, err := compile(c)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if seen[id(t)] {
+			faults = append(faults, fmt.Errorf("gateway: the ID %q stands twice in one change", id(t)))
+		}
+		seen[id(t)] = true
+		list = append(list, t)
+	}
+	return list, errors.Join(faults...)
+}
+
+// dangling returns what would be left dangling by a change: routes that it puts
+// without their upstream being there, and upstreams that it deletes while other
+// routes use them. It looks at what the change names, not at all routes.
+func (snap *snapshot) dangling(p *Prepared) (faults []error) {
+	put := map[string]bool{}
+	for _, u := range p.upstreams {
+		put[u.ID()] = true
+	}
+	deleted := map[string]bool{}
+	for _, id := range p.change.Delete.Upstreams {
+		deleted[id] = !put[id]
+	}
+	users := snap.usersAfter(p)
+	for _, r := range p.routes {
+		id := r.Upstream()
+		if _, there := snap.pools.Get(id); id != "" && !put[id] && (!there || deleted[id]) {
+			faults = append(faults, &ConfigError{Kind: "route", ID: r.ID(), Field: "Upstream", Err: fmt.Errorf("%q: %w", id, ErrNoUpstream)})
+			users = addUser(users, id, -1) // said once is enough
+		}
+	}
+	for id, gone := range deleted {
+		if n, _ := users.Get(id); gone && n > 0 {
+			faults = append(faults, &ConfigError{Kind: "upstream", ID: id, Field: "ID", Err: fmt.Errorf("%w: %s", ErrInUse, snap.userOf(id, p))})
+		}
+	}
+	return faults
+}
+
+// userOf names a route that uses an upstream and that a change leaves alone. It
+// searches all routes, and so is for the error alone.
+func (snap *snapshot) userOf(id string, p *Prepared) string {
+	touched := map[string]bool{}
+	for _, r := range p.routes {
+		touched[r.ID()] = true
+	}
+	for _, id := range p.change.Delete.Routes {
+		touched[id] = true
+	}
+	for r := range snap.routes.All() {
+		if r.Upstream() == id && !touched[r.ID()] {
+			return fmt.Sprintf("route %q", r.ID())
+		}
+	}
+	return "a route of the same change"
+}
+
+func (snap *snapshot) usersAfter(p *Prepared) hamt.Map[int] {
+	users := snap.users
+	released := map[string]bool{}
+	release := func(id string) {
+		if old, ok := snap.routes.Get(id); ok && !released[id] {
+			released[id] = true
+			users = addUser(users, old.Upstream(), -1)
+		}
+	}
+	for _, id := range p.change.Delete.Routes {
+		release(id)
+	}
+	for _, r := range p.routes {
+		release(r.ID())
+		users = addUser(users, r.Upstream(), 1)
+	}
+	return users
+}
+
+func addUser(users hamt.Map[int], id string, delta int) hamt.Map[int] {
+	if id == "" {
+		return users
+	}
+	n, _ := users.Get(id)
+	if n+delta <= 0 {
+		return users.Without(id)
+	}
+	return users.With(id, n+delta)
+}
+
+// Apply makes a change, all of it or nothing. When it returns, the next handshake
+// and the next request see it, on connections that are open as well. If anything
+// is wrong, everything stays as it was; the error is that of [*Server.Prepare].
+//
+// It costs in proportion to the change, whatever the number of objects.
+func (s *Server) Apply(c Change) (Report, error) {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	p, err := s.prepare(s.snap.Load(), c)
+	if err != nil {
+		return Report{}, err
+	}
+	return p.commitLocked(), nil
+}
+
+// Configure makes the configuration the given one: it puts all of it and deletes
+// everything else, as one change. Nodes and profiles that stay keep what they
+// have: connections, counters, their place among objects of equal rank.
+func (s *Server) Configure(c Config) (Report, error) {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	snap := s.snap.Load()
+	kept := map[string]map[string]bool{"ssl": {}, "route": {}, "upstream": {}}
+	for _, c := range c.SSL {
+		kept["ssl"][c.ID] = true
+	}
+	for _, c := range c.Routes {
+		kept["route"][c.ID] = true
+	}
+	for _, c := range c.Upstreams {
+		kept["upstream"][c.ID] = true
+	}
+	var gone IDs
+	for p := range snap.ssl.All() {
+		if !kept["ssl"][p.ID()] {
+			gone.SSL = append(gone.SSL, p.ID())
+		}
+	}
+	for r := range snap.routes.All() {
+		if !kept["route"][r.ID()] {
+			gone.Routes = append(gone.Routes, r.ID())
+		}
+	}
+	for id := range snap.pools.All() {
+		if !kept["upstream"][id] {
+			gone.Upstreams = append(gone.Upstreams, id)
+		}
+	}
+	p, err := s.prepare(snap, Change{Put: c, Delete: gone})
+	if err != nil {
+		return Report{}, err
+	}
+	return p.commitLocked(), nil
+}
+
+// Commit makes the prepared change, and cannot fail. It does not look again
+// whether references dangle: where another change came in between, a route
+// without its upstream answers 502.
+func (p *Prepared) Commit() Report {
+	p.server.applyMu.Lock()
+	defer p.server.applyMu.Unlock()
+	return p.commitLocked()
+}
+
+// commitLocked is called with applyMu held.
+func (p *Prepared) commitLocked() Report {
+	s := p.server
+	old := s.snap.Load()
+	next := &snapshot{
+		ssl:    old.ssl.Without(p.change.Delete.SSL...).With(p.profiles...),
+		routes: old.routes.Without(p.change.Delete.Routes...).With(p.routes...),
+		pools:  old.pools,
+		users:  old.usersAfter(p),
+	}
+	var replaced []*upstream.Pool
+	for _, id := range p.change.Delete.Upstreams {
+		if pool, ok := next.pools.Get(id); ok {
+			replaced = append(replaced, pool)
+			next.pools = next.pools.Without(id)
+		}
+	}
+	for _, u := range p.upstreams {
+		prev, _ := next.pools.Get(u.ID())
+		if prev != nil {
+			replaced = append(replaced, prev)
+		}
+		next.pools = next.pools.With(u.ID(), upstream.NewPool(u, prev, &s.o.Upstream))
+	}
+	s.snap.Store(next)
+	// Only now: until the Store, requests went to the old pools. Those that still
+	// do, end in peace.
+	for _, pool := range replaced {
+		pool.Close()
+	}
+	return p.report(next)
+}
+
+func (p *Prepared) report(snap *snapshot) (report Report) {
+	for _, profile := range p.profiles {
+		for _, text := range snap.ssl.Warnings(profile.ID()) {
+			report.Warnings = append(report.Warnings, Warning{Kind: "ssl", ID: profile.ID(), Text: text})
+		}
+	}
+	for _, c := range p.change.Put.Upstreams {
+		if c.Scheme == "https" && c.TLS.DangerouslySkipServerVerify {
+			report.Warnings = append(report.Warnings, Warning{Kind: "upstream", ID: c.ID, Text: "the certificates of its nodes are not verified"})
+		}
+	}
+	return report
+}
