@@ -1,0 +1,73 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync/atomic"
+)
+
+// A DialFunc connects to a node, as [net.Dialer.DialContext] does. It must end
+// when ctx does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// A client talks HTTP/1.1 to one node and keeps its idle connections. It is a
+// seam: transport.go has the one that there is.
+type client interface {
+	// do sends a request and returns when the answer's head is there. The
+	// request's URL.Host is the key that connections are kept by and, over TLS,
+	// the name that the node must prove; Host is what the node is told.
+	//
+	// The client may keep req, and closes its body. It makes the answer's body
+	// end with an error if the node pauses for longer than t.Read. For a 101 the
+	// body is an [io.ReadWriteCloser] without that limit.
+	//
+	// If there is an error, how far the request came decides about a retry.
+	do(req *http.Request, dial DialFunc, t *Timeout) (*http.Response, reached, error)
+
+	// closeIdle closes the connections that are idle, and those that are in use
+	// when they become idle, until the next request.
+	closeIdle()
+}
+
+// reached is how far a request came that failed.
+type reached int
+
+const (
+	refused  reached = iota // it cannot be sent, to no node
+	unsent                  // no byte of it went out
+	sent                    // the node may have got it, and answered nothing
+	answered                // the node began to answer
+)
+
+// conns is the client of one node, in the hands of the pools that use it: after a
+// replacement the old pool and the new.
+type conns struct {
+	client
+	settings connSettings
+
+	// pools counts the users that are not closed.
+	pools atomic.Int64
+}
+
+// connSettings are what a client was made with. It can be passed on to a pool
+// that would make it with the same.
+type connSettings struct {
+	settings
+	maxHeaderBytes int64
+}
+
+// release is called once by each pool.
+func (c *conns) release() {
+	if c.pools.Add(-1) == 0 {
+		c.closeIdle()
+	}
+}
+
+// done is called after each request. One that ends after the pools were closed
+// would otherwise leave its connection idle.
+func (c *conns) done() {
+	if c.pools.Load() == 0 {
+		c.closeIdle()
+	}
+}

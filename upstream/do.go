@@ -1,0 +1,343 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/hostname"
+)
+
+// This file is the request path. It takes no lock of its own and looks nothing up
+// by name: a pool's nodes do not change, and which one it is comes from a picker.
+// BenchmarkRoundTrip keeps watch on what it adds to the client below it.
+
+// CallOptions are for one request. A nil *CallOptions and a zero CallOptions
+// mean the same.
+type CallOptions struct {
+	// Timeout, if not nil, replaces that of the upstream. A zero field leaves the
+	// upstream's.
+	Timeout *Timeout
+}
+
+// RoundTrip implements [http.RoundTripper]. It is Do without options.
+func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	return p.Do(req, nil)
+}
+
+// Do sends a request to a node and returns its answer, of whatever status. Every
+// error is an [*Error].
+//
+// The scheme and the host of req.URL do not matter, except that the host stands
+// in for an empty req.Host. Its Opaque, if there is any, is sent as the target, byte for
+// byte; otherwise path and query are. CONNECT is refused: a pool is no tunnel.
+//
+// As with any RoundTripper, req is not changed, its body is closed, possibly after
+// Do returns, and the answer's body must be closed. If the node switches
+// protocols (101), the answer's body is an [io.ReadWriteCloser], which ends with
+// the request's context.
+//
+// Where req.Header has no User-Agent, net/http sends one of its own; a nil entry
+// prevents it.
+func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
+	c := &call{pool: p, req: req, timeout: p.u.timeout}
+	if o != nil && o.Timeout != nil {
+		c.timeout = o.Timeout.over(c.timeout)
+	}
+	if req.Body != http.NoBody {
+		c.body.src = req.Body
+	}
+	resp, failure := c.run()
+	c.body.settle()
+	if failure != nil {
+		return nil, failure
+	}
+	return resp, nil
+}
+
+// over returns t, with the fields of base where t has none.
+func (t Timeout) over(base Timeout) Timeout {
+	if t.Connect <= 0 {
+		t.Connect = base.Connect
+	}
+	if t.Send <= 0 {
+		t.Send = base.Send
+	}
+	if t.Read <= 0 {
+		t.Read = base.Read
+	}
+	return t
+}
+
+// A call is one request and all its attempts.
+type call struct {
+	pool    *Pool
+	req     *http.Request
+	target  *url.URL // what is sent of req.URL; scheme and host are to be set
+	body    requestBody
+	timeout Timeout
+	begun   time.Time // set if there is a RetryTimeout
+	tried   nodeSet
+	tries   int
+}
+
+func (c *call) run() (*http.Response, *Error) {
+	p := c.pool
+	if status, err := c.check(); err != nil {
+		return nil, &Error{Upstream: p.u.ID(), Status: status, Err: err}
+	}
+	if p.u.config.RetryTimeout > 0 {
+		c.begun = time.Now()
+	}
+	for i := p.picker.pick(c.req, &c.tried); ; {
+		resp, reached, failure := c.try(i)
+		if failure == nil {
+			return resp, nil
+		}
+		next := c.next(failure, reached)
+		if next < 0 {
+			return nil, failure
+		}
+		p.log.LogAttrs(c.req.Context(), slog.LevelWarn, "upstream: a node failed, trying another",
+			slog.String("upstream", p.u.ID()),
+			slog.String("node", failure.Node),
+			slog.String("error", failure.Error()))
+		i = next
+	}
+}
+
+// check refuses what no node could be sent, and sets the target.
+func (c *call) check() (status int, err error) {
+	switch {
+	case c.req.URL == nil || c.req.Header == nil:
+		return http.StatusBadRequest, errors.New("the request has no URL or no Header")
+	case c.req.Method == http.MethodConnect:
+		return http.StatusMethodNotAllowed, errors.New("CONNECT is not forwarded")
+	}
+	if c.target, err = requestTarget(c.req.URL); err != nil {
+		return http.StatusBadRequest, err
+	}
+	if len(c.pool.members) == 0 {
+		return http.StatusServiceUnavailable, ErrNoNode
+	}
+	return 0, nil
+}
+
+// try sends the request to one node.
+func (c *call) try(i int) (*http.Response, reached, *Error) {
+	p, m := c.pool, &c.pool.members[i]
+	c.tried.add(i)
+	c.tries++
+	a := &attempt{call: c, member: m}
+	m.state.requests.Add(1)
+	m.state.inFlight.Add(1)
+
+	out, err := c.outgoing(m)
+	if err != nil {
+		defer a.finish()
+		return a.fail(refused, err)
+	}
+	resp, reached, err := m.conns.do(out, p.dial, &c.timeout)
+	if err != nil {
+		defer a.finish()
+		return a.fail(reached, err)
+	}
+	resp.Request = c.req
+	a.wrap(resp)
+	return resp, answered, nil
+}
+
+// next returns the node to try after a failure, or -1.
+func (c *call) next(failure *Error, reached reached) int {
+	u := c.pool.u
+	again := reached == unsent || reached == sent && idempotent(c.req.Method)
+	if !again || c.tries >= u.tries || !c.body.revoke() {
+		return -1
+	}
+	next := c.pool.picker.pick(c.req, &c.tried)
+	if limit := u.config.RetryTimeout; next >= 0 && limit > 0 && time.Since(c.begun) >= limit {
+		failure.Status = http.StatusBadGateway // APISIX
+		failure.Err = &tooLateError{failure.Err, limit}
+		return -1
+	}
+	return next
+}
+
+// idempotent reports whether doing it twice is as doing it once (RFC 9110, section
+// 9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// outgoing returns the request for one node.
+func (c *call) outgoing(m *member) (*http.Request, error) {
+	host, key, err := c.host(m)
+	if err != nil {
+		return nil, err
+	}
+	target := *c.target
+	target.Scheme = "http"
+	if c.pool.u.settings.https {
+		target.Scheme = "https"
+	}
+	target.Host = key
+
+	out := c.req.WithContext(c.req.Context()) // a shallow copy
+	out.URL = &target
+	out.Host = host
+	out.Body, out.GetBody = nil, nil
+	if c.body.src != nil {
+		out.Body = c.body.lend()
+		out.GetBody = c.body.again
+	}
+	return out, nil
+}
+
+// host returns the Host that the node is sent, and what its connections are kept
+// by: over TLS the name that it must prove, in canonical form, otherwise always
+// the same.
+func (c *call) host(m *member) (host, key string, err error) {
+	u := c.pool.u
+	var name string
+	switch u.config.PassHost {
+	case PassNode:
+		host, name = m.host, m.name
+	case PassRewrite:
+		host, name = u.config.Host, u.rewrite
+	default:
+		host = c.req.Host
+		if host == "" {
+			host = c.req.URL.Host
+		}
+		if host == "" { // HTTP/1.0, where it is optional
+			host, name = m.host, m.name
+			break
+		}
+		var ok bool
+		if name, ok = hostname.CanonicalHost(host); !ok {
+			return "", "", fmt.Errorf("the request's Host %q is no host", host)
+		}
+	}
+	if u.settings.https {
+		return host, name, nil
+	}
+	return host, m.address, nil
+}
+
+// requestTarget returns what is sent of a URL: a copy of path and query. It
+// refuses what would break the request line, which net/http writes unseen.
+func requestTarget(u *url.URL) (*url.URL, error) {
+	t := &url.URL{
+		Path:       u.Path,
+		RawPath:    u.RawPath,
+		Opaque:     u.Opaque,
+		RawQuery:   u.RawQuery,
+		ForceQuery: u.ForceQuery,
+	}
+	for _, part := range [...]string{t.Opaque, t.RawQuery} {
+		for i := range len(part) {
+			if part[i] <= ' ' || part[i] == 0x7f {
+				return nil, errors.New("the request's target has a space or a control character")
+			}
+		}
+	}
+	switch {
+	case t.Opaque == "", t.Opaque == "*":
+		return t, nil
+	case t.Opaque[0] != '/':
+		return nil, fmt.Errorf("the request's target %q does not begin with a slash", t.Opaque)
+	case !strings.HasPrefix(t.Opaque, "//"):
+		return t, nil
+	}
+
+	// net/http writes scheme and colon before an Opaque with two slashes: the node
+	// would see another host. A path with two slashes it writes as it is.
+	raw := t.Opaque
+	if t.RawQuery != "" || t.ForceQuery {
+		raw += "?" + t.RawQuery
+	}
+	path, query, hasQuery := strings.Cut(raw, "?")
+	unescaped, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, fmt.Errorf("the request's target: %w", err)
+	}
+	return &url.URL{
+		Path:       unescaped,
+		RawPath:    path,
+		RawQuery:   query,
+		ForceQuery: hasQuery && query == "",
+	}, nil
+}
+
+// An attempt is a request at one node, from its beginning to the end of the
+// answer's body.
+type attempt struct {
+	call   *call
+	member *member
+	over   atomic.Bool
+}
+
+// finish is called at the end, however often.
+func (a *attempt) finish() {
+	if a.over.Swap(true) {
+		return
+	}
+	a.member.state.inFlight.Add(-1)
+	a.member.conns.done()
+}
+
+// fail makes an [*Error] of what a client failed with. What is not the node's
+// fault would fail everywhere: it counts as refused, and not against the node.
+func (a *attempt) fail(reached reached, err error) (*http.Response, reached, *Error) {
+	c := a.call
+	e := &Error{Upstream: c.pool.u.ID(), Node: a.member.address, Attempts: c.tries, Err: err}
+	ctx, bodyErr := c.req.Context(), c.body.failure()
+	switch {
+	case ctx.Err() != nil:
+		reached = refused
+		e.Status, e.Err = cancelled(ctx)
+	case bodyErr != nil:
+		reached = refused
+		e.Status, e.Err = http.StatusBadRequest, &bodyError{bodyErr}
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(bodyErr, &tooLarge) {
+			e.Status = http.StatusRequestEntityTooLarge
+		}
+	case reached == refused:
+		e.Status = http.StatusBadRequest
+	case isTimeout(err):
+		e.Status = http.StatusGatewayTimeout
+	default:
+		e.Status = http.StatusBadGateway
+	}
+	if reached != refused {
+		a.member.state.failures.Add(1)
+	}
+	return nil, reached, e
+}
+
+func cancelled(ctx context.Context) (status int, err error) {
+	err = ctx.Err()
+	status = StatusClientClosedRequest
+	if err == context.DeadlineExceeded {
+		status = http.StatusGatewayTimeout
+	}
+	if cause := context.Cause(ctx); cause != err {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return status, err
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,67 @@
+// Package upstream sends a request to one of several servers.
+//
+// A [Config] is what a person writes: the servers, called nodes, their weights
+// and how to talk to them. [New] checks it and returns an [Upstream], which
+// never changes. A [Pool] is an Upstream at work: it picks a node for each
+// request, tries another where that is safe, and keeps connections open. It is
+// an [http.RoundTripper], so it serves under [httputil.ReverseProxy] and
+// [http.Client] as well as in a gateway:
+//
+//	u, err := upstream.New(upstream.Config{
+//		ID: "api",
+//		Nodes: []upstream.Node{
+//			{Host: "10.0.0.1", Port: 8080, Weight: 3},
+//			{Host: "10.0.0.2", Port: 8080, Weight: 1},
+//		},
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	pool := upstream.NewPool(u, nil, nil)
+//	defer pool.Close()
+//	proxy := &httputil.ReverseProxy{
+//		Rewrite:   func(r *httputil.ProxyRequest) { r.SetXForwarded() },
+//		Transport: pool,
+//	}
+//
+// # What is sent
+//
+// The request goes out as it came: method, path and query as they are written,
+// header and body. Only where it goes is the pool's choice, and with
+// [PassNode] and [PassRewrite] its Host. The pool follows no redirect, asks for
+// no compression and reads no proxy from the environment. Fields that belong
+// to the client's connection (Connection, Keep-Alive, Upgrade and so on) are for
+// the caller to remove; [httputil.ReverseProxy] does.
+//
+// # Retries
+//
+// A request goes to another node, which it has not been tried on, when the first
+// could not be connected to, whatever the method: nothing was sent. After that
+// only when doing it twice does no harm: the method is idempotent (RFC 9110,
+// section 9.2.2), its body was not read, and nothing of an answer came. An
+// answer is never retried, whatever its status.
+//
+// # Errors
+//
+// [*Pool.RoundTrip] fails with an [*Error], which names the upstream, the node
+// and the cause, and has the status that a gateway answers with.
+//
+// # TLS
+//
+// With the scheme "https" a node's certificate is verified, unless
+// [TLS.DangerouslySkipServerVerify] says otherwise. The name that is sent (SNI)
+// and verified is that of the Host that the node sees, as in APISIX: with
+// [PassClient] it is the client's choice. A connection that was made for one
+// name is never used for another.
+//
+// # Concurrency
+//
+// An Upstream may be shared freely. A Pool may be used by any number of
+// goroutines. Picking a node takes no lock.
+//
+// # Replacing an upstream
+//
+// [NewPool] takes the pool that it replaces. Nodes that are in both keep their
+// counts, and their idle connections unless TLS or keep-alive changed. Requests
+// in flight on the old pool end in peace.
+package upstream

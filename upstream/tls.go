@@ -1,0 +1,106 @@
+package upstream
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// A tlsDigest stands for a [TLS]: equal digests, equal settings.
+type tlsDigest [sha256.Size]byte
+
+func (u *Upstream) compileTLS(fault faultFunc) {
+	c := &u.config.TLS
+	if c.CAPEM == nil && len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && !u.settings.https {
+		return // DangerouslySkipServerVerify alone changes nothing over http
+	}
+	if !u.settings.https {
+		fault("TLS", `is set, but over the scheme "http" nothing is encrypted or verified: set Scheme to "https"`)
+	}
+	conf := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		NextProtos:         []string{"http/1.1"},
+		InsecureSkipVerify: c.DangerouslySkipServerVerify,
+	}
+	// An empty pool, or none at all, would mean the roots of the system to
+	// crypto/tls: an empty file must not widen whom we trust (CVE-2026-27586).
+	if c.CAPEM != nil {
+		pool, err := parseCAs(c.CAPEM)
+		if err != nil {
+			fault("TLS.CAPEM", "%w", err)
+		}
+		conf.RootCAs = pool
+	}
+	switch {
+	case len(c.CertPEM) == 0 && len(c.KeyPEM) == 0:
+	case len(c.CertPEM) == 0:
+		fault("TLS.CertPEM", "is missing: TLS.KeyPEM is its private key")
+	case len(c.KeyPEM) == 0:
+		fault("TLS.KeyPEM", "is missing: it is the private key of TLS.CertPEM")
+	default:
+		pair, err := tls.X509KeyPair(c.CertPEM, c.KeyPEM)
+		if err != nil {
+			// The errors of crypto/tls name kinds and types, never contents.
+			fault("TLS.CertPEM", "with TLS.KeyPEM: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	u.tls = conf
+	u.settings.tls = c.digest()
+}
+
+func (c *TLS) digest() (d tlsDigest) {
+	h := sha256.New()
+	for _, part := range [][]byte{c.CAPEM, c.CertPEM, c.KeyPEM} {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		h.Write(length[:])
+		h.Write(part)
+	}
+	if c.CAPEM != nil {
+		h.Write([]byte{1})
+	}
+	if c.DangerouslySkipServerVerify {
+		h.Write([]byte{2})
+	}
+	h.Sum(d[:0])
+	return d
+}
+
+// parseCAs reads certificates in PEM, at least one. Unlike
+// [x509.CertPool.AppendCertsFromPEM] it passes over nothing: a bundle of which
+// half cannot be read is not the one that was meant. Text between the
+// certificates is allowed, as bundles have it.
+func parseCAs(text []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	begun := bytes.Count(text, []byte("-----BEGIN "))
+	n := 0
+	for rest := text; ; n++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("block %d is of the type %q: only certificates belong here", n+1, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", n+1, err)
+		}
+		pool.AddCert(cert)
+	}
+	switch {
+	case len(bytes.TrimSpace(text)) == 0:
+		return nil, errors.New("is empty: leave it nil to trust the roots of the system")
+	case begun == 0:
+		return nil, errors.New(`has no certificate in PEM, which begins with "-----BEGIN CERTIFICATE-----"`)
+	case n != begun:
+		return nil, fmt.Errorf("has %d PEM blocks, of which %d can be read: were newlines lost?", begun, n)
+	}
+	return pool, nil
+}

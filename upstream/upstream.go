@@ -1,0 +1,190 @@
+package upstream
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/hostname"
+)
+
+// What zero means in a [KeepAlive].
+const (
+	defaultKeepAliveSize = 320 // APISIX
+	defaultIdleTimeout   = time.Minute
+)
+
+// maxWeight keeps sums of weights far from overflow.
+const maxWeight = math.MaxInt32
+
+// An Upstream is a checked [Config]. It never changes and owns nothing that runs,
+// so it may be shared, and two of them are the same if their pointers are.
+type Upstream struct {
+	config Config // a copy of our own, as it was written
+
+	targets  []target
+	weights  []int // of targets
+	order    *order
+	tries    int     // at most, for one request
+	timeout  Timeout // without zero fields
+	settings settings
+	tls      *tls.Config // a template; nil without TLS
+	rewrite  string      // canonical name of config.Host
+}
+
+// settings are what connections depend on. Where a new Upstream has the same,
+// it may use the connections of the old.
+type settings struct {
+	https       bool
+	idleSize    int
+	idleTimeout time.Duration
+	tls         tlsDigest
+}
+
+// New checks a configuration. The error joins a [*ConfigError] for each field
+// that is wrong.
+//
+//	u, err := New(c)
+//	v, err := New(u.Config()) // never fails; v is as u
+func New(c Config) (*Upstream, error) {
+	u := &Upstream{config: c.clone()}
+	c = u.config
+
+	var faults []error
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, &ConfigError{ID: c.ID, Field: field, Err: fmt.Errorf(format, args...)})
+	}
+
+	if c.ID == "" {
+		fault("ID", "is empty")
+	}
+	switch c.Scheme {
+	case "", "http":
+	case "https":
+		u.settings.https = true
+	default:
+		fault("Scheme", `is %q, and must be "http" or "https"`, c.Scheme)
+	}
+	switch c.Balancer {
+	case "", "roundrobin":
+	case "chash", "least_conn", "ewma":
+		fault("Balancer", `is %q: this version has "roundrobin" only`, c.Balancer)
+	default:
+		fault("Balancer", `is %q, and must be "roundrobin"`, c.Balancer)
+	}
+	u.compileNodes(fault)
+	u.compileHost(fault)
+	u.compileTimes(fault)
+	u.compileTLS(fault)
+
+	if c.Retries < NoRetries {
+		fault("Retries", "is %d, and must not be negative (NoRetries is %d)", c.Retries, NoRetries)
+	}
+	switch c.Retries {
+	case 0:
+		u.tries = max(1, len(c.Nodes))
+	default:
+		u.tries = 1 + max(0, c.Retries)
+	}
+
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	u.order = newOrder(u.weights)
+	return u, nil
+}
+
+// A faultFunc takes note of what is wrong with one field.
+type faultFunc func(field, format string, args ...any)
+
+func (u *Upstream) compileNodes(fault faultFunc) {
+	seen := make(map[string]int, len(u.config.Nodes))
+	for i, n := range u.config.Nodes {
+		field := func(name string) string { return fmt.Sprintf("Nodes[%d].%s", i, name) }
+		t, err := newTarget(n, u.settings.https)
+		switch {
+		case err != nil:
+			fault(field("Host"), "%q %w", n.Host, err)
+		case n.Port < 0 || n.Port > math.MaxUint16:
+			fault(field("Port"), "is %d, and must be 1 to 65535, or 0 for the port of the scheme", n.Port)
+		default:
+			if first, again := seen[t.address]; again {
+				fault(fmt.Sprintf("Nodes[%d]", i), "is %s, as is Nodes[%d]: give one of them the whole weight", t.address, first)
+			}
+			seen[t.address] = i
+		}
+		if n.Weight < 0 || n.Weight > maxWeight {
+			fault(field("Weight"), "is %d, and must be 0 to %d", n.Weight, maxWeight)
+		}
+		u.targets = append(u.targets, t)
+		u.weights = append(u.weights, n.Weight)
+	}
+}
+
+func (u *Upstream) compileHost(fault faultFunc) {
+	c := &u.config
+	switch c.PassHost {
+	case PassClient, PassNode:
+		if c.Host != "" {
+			fault("Host", "is %q, and is sent with PassRewrite only: set PassHost, or leave Host empty", c.Host)
+		}
+	case PassRewrite:
+		name, ok := hostname.CanonicalHost(c.Host)
+		switch {
+		case c.Host == "":
+			fault("Host", "is empty, and PassRewrite sends it: set it, or leave PassHost as it is")
+		case !ok:
+			fault("Host", `%q is no host: write a name or an address, with ":port" if the nodes expect one`, c.Host)
+		}
+		u.rewrite = name
+	default:
+		fault("PassHost", "is %d, and must be PassClient, PassNode or PassRewrite", c.PassHost)
+	}
+}
+
+func (u *Upstream) compileTimes(fault faultFunc) {
+	c := &u.config
+	duration := func(field string, d, zero time.Duration) time.Duration {
+		if d < 0 {
+			fault(field, "is %v, and must not be negative", d)
+		}
+		if d == 0 {
+			return zero
+		}
+		return d
+	}
+	u.timeout = Timeout{
+		Connect: duration("Timeout.Connect", c.Timeout.Connect, DefaultTimeout),
+		Send:    duration("Timeout.Send", c.Timeout.Send, DefaultTimeout),
+		Read:    duration("Timeout.Read", c.Timeout.Read, DefaultTimeout),
+	}
+	duration("RetryTimeout", c.RetryTimeout, 0)
+	u.settings.idleTimeout = duration("KeepAlive.IdleTimeout", c.KeepAlive.IdleTimeout, defaultIdleTimeout)
+
+	u.settings.idleSize = c.KeepAlive.Size
+	switch {
+	case c.KeepAlive.Size < 0:
+		fault("KeepAlive.Size", "is %d, and must not be negative", c.KeepAlive.Size)
+	case c.KeepAlive.Size == 0:
+		u.settings.idleSize = defaultKeepAliveSize
+	}
+}
+
+// ID returns [Config.ID].
+func (u *Upstream) ID() string { return u.config.ID }
+
+// Config returns a copy of the configuration, as it was written.
+func (u *Upstream) Config() Config { return u.config.clone() }
+
+// clone copies c and everything that it refers to.
+func (c Config) clone() Config {
+	c.Nodes = slices.Clone(c.Nodes)
+	c.TLS.CAPEM = bytes.Clone(c.TLS.CAPEM)
+	c.TLS.CertPEM = bytes.Clone(c.TLS.CertPEM)
+	c.TLS.KeyPEM = bytes.Clone(c.TLS.KeyPEM)
+	return c
+}
