@@ -176,6 +176,7 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 	if err != nil {
 		e := tm.classify(a, c.RemoteAddr(), err)
 		answerPlainHTTP(err)
+		linger(c)
 		if tm.o.Logger != nil {
 			tm.o.Logger.Warn("TLS handshake failed", "handshake", e)
 		}
@@ -189,6 +190,25 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 		tm.o.Trace.HandshakeDone(a.profile.id, conn.ConnectionState())
 	}
 	return conn, nil
+}
+
+// Bounds of lingering: enough for what a client has sent before it sees the alert.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+)
+
+// linger lets the alert reach the client. In TLS 1.3 the client's first request is
+// on its way when its certificate is refused; closing a socket with unread bytes
+// makes the kernel send a reset, which can destroy the alert on its way, and
+// with it the reason. So the connection is half-closed, and read for a moment.
+func linger(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, c, lingerBytes)
 }
 
 // answerPlainHTTP tells a client that speaks HTTP to a TLS port so, as net/http
