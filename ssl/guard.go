@@ -21,8 +21,7 @@ type Refusal struct {
 
 	// Close says that the connection is of no more use to this client: it should
 	// end after the answer, by "Connection: close", which net/http makes a GOAWAY
-	// of on HTTP/2. A 421 on HTTP/1.1 should close in any case; on HTTP/2, the
-	// other streams of a connection that is shared between names go on.
+	// of on HTTP/2. See also [*Refusal.Closes].
 	Close bool
 
 	// Message is for the client. It says what is wrong with the request and
@@ -33,6 +32,13 @@ type Refusal struct {
 	// was made for, the Host as it came, and the ID of the profile that governs
 	// it, if any.
 	ServerName, Host, Profile string
+}
+
+// Closes reports whether the answer to a request should end its connection: where
+// Close says so, and for a 421 on HTTP/1.1. On HTTP/2 a connection that is shared
+// between names goes on for the others.
+func (r *Refusal) Closes(req *http.Request) bool {
+	return r.Close || r.Status == http.StatusMisdirectedRequest && req.ProtoMajor < 2
 }
 
 // Error implements error, for the log.
@@ -85,7 +91,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	}
 	governing, closed := t.find(name)
 	if cs == nil {
-		if (governing.Demands() || closed) && !acmeChallenge(path) {
+		if (governing.Demands() || closed) && !ACMEChallenge(path) {
 			return nil, refusal(http.StatusForbidden, false, msgPlain, cs, host, governing)
 		}
 		return nil, nil
@@ -141,7 +147,10 @@ func (p *Profile) skips(raw string) bool {
 	return err == nil && path.Plain && p.client.skipped(path.Normal)
 }
 
-func acmeChallenge(raw string) bool {
+// ACMEChallenge reports whether a raw path is that of a challenge by which a
+// certificate is obtained over plain HTTP (RFC 8555, section 8.3). Only a plain
+// path is: "/.well-known/acme-challenge/../secret" is not.
+func ACMEChallenge(raw string) bool {
 	path, err := urlpath.Parse(raw)
 	return err == nil && path.Plain && strings.HasPrefix(path.Normal, acmeChallengeAt)
 }
@@ -170,7 +179,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if !ok {
 		panic("ssl: internal error: the guard's error is no Refusal")
 	}
-	if refusal.Close || refusal.Status == http.StatusMisdirectedRequest && r.ProtoMajor < 2 {
+	if refusal.Closes(r) {
 		w.Header().Set("Connection", "close")
 	}
 	http.Error(w, refusal.Message, refusal.Status)
