@@ -72,7 +72,8 @@ func (o *Options) base() *tls.Config {
 		base.MinVersion = tls.VersionTLS12
 	}
 	base.Certificates = nil
-	base.NameToCertificate = nil //nolint:staticcheck // it must not choose either
+	//lint:ignore SA1019 a Base that still has it must not choose the certificate
+	base.NameToCertificate = nil
 	base.GetCertificate = nil
 	base.GetConfigForClient = nil
 	base.VerifyPeerCertificate = nil

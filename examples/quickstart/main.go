@@ -44,9 +44,10 @@ type config struct{ https, http, admin, origin, key, plain string }
 
 // A door is one listener and what serves it.
 type door struct {
-	name, addr string
-	serve      func(net.Listener) error
-	shutdown   func(context.Context) error
+	name     string
+	addr     *string
+	serve    func(net.Listener) error
+	shutdown func(context.Context) error
 }
 
 func run(ctx context.Context, c config) error {
@@ -73,18 +74,19 @@ func run(ctx context.Context, c config) error {
 	failed := make(chan error, 4)
 	var open []door
 	for _, d := range []door{
-		{"HTTPS", c.https, gw.ServeTLS, gw.Shutdown},
-		{"HTTP", c.http, gw.Serve, gw.Shutdown},
-		{"Admin API", c.admin, admin.Serve, admin.Shutdown},
-		{"Origin", c.origin, origin.Serve, origin.Shutdown},
+		{"HTTPS", &c.https, gw.ServeTLS, gw.Shutdown},
+		{"HTTP", &c.http, gw.Serve, gw.Shutdown},
+		{"Admin API", &c.admin, admin.Serve, admin.Shutdown},
+		{"Origin", &c.origin, origin.Serve, origin.Shutdown},
 	} {
-		if d.addr == "off" {
+		if *d.addr == "off" {
 			continue
 		}
-		l, err := net.Listen("tcp", d.addr)
+		l, err := net.Listen("tcp", *d.addr)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
+		*d.addr = l.Addr().String() // port 0 has become a port
 		fmt.Printf("%-10s %s\n", d.name, l.Addr())
 		open = append(open, d)
 		go func() {
