@@ -336,7 +336,7 @@ func TestThirdPartyOrigin(t *testing.T) {
 		require.Contains(t, body, `"url": "https://test.com:`+port+`/anything?a=%2F&b=1"`)
 		require.Contains(t, body, "200 application/json")
 		require.Contains(t, through("/gzip", "--compressed"), `"gzipped": true`)
-		require.Contains(t, strings.ToLower(through("/trailers?t1=v1", "-v -o /dev/null 2>&1")), "t1: v1")
+		require.Contains(t, strings.ToLower(through("/trailers?t1=v1", "-D - -o /dev/null")), "\nt1: v1")
 	}
 	p.stop(t)
 }
