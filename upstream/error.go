@@ -129,7 +129,7 @@ func describe(err error) string {
 		return err.Error() + ": the name is that of the Host which PassHost sends"
 	case errors.As(err, &record):
 		return err.Error() + `: is the node's scheme "http"?`
-	case errors.As(err, &operation):
+	case errors.As(err, &operation) && operation.Net != "": // not crypto/tls's alerts
 		return operation.Err.Error()
 	case err == io.EOF:
 		return "the node closed the connection without an answer"

@@ -117,7 +117,7 @@ func TestRoundRobinLongPeriods(t *testing.T) {
 			weights = append(weights, random.IntN(9000))
 		}
 		require.False(t, upstream.NewOrder(weights).Written())
-		checkOrder(t, weights, 3)
+		checkOrder(t, weights, 4)
 	}
 	checkOrder(t, slices.Repeat([]int{1}, upstream.MaxSlots+1), 2)
 }

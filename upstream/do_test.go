@@ -1,0 +1,371 @@
+package upstream_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// mirror answers with the head that it received.
+func mirror(conn net.Conn) {
+	r := bufio.NewReader(conn)
+	for {
+		head, err := readHead(r)
+		if err != nil {
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: "+itoa(len(head))+"\r\n\r\n"+head)
+	}
+}
+
+func itoa(n int) string {
+	if n < 10 {
+		return string(rune('0' + n))
+	}
+	return itoa(n/10) + itoa(n%10)
+}
+
+// What is sent is what came.
+func TestTargetIsForwardedAsItIs(t *testing.T) {
+	node := newOrigin(t, mirror)
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	for _, c := range []struct {
+		u    *url.URL
+		want string
+	}{
+		{mustURL(t, "http://x"), "/"},
+		{mustURL(t, "http://x/a/b?c=d&e"), "/a/b?c=d&e"},
+		{mustURL(t, "http://x/a?"), "/a?"},
+		{mustURL(t, "http://x/a%2Fb%20c/../d"), "/a%2Fb%20c/../d"},
+		{mustURL(t, "http://x//a"), "//a"},
+		{&url.URL{Path: "//evil.test/a"}, "//evil.test/a"},
+		{&url.URL{Path: "*"}, "*"},
+		{&url.URL{Opaque: "*"}, "*"},
+		{&url.URL{Opaque: `/a|b^c"d/..;x`, RawQuery: `q={}|"`}, `/a|b^c"d/..;x?q={}|"`},
+		{&url.URL{Opaque: "/%zz"}, "/%zz"},
+		{&url.URL{Opaque: "/a", ForceQuery: true}, "/a?"},
+		{&url.URL{Opaque: "//evil.test/a"}, "//evil.test/a"},
+		{&url.URL{Opaque: "//evil.test/a%2Fb", RawQuery: "c"}, "//evil.test/a%2Fb?c"},
+		{&url.URL{Opaque: "//a?b"}, "//a?b"},
+		{&url.URL{Opaque: "//a?b", RawQuery: "c"}, "//a?b?c"},
+		{&url.URL{Opaque: "//a", ForceQuery: true}, "//a?"},
+	} {
+		req := newRequest(t, "GET", "http://a.test/", nil)
+		req.URL = c.u
+		status, head := roundTrip(t, p, req)
+		require.Equal(t, 200, status)
+		line, _, _ := strings.Cut(head, "\r\n")
+		require.Equal(t, "GET "+c.want+" HTTP/1.1", line)
+	}
+	for _, u := range []*url.URL{
+		{Opaque: "a.test:80"},
+		{Opaque: "http://a.test/"},
+		{Opaque: "/a b"},
+		{Opaque: "/a HTTP/1.1\r\nX: y"},
+		{Opaque: "/a\x7f"},
+		{Opaque: "//%zz"},
+		{Path: "/a", RawQuery: "b c"},
+		{Path: "/a", RawQuery: "b HTTP/1.1\r\n\r\nGET / "},
+		{Path: "/a", RawQuery: "b\x00"},
+	} {
+		req := newRequest(t, "GET", "http://a.test/", nil)
+		req.URL = u
+		_, err := p.RoundTrip(req)
+		wantError(t, err, 400, 0, "the request's target")
+	}
+}
+
+func TestHost(t *testing.T) {
+	node := newOrigin(t, mirror)
+	byName := upstream.Node{Host: "LOCALHOST", Port: node.Port, Weight: 1}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, node.address)
+	}
+	for _, c := range []struct {
+		name   string
+		config upstream.Config
+		host   string // of the request
+		url    string
+		want   string
+	}{
+		{"client", upstream.Config{Nodes: []upstream.Node{byName}}, "A.test:81", "http://x/", "A.test:81"},
+		{"client, by its URL", upstream.Config{Nodes: []upstream.Node{byName}}, "", "http://b.test:82/", "b.test:82"},
+		{"client without", upstream.Config{Nodes: []upstream.Node{byName}}, "", "/", "localhost:" + itoa(node.Port)},
+		{"IPv6 client", upstream.Config{Nodes: []upstream.Node{byName}}, "[::1]:80", "http://x/", "[::1]:80"},
+		{"node", upstream.Config{PassHost: upstream.PassNode, Nodes: []upstream.Node{byName}}, "a.test", "http://x/", "localhost:" + itoa(node.Port)},
+		{"node at the scheme's port", upstream.Config{PassHost: upstream.PassNode, Nodes: []upstream.Node{{Host: "b.test"}}}, "a.test", "http://x/", "b.test"},
+		{"IPv6 node", upstream.Config{PassHost: upstream.PassNode, Nodes: []upstream.Node{{Host: "fe80::1%lo", Port: 81}}}, "a.test", "http://x/", "[fe80::1]:81"},
+		{"rewritten", upstream.Config{PassHost: upstream.PassRewrite, Host: "Other.test:83", Nodes: []upstream.Node{byName}}, "a.test", "http://x/", "Other.test:83"},
+		{"rewritten, and a bad one came", upstream.Config{PassHost: upstream.PassRewrite, Host: "other.test", Nodes: []upstream.Node{byName}}, "a b", "http://x/", "other.test"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPool(t, c.config, &upstream.Options{Dialer: dial})
+			req := newRequest(t, "GET", c.url, nil)
+			req.Host = c.host
+			_, head := roundTrip(t, p, req)
+			require.Contains(t, head, "\r\nHost: "+c.want+"\r\n")
+		})
+	}
+}
+
+// A retry with PassNode sends the name of the node that is asked.
+func TestHostOfTheSecondNode(t *testing.T) {
+	node := newOrigin(t, mirror)
+	p := newPool(t, upstream.Config{PassHost: upstream.PassNode, Nodes: []upstream.Node{refusing(t), node.Node}}, nil)
+	_, head := get(t, p, "http://a.test/")
+	require.Contains(t, head, "\r\nHost: "+node.address+"\r\n")
+}
+
+func TestRequestIsNotChanged(t *testing.T) {
+	node := newOrigin(t, answering(ok))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{refusing(t), node.Node}, PassHost: upstream.PassNode}, nil)
+	body := newBody(strings.NewReader("abc"))
+	req := newRequest(t, "POST", "http://a.test/p?q", nil)
+	req.Body, req.ContentLength = body, 3
+	req.Header.Set("X-A", "1")
+	before, header, target := *req, maps.Clone(req.Header), *req.URL
+
+	resp, err := p.RoundTrip(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Same(t, req, resp.Request)
+	require.Equal(t, header, req.Header)
+	require.Equal(t, target, *req.URL)
+	require.Same(t, before.URL, req.URL)
+	require.Equal(t, before.Host, req.Host)
+	require.Same(t, body, req.Body)
+	require.Nil(t, req.GetBody)
+	<-body.done
+	require.EqualValues(t, 1, body.closed.Load())
+}
+
+// The body is closed once, whatever happens.
+func TestBodyIsClosed(t *testing.T) {
+	good := newOrigin(t, answering(ok))
+	for _, c := range []struct {
+		name  string
+		nodes []upstream.Node
+		edit  func(*http.Request)
+	}{
+		{"answered", []upstream.Node{good.Node}, nil},
+		{"answered by the second", []upstream.Node{refusing(t), good.Node}, nil},
+		{"refused", []upstream.Node{refusing(t)}, nil},
+		{"all refused", []upstream.Node{refusing(t), refusing(t)}, nil},
+		{"reset", []upstream.Node{newOrigin(t, resetting(1)).Node}, nil},
+		{"no node", nil, nil},
+		{"bad target", []upstream.Node{good.Node}, func(r *http.Request) { r.URL.RawQuery = " " }},
+		{"bad host", []upstream.Node{good.Node}, func(r *http.Request) { r.Host = " " }},
+		{"bad header", []upstream.Node{good.Node}, func(r *http.Request) { r.Header["X"] = []string{"\n"} }},
+		{"no header", []upstream.Node{good.Node}, func(r *http.Request) { r.Header = nil }},
+		{"no URL", []upstream.Node{good.Node}, func(r *http.Request) { r.URL = nil }},
+		{"CONNECT", []upstream.Node{good.Node}, func(r *http.Request) { r.Method = "CONNECT" }},
+		{"GET with a body", []upstream.Node{good.Node}, func(r *http.Request) { r.Method = "GET" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPool(t, upstream.Config{Nodes: c.nodes}, nil)
+			body := newBody(strings.NewReader("abc"))
+			req := newRequest(t, "POST", "http://a.test/", nil)
+			req.Body, req.ContentLength = body, 3
+			if c.edit != nil {
+				c.edit(req)
+			}
+			if resp, err := p.RoundTrip(req); err == nil {
+				resp.Body.Close()
+			}
+			<-body.done
+			require.EqualValues(t, 1, body.closed.Load())
+		})
+	}
+}
+
+func TestInvalidRequests(t *testing.T) {
+	node := newOrigin(t, answering(ok))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node, node.Node}[:1]}, nil)
+	for _, c := range []struct {
+		name     string
+		edit     func(*http.Request)
+		status   int
+		attempts int
+		text     string
+	}{
+		{"CONNECT", func(r *http.Request) { r.Method = "CONNECT" }, 405, 0, "CONNECT is not forwarded"},
+		{"method", func(r *http.Request) { r.Method = "G T" }, 400, 1, "invalid method"},
+		{"header", func(r *http.Request) { r.Header["X"] = []string{"a\nb"} }, 400, 1, `invalid header field value for "X"`},
+		{"no header", func(r *http.Request) { r.Header = nil }, 400, 0, "no URL or no Header"},
+		{"no URL", func(r *http.Request) { r.URL = nil }, 400, 0, "no URL or no Header"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req := newRequest(t, "GET", "http://a.test/", nil)
+			c.edit(req)
+			_, err := p.RoundTrip(req)
+			wantError(t, err, c.status, c.attempts, c.text)
+		})
+	}
+	require.Zero(t, node.conns.Load())
+	require.Zero(t, p.Nodes()[0].Failures)
+}
+
+// The pool reads the process's proxy settings no more than nginx does.
+func TestNoProxyFromTheEnvironment(t *testing.T) {
+	proxy := newOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy"))
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"} {
+		t.Setenv(name, "http://"+proxy.address)
+	}
+	node := newOrigin(t, answering(ok))
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		require.Equal(t, "a.test:80", address) // not loopback, which is never proxied
+		return new(net.Dialer).DialContext(ctx, network, node.address)
+	}
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{{Host: "a.test"}}}, &upstream.Options{Dialer: dial})
+	_, body := get(t, p, "http://a.test/")
+	require.Equal(t, "ok", body)
+	require.Zero(t, proxy.conns.Load())
+}
+
+// An answer is the node's, untouched: no redirect is followed, nothing unpacked.
+func TestAnswersComeAsTheyAre(t *testing.T) {
+	for _, answer := range []string{
+		"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 3\r\n\r\nabc",
+		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+		"HTTP/1.1 204 No Content\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n",
+	} {
+		node := newOrigin(t, answering(answer))
+		p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node, refusing(t)}}, nil)
+		resp, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+		require.NoError(t, err)
+		require.Contains(t, answer, resp.Status)
+		require.Equal(t, strings.Contains(answer, "gzip"), resp.Header.Get("Content-Encoding") == "gzip")
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, strings.Contains(answer, "abc"), string(body) == "abc")
+		if strings.Contains(answer, "X-T") {
+			require.Equal(t, "1", resp.Trailer.Get("X-T"))
+		}
+		require.NotContains(t, readOneHead(t, p, node), "Accept-Encoding")
+	}
+}
+
+// readOneHead is what the pool sends for a bare GET.
+func readOneHead(t *testing.T, _ *upstream.Pool, _ *origin) string {
+	t.Helper()
+	node := newOrigin(t, mirror)
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	_, head := get(t, p, "http://a.test/")
+	return head
+}
+
+// 1xx answers reach a caller who asks for them, and limit nothing but the head.
+func TestInformationalAnswers(t *testing.T) {
+	node := newOrigin(t, answering("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+ok))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	var hints []int
+	req := newRequest(t, "GET", "http://a.test/", nil)
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error { hints = append(hints, code); return nil },
+	}))
+	status, body := roundTrip(t, p, req)
+	require.Equal(t, 200, status)
+	require.Equal(t, "ok", body)
+	require.Equal(t, []int{103}, hints)
+}
+
+func TestConnectionsAreKept(t *testing.T) {
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(w, r.Body)
+	}))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	for range 10 {
+		_, body := roundTrip(t, p, newRequest(t, "POST", "http://a.test/", strings.NewReader("abc")))
+		require.Equal(t, "abc", body)
+		// Over plain HTTP the Host does not matter.
+		get(t, p, "http://b.test/")
+	}
+	require.EqualValues(t, 1, node.conns.Load())
+}
+
+// Keep-alive is bounded for each node, over all names.
+func TestKeepAliveSize(t *testing.T) {
+	ca := newAuthority(t)
+	node := newTLSServer(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "*.test")}}, echoHost)
+	p := newPool(t, upstream.Config{
+		Scheme:    "https",
+		Nodes:     []upstream.Node{node.Node},
+		KeepAlive: upstream.KeepAlive{Size: 1},
+		TLS:       upstream.TLS{CAPEM: ca.pem},
+	}, nil)
+	for range 2 {
+		get(t, p, "http://a.test/")
+		get(t, p, "http://a.test/")
+		get(t, p, "http://b.test/")
+	}
+	require.EqualValues(t, 4, node.conns.Load(), "one place for two names")
+}
+
+func TestNoNode(t *testing.T) {
+	p := newPool(t, upstream.Config{ID: "api"}, nil)
+	_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+	wantError(t, err, 503, 0)
+	require.ErrorIs(t, err, upstream.ErrNoNode)
+	require.EqualError(t, err, `upstream "api": it has no nodes`)
+	require.Empty(t, p.Nodes())
+}
+
+// A body that cannot be read is its sender's fault, and ends the trying.
+func TestBodyThatFails(t *testing.T) {
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node, refusing(t)}}, nil)
+	broken := errors.New("broken")
+
+	req := newRequest(t, "PUT", "http://a.test/", nil)
+	req.Body, req.ContentLength = io.NopCloser(iotest.ErrReader(broken)), -1
+	_, err := p.RoundTrip(req)
+	wantError(t, err, 400, 1, "reading the request's body: broken")
+	require.ErrorIs(t, err, broken)
+
+	p.Rewind()
+	req = newRequest(t, "PUT", "http://a.test/", nil)
+	req.Body, req.ContentLength = http.MaxBytesReader(nil, io.NopCloser(strings.NewReader("abcdef")), 3), -1
+	_, err = p.RoundTrip(req)
+	wantError(t, err, 413, 1, "request body too large")
+	require.Zero(t, p.Nodes()[0].Failures)
+	require.Zero(t, p.Nodes()[0].InFlight)
+}
+
+// The pool is a Transport for an http.Client.
+func TestUnderClient(t *testing.T) {
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/from" {
+			http.Redirect(w, r, "/to", http.StatusFound)
+			return
+		}
+		io.WriteString(w, r.Host+r.URL.Path)
+	}))
+	client := &http.Client{Transport: newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)}
+	resp, err := client.Get("http://api.test/from")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	require.Equal(t, "api.test/to", string(body))
+	require.Equal(t, "http://api.test/to", resp.Request.URL.String())
+
+	_, err = (&http.Client{Transport: newPool(t, upstream.Config{Nodes: []upstream.Node{refusing(t)}}, nil)}).Get("http://api.test/")
+	wantError(t, err, 502, 1)
+}

@@ -1,0 +1,289 @@
+package upstream_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// An authority signs the certificates of a test.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  []byte
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	a := &authority{key: newKey(t)}
+	der := sign(t, &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "Test CA"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}, nil, a.key, a.key)
+	var err error
+	a.cert, err = x509.ParseCertificate(der)
+	require.NoError(t, err)
+	a.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return a
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	return key
+}
+
+func sign(t testing.TB, c, parent *x509.Certificate, key, by *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	c.SerialNumber = big.NewInt(time.Now().UnixNano())
+	c.NotBefore = time.Now().Add(-time.Hour)
+	if c.NotAfter.IsZero() {
+		c.NotAfter = time.Now().Add(time.Hour)
+	}
+	if parent == nil {
+		parent = c
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
+	require.NoError(t, err)
+	return der
+}
+
+// pair is a certificate for names and addresses, and its key, in PEM.
+func (a *authority) pair(t testing.TB, names ...string) (cert, key []byte) {
+	t.Helper()
+	k := newKey(t)
+	c := &x509.Certificate{Subject: pkix.Name{CommonName: "test"}}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		} else {
+			c.DNSNames = append(c.DNSNames, name)
+		}
+	}
+	der := sign(t, c, a.cert, k, a.key)
+	private, err := x509.MarshalPKCS8PrivateKey(k)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+}
+
+func (a *authority) certificate(t testing.TB, names ...string) tls.Certificate {
+	t.Helper()
+	c, err := tls.X509KeyPair(a.pair(t, names...))
+	require.NoError(t, err)
+	return c
+}
+
+// names takes note of the server names that clients ask for: one for each full
+// handshake.
+type names struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (n *names) config(certs ...tls.Certificate) *tls.Config {
+	return &tls.Config{
+		Certificates: certs,
+		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.all = append(n.all, h.ServerName)
+			return nil, nil
+		},
+	}
+}
+
+func (n *names) seen() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.all...)
+}
+
+// echoHost answers with the SNI and the Host.
+var echoHost = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	io.WriteString(w, r.TLS.ServerName+" "+r.Host)
+})
+
+func TestTLSVerification(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	node := newTLSServer(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test", "127.0.0.1")}}, echoHost)
+
+	for _, c := range []struct {
+		name   string
+		host   string
+		tls    upstream.TLS
+		pass   upstream.PassHost
+		status int // of the error; 0 is none
+		text   string
+	}{
+		{"own CA", "a.test", upstream.TLS{CAPEM: ca.pem}, upstream.PassClient, 0, "a.test a.test"},
+		{"with a port", "A.test.:8443", upstream.TLS{CAPEM: ca.pem}, upstream.PassClient, 0, "a.test A.test.:8443"},
+		{"another name", "b.test", upstream.TLS{CAPEM: ca.pem}, upstream.PassClient, 502, "TLS handshake: tls: failed to verify certificate: x509: certificate is valid for a.test, not b.test: the name is that of the Host which PassHost sends"},
+		{"node's address", "b.test", upstream.TLS{CAPEM: ca.pem}, upstream.PassNode, 0, " " + node.address},
+		{"another CA", "a.test", upstream.TLS{CAPEM: other.pem}, upstream.PassClient, 502, ": set TLS.CAPEM to the authority's certificate"},
+		{"roots of the system", "a.test", upstream.TLS{}, upstream.PassClient, 502, "certificate signed by unknown authority"},
+		{"not verified", "b.test", upstream.TLS{DangerouslySkipServerVerify: true}, upstream.PassClient, 0, "b.test b.test"},
+		{"not verified, with a CA", "b.test", upstream.TLS{CAPEM: other.pem, DangerouslySkipServerVerify: true}, upstream.PassClient, 0, "b.test b.test"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: c.tls, PassHost: c.pass}, nil)
+			req := newRequest(t, "GET", "http://ignored.test/", nil)
+			req.Host = c.host
+			resp, err := p.RoundTrip(req)
+			if c.status != 0 {
+				wantError(t, err, c.status, 1, "connect: TLS handshake: ", c.text)
+				return
+			}
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, c.text, string(body))
+			require.NotNil(t, resp.TLS)
+			require.Equal(t, "http/1.1", resp.TLS.NegotiatedProtocol)
+		})
+	}
+
+	t.Run("rewritten", func(t *testing.T) {
+		p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: upstream.TLS{CAPEM: ca.pem}, PassHost: upstream.PassRewrite, Host: "a.test:444"}, nil)
+		_, body := get(t, p, "https://b.test/")
+		require.Equal(t, "a.test a.test:444", body)
+	})
+}
+
+// An expired certificate, a node without TLS and a node that hangs up during the
+// handshake are failures to connect: another node is tried, whatever the method.
+func TestTLSFailuresGoOn(t *testing.T) {
+	ca := newAuthority(t)
+	good := newTLSServer(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test")}}, echoHost)
+	stranger := newTLSServer(t, &tls.Config{Certificates: []tls.Certificate{newAuthority(t).certificate(t, "a.test")}}, echoHost)
+	plain := newOrigin(t, func(conn net.Conn) { io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\n"); silent(conn) })
+	closing := newOrigin(t, func(net.Conn) {})
+
+	for name, node := range map[string]upstream.Node{"stranger": stranger.Node, "plain": plain.Node, "closing": closing.Node} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node, good.Node}, TLS: upstream.TLS{CAPEM: ca.pem}}, nil)
+			status, _ := roundTrip(t, p, newRequest(t, "POST", "http://a.test/", strings.NewReader("body")))
+			require.Equal(t, 200, status)
+		})
+	}
+
+	p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{plain.Node}}, nil)
+	_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+	wantError(t, err, 502, 1, "does not look like a TLS handshake", `is the node's scheme "http"?`)
+}
+
+func TestClientCertificate(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.pair(t, "client.test")
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	node := newTLSServer(t, &tls.Config{
+		Certificates: []tls.Certificate{ca.certificate(t, "a.test")},
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    roots,
+	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.TLS.PeerCertificates[0].DNSNames[0])
+	}))
+
+	with := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: upstream.TLS{CAPEM: ca.pem, CertPEM: cert, KeyPEM: key}}, nil)
+	_, body := get(t, with, "http://a.test/")
+	require.Equal(t, "client.test", body)
+
+	without := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: upstream.TLS{CAPEM: ca.pem}}, nil)
+	_, err := without.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+	// With TLS 1.3 the client's handshake is over before the server has judged it:
+	// the alert, or a reset that overtakes it, comes in place of an answer.
+	e := wantError(t, err, 502, 1)
+	require.Regexp(t, "remote error: tls: certificate required|reset by peer|broken pipe", e.Error())
+}
+
+// A connection that was made for one name serves no other, nor another node.
+func TestConnectionsDoNotCrossNames(t *testing.T) {
+	ca := newAuthority(t)
+	var asked names
+	node := newTLSServer(t, asked.config(ca.certificate(t, "a.test", "b.test")), echoHost)
+	p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: upstream.TLS{CAPEM: ca.pem}}, nil)
+
+	for _, host := range []string{"a.test", "b.test", "A.TEST", "b.test:443", "a.test.", "b.test", "a.test"} {
+		req := newRequest(t, "GET", "http://x/", nil)
+		req.Host = host
+		status, body := roundTrip(t, p, req)
+		require.Equal(t, 200, status)
+		sni, sent, _ := strings.Cut(body, " ")
+		require.Equal(t, host, sent)
+		require.True(t, strings.HasPrefix(strings.ToLower(host), sni), "Host %s over a connection for %s", host, sni)
+	}
+	require.Equal(t, []string{"a.test", "b.test"}, asked.seen())
+	require.EqualValues(t, 2, node.conns.Load())
+}
+
+func TestConnectionsDoNotCrossNodes(t *testing.T) {
+	ca := newAuthority(t)
+	handler := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, name) })
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test")}}
+	one, two := newTLSServer(t, config, handler("1")), newTLSServer(t, config, handler("2"))
+	p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{one.Node, two.Node}, TLS: upstream.TLS{CAPEM: ca.pem}}, nil)
+	for range 5 {
+		for _, want := range []string{"1", "2"} {
+			_, body := get(t, p, "http://a.test/")
+			require.Equal(t, want, body)
+		}
+	}
+	require.EqualValues(t, 1, one.conns.Load())
+	require.EqualValues(t, 1, two.conns.Load())
+}
+
+// The client's Host is what the name comes from. Whatever it holds, it is a name or
+// the request is refused; it never reaches the handshake as something else.
+func TestHostileNames(t *testing.T) {
+	ca := newAuthority(t)
+	var asked names
+	node := newTLSServer(t, asked.config(ca.certificate(t, "a.test")), echoHost)
+	p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: upstream.TLS{DangerouslySkipServerVerify: true}}, nil)
+	for _, host := range []string{"a b", "a\x00b", "a\r\nb", "*.test", "a,b", "a@b", "[::1", "a:b:c", "a:99999999", "bücher.test", ".", "a..b", "a/b", "a%2eb", strings.Repeat("a", 300)} {
+		req := newRequest(t, "GET", "http://x/", nil)
+		req.Host = host
+		_, err := p.RoundTrip(req)
+		wantError(t, err, 400, 1, "is no host")
+	}
+	require.Empty(t, asked.seen())
+	require.Zero(t, p.Nodes()[0].Failures, "it is not the node's fault")
+}
+
+func TestTLSSessionsAreResumed(t *testing.T) {
+	ca := newAuthority(t)
+	var mu sync.Mutex
+	var resumed []bool
+	node := newTLSServer(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test")}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		resumed = append(resumed, r.TLS.DidResume)
+		w.Header().Set("Connection", "close")
+	}))
+	p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: upstream.TLS{CAPEM: ca.pem}}, nil)
+	get(t, p, "http://a.test/")
+	get(t, p, "http://a.test/")
+	require.Equal(t, []bool{false, true}, resumed)
+}

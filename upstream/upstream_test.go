@@ -1,0 +1,211 @@
+package upstream_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/upstream"
+)
+
+func TestNewRefuses(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.pair(t, "a.test")
+	_, otherKey := ca.pair(t, "a.test")
+
+	for _, c := range []struct {
+		name  string
+		edit  func(*upstream.Config)
+		field string
+		text  string
+	}{
+		{"no id", func(c *upstream.Config) { c.ID = "" }, "ID", "is empty"},
+		{"scheme", func(c *upstream.Config) { c.Scheme = "ftp" }, "Scheme", `is "ftp", and must be "http" or "https"`},
+		{"scheme in capitals", func(c *upstream.Config) { c.Scheme = "HTTP" }, "Scheme", `must be "http" or "https"`},
+		{"chash", func(c *upstream.Config) { c.Balancer = "chash" }, "Balancer", `is "chash": this version has "roundrobin" only`},
+		{"least_conn", func(c *upstream.Config) { c.Balancer = "least_conn" }, "Balancer", `this version has "roundrobin" only`},
+		{"ewma", func(c *upstream.Config) { c.Balancer = "ewma" }, "Balancer", `this version has "roundrobin" only`},
+		{"balancer", func(c *upstream.Config) { c.Balancer = "best" }, "Balancer", `is "best", and must be "roundrobin"`},
+
+		{"no host", func(c *upstream.Config) { c.Nodes[1].Host = "" }, "Nodes[1].Host", "is empty"},
+		{"URL as host", func(c *upstream.Config) { c.Nodes[1].Host = "http://a.test" }, "Nodes[1].Host", "not a URL"},
+		{"port in host", func(c *upstream.Config) { c.Nodes[1].Host = "a.test:80" }, "Nodes[1].Host", "the port goes into Port"},
+		{"host", func(c *upstream.Config) { c.Nodes[1].Host = "a b" }, "Nodes[1].Host", `"a b" is neither a name nor an address`},
+		{"port", func(c *upstream.Config) { c.Nodes[0].Port = 65536 }, "Nodes[0].Port", "is 65536, and must be 1 to 65535"},
+		{"negative port", func(c *upstream.Config) { c.Nodes[0].Port = -1 }, "Nodes[0].Port", "is -1"},
+		{"negative weight", func(c *upstream.Config) { c.Nodes[0].Weight = -1 }, "Nodes[0].Weight", "is -1, and must be 0 to"},
+		{"huge weight", func(c *upstream.Config) { c.Nodes[0].Weight = math.MaxInt }, "Nodes[0].Weight", "must be 0 to 2147483647"},
+		{"same node", func(c *upstream.Config) { c.Nodes[1] = upstream.Node{Host: "A.Test", Port: 80} }, "Nodes[1]", "is a.test:80, as is Nodes[0]"},
+
+		{"host that is not sent", func(c *upstream.Config) { c.Host = "b.test" }, "Host", "is sent with PassRewrite only"},
+		{"the same with PassNode", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassNode, "b.test" }, "Host", "is sent with PassRewrite only"},
+		{"no host to send", func(c *upstream.Config) { c.PassHost = upstream.PassRewrite }, "Host", "is empty, and PassRewrite sends it"},
+		{"bad host to send", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassRewrite, "a b" }, "Host", `"a b" is no host`},
+		{"line feed in it", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassRewrite, "a\r\nX: y" }, "Host", `is no host`},
+		{"pass host", func(c *upstream.Config) { c.PassHost = 7 }, "PassHost", "is 7"},
+
+		{"retries", func(c *upstream.Config) { c.Retries = -2 }, "Retries", "is -2, and must not be negative"},
+		{"retry timeout", func(c *upstream.Config) { c.RetryTimeout = -1 }, "RetryTimeout", "is -1ns"},
+		{"connect", func(c *upstream.Config) { c.Timeout.Connect = -time.Second }, "Timeout.Connect", "is -1s"},
+		{"send", func(c *upstream.Config) { c.Timeout.Send = -time.Second }, "Timeout.Send", "is -1s"},
+		{"read", func(c *upstream.Config) { c.Timeout.Read = -time.Second }, "Timeout.Read", "is -1s"},
+		{"keep-alive size", func(c *upstream.Config) { c.KeepAlive.Size = -1 }, "KeepAlive.Size", "is -1"},
+		{"keep-alive time", func(c *upstream.Config) { c.KeepAlive.IdleTimeout = -1 }, "KeepAlive.IdleTimeout", "is -1ns"},
+
+		{"empty CA", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte{} }), "TLS.CAPEM", "is empty: leave it nil to trust the roots of the system"},
+		{"blank CA", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte(" \n") }), "TLS.CAPEM", "is empty"},
+		{"CA that is no PEM", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte("MIIB") }), "TLS.CAPEM", "has no certificate in PEM"},
+		{"CA without newlines", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte(strings.ReplaceAll(string(ca.pem), "\n", " ")) }), "TLS.CAPEM", "were newlines lost?"},
+		{"half a CA", https(func(c *upstream.Config) { c.TLS.CAPEM = append(ca.pem[:len(ca.pem):len(ca.pem)], ca.pem[:99]...) }), "TLS.CAPEM", "has 2 PEM blocks, of which 1 can be read"},
+		{"CA with a key", https(func(c *upstream.Config) { c.TLS.CAPEM = key }), "TLS.CAPEM", `is of the type "PRIVATE KEY"`},
+		{"CA that is no certificate", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") }), "TLS.CAPEM", "certificate 1: x509:"},
+		{"certificate alone", https(func(c *upstream.Config) { c.TLS.CertPEM = cert }), "TLS.KeyPEM", "is missing"},
+		{"key alone", https(func(c *upstream.Config) { c.TLS.KeyPEM = key }), "TLS.CertPEM", "is missing"},
+		{"another's key", https(func(c *upstream.Config) { c.TLS.CertPEM, c.TLS.KeyPEM = cert, otherKey }), "TLS.CertPEM", "private key does not match public key"},
+		{"TLS over http", func(c *upstream.Config) { c.TLS.CAPEM = ca.pem }, "TLS", `set Scheme to "https"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := upstream.Config{ID: "1", Nodes: []upstream.Node{{Host: "a.test", Weight: 1}, {Host: "b.test", Weight: 1}}}
+			c.edit(&config)
+			u, err := upstream.New(config)
+			require.Nil(t, u)
+			var fault *upstream.ConfigError
+			require.ErrorAs(t, err, &fault)
+			require.Equal(t, c.field, fault.Field)
+			require.Equal(t, c.field, fault.FieldPath())
+			require.Equal(t, config.ID, fault.ID)
+			require.Contains(t, fault.Error(), c.text)
+			require.Equal(t, fmt.Sprintf("upstream: upstream %q: %s: %v", config.ID, c.field, fault.Err), err.Error(), "one fault only")
+		})
+	}
+}
+
+func https(edit func(*upstream.Config)) func(*upstream.Config) {
+	return func(c *upstream.Config) {
+		c.Scheme = "https"
+		edit(c)
+	}
+}
+
+func TestNewTellsAllFaults(t *testing.T) {
+	_, err := upstream.New(upstream.Config{
+		Scheme:  "gopher",
+		Nodes:   []upstream.Node{{Host: "a b", Port: -1, Weight: -1}, {Host: "a.test", Port: 70000}},
+		Retries: -5,
+	})
+	joined, ok := err.(interface{ Unwrap() []error })
+	require.True(t, ok)
+	var fields []string
+	for _, err := range joined.Unwrap() {
+		var fault *upstream.ConfigError
+		require.True(t, errors.As(err, &fault))
+		fields = append(fields, fault.Field)
+	}
+	require.Equal(t, []string{"ID", "Scheme", "Nodes[0].Host", "Nodes[0].Weight", "Nodes[1].Port", "Retries"}, fields)
+}
+
+// A private key is in no error and in no dump.
+func TestKeyIsNeverShown(t *testing.T) {
+	ca := newAuthority(t)
+	cert, _ := ca.pair(t, "a.test")
+	_, key := ca.pair(t, "a.test")
+	secret := strings.Split(string(key), "\n")[1]
+
+	c := upstream.Config{ID: "1", Scheme: "https", TLS: upstream.TLS{CertPEM: cert, KeyPEM: key}}
+	_, err := upstream.New(c)
+	require.Error(t, err)
+	for _, c := range []upstream.Config{
+		c,
+		{ID: "1", Scheme: "https", TLS: upstream.TLS{CertPEM: key, KeyPEM: cert}},
+		{ID: "1", Scheme: "https", TLS: upstream.TLS{CAPEM: key}},
+		{ID: "1", Scheme: "https", TLS: upstream.TLS{CertPEM: cert, KeyPEM: key[:len(key)-40]}},
+	} {
+		_, err := upstream.New(c)
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), secret)
+	}
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v %v", c, c, c, c.TLS.KeyPEM), secret)
+}
+
+func TestNewAccepts(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.pair(t, "a.test")
+	for name, c := range map[string]upstream.Config{
+		"the least":     {ID: "1"},
+		"all":           {ID: "1", Scheme: "https", Nodes: []upstream.Node{{Host: "[::1]", Port: 1, Weight: 1}, {Host: "fe80::1%eth0"}}, Balancer: "roundrobin", PassHost: upstream.PassRewrite, Host: "a.test:8443", Retries: 3, RetryTimeout: 1, Timeout: upstream.Timeout{Connect: 1, Send: 2, Read: 3}, KeepAlive: upstream.KeepAlive{Size: 1, IdleTimeout: 1}, TLS: upstream.TLS{CAPEM: ca.pem, CertPEM: cert, KeyPEM: key}},
+		"no retries":    {ID: "1", Retries: upstream.NoRetries},
+		"many retries":  {ID: "1", Retries: 100},
+		"CA with text":  {ID: "1", Scheme: "https", TLS: upstream.TLS{CAPEM: []byte("Our root\n" + string(ca.pem) + "# and so on\n" + string(ca.pem) + "end\n")}},
+		"no verifying":  {ID: "1", Scheme: "https", TLS: upstream.TLS{DangerouslySkipServerVerify: true}},
+		"the same http": {ID: "1", TLS: upstream.TLS{DangerouslySkipServerVerify: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := upstream.New(c)
+			require.NoError(t, err)
+			require.Equal(t, c.ID, u.ID())
+			require.Equal(t, c, u.Config())
+			_, err = upstream.New(u.Config())
+			require.NoError(t, err)
+		})
+	}
+}
+
+// Nobody who holds a Config can change the Upstream.
+func TestUpstreamIsItsOwn(t *testing.T) {
+	ca := newAuthority(t)
+	nodes := []upstream.Node{{Host: "a.test"}}
+	pem := append([]byte(nil), ca.pem...)
+	u, err := upstream.New(upstream.Config{ID: "1", Scheme: "https", Nodes: nodes, TLS: upstream.TLS{CAPEM: pem}})
+	require.NoError(t, err)
+	nodes[0].Host, pem[0] = "evil.test", 'x'
+	out := u.Config()
+	require.Equal(t, "a.test", out.Nodes[0].Host)
+	require.Equal(t, ca.pem, out.TLS.CAPEM)
+	out.Nodes[0].Host, out.TLS.CAPEM[0] = "evil.test", 'x'
+	require.Equal(t, "a.test", u.Config().Nodes[0].Host)
+	require.Equal(t, ca.pem, u.Config().TLS.CAPEM)
+}
+
+func TestNodeAddress(t *testing.T) {
+	for _, c := range []struct {
+		host    string
+		port    int
+		https   bool
+		address string
+		sent    string // as Host
+		name    string
+	}{
+		{"a.test", 0, false, "a.test:80", "a.test", "a.test"},
+		{"a.test", 0, true, "a.test:443", "a.test", "a.test"},
+		{"a.test", 80, false, "a.test:80", "a.test", "a.test"},
+		{"a.test", 80, true, "a.test:80", "a.test:80", "a.test"},
+		{"a.test", 443, false, "a.test:443", "a.test:443", "a.test"},
+		{"A.TEST", 8080, false, "a.test:8080", "a.test:8080", "a.test"},
+		{"a.test.", 0, false, "a.test.:80", "a.test", "a.test"},
+		{"localhost", 1, false, "localhost:1", "localhost:1", "localhost"},
+		{"my_service-1", 0, false, "my_service-1:80", "my_service-1", "my_service-1"},
+		{"10.0.0.1", 0, false, "10.0.0.1:80", "10.0.0.1", "10.0.0.1"},
+		{"::1", 0, false, "[::1]:80", "[::1]", "[::1]"},
+		{"[::1]", 8080, false, "[::1]:8080", "[::1]:8080", "[::1]"},
+		{"2001:DB8:0:0::1", 0, true, "[2001:db8::1]:443", "[2001:db8::1]", "[2001:db8::1]"},
+		{"::ffff:10.0.0.1", 0, false, "10.0.0.1:80", "10.0.0.1", "10.0.0.1"},
+		{"fe80::1%eth0", 0, false, "[fe80::1%eth0]:80", "[fe80::1]", "[fe80::1]"},
+	} {
+		address, sent, name, err := upstream.NodeAddress(upstream.Node{Host: c.host, Port: c.port}, c.https)
+		require.NoError(t, err, c.host)
+		require.Equal(t, []string{c.address, c.sent, c.name}, []string{address, sent, name}, c.host)
+	}
+	for _, host := range []string{
+		"", ".", "..", "a..test", "a b", "a\x00b", "a\nb", "a.test:80", "http://a.test", "/run/a.sock",
+		"*", "*.test", "bücher.test", "a@b", "[a.test]", "[10.0.0.1]", "[::1", "::1]", "[::1]:80", "[]",
+		"127.1", "10.0.0.256", "1", "010.0.0.1", "10.0.0.1.", "a.1", strings.Repeat("a", 64), strings.Repeat("a.", 130),
+	} {
+		_, _, _, err := upstream.NodeAddress(upstream.Node{Host: host}, false)
+		require.Error(t, err, "%q", host)
+	}
+}
