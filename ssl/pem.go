@@ -3,12 +3,15 @@ package ssl
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Bounds of PEM input: far above every real bundle, far below what would keep a
@@ -25,16 +28,22 @@ func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("%d bytes of PEM, more than %d", len(bundle), maxPEMBytes)
 	}
 	var certs []*x509.Certificate
+	var other string // the type of a block that is no certificate
 	rest := bundle
-	for n := 0; ; n++ {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+	for n := 1; ; n++ {
+		block, after := pem.Decode(rest)
+		if err := passedOver(rest, after, block != nil); err != nil {
+			return nil, fmt.Errorf("not readable as PEM from block %d on: %w", n, err)
+		}
+		if block == nil {
 			break
 		}
-		if n == maxPEMBlocks {
+		if n > maxPEMBlocks {
 			return nil, fmt.Errorf("more than %d PEM blocks", maxPEMBlocks)
 		}
+		rest = after
 		if block.Type != "CERTIFICATE" {
+			other = block.Type
 			continue
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
@@ -43,25 +52,45 @@ func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 		}
 		certs = append(certs, cert)
 	}
-	if bytes.Contains(rest, []byte("-----BEGIN")) {
-		return nil, fmt.Errorf("not readable as PEM from block %d on: %w", len(certs)+1, pemFault(rest))
-	}
-	if len(certs) == 0 {
+	switch {
+	case len(certs) > 0:
+		return certs, nil
+	case other != "":
+		return nil, fmt.Errorf(`has no certificate: its block is a %.40q, not a "CERTIFICATE"`, other)
+	default:
 		return nil, fmt.Errorf("has no certificate: %w", pemFault(bundle))
 	}
-	return certs, nil
+}
+
+var pemBegin = []byte("-----BEGIN")
+
+// passedOver reports what is wrong with a block that [pem.Decode] found no sense
+// in and passed over without a word, on its way from rest to after: a bundle must
+// not lose a certificate that way.
+func passedOver(rest, after []byte, found bool) error {
+	if found {
+		rest = rest[:len(rest)-len(after)]
+		rest = rest[:bytes.LastIndex(rest, pemBegin)]
+	}
+	if !bytes.Contains(rest, pemBegin) {
+		return nil
+	}
+	return pemFault(rest)
 }
 
 // pemFault says what is wrong with text that is no PEM. The usual ways to lose
 // the line breaks have an answer of their own.
 func pemFault(text []byte) error {
+	noBegin := errors.New(`no line begins with "-----BEGIN"`)
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return errors.New("is empty")
-	case !bytes.Contains(text, []byte("-----BEGIN")):
-		return errors.New(`no line begins with "-----BEGIN"`)
+	case !bytes.Contains(text, pemBegin):
+		return noBegin
 	case bytes.Contains(text, []byte(`\n`)):
-		return errors.New(`the line breaks are written as a backslash and an n: they must be line breaks`)
+		return errors.New("the line breaks are written as a backslash and an n: they must be line breaks")
+	case !bytes.HasPrefix(text, pemBegin) && !bytes.Contains(text, append([]byte("\n"), pemBegin...)):
+		return noBegin
 	case bytes.Count(bytes.TrimSpace(text), []byte("\n")) < 2:
 		return errors.New("the line breaks are lost: BEGIN, the data and END must stand on lines of their own")
 	case !bytes.Contains(text, []byte("-----END")):
@@ -78,57 +107,66 @@ func (p KeyPair) certificate() (_ tls.Certificate, field string, err error) {
 	if err != nil {
 		return tls.Certificate{}, "CertPEM", err
 	}
-	if err := checkKeyPEM(p.KeyPEM); err != nil {
-		return tls.Certificate{}, "KeyPEM", err
+	if !usable(certs[0].PublicKey) {
+		return tls.Certificate{}, "CertPEM", errors.New("its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits")
 	}
-	if key, ok := certs[0].PublicKey.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P224() {
-		return tls.Certificate{}, "CertPEM", errors.New("its key is on the curve P-224, which TLS does not use: take P-256")
+	block, err := keyBlock(p.KeyPEM)
+	if err != nil {
+		return tls.Certificate{}, "KeyPEM", err
 	}
 	pair, err := tls.X509KeyPair(p.CertPEM, p.KeyPEM)
 	if err != nil {
 		// The certificate was read above, so the key is at fault: it cannot be
-		// read, is of a type that crypto/tls does not take, or is another's.
-		if _, parseErr := parseKey(p.KeyPEM); parseErr != nil {
-			return tls.Certificate{}, "KeyPEM", parseErr
+		// read, or is another's.
+		if !readable(block) {
+			return tls.Certificate{}, "KeyPEM", errors.New("is no private key in PKCS #8, PKCS #1 or SEC 1")
 		}
 		return tls.Certificate{}, "KeyPEM", errors.New("is not the key of the certificate")
 	}
 	return pair, "", nil
 }
 
-func checkKeyPEM(text []byte) error {
-	if len(text) > maxPEMBytes {
-		return fmt.Errorf("%d bytes of PEM, more than %d", len(text), maxPEMBytes)
+// usable reports whether crypto/tls can sign with the key of a certificate.
+func usable(public any) bool {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return key.N.BitLen() >= 1024 // crypto/rsa signs with no less
+	case *ecdsa.PublicKey:
+		return key.Curve != elliptic.P224()
+	case ed25519.PublicKey:
+		return true
+	default:
+		return false
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return pemFault(text)
-	}
-	if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-		return errors.New(`is encrypted: store it decrypted, as "openssl pkey" writes it`)
-	}
-	return nil
 }
 
-// parseKey tells whether a private key can be read at all, in any of the forms
-// that openssl writes (a "PARAMETERS" block may stand before an EC key).
-func parseKey(text []byte) (any, error) {
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			return nil, errors.New(`has no "PRIVATE KEY" block`)
-		}
-		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-			return key, nil
-		}
-		if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
-			return key, nil
-		}
-		if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-			return key, nil
-		}
-		if bytes.Contains([]byte(block.Type), []byte("PRIVATE KEY")) {
-			return nil, errors.New("is no private key in PKCS #8, PKCS #1 or SEC 1")
-		}
+// keyBlock finds the private key, as [tls.X509KeyPair] does: other blocks may
+// stand before it, such as the parameters of an EC key.
+func keyBlock(text []byte) (*pem.Block, error) {
+	if len(text) > maxPEMBytes {
+		return nil, fmt.Errorf("%d bytes of PEM, more than %d", len(text), maxPEMBytes)
 	}
+	block, rest := pem.Decode(text)
+	if block == nil {
+		return nil, pemFault(text)
+	}
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			continue
+		}
+		if strings.HasPrefix(block.Type, "ENCRYPTED") || block.Headers["DEK-Info"] != "" {
+			return nil, errors.New(`is encrypted: store it decrypted, as "openssl pkey" writes it`)
+		}
+		return block, nil
+	}
+	return nil, errors.New(`has no "PRIVATE KEY" block`)
+}
+
+// readable tells whether a private key can be read at all, in any of the forms
+// that openssl writes.
+func readable(block *pem.Block) bool {
+	_, pkcs8 := x509.ParsePKCS8PrivateKey(block.Bytes)
+	_, pkcs1 := x509.ParsePKCS1PrivateKey(block.Bytes)
+	_, sec1 := x509.ParseECPrivateKey(block.Bytes)
+	return pkcs8 == nil || pkcs1 == nil || sec1 == nil
 }
