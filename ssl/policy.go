@@ -58,7 +58,11 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 		fault("Client.CAPEM", err)
 		return p
 	}
-	above := heights(certs)
+	above, err := heights(certs)
+	if err != nil {
+		fault("Client.CAPEM", err)
+		return p
+	}
 	for i, cert := range certs {
 		if above[i] < 0 {
 			fault("Client.CAPEM", fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, subject(cert)))
@@ -78,34 +82,44 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 	return p
 }
 
+// maxSignatureChecks bounds the work of [heights]: far more than a bundle of real
+// roots and intermediates takes.
+const maxSignatureChecks = 1000
+
 // heights returns for each certificate how many steps it stands below a
 // self-issued one of the bundle, itself included in the counting of
 // intermediates: 0 for a root, 1 for what a root signed, -1 for what no root of
 // the bundle leads to. OpenSSL counts an intermediate of the bundle like one
 // that the client sends, and accepts it only if its root is there too.
-func heights(certs []*x509.Certificate) []int {
+func heights(certs []*x509.Certificate) ([]int, error) {
 	above := make([]int, len(certs))
+	issuedBy := map[string][]int{} // by the name of the issuer
+	var reached []int              // nearest to a root first
 	for i, c := range certs {
-		above[i] = -1
 		if string(c.RawSubject) == string(c.RawIssuer) {
-			above[i] = 0
+			reached = append(reached, i)
+			continue
 		}
+		above[i] = -1
+		issuedBy[string(c.RawIssuer)] = append(issuedBy[string(c.RawIssuer)], i)
 	}
-	for changed := true; changed; {
-		changed = false
-		for i, c := range certs {
-			for j, issuer := range certs {
-				if above[j] < 0 || above[i] == 0 || above[i] >= 0 && above[i] <= above[j]+1 {
-					continue
-				}
-				if string(c.RawIssuer) == string(issuer.RawSubject) && c.CheckSignatureFrom(issuer) == nil {
-					above[i] = above[j] + 1
-					changed = true
-				}
+	checks := 0
+	for ; len(reached) > 0; reached = reached[1:] {
+		issuer := reached[0]
+		for _, i := range issuedBy[string(certs[issuer].RawSubject)] {
+			if above[i] >= 0 {
+				continue
+			}
+			if checks++; checks > maxSignatureChecks {
+				return nil, errors.New("has too many certificates with the same subject to find out which of them signed which")
+			}
+			if certs[i].CheckSignatureFrom(certs[issuer]) == nil {
+				above[i] = above[issuer] + 1
+				reached = append(reached, i)
 			}
 		}
 	}
-	return above
+	return above, nil
 }
 
 // satisfiedBy returns the first of some verified chains that satisfies the policy
