@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/sallyport/sallyport/internal/secret"
 )
@@ -18,7 +19,8 @@ type Options struct {
 	// only those whose Host is localhost or a loopback address. A page in a
 	// browser on the same machine cannot make such a request: by another name
 	// for the address (DNS rebinding) the Host gives it away, and from another
-	// origin its Origin does.
+	// origin its Origin does. Any other program writes what Host it likes: listen
+	// on a loopback address.
 	AllowUnauthenticated bool
 
 	// Storage keeps the documents. If nil, they are kept in memory, and gone with
@@ -32,7 +34,8 @@ type Options struct {
 
 // A Key lets a client in.
 type Key struct {
-	// Value is what the client sends as X-API-KEY.
+	// Value is what the client sends as X-API-KEY. It must not be empty, nor begin
+	// or end with white space, nor be that of another key.
 	Value Secret
 
 	// Role says what the client may do. Zero is [RoleAdmin].
@@ -71,13 +74,28 @@ func (o *Options) check() error {
 	if len(o.Keys) == 0 && !o.AllowUnauthenticated {
 		faults = append(faults, errors.New("adminapi: Options.Keys: has no key: whoever reaches the Admin API could change the gateway; set one, or AllowUnauthenticated"))
 	}
+	seen := map[Secret]int{}
 	for i, k := range o.Keys {
-		if k.Value == "" {
+		first, again := seen[k.Value]
+		switch {
+		case k.Value == "":
 			faults = append(faults, fmt.Errorf("adminapi: Options.Keys[%d].Value: is empty", i))
+		case !sendable(string(k.Value)):
+			faults = append(faults, fmt.Errorf("adminapi: Options.Keys[%d].Value: begins or ends with white space or has a control character (the line feed of a file?): no header field can bring it", i))
+		case again:
+			faults = append(faults, fmt.Errorf("adminapi: Options.Keys[%d].Value: is that of Keys[%d] too: its role would not be clear", i, first))
+		default:
+			seen[k.Value] = i
 		}
 		if k.Role != RoleAdmin && k.Role != RoleViewer {
 			faults = append(faults, fmt.Errorf("adminapi: Options.Keys[%d].Role: %d is no role", i, k.Role))
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// sendable reports whether a header field can have a value (RFC 9110, section
+// 5.5). White space around it does not arrive.
+func sendable(value string) bool {
+	return strings.Trim(value, " ") == value && !strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
