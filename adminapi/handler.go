@@ -212,16 +212,15 @@ func (h *Handler) serve(r *http.Request) (status int, body map[string]any, _ *fa
 		}
 		return 0, nil, pageNotFound
 	}
-	name, id, _ := strings.Cut(rest, "/")
-	id = strings.TrimSuffix(id, "/")
+	name, id, nested := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
 	if slices.Contains(absent, name) {
-		return h.serveAbsent(r, name)
+		return h.serveAbsent(r, name, nested)
 	}
 	kind := apisix.Kind(name)
 	if _, known := h.objects[kind]; !known {
 		return 0, nil, &failure{status: http.StatusNotFound, text: "Unsupported resource type: " + printable(name)}
 	}
-	if strings.Contains(id, "/") {
+	if nested && id == "" || strings.Contains(id, "/") || isDots(id) {
 		return 0, nil, notFound
 	}
 	sent, f := readBody(r)
@@ -244,12 +243,16 @@ func (h *Handler) serve(r *http.Request) (status int, body map[string]any, _ *fa
 	return 0, nil, notFound
 }
 
-func (h *Handler) serveAbsent(r *http.Request, name string) (int, map[string]any, *failure) {
+func (h *Handler) serveAbsent(r *http.Request, name string, nested bool) (int, map[string]any, *failure) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		if strings.Count(strings.Trim(r.URL.EscapedPath(), "/"), "/") == 2 {
+		if !nested {
 			return http.StatusOK, map[string]any{"list": []any{}, "total": float64(0)}, nil
 		}
 		return 0, nil, keyNotFound
 	}
 	return 0, nil, &failure{status: http.StatusBadRequest, text: "this gateway has no " + name}
 }
+
+// isDots reports whether an id would be a step in a path. APISIX takes it, but
+// whoever resolves paths in between would never let it be found again.
+func isDots(id string) bool { return id == "." || id == ".." }

@@ -24,6 +24,9 @@ func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (
 	if err != nil {
 		return 0, nil, badRequest(err)
 	}
+	if isDots(id) {
+		return 0, nil, badRequest(fmt.Errorf("wrong %s id: %s is a step in a path", kind.Singular(), id))
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.store(r, kind, id, pathID == "", doc)
