@@ -121,6 +121,7 @@ var refused = []struct{ in, want string }{
 	{`"\u12`, `Expected value but found invalid unicode escape code at character 2`},
 	{`"\u12g4"`, `Expected value but found invalid unicode escape code at character 2`},
 	{`"\udc00"`, `Expected value but found invalid unicode escape code at character 2`},
+	{`"\udc00\udc00"`, `Expected value but found invalid unicode escape code at character 2`},
 	{`"\ud800\u0041"`, `Expected value but found invalid unicode escape code at character 2`},
 	{`"\ud800\n"`, `Expected value but found invalid unicode escape code at character 2`},
 	{`+`, `Expected value but found invalid number at character 1`},

@@ -1,0 +1,174 @@
+package apisix
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// An Object is a document as Configs.
+type Object struct {
+	Kind Kind
+	ID   string
+
+	// Enabled is false if the document is to have no effect: its status is 0, or
+	// it is an ssl object of type client, which no server name leads to. Its
+	// Configs are then only there to be looked at.
+	Enabled bool
+
+	// One of these is set, or for a route with an upstream of its own Route and
+	// Upstream. The ID of that upstream is [InlineID] of the route's.
+	SSL      *ssl.Config
+	Route    *route.Config
+	Upstream *upstream.Config
+
+	// Warnings are sentences about what means something else than it may seem.
+	Warnings []string
+
+	doc map[string]any
+}
+
+// InlineID returns the id of the upstream that is a part of the document of a kind
+// and an id. It has a slash, which no id of a document has.
+func InlineID(kind Kind, id string) string { return string(kind) + "/" + id }
+
+// Decode validates a document and makes Configs of it. The id is that of the
+// document, whatever stands in it. The error is an [*Error].
+//
+// The Configs are well-formed, no more: what is wrong with their content, the
+// packages that they are for find out. [Object.Translate] puts their errors into
+// the terms of the document.
+func Decode(kind Kind, id string, doc map[string]any) (*Object, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	if err := Validate(kind, doc); err != nil {
+		return nil, err
+	}
+	o := &Object{Kind: kind, ID: id, Enabled: true, doc: doc}
+	if status, ok := number(doc["status"]); ok && status == 0 {
+		o.Enabled = false
+	}
+	var d decoding
+	switch kind {
+	case Routes:
+		d.warnUnknown(routeSchema, doc)
+		d.route(o)
+	case SSLs:
+		d.warnUnknown(sslSchema, doc)
+		d.ssl(o)
+	case Upstreams:
+		d.warnUnknown(upstreamSchema, doc)
+		o.Upstream = d.upstream(id, doc)
+	}
+	if err := d.faults.err(inConfiguration); err != nil {
+		return nil, err
+	}
+	o.Warnings = d.warnings
+	return o, nil
+}
+
+// A decoding collects what there is to say about a document that is decoded. The
+// document is valid: its values have the types that the schema says.
+type decoding struct {
+	faults   faults
+	warnings []string
+
+	// path is that of the object that is being read, as in "upstream.tls.".
+	path string
+}
+
+// in decodes the part of the document that a property holds.
+func (d *decoding) in(property string, decode func()) {
+	faults, path := d.faults, d.path
+	d.faults, d.path = nil, path+property+"."
+	decode()
+	d.faults, d.path = append(faults, d.faults.of(property)...), path
+}
+
+// refuse says that the value of a property is more than this version does.
+func (d *decoding) refuse(property, format string, args ...any) {
+	var f faults
+	f.add(format, args...)
+	d.faults = append(d.faults, f.of(property)...)
+}
+
+// warn says that a property means something else than it may seem.
+func (d *decoding) warn(property, format string, args ...any) {
+	d.warnings = append(d.warnings, d.path+property+" "+fmt.Sprintf(format, args...))
+}
+
+// unsupported ends what is said about something that APISIX does and we do not.
+const unsupported = "is not supported by this version"
+
+// pem returns a value in PEM, or nil if it is absent. References are for a later
+// version to resolve.
+func (d *decoding) pem(doc map[string]any, property string) []byte {
+	if !has(doc, property) {
+		return nil
+	}
+	s := stringOf(doc, property)
+	d.refuseReference(property, s)
+	return []byte(s)
+}
+
+func (d *decoding) refuseReference(property, value string) {
+	if isReference(value) {
+		d.refuse(property, "the reference %s %s: put the PEM text itself here", quote(value), unsupported)
+	}
+}
+
+// maxInteger keeps integers, and sums of them, within an int.
+const maxInteger = math.MaxInt32
+
+// integer returns an integer property, or 0 if it is absent.
+func (d *decoding) integer(doc map[string]any, property string) int {
+	return d.toInteger(property, doc[property])
+}
+
+func (d *decoding) toInteger(property string, v any) int {
+	n, _ := number(v)
+	if math.Abs(n) > maxInteger {
+		d.refuse(property, "%s is beyond %d", luaNumber(n), maxInteger)
+		return 0
+	}
+	return int(n)
+}
+
+// seconds returns a property that is a number of seconds. It is at least
+// a nanosecond, because zero means something else in a Config, and at most what
+// a Duration holds: 292 years.
+func seconds(doc map[string]any, property string) time.Duration {
+	n, _ := number(doc[property])
+	if n >= math.MaxInt64/float64(time.Second) {
+		return math.MaxInt64
+	}
+	return max(time.Duration(n*float64(time.Second)), 1)
+}
+
+func stringsOf(doc map[string]any, property string) (list []string) {
+	for _, s := range arrayOf(doc, property) {
+		list = append(list, s.(string))
+	}
+	return list
+}
+
+// oneOrMany returns the string that one property holds or, without it, those of
+// the array in the other.
+func oneOrMany(doc map[string]any, one, many string) []string {
+	if has(doc, one) {
+		return []string{stringOf(doc, one)}
+	}
+	return stringsOf(doc, many)
+}
+
+// warnUnknown warns of properties that APISIX takes and does not know.
+func (d *decoding) warnUnknown(s *schema, doc map[string]any) {
+	for _, path := range s.unknown(doc, "") {
+		d.warn(path, "is not known and has no effect")
+	}
+}

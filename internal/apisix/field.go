@@ -1,0 +1,189 @@
+package apisix
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// fields are the properties that the fields of the Configs come from. "#" stands
+// for an index. Where there are two properties, the document has the one or the
+// other: a single value, or an array.
+var fields = map[Kind]map[string][2]string{
+	SSLs: {
+		"ID":                  {"id"},
+		"Names":               {"sni", "snis"},
+		"Names[#]":            {"sni", "snis[#]"},
+		"Certificates":        {"cert"},
+		"Client":              {"client"},
+		"Client.CAPEM":        {"client.ca"},
+		"Client.Depth":        {"client.depth"},
+		"Client.SkipPaths":    {"client.skip_mtls_uri_regex"},
+		"Client.SkipPaths[#]": {"client.skip_mtls_uri_regex[#]"},
+		"MinVersion":          {"ssl_protocols"},
+		"MaxVersion":          {"ssl_protocols"},
+	},
+	Routes: {
+		"ID":              {"id"},
+		"Hosts":           {"host", "hosts"},
+		"Hosts[#]":        {"host", "hosts[#]"},
+		"Paths":           {"uri", "uris"},
+		"Paths[#]":        {"uri", "uris[#]"},
+		"Methods":         {"methods"},
+		"Methods[#]":      {"methods[#]"},
+		"Priority":        {"priority"},
+		"Upstream":        {"upstream_id", "upstream"},
+		"WebSocket":       {"enable_websocket"},
+		"Timeout":         {"timeout"},
+		"Timeout.Connect": {"timeout.connect"},
+		"Timeout.Send":    {"timeout.send"},
+		"Timeout.Read":    {"timeout.read"},
+	},
+	Upstreams: {
+		"ID":                              {"id"},
+		"Scheme":                          {"scheme"},
+		"Nodes":                           {"nodes"},
+		"Nodes[#]":                        {"nodes[#]"},
+		"Nodes[#].Host":                   {"nodes[#].host"},
+		"Nodes[#].Port":                   {"nodes[#].port"},
+		"Nodes[#].Weight":                 {"nodes[#].weight"},
+		"Balancer":                        {"type"},
+		"PassHost":                        {"pass_host"},
+		"Host":                            {"upstream_host"},
+		"Retries":                         {"retries"},
+		"RetryTimeout":                    {"retry_timeout"},
+		"Timeout":                         {"timeout"},
+		"Timeout.Connect":                 {"timeout.connect"},
+		"Timeout.Send":                    {"timeout.send"},
+		"Timeout.Read":                    {"timeout.read"},
+		"KeepAlive":                       {"keepalive_pool"},
+		"KeepAlive.Size":                  {"keepalive_pool.size"},
+		"KeepAlive.IdleTimeout":           {"keepalive_pool.idle_timeout"},
+		"TLS":                             {"tls"},
+		"TLS.CAPEM":                       {"tls"},
+		"TLS.CertPEM":                     {"tls.client_cert"},
+		"TLS.KeyPEM":                      {"tls.client_key"},
+		"TLS.DangerouslySkipServerVerify": {"tls.verify"},
+	},
+}
+
+var (
+	indexes     = regexp.MustCompile(`\[(\d+)\]`)
+	certificate = regexp.MustCompile(`^Certificates\[(\d+)\](?:\.(CertPEM|KeyPEM))?$`)
+)
+
+// FieldName returns the property of a document that a field of its Config comes
+// from: "client.ca" for "Client.CAPEM", "key" for "Certificates[0].KeyPEM", "uri" or
+// "uris[1]" for "Paths[1]", as the document has it. Indexes count from 0, as in Go.
+// A field of a route's own upstream has "Upstream." before it. A field that no
+// property stands for is returned as it is.
+func FieldName(kind Kind, doc map[string]any, field string) string {
+	if inner, ok := strings.CutPrefix(field, "Upstream."); ok && kind != Upstreams {
+		return "upstream." + FieldName(Upstreams, objectOf(doc, "upstream"), inner)
+	}
+	if m := certificate.FindStringSubmatch(field); m != nil && kind == SSLs {
+		return pairName(m[1], m[2])
+	}
+	names, ok := fields[kind][indexes.ReplaceAllString(field, "[#]")]
+	if !ok {
+		return field
+	}
+	name := names[0]
+	if parent, _, _ := strings.Cut(names[0], "."); names[1] != "" && !has(doc, parent) {
+		name = names[1]
+	}
+	m := indexes.FindStringSubmatch(field)
+	if m == nil {
+		return name
+	}
+	if rest, ok := strings.CutPrefix(name, "nodes[#]"); ok {
+		// In an object, the node is the key.
+		if keys := sortedKeys(objectOf(doc, "nodes")); len(keys) > 0 {
+			if i, err := strconv.Atoi(m[1]); err == nil && i < len(keys) {
+				return "nodes[" + quote(keys[i]) + "]"
+			}
+		}
+		return "nodes[" + m[1] + "]" + rest
+	}
+	return strings.Replace(name, "#", m[1], 1)
+}
+
+// pairName names a part of the certificate with an index. The first is not in the
+// arrays.
+func pairName(index, part string) string {
+	name := "cert"
+	if part == "KeyPEM" {
+		name = "key"
+	}
+	i, err := strconv.Atoi(index)
+	if err != nil || i == 0 {
+		return name
+	}
+	return fmt.Sprintf("%ss[%d]", name, i-1)
+}
+
+// Translate puts what is wrong with the Configs of an object into the terms of its
+// document: each [ssl.ConfigError], [route.ConfigError] and [upstream.ConfigError]
+// that err joins and that is about one of them. Other errors are repeated as they
+// are. It returns nil for nil, else an [*Error].
+func (o *Object) Translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var f faults
+	for _, leaf := range leaves(err) {
+		field, reason := o.fieldOf(leaf)
+		if field == "" {
+			f.add("%s", leaf)
+			continue
+		}
+		f.add(`property "%s" validation failed: %s`, FieldName(o.Kind, o.doc, field), reason)
+	}
+	return f.err(inConfiguration)
+}
+
+// fieldOf returns the field of a Config of the object that an error is about. It
+// is "" if it is about something else.
+func (o *Object) fieldOf(err error) (field string, reason error) {
+	var (
+		inSSL      *ssl.ConfigError
+		inRoute    *route.ConfigError
+		inUpstream *upstream.ConfigError
+	)
+	switch {
+	case errors.As(err, &inSSL) && o.SSL != nil && inSSL.ID == o.ID:
+		return inSSL.Field, inSSL.Err
+	case errors.As(err, &inRoute) && o.Route != nil && inRoute.ID == o.ID:
+		return inRoute.Field, inRoute.Err
+	case errors.As(err, &inUpstream) && o.Upstream != nil && inUpstream.ID == o.Upstream.ID:
+		if o.Kind != Upstreams {
+			return "Upstream." + inUpstream.Field, inUpstream.Err
+		}
+		return inUpstream.Field, inUpstream.Err
+	}
+	return "", nil
+}
+
+// leaves returns the errors that err joins, down to those that name a field and
+// those that join nothing.
+func leaves(err error) (out []error) {
+	var field interface{ FieldPath() string }
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			out = append(out, leaves(inner)...)
+		}
+		return out
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); errors.As(inner, &field) {
+			return leaves(inner)
+		}
+	}
+	return []error{err}
+}

@@ -1,0 +1,146 @@
+package apisix
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+)
+
+// Document returns a decoded request body as a document. A document is a JSON
+// object; an empty array is an empty one.
+func Document(body any) (map[string]any, error) {
+	m, ok := asObject(body)
+	switch {
+	case !ok:
+		return nil, objectSchema.check(body).err(inConfiguration)
+	case m == nil:
+		return map[string]any{}, nil
+	}
+	return m, nil
+}
+
+// Validate refuses what APISIX refuses to store: the schema of the kind, then what
+// no schema can say, then PEM that cannot be read. The error is an [*Error]. What
+// only a look at other documents can tell (an upstream_id that names nothing) is
+// not looked at.
+//
+// As in APISIX, it does not matter whether a key belongs to its certificate, or
+// whether a regular expression can be compiled: the packages that the Configs are
+// for see to that.
+func Validate(kind Kind, doc map[string]any) error {
+	switch kind {
+	case Routes:
+		return validateRoute(doc)
+	case SSLs:
+		return validateSSL(doc)
+	case Upstreams:
+		return validateUpstream(doc)
+	case Services:
+		return &Error{
+			Text: "services are not supported by this version",
+			Hint: "a route can hold the upstream itself, or name one by upstream_id",
+		}
+	default:
+		return &Error{Text: "Unsupported resource type: " + show(string(kind))}
+	}
+}
+
+func validateRoute(doc map[string]any) error {
+	for _, pair := range []string{"host", "remote_addr"} {
+		if has(doc, pair) && has(doc, pair+"s") {
+			return &Error{Text: "only one of " + pair + " or " + pair + "s is allowed"}
+		}
+	}
+	if err := routeSchema.check(doc).err(inConfiguration); err != nil {
+		return err
+	}
+	if !has(doc, "upstream") {
+		return nil
+	}
+	up, _ := asObject(doc["upstream"])
+	if err := checkIPv6Nodes(up); err != nil {
+		return err
+	}
+	return checkUpstream(up).err("")
+}
+
+func validateUpstream(doc map[string]any) error {
+	if err := checkIPv6Nodes(doc); err != nil {
+		return err
+	}
+	if err := upstreamSchema.check(doc).err(inConfiguration); err != nil {
+		return err
+	}
+	return checkUpstream(doc).err("")
+}
+
+// checkIPv6Nodes refuses addresses in which one cannot tell the port.
+func checkIPv6Nodes(doc map[string]any) error {
+	bare := &Error{
+		Text: inConfiguration + "IPv6 address must be enclosed with '[' and ']'",
+		Hint: "as in [::1], or [::1]:80 with a port",
+	}
+	for _, node := range arrayOf(doc, "nodes") {
+		node, _ := asObject(node)
+		if isBareIPv6(stringOf(node, "host")) {
+			return bare
+		}
+	}
+	for _, addr := range sortedKeys(objectOf(doc, "nodes")) {
+		if isBareIPv6(addr) {
+			return bare
+		}
+	}
+	return nil
+}
+
+func isBareIPv6(s string) bool {
+	addr, err := netip.ParseAddr(s)
+	return err == nil && addr.Is6() && addr.Zone() == ""
+}
+
+// checkUpstream checks what the schema of an upstream cannot say. The document
+// fits the schema.
+func checkUpstream(doc map[string]any) (f faults) {
+	for _, addr := range sortedKeys(objectOf(doc, "nodes")) {
+		if _, port := splitNode(addr); isDigits(port) && len(f) <= maxFaults {
+			if n, _ := strconv.ParseFloat(port, 64); n < 1 || n > 65535 {
+				f.add("invalid port %s", luaNumber(n))
+			}
+		}
+	}
+	if doc["pass_host"] == "rewrite" && stringOf(doc, "upstream_host") == "" {
+		f.add("`upstream_host` can't be empty when `pass_host` is `rewrite`")
+	}
+	if tls := objectOf(doc, "tls"); has(tls, "client_cert") {
+		f = append(f, checkPair(stringOf(tls, "client_cert"), stringOf(tls, "client_key"))...)
+	}
+	return f
+}
+
+func validateSSL(doc map[string]any) error {
+	if err := sslSchema.check(doc).err(inConfiguration); err != nil {
+		return err
+	}
+	f := checkPair(stringOf(doc, "cert"), stringOf(doc, "key"))
+	if doc["type"] == "client" {
+		return f.err("")
+	}
+	certs, keys := arrayOf(doc, "certs"), arrayOf(doc, "keys")
+	if len(certs) != len(keys) {
+		f.add("mismatched number of certs and keys")
+	} else {
+		for i := range certs {
+			if len(f) > maxFaults {
+				break
+			}
+			f = append(f, checkPair(certs[i].(string), keys[i].(string)).in(fmt.Sprintf("failed to handle cert-key pair[%d]: ", i+1))...)
+		}
+	}
+	if client := objectOf(doc, "client"); client != nil {
+		if ca := stringOf(client, "ca"); !isReference(ca) {
+			f = append(f, checkCertificates(ca).in("failed to validate client_cert: ")...)
+		}
+	}
+	return f.err("")
+}
