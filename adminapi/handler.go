@@ -24,8 +24,12 @@ type Handler struct {
 	gate    gate
 	now     func() time.Time
 
-	// mu serialises changes, from the checking to the storing and the applying,
-	// and guards objects.
+	// changeMu serialises changes, from the checking to the storing and the
+	// applying. A storage may take its time, and reads do not wait for it.
+	changeMu sync.Mutex
+
+	// mu guards objects. Changing them takes changeMu as well, so that whoever
+	// holds that may read them.
 	mu      sync.RWMutex
 	objects map[apisix.Kind]map[string]*object // by id
 }

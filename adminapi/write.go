@@ -27,8 +27,8 @@ func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (
 	if isDots(id) {
 		return 0, nil, badRequest(fmt.Errorf("wrong %s id: %s is a step in a path", kind.Singular(), id))
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
 	return h.store(r, kind, id, pathID == "", doc)
 }
 
@@ -47,8 +47,8 @@ func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) 
 	if _, err := apisix.Decode(kind, "new", doc); err != nil {
 		return 0, nil, badRequest(err)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
 	record, err := h.storage.Save(r.Context(), "/gen_id", []byte("1"), AnyRevision)
 	if err != nil {
 		return 0, nil, storageFailed(err)
@@ -73,7 +73,7 @@ func documentOf(kind apisix.Kind, sent body) (map[string]any, *failure) {
 
 // store checks a document, stores it and applies it, in this order: only the
 // storing can fail where nothing is wrong, and as long as it has not been done,
-// nothing has moved. mu is held.
+// nothing has moved. changeMu is held.
 func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID bool, doc map[string]any) (int, map[string]any, *failure) {
 	if r.URL.Query().Has("ttl") {
 		return 0, nil, badRequest(errors.New("ttl is not supported by this version: the document would stay for ever"))
@@ -112,7 +112,9 @@ func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID boo
 		return 0, nil, storageFailed(err)
 	}
 	report := prepared.Commit()
+	h.mu.Lock()
 	h.objects[kind][id] = &object{doc: doc, id: id, created: record.Created, changed: record.Modified}
+	h.mu.Unlock()
 	h.logChange(r, "put", kind, id, record.Modified)
 
 	status := http.StatusOK
@@ -155,8 +157,8 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (int, map
 	if id == "" {
 		return 0, nil, badRequest(fmt.Errorf("missing %s id", kind.Singular()))
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
 	old := h.objects[kind][id]
 	if old == nil {
 		return 0, nil, keyNotFound
@@ -176,7 +178,9 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (int, map
 		return 0, nil, storageFailed(err)
 	}
 	prepared.Commit()
+	h.mu.Lock()
 	delete(h.objects[kind], id)
+	h.mu.Unlock()
 	h.logChange(r, "delete", kind, id, 0)
 	return http.StatusOK, map[string]any{"deleted": "1", "key": keyPrefix + keyOf(kind, id)}, nil
 }
