@@ -32,8 +32,7 @@ func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (
 	return h.store(r, kind, id, pathID == "", doc)
 }
 
-// post stores a document under an id of its own: the revision of the storage, as
-// in APISIX.
+// post stores a document under an id of its own.
 func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) (int, map[string]any, *failure) {
 	doc, f := documentOf(kind, sent)
 	if f != nil {
@@ -42,18 +41,35 @@ func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) 
 	if err := apisix.CheckNoID(kind, id, doc); err != nil {
 		return 0, nil, badRequest(err)
 	}
-	// So that a document that is refused leaves nothing behind, not even a
-	// revision, it is looked at before the id is made.
-	if _, err := apisix.Decode(kind, "new", doc); err != nil {
-		return 0, nil, badRequest(err)
-	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	record, err := h.storage.Save(r.Context(), "/gen_id", []byte("1"), AnyRevision)
-	if err != nil {
-		return 0, nil, storageFailed(err)
+	// So that a document that is refused leaves nothing behind, not even a
+	// revision, it is looked at before the id is made.
+	if _, _, f := h.check(r, kind, "new", doc); f != nil {
+		return 0, nil, f
 	}
-	return h.store(r, kind, fmt.Sprintf("%020d", record.Modified), false, doc)
+	id, f = h.newID(r, kind)
+	if f != nil {
+		return 0, nil, f
+	}
+	return h.store(r, kind, id, false, doc)
+}
+
+// newID makes an id: the revision of the storage, as in APISIX. Someone may have
+// chosen that for a document already, but not the next ones for more documents
+// than there are. changeMu is held.
+func (h *Handler) newID(r *http.Request, kind apisix.Kind) (string, *failure) {
+	for range len(h.objects[kind]) + 1 {
+		record, err := h.storage.Save(r.Context(), "/gen_id", []byte("1"), AnyRevision)
+		if err != nil {
+			return "", storageFailed(err)
+		}
+		id := fmt.Sprintf("%020d", record.Modified)
+		if h.objects[kind][id] == nil {
+			return id, nil
+		}
+	}
+	return "", storageFailed(errors.New("adminapi: storage: gives one revision to two writes"))
 }
 
 // documentOf makes the checks that come before everything else.
@@ -75,9 +91,6 @@ func documentOf(kind apisix.Kind, sent body) (map[string]any, *failure) {
 // storing can fail where nothing is wrong, and as long as it has not been done,
 // nothing has moved. changeMu is held.
 func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID bool, doc map[string]any) (int, map[string]any, *failure) {
-	if r.URL.Query().Has("ttl") {
-		return 0, nil, badRequest(errors.New("ttl is not supported by this version: the document would stay for ever"))
-	}
 	old := h.objects[kind][id]
 	doc = maps.Clone(doc)
 	if !bodyID {
@@ -88,19 +101,9 @@ func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID boo
 	if old != nil && old.doc["create_time"] != nil {
 		doc["create_time"] = old.doc["create_time"]
 	}
-
-	decoded, err := apisix.Decode(kind, id, doc)
-	if err != nil {
-		return 0, nil, badRequest(err)
-	}
-	if f := h.checkReferences(kind, doc); f != nil {
+	decoded, prepared, f := h.check(r, kind, id, doc)
+	if f != nil {
 		return 0, nil, f
-	}
-	change := changeOf(decoded)
-	change.AllowDangling = true // the references are the documents', and were checked
-	prepared, err := h.server.Prepare(change)
-	if err != nil {
-		return 0, nil, badRequest(decoded.Translate(err))
 	}
 	var prev int64
 	if old != nil {
@@ -126,6 +129,28 @@ func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID boo
 		answer["warnings"] = warnings
 	}
 	return status, answer, nil
+}
+
+// check makes of a document the change that it is, or says why it is refused. It
+// changes nothing. changeMu is held.
+func (h *Handler) check(r *http.Request, kind apisix.Kind, id string, doc map[string]any) (*apisix.Object, *gateway.Prepared, *failure) {
+	if r.URL.Query().Has("ttl") {
+		return nil, nil, badRequest(errors.New("ttl is not supported by this version: the document would stay for ever"))
+	}
+	decoded, err := apisix.Decode(kind, id, doc)
+	if err != nil {
+		return nil, nil, badRequest(err)
+	}
+	if f := h.checkReferences(kind, doc); f != nil {
+		return nil, nil, f
+	}
+	change := changeOf(decoded)
+	change.AllowDangling = true // the references are the documents', and were checked
+	prepared, err := h.server.Prepare(change)
+	if err != nil {
+		return nil, nil, badRequest(decoded.Translate(err))
+	}
+	return decoded, prepared, nil
 }
 
 func warningsOf(decoded *apisix.Object, report gateway.Report) (warnings []any) {
