@@ -3,6 +3,7 @@ package adminapi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -74,43 +75,67 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 	return h, nil
 }
 
-// load applies what the storage holds, as one change.
+// load applies what the storage holds, as one change. The error names each
+// document that is wrong.
 func (h *Handler) load(ctx context.Context) error {
 	records, err := h.storage.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("adminapi: storage: %w", err)
 	}
 	// Objects of equal rank are older or newer by when they were created.
-	slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.Created, b.Created) })
-	var change gateway.Change
+	records = slices.SortedFunc(slices.Values(records), func(a, b Record) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Key, b.Key))
+	})
+	var faults []error
+	var loaded []*apisix.Object
+	change := gateway.Change{AllowDangling: true}
 	for _, r := range records {
 		kind, id, ok := parseKey(r.Key)
 		if !ok {
 			continue
 		}
-		body, err := cjson.Decode(r.Value)
+		doc, decoded, err := decodeStored(kind, id, r.Value)
 		if err != nil {
-			return fmt.Errorf("adminapi: stored %s: %w", r.Key, err)
-		}
-		doc, err := apisix.Document(body)
-		if err != nil {
-			return fmt.Errorf("adminapi: stored %s: %w", r.Key, err)
-		}
-		decoded, err := apisix.Decode(kind, id, doc)
-		if err != nil {
-			return fmt.Errorf("adminapi: stored %s: %w", r.Key, err)
+			faults = append(faults, fmt.Errorf("adminapi: stored %s: %w", r.Key, err))
+			continue
 		}
 		put := changeOf(decoded).Put
 		change.Put.SSL = append(change.Put.SSL, put.SSL...)
 		change.Put.Routes = append(change.Put.Routes, put.Routes...)
 		change.Put.Upstreams = append(change.Put.Upstreams, put.Upstreams...)
 		h.objects[kind][id] = &object{doc: doc, id: id, created: r.Created, changed: r.Modified}
+		loaded = append(loaded, decoded)
 	}
-	change.AllowDangling = true
-	if _, err := h.server.Apply(change); err != nil {
+	if faults == nil {
+		if _, err = h.server.Apply(change); err == nil {
+			return nil
+		}
+	}
+	// Which document is at fault, each tells by itself.
+	for _, decoded := range loaded {
+		alone := changeOf(decoded)
+		alone.AllowDangling = true
+		if _, err := h.server.Prepare(alone); err != nil {
+			faults = append(faults, fmt.Errorf("adminapi: stored %s: %w", keyOf(decoded.Kind, decoded.ID), decoded.Translate(err)))
+		}
+	}
+	if faults == nil {
 		return fmt.Errorf("adminapi: stored configuration: %w", err)
 	}
-	return nil
+	return errors.Join(faults...)
+}
+
+func decodeStored(kind apisix.Kind, id string, value []byte) (map[string]any, *apisix.Object, error) {
+	body, err := cjson.Decode(value)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc, err := apisix.Document(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	decoded, err := apisix.Decode(kind, id, doc)
+	return doc, decoded, err
 }
 
 // keyOf is the key of a document in the storage; with the prefix it is the key
