@@ -23,8 +23,8 @@ type hashedKey struct {
 	role Role
 }
 
-func newGate(keys []Key) gate {
-	g := gate{crossOrigin: http.NewCrossOriginProtection()}
+func newGate(keys []Key) *gate {
+	g := &gate{crossOrigin: http.NewCrossOriginProtection()}
 	for _, k := range keys {
 		g.keys = append(g.keys, hashedKey{sha256.Sum256([]byte(k.Value)), k.Role})
 	}

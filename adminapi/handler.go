@@ -22,7 +22,7 @@ type Handler struct {
 	server  *gateway.Server
 	storage Storage
 	logger  *slog.Logger // nil is silent
-	gate    gate
+	gate    *gate
 	now     func() time.Time
 
 	// changeMu serialises changes, from the checking to the storing and the
