@@ -20,12 +20,15 @@ import (
 type Profile struct {
 	id         string
 	names      []string // canonical patterns
-	certs      []tls.Certificate
-	client     *policy // nil: no client certificate is asked for
+	client     *policy  // nil: no client certificate is asked for
 	minVersion uint16
 	maxVersion uint16
 	scope      [sha256.Size]byte
 	warnings   []string
+
+	// certs returns the certificates. A function is the one thing that no verb
+	// of fmt looks into: an Ed25519 key is a plain slice of bytes to it.
+	certs func() []tls.Certificate
 
 	// built is the tls.Config that some Terminator made of this profile. It is
 	// only remembered work: whoever finds that of another Terminator makes its own.
@@ -61,14 +64,16 @@ func New(c Config) (*Profile, error) {
 	if len(c.Certificates) == 0 {
 		fault("Certificates", errors.New("has no certificate"))
 	}
+	certs := make([]tls.Certificate, 0, len(c.Certificates))
 	for i, pair := range c.Certificates {
 		cert, part, err := pair.certificate()
 		if err != nil {
 			fault(fmt.Sprintf("Certificates[%d].%s", i, part), err)
 			continue
 		}
-		p.certs = append(p.certs, cert)
+		certs = append(certs, cert)
 	}
+	p.certs = func() []tls.Certificate { return certs }
 
 	for _, v := range []struct {
 		field   string
@@ -132,7 +137,7 @@ func (p *Profile) Demands() bool { return p != nil && p.client != nil }
 func (p *Profile) optional() bool { return p.client != nil && len(p.client.skips) > 0 }
 
 func (p *Profile) findWarnings(now time.Time) (warnings []string) {
-	for i, cert := range p.certs {
+	for i, cert := range p.certs() {
 		leaf := cert.Leaf
 		switch which := fmt.Sprintf("certificate %d (%s)", i+1, subject(leaf)); {
 		case now.After(leaf.NotAfter):
@@ -168,14 +173,12 @@ func covers(leaf *x509.Certificate, pattern string) bool {
 // none, or do not cover a wildcard, it would show an ECDSA certificate to
 // clients that only know RSA.
 func (p *Profile) pick(hello *tls.ClientHelloInfo, now time.Time) *tls.Certificate {
-	if len(p.certs) == 1 {
-		return &p.certs[0]
-	}
+	certs := p.certs()
 	anyName := *hello
 	anyName.ServerName = ""
 	var expired *tls.Certificate
-	for i := range p.certs {
-		cert := &p.certs[i]
+	for i := range certs {
+		cert := &certs[i]
 		if anyName.SupportsCertificate(cert) != nil {
 			continue
 		}
@@ -189,5 +192,5 @@ func (p *Profile) pick(hello *tls.ClientHelloInfo, now time.Time) *tls.Certifica
 	if expired != nil {
 		return expired
 	}
-	return &p.certs[0]
+	return &certs[0]
 }

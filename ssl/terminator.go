@@ -126,8 +126,8 @@ func (p *Profile) config(tm *Terminator) *tls.Config {
 
 func (tm *Terminator) build(p *Profile) *tls.Config {
 	c := tm.base.Clone()
-	c.Certificates = p.certs
-	if len(p.certs) > 1 {
+	c.Certificates = p.certs()
+	if len(c.Certificates) > 1 {
 		c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return p.pick(hello, tm.now()), nil
 		}
