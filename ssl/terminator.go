@@ -126,8 +126,11 @@ func (p *Profile) config(tm *Terminator) *tls.Config {
 
 func (tm *Terminator) build(p *Profile) *tls.Config {
 	c := tm.base.Clone()
-	c.Certificates = p.certs()
-	if len(c.Certificates) > 1 {
+	if certs := p.certs(); len(certs) == 1 {
+		c.Certificates = certs
+	} else {
+		// And no Certificates: to a client without SNI, crypto/tls would show one
+		// of its own choice.
 		c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return p.pick(hello, tm.now()), nil
 		}
