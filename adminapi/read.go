@@ -53,7 +53,9 @@ func (h *Handler) list(kind apisix.Kind, query url.Values) (int, map[string]any,
 		if size < minPage || size > maxPage {
 			return 0, nil, &failure{status: http.StatusBadRequest, text: "page_size must be between 10 and 500"}
 		}
-		slices.SortFunc(objects, func(a, b *object) int { return cmp.Compare(a.created, b.created) })
+		slices.SortFunc(objects, func(a, b *object) int {
+			return cmp.Or(cmp.Compare(a.created, b.created), strings.Compare(a.id, b.id))
+		})
 		// A page beyond the end is empty. The comparison comes before the
 		// multiplication, which could overflow.
 		if page = max(page, 1); page-1 > total/size {
