@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/cjson"
 )
 
@@ -37,16 +38,31 @@ var (
 	keyNotFound  = &failure{status: http.StatusNotFound, message: "Key not found"}
 )
 
+// badRequest is the answer to what is wrong with a request. The words of APISIX
+// stand alone in "error_msg", where its clients look for them, and what to do
+// stands beside.
 func badRequest(err error) *failure {
-	return &failure{status: http.StatusBadRequest, text: err.Error()}
+	f := &failure{status: http.StatusBadRequest, text: err.Error()}
+	var refused *apisix.Error
+	if errors.As(err, &refused) {
+		f.text, f.description = refused.Text, refused.Hint
+	}
+	return f
 }
 
 // storageFailed is the answer where nothing was stored, and so nothing changed.
-func storageFailed(err error) *failure {
-	if errors.Is(err, ErrConflict) {
-		return &failure{status: http.StatusServiceUnavailable, text: "value changed before overwritten"}
+func (h *Handler) storageFailed(r *http.Request, err error) *failure {
+	f := &failure{status: http.StatusServiceUnavailable, text: err.Error()}
+	switch {
+	case errors.Is(err, ErrConflict):
+		f.text = "value changed before overwritten"
+	case strings.Contains(f.text, "PRIVATE KEY"):
+		f.text = "the storage failed, and its error repeats a private key, which is not shown"
 	}
-	return &failure{status: http.StatusServiceUnavailable, text: err.Error()}
+	if h.logger != nil {
+		h.logger.Error("storage failed", "error", f.text, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr)
+	}
+	return f
 }
 
 func write(w http.ResponseWriter, r *http.Request, status int, body map[string]any) {

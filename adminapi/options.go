@@ -27,8 +27,8 @@ type Options struct {
 	// the Handler.
 	Storage Storage
 
-	// Logger receives one record for each change and each request that was not
-	// let in. If nil, nothing is logged.
+	// Logger receives one record for each change, each request that was not let
+	// in, and each failure of the storage. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 

@@ -62,14 +62,14 @@ func (h *Handler) newID(r *http.Request, kind apisix.Kind) (string, *failure) {
 	for range len(h.objects[kind]) + 1 {
 		record, err := h.storage.Save(r.Context(), "/gen_id", []byte("1"), AnyRevision)
 		if err != nil {
-			return "", storageFailed(err)
+			return "", h.storageFailed(r, err)
 		}
 		id := fmt.Sprintf("%020d", record.Modified)
 		if h.objects[kind][id] == nil {
 			return id, nil
 		}
 	}
-	return "", storageFailed(errors.New("adminapi: storage: gives one revision to two writes"))
+	return "", h.storageFailed(r, errors.New("adminapi: storage: gives one revision to two writes"))
 }
 
 // documentOf makes the checks that come before everything else.
@@ -112,7 +112,7 @@ func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID boo
 	// The client may go away: what was begun is ended.
 	record, err := h.storage.Save(context.WithoutCancel(r.Context()), keyOf(kind, id), cjson.Encode(doc), prev)
 	if err != nil {
-		return 0, nil, storageFailed(err)
+		return 0, nil, h.storageFailed(r, err)
 	}
 	report := prepared.Commit()
 	h.mu.Lock()
@@ -200,7 +200,7 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (int, map
 		return 0, nil, badRequest(err)
 	}
 	if err := h.storage.Delete(context.WithoutCancel(r.Context()), keyOf(kind, id), old.changed); err != nil {
-		return 0, nil, storageFailed(err)
+		return 0, nil, h.storageFailed(r, err)
 	}
 	prepared.Commit()
 	h.mu.Lock()
