@@ -215,7 +215,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if f := h.gate.check(r); f != nil {
 		if h.logger != nil {
-			h.logger.Warn("admin request refused", "status", f.status, "reason", strings.TrimSuffix(f.text+": "+f.description, ": "), "remote", r.RemoteAddr, "host", r.Host)
+			h.logger.Warn("admin request refused", "status", f.status, "reason", cmp.Or(f.description, f.text), "remote", r.RemoteAddr, "host", r.Host)
 		}
 		write(w, r, f.status, f.body())
 		return
