@@ -1,0 +1,238 @@
+package route_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/route"
+)
+
+// A shape is a set of n routes of one kind, with requests that find the route i
+// of them and requests that come close.
+type shape struct {
+	name   string
+	config func(i, n int) route.Config
+	hit    func(i, n int) route.Request
+	miss   func(i, n int) route.Request
+}
+
+func get(host, path string) route.Request {
+	return route.Request{Method: http.MethodGet, Host: host, Path: path}
+}
+
+// mixed spreads consecutive numbers, as ids are in practice.
+func mixed(i int) uint32 { return uint32(i) * 2654435761 }
+
+func itemPath(i int) string {
+	return fmt.Sprintf("/api/v%d/%s/%08x", i%3, []string{"users", "orders", "invoices", "items"}[i%4], mixed(i))
+}
+
+func hostOf(i, n int) string { return fmt.Sprintf("tenant-%d.example.test", i%min(n, 1000)) }
+
+var shapes = []shape{
+	{
+		name:   "exact",
+		config: func(i, _ int) route.Config { return route.Config{Paths: []string{itemPath(i)}} },
+		hit:    func(i, _ int) route.Request { return get("www.example.test", itemPath(i)) },
+		miss:   func(i, _ int) route.Request { return get("www.example.test", itemPath(i)+"x") },
+	},
+	{
+		name:   "prefix",
+		config: func(i, _ int) route.Config { return route.Config{Paths: []string{itemPath(i) + "/*"}} },
+		hit:    func(i, _ int) route.Request { return get("www.example.test", itemPath(i)+"/profile/picture.png") },
+		miss:   func(i, _ int) route.Request { return get("www.example.test", itemPath(i)+"x/profile") },
+	},
+	{
+		name: "hosts",
+		config: func(i, n int) route.Config {
+			return route.Config{Hosts: []string{hostOf(i, n)}, Paths: []string{itemPath(i) + "*"}}
+		},
+		hit:  func(i, n int) route.Request { return get(hostOf(i, n), itemPath(i)+"/profile") },
+		miss: func(i, n int) route.Request { return get("x"+hostOf(i, n), itemPath(i)) },
+	},
+}
+
+var sizes = []int{10, 1000, 100_000}
+
+func (s shape) table(b testing.TB, n int) *route.Table {
+	routes := make([]*route.Route, n)
+	for i := range routes {
+		c := s.config(i, n)
+		c.ID = fmt.Sprintf("route-%d", i)
+		routes[i] = mustNew(b, c)
+	}
+	return new(route.Table).With(routes...)
+}
+
+// requests are as many and as scattered as it takes for the caches of the CPU
+// not to hold all that they touch.
+func requests(n int, of func(i, n int) route.Request) []route.Request {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	out := make([]route.Request, 1<<14)
+	for i := range out {
+		out[i] = of(rnd.IntN(n), n)
+	}
+	return out
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range sizes {
+		for _, s := range shapes {
+			table := s.table(b, n)
+			for _, hit := range []bool{true, false} {
+				of, name := s.hit, "y"
+				if !hit {
+					of, name = s.miss, "n"
+				}
+				reqs := requests(n, of)
+				b.Run(fmt.Sprintf("routes=%d/shape=%s/hit=%s", n, s.name, name), func(b *testing.B) {
+					b.ReportAllocs()
+					for i := 0; b.Loop(); i++ {
+						if r := table.Match(&reqs[i%len(reqs)]); (r != nil) != hit {
+							b.Fatal(reqs[i%len(reqs)])
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkMatchAdversarial is what a bad configuration and a bad client can do
+// together.
+func BenchmarkMatchAdversarial(b *testing.B) {
+	const n = 1000
+	for _, c := range []struct {
+		name   string
+		config func(i int) route.Config
+		req    route.Request
+	}{
+		{
+			// Every prefix of the path is a route that does not take the method.
+			"nested",
+			func(i int) route.Config {
+				return route.Config{Paths: []string{"/" + strings.Repeat("a", i) + "*"}, Methods: []string{"PUT"}}
+			},
+			get("a.test", "/"+strings.Repeat("a", n)),
+		},
+		{
+			// One long prefix, and the routes differ in the last byte.
+			"long",
+			func(i int) route.Config {
+				return route.Config{Paths: []string{"/" + strings.Repeat("a", 4000) + fmt.Sprint(i)}}
+			},
+			get("a.test", "/"+strings.Repeat("a", 4000)+"999x"),
+		},
+		{
+			// Many routes of one path, none of which takes the method.
+			"methods",
+			func(int) route.Config {
+				return route.Config{Paths: []string{"/a"}, Methods: []string{"PUT", "POST", "PURGE"}}
+			},
+			get("a.test", "/a"),
+		},
+		{
+			// The same, with a method that is compared by name.
+			"unusual",
+			func(int) route.Config {
+				return route.Config{Paths: []string{"/a"}, Methods: []string{"PUT", "POST", "PURGE"}}
+			},
+			route.Request{Method: "QUERY", Path: "/a"},
+		},
+		{
+			// A wildcard for each label of the host.
+			"labels",
+			func(i int) route.Config {
+				return route.Config{Hosts: []string{"*" + strings.Repeat(".a", 1+i%120)}, Paths: []string{"/a"}, Methods: []string{"PUT"}}
+			},
+			get(strings.Repeat("a.", 120)+"a", "/a"),
+		},
+	} {
+		var table *route.Table
+		for i := range n {
+			cfg := c.config(i)
+			cfg.ID = fmt.Sprint(i)
+			table = table.With(mustNew(b, cfg))
+		}
+		b.Run(fmt.Sprintf("routes=%d/shape=%s/hit=n", n, c.name), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if table.Match(&c.req) != nil {
+					b.Fatal()
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkServeMux is the twin of BenchmarkMatch in net/http, where it has one.
+func BenchmarkServeMux(b *testing.B) {
+	for _, n := range sizes {
+		for _, s := range shapes[:2] {
+			mux := http.NewServeMux()
+			for i := range n {
+				mux.Handle(strings.TrimSuffix(s.config(i, n).Paths[0], "*"), http.NotFoundHandler())
+			}
+			table := s.table(b, n)
+			reqs := make([]*http.Request, 1<<12)
+			for i, req := range requests(n, s.hit)[:len(reqs)] {
+				reqs[i], _ = http.NewRequest(req.Method, "http://"+req.Host+req.Path, nil)
+			}
+			b.Run(fmt.Sprintf("routes=%d/shape=%s/hit=y/impl=net_http", n, s.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if _, pattern := mux.Handler(reqs[i%len(reqs)]); pattern == "" {
+						b.Fatal()
+					}
+				}
+			})
+			b.Run(fmt.Sprintf("routes=%d/shape=%s/hit=y/impl=table", n, s.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if r, _ := table.MatchHTTP(reqs[i%len(reqs)]); r == nil {
+						b.Fatal()
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkWith(b *testing.B) {
+	for _, n := range sizes {
+		for _, s := range shapes {
+			table := s.table(b, n)
+			replaced, added := s.config(n/2, n), s.config(n, n)
+			replaced.ID, added.ID = fmt.Sprintf("route-%d", n/2), "new"
+			for change, r := range map[string]*route.Route{"replace": mustNew(b, replaced), "add": mustNew(b, added)} {
+				b.Run(fmt.Sprintf("routes=%d/shape=%s/change=%s", n, s.name, change), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						table.With(r)
+					}
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkBuild makes a table of nothing, in one With.
+func BenchmarkBuild(b *testing.B) {
+	for _, n := range sizes {
+		for _, s := range shapes {
+			routes := make([]*route.Route, 0, n)
+			for r := range s.table(b, n).All() {
+				routes = append(routes, r)
+			}
+			b.Run(fmt.Sprintf("routes=%d/shape=%s", n, s.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					new(route.Table).With(routes...)
+				}
+			})
+		}
+	}
+}

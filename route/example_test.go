@@ -1,0 +1,247 @@
+package route_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sallyport/sallyport/route"
+)
+
+// must is for what is known to be right when the program is written.
+func must(r *route.Route, err error) *route.Route {
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// A route table in front of the handlers of a plain http.Server.
+func Example() {
+	say := func(s string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s) })
+	}
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "shop", Hosts: []string{"shop.test"}, Paths: []string{"/*"}, Handler: say("the shop")})),
+		must(route.New(route.Config{ID: "health", Paths: []string{"/health"}, Methods: []string{"GET", "HEAD"}, Handler: say("ok")})),
+	)
+	dispatch := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		found, err := table.MatchHTTP(r)
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		case found == nil:
+			http.NotFound(w, r)
+		default:
+			found.Handler().ServeHTTP(w, r)
+		}
+	})
+
+	server := httptest.NewServer(dispatch)
+	defer server.Close()
+	for _, to := range []struct{ host, path string }{
+		{"shop.test", "/cart"},
+		{"SHOP.test:8080", "/health"},
+		{"other.test", "/health"},
+		{"other.test", "/cart"},
+	} {
+		req, err := http.NewRequest("GET", server.URL+to.path, nil)
+		if err != nil {
+			panic(err)
+		}
+		req.Host = to.host
+		resp, err := server.Client().Do(req)
+		if err != nil {
+			panic(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		fmt.Printf("%s%s: %d %.8s\n", to.host, to.path, resp.StatusCode, body)
+	}
+	// Output:
+	// shop.test/cart: 200 the shop
+	// SHOP.test:8080/health: 200 the shop
+	// other.test/health: 200 ok
+	// other.test/cart: 404 404 page
+}
+
+// Readers load a pointer. Those who change the table take turns; no reader waits
+// for them.
+func Example_concurrency() {
+	var (
+		table   atomic.Pointer[route.Table]
+		writing sync.Mutex // never taken by readers
+	)
+	put := func(c route.Config) error {
+		r, err := route.New(c)
+		if err != nil {
+			return err
+		}
+		writing.Lock()
+		defer writing.Unlock()
+		table.Store(table.Load().With(r)) // a nil Table is an empty one
+		return nil
+	}
+
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			err := put(route.Config{ID: fmt.Sprint(i), Paths: []string{fmt.Sprintf("/%d/*", i)}, Upstream: "u"})
+			if err != nil {
+				panic(err)
+			}
+		})
+		all.Go(func() {
+			t := table.Load() // once for each request: one table from its beginning to its end
+			if r := t.Match(&route.Request{Method: "GET", Path: "/5/x"}); r != nil && r.ID() != "5" {
+				panic(r.ID())
+			}
+		})
+	}
+	all.Wait()
+	fmt.Println(table.Load().Len(), "routes")
+	// Output: 8 routes
+}
+
+func ExampleNew() {
+	r, err := route.New(route.Config{
+		ID:       "users",
+		Hosts:    []string{"api.test", "*.api.test"},
+		Paths:    []string{"/users", "/users/*"},
+		Methods:  []string{"GET", "POST"},
+		Upstream: "users",
+	})
+	fmt.Println(r.ID(), "to", r.Upstream(), err)
+	// Output: users to users <nil>
+}
+
+// Every fault is reported, each with the field that it is in.
+func ExampleNew_faults() {
+	_, err := route.New(route.Config{
+		ID:      "users",
+		Hosts:   []string{"api.test:8080"},
+		Paths:   []string{"/users/:id", "/my%20files/*"},
+		Methods: []string{"get"},
+	})
+	fmt.Println(err)
+	// Output:
+	// route: route "users": Hosts[0]: "api.test:8080" has a port, which is no part of the name: write "api.test"
+	// route: route "users": Paths[0]: "/users/:id" has a parameter, and there are none: write "/users/*" for whatever stands there
+	// route: route "users": Paths[1]: "/my%20files/*" is percent-encoded, and is compared with the decoded path: write "/my files/*"
+	// route: route "users": Methods[0]: "get" is not in upper case, and methods are case-sensitive: write "GET"
+	// route: route "users": Upstream: either this or Handler must be set
+}
+
+// What goes before what.
+func ExampleTable_Match() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "everything", Paths: []string{"/*"}, Priority: 100, Upstream: "u"})),
+		must(route.New(route.Config{ID: "login", Paths: []string{"/login"}, Priority: 100, Upstream: "u"})),
+		must(route.New(route.Config{ID: "shops", Hosts: []string{"*.shop.test"}, Paths: []string{"/*"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "shops-api", Hosts: []string{"*.shop.test"}, Paths: []string{"/api/*"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "shops-ping", Hosts: []string{"*.shop.test"}, Paths: []string{"/api/ping"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "canary", Hosts: []string{"*.shop.test"}, Paths: []string{"/api/*"}, Methods: []string{"GET"}, Priority: 1, Upstream: "u"})),
+	)
+	for _, req := range []route.Request{
+		{Method: "GET", Host: "a.test", Path: "/login"},          // an exact path before a prefix
+		{Method: "GET", Host: "a.shop.test", Path: "/login"},     // a host before none, whatever path and priority
+		{Method: "GET", Host: "a.shop.test", Path: "/api/ping"},  // an exact path before a prefix, whatever the priority
+		{Method: "GET", Host: "a.shop.test", Path: "/api/users"}, // of the same path, the higher priority
+		{Method: "PUT", Host: "a.shop.test", Path: "/api/users"}, // which takes GET alone: the next
+		{Method: "PUT", Host: "shop.test", Path: "/api/users"},   // *.shop.test is not shop.test
+	} {
+		fmt.Printf("%s %s%s: %s\n", req.Method, req.Host, req.Path, table.Match(&req).ID())
+	}
+	// Output:
+	// GET a.test/login: login
+	// GET a.shop.test/login: shops
+	// GET a.shop.test/api/ping: shops-ping
+	// GET a.shop.test/api/users: canary
+	// PUT a.shop.test/api/users: shops-api
+	// PUT shop.test/api/users: everything
+}
+
+// Wrong: what the client sent is given to Match as it came. Match compares bytes,
+// and a client that writes a path in another way is past the route that guards it.
+func ExampleTable_Match_incorrect() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "guarded", Hosts: []string{"a.test"}, Paths: []string{"/admin/*"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "open", Paths: []string{"/*"}, Upstream: "u"})),
+	)
+	r := httptest.NewRequest("GET", "http://a.test:8080/x/..//admin/users", nil)
+
+	wrong := table.Match(&route.Request{Method: r.Method, Host: r.Host, Path: r.URL.Path})
+	right, err := table.MatchHTTP(r)
+	fmt.Println("Match:", wrong.ID())
+	fmt.Println("MatchHTTP:", right.ID(), err)
+	// Output:
+	// Match: open
+	// MatchHTTP: guarded <nil>
+}
+
+// A request that has no reading gets an error, and should get a 400.
+func ExampleTable_MatchHTTP() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "files", Paths: []string{"/my files/*"}, Upstream: "u"})),
+	)
+	for _, target := range []string{"/my%20files/x", "/other", "/../etc/passwd"} {
+		r, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
+		switch {
+		case err != nil:
+			fmt.Println("400:", err)
+		case r == nil:
+			fmt.Println("404")
+		default:
+			fmt.Println(r.ID())
+		}
+	}
+	// Output:
+	// files
+	// 404
+	// 400: route: the request's path has a dot segment that leads above the root
+}
+
+// A changed copy leaves the table that it was made of as it was, and a route that
+// is replaced where it was.
+func ExampleTable_With() {
+	one := new(route.Table).With(
+		must(route.New(route.Config{ID: "a", Paths: []string{"/*"}, Upstream: "old"})),
+		must(route.New(route.Config{ID: "b", Paths: []string{"/*"}, Upstream: "other"})),
+	)
+	two := one.With(must(route.New(route.Config{ID: "a", Paths: []string{"/*"}, Upstream: "new"})))
+
+	req := &route.Request{Method: "GET", Path: "/"}
+	fmt.Println(one.Match(req).Upstream(), two.Match(req).Upstream(), two.Len())
+	// Output: old new 2
+}
+
+func ExampleTable_Without() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "a", Paths: []string{"/*"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "b", Paths: []string{"/*"}, Upstream: "u"})),
+	)
+	fmt.Println(table.Without("a").Match(&route.Request{Method: "GET", Path: "/"}).ID())
+	fmt.Println(table.Without("x") == table)
+	// Output:
+	// b
+	// true
+}
+
+func ExampleTable_All() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "b", Paths: []string{"/b"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "a", Paths: []string{"/a"}, Upstream: "v"})),
+	)
+	for r := range table.All() {
+		fmt.Println(r.ID(), r.Upstream())
+	}
+	r, ok := table.Get("a")
+	fmt.Println(r.ID(), ok)
+	// Output:
+	// b u
+	// a v
+	// a true
+}

@@ -1,0 +1,87 @@
+package route
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Check verifies every invariant of a table.
+func (t *Table) Check() error {
+	if t == nil {
+		return nil
+	}
+	want := 0
+	for id, c := range t.byID.All() {
+		if c.route.id != id || c.age >= t.next {
+			return fmt.Errorf("route %q: stored as %q with age %d of %d", c.route.id, id, c.age, t.next)
+		}
+		want += max(1, len(c.route.hosts)) * len(c.route.paths)
+	}
+	got := 0
+	if err := t.anyHost.check("", &got); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for r := range t.All() {
+		for _, host := range r.hosts {
+			if seen[host] {
+				continue
+			}
+			seen[host] = true
+			root, ok := t.hosts.Get(host)
+			if !ok || root == nil {
+				return fmt.Errorf("host %q: no tree", host)
+			}
+			if err := root.check("", &got); err != nil {
+				return fmt.Errorf("host %q: %w", host, err)
+			}
+		}
+	}
+	if len(seen) != t.hosts.Len() {
+		return fmt.Errorf("%d hosts, want %d", t.hosts.Len(), len(seen))
+	}
+	if got != want {
+		return fmt.Errorf("%d candidates, want %d", got, want)
+	}
+	return nil
+}
+
+func (n *node) check(above string, candidates *int) error {
+	if n == nil {
+		return nil
+	}
+	fail := func(what string) error { return fmt.Errorf("node %q: %s", n.path, what) }
+	switch {
+	case !strings.HasPrefix(n.path, above):
+		return fail("is not below " + above)
+	case len(n.exact)+len(n.prefix) == 0 && len(n.children) < 2:
+		return fail("is of no use")
+	case !slices.IsSortedFunc(n.exact, compareCandidates) || !slices.IsSortedFunc(n.prefix, compareCandidates):
+		return fail("has candidates out of order")
+	}
+	for prefix, list := range map[bool][]candidate{false: n.exact, true: n.prefix} {
+		*candidates += len(list)
+		for _, c := range list {
+			if !slices.Contains(c.route.paths, pattern{n.path, prefix}) {
+				return fail("has route " + c.route.id)
+			}
+		}
+	}
+	for c := range 256 {
+		i, ok := n.has.rank(byte(c))
+		if !ok {
+			continue
+		}
+		if i >= len(n.children) {
+			return fail("has fewer children than bytes")
+		}
+		if err := n.children[i].check(n.path+string([]byte{byte(c)}), candidates); err != nil {
+			return err
+		}
+	}
+	if last, ok := n.has.rank(255); len(n.children) > last && !ok || len(n.children) > last+1 {
+		return fail("has more children than bytes")
+	}
+	return nil
+}

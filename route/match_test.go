@@ -1,0 +1,126 @@
+package route_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/route"
+)
+
+// request returns a request for a path that is not encoded, as a server has it.
+func request(t testing.TB, method, host, path string) *http.Request {
+	t.Helper()
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	target := (&url.URL{Path: path}).EscapedPath()
+	u, err := url.ParseRequestURI(target)
+	require.NoError(t, err, "%q", target)
+	return &http.Request{Method: method, Host: host, URL: u, RequestURI: target}
+}
+
+func TestMatchHTTP(t *testing.T) {
+	table := new(route.Table).With(
+		mustNew(t, route.Config{ID: "admin", Hosts: []string{"a.test"}, Paths: []string{"/admin/*"}}),
+		mustNew(t, route.Config{ID: "star", Hosts: []string{"*"}, Paths: []string{"/a b", "/café"}}),
+		mustNew(t, route.Config{ID: "rest", Paths: []string{"/*"}}),
+	)
+	for _, c := range []struct {
+		host, target string
+		want, err    string
+	}{
+		{"a.test", "/admin/", "admin", ""},
+		{"A.Test.:8080", "/admin/x?y=/../z", "admin", ""},
+		{"a.test", "/public/../admin/x", "admin", ""},
+		{"a.test", "/public/%2e%2e/admin/x", "admin", ""},
+		{"a.test", "//admin//x", "admin", ""},
+		{"a.test", "/%61dmin%2Fx", "admin", ""},
+		{"a.test", "/admin", "rest", ""},
+		{"a.test", "/Admin/x", "rest", ""},
+		{"a.test", "/%2561dmin/x", "rest", ""},
+		{"b.test", "/admin/x", "rest", ""},
+		{"b.test", "/a%20b", "star", ""},
+		{"b.test", "/caf%c3%a9", "star", ""},
+		{"", "/a%20b", "rest", ""},
+		{"a.test,b.test", "/", "", "route: the request's host is no name"},
+		{"*.test", "/", "", "route: the request's host is no name"},
+		{"a.test:x", "/", "", "route: the request's host is no name"},
+		{":80", "/", "", "route: the request's host is no name"},
+		{"a.test", "/../admin/x", "", "route: the request's path has a dot segment that leads above the root"},
+		{"a.test", "/a%00", "", "route: the request's path has a control character"},
+		{"a.test", "*", "", "route: the request's path does not begin with a slash"},
+	} {
+		u, err := url.ParseRequestURI(c.target)
+		require.NoError(t, err)
+		r, err := table.MatchHTTP(&http.Request{Method: "GET", Host: c.host, URL: u, RequestURI: c.target})
+		if c.err != "" {
+			require.EqualError(t, err, c.err, "%q %q", c.host, c.target)
+			require.Nil(t, r)
+			continue
+		}
+		require.NoError(t, err, "%q %q", c.host, c.target)
+		require.Equal(t, c.want, idOf(r), "%q %q", c.host, c.target)
+	}
+
+	// A handler in front has the last word on the path.
+	var got *route.Route
+	http.StripPrefix("/v1", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got, _ = table.MatchHTTP(r)
+	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://a.test/v1/admin/x", nil))
+	require.Equal(t, "admin", idOf(got))
+
+	var empty *route.Table
+	r, err := empty.MatchHTTP(httptest.NewRequest("GET", "/", nil))
+	require.NoError(t, err)
+	require.Nil(t, r)
+}
+
+// Tables that are derived of one table at the same time do not disturb it, nor
+// each other. The race detector watches.
+func TestTableConcurrently(t *testing.T) {
+	const workers = 4
+	base := shapes[0].table(t, 100)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			table := base
+			for i := range 100 {
+				if (i+w)%3 == 0 {
+					r, _ := table.Get("route-" + string('1'+rune(i%9)))
+					table = table.Without("route-" + string('1'+rune(i%9)))
+					if r != nil {
+						table = table.With(r)
+					}
+				}
+				c := shapes[0].config(i, 0)
+				c.ID = "route-0"
+				c.Priority = w
+				table = table.With(mustNew(t, c))
+				req := shapes[0].hit(i, 0)
+				require.NotNil(t, table.Match(&req))
+				require.NotNil(t, base.Match(&req))
+			}
+			require.NoError(t, table.Check())
+		})
+	}
+	wg.Wait()
+	require.NoError(t, base.Check())
+}
+
+// A change copies the way to what is changed, and nothing else.
+func TestWithCopiesLittle(t *testing.T) {
+	for _, s := range shapes {
+		table := s.table(t, 20_000)
+		c := s.config(7, 20_000)
+		c.ID = "route-7"
+		r := mustNew(t, c)
+		require.Less(t, testing.AllocsPerRun(10, func() { table.With(r) }), 40.0, s.name)
+		require.Less(t, testing.AllocsPerRun(10, func() { table.Without("route-7") }), 40.0, s.name)
+	}
+}

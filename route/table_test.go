@@ -1,0 +1,397 @@
+package route_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/route"
+)
+
+func mustNew(t testing.TB, c route.Config) *route.Route {
+	t.Helper()
+	if c.Upstream == "" && c.Handler == nil {
+		c.Upstream = "u"
+	}
+	r, err := route.New(c)
+	require.NoError(t, err)
+	return r
+}
+
+func idOf(r *route.Route) string {
+	if r == nil {
+		return ""
+	}
+	return r.ID()
+}
+
+func ids(t *route.Table) []string {
+	var all []string
+	for r := range t.All() {
+		all = append(all, r.ID())
+	}
+	return all
+}
+
+func TestMatch(t *testing.T) {
+	type config = route.Config
+	for _, c := range []struct {
+		name   string
+		routes []config
+		want   map[string]string // "METHOD host/path" to ID
+	}{
+		{"an exact path fits itself alone", []config{
+			{ID: "a", Paths: []string{"/a"}},
+		}, map[string]string{
+			"GET a.test/a": "a", "GET a.test/a/": "", "GET a.test/ab": "", "GET a.test/": "", "GET a.test/A": "", "GET /a": "a",
+		}},
+		{"a prefix fits what begins so", []config{
+			{ID: "foo*", Paths: []string{"/foo*"}},
+			{ID: "bar/*", Paths: []string{"/bar/*"}},
+		}, map[string]string{
+			"GET a.test/foo": "foo*", "GET a.test/foobar": "foo*", "GET a.test/foo/x/y": "foo*", "GET a.test/fo": "",
+			"GET a.test/bar": "", "GET a.test/bar/": "bar/*", "GET a.test/bar/x": "bar/*", "GET a.test/barx": "",
+		}},
+		{"a star alone is every path, and a slash and a star is longer", []config{
+			{ID: "*", Paths: []string{"*"}, Priority: 9},
+			{ID: "/*", Paths: []string{"/*"}, Methods: []string{"GET"}},
+		}, map[string]string{
+			"GET a.test/": "/*", "GET a.test/x/y": "/*", "POST a.test/": "*", "POST a.test/x": "*",
+		}},
+		{"a colon within a segment is a byte like others", []config{
+			{ID: "a", Paths: []string{"/file:list", "/x/:", "/:/y"}},
+		}, map[string]string{
+			"GET a.test/file:list": "a", "GET a.test/filexlist": "", "GET a.test/x/:": "a", "GET a.test/x/1": "", "GET a.test/:/y": "a",
+		}},
+		{"an exact path goes before every prefix, whatever the priority", []config{
+			{ID: "prefix", Paths: []string{"/a*"}, Priority: 100},
+			{ID: "exact", Paths: []string{"/a"}, Priority: -100},
+		}, map[string]string{
+			"GET a.test/a": "exact", "GET a.test/ab": "prefix",
+		}},
+		{"a longer prefix goes before a shorter one, whatever the priority", []config{
+			{ID: "short", Paths: []string{"/a/*"}, Priority: 100},
+			{ID: "long", Paths: []string{"/a/b/*"}},
+		}, map[string]string{
+			"GET a.test/a/b/c": "long", "GET a.test/a/b": "short", "GET a.test/a/c": "short",
+		}},
+		{"of one path, the higher priority goes first, then the older", []config{
+			{ID: "first", Paths: []string{"/a", "/p/*"}},
+			{ID: "second", Paths: []string{"/a", "/p/*"}},
+			{ID: "low", Paths: []string{"/a", "/p/*"}, Priority: -1},
+			{ID: "high", Paths: []string{"/a", "/p/*"}, Priority: 1, Methods: []string{"PUT"}},
+		}, map[string]string{
+			"PUT a.test/a": "high", "GET a.test/a": "first", "PUT a.test/p/x": "high", "GET a.test/p/x": "first",
+		}},
+		{"what the method does not fit is passed over: exact, longest, shorter", []config{
+			{ID: "exact", Paths: []string{"/a/b"}, Methods: []string{"GET"}},
+			{ID: "long", Paths: []string{"/a/b*"}, Methods: []string{"PUT"}},
+			{ID: "short", Paths: []string{"/a*"}, Methods: []string{"POST", "PURGE"}},
+			{ID: "rest", Paths: []string{"/*"}, Methods: []string{"DELETE"}},
+		}, map[string]string{
+			"GET a.test/a/b": "exact", "PUT a.test/a/b": "long", "POST a.test/a/b": "short", "PURGE a.test/a/b": "short",
+			"DELETE a.test/a/b": "rest", "HEAD a.test/a/b": "", "PROPFIND a.test/a/b": "", "get a.test/a/b": "", " a.test/a/b": "",
+		}},
+		{"a route without methods takes all of them", []config{
+			{ID: "a", Paths: []string{"/a"}},
+			{ID: "dav", Paths: []string{"/dav"}, Methods: []string{"GET", "PROPFIND"}},
+		}, map[string]string{
+			"HEAD a.test/a": "a", "BREW a.test/a": "a", "get a.test/a": "a",
+			"PROPFIND a.test/dav": "dav", "PROPPATCH a.test/dav": "", "HEAD a.test/dav": "", "GET a.test/dav": "dav",
+		}},
+		{"an exact host, then the longest wildcard, then no host", []config{
+			{ID: "none", Paths: []string{"/*"}, Priority: 4},
+			{ID: "star", Hosts: []string{"*"}, Paths: []string{"/*"}, Priority: 3},
+			{ID: "short", Hosts: []string{"*.test"}, Paths: []string{"/*"}, Priority: 2},
+			{ID: "long", Hosts: []string{"*.a.test"}, Paths: []string{"/*"}, Priority: 1},
+			{ID: "exact", Hosts: []string{"b.a.test"}, Paths: []string{"/*"}},
+		}, map[string]string{
+			"GET b.a.test/": "exact", "GET c.a.test/": "long", "GET d.c.a.test/": "long", "GET a.test/": "short",
+			"GET test/": "star", "GET [::1]/": "star", "GET 10.0.0.1/": "star", "GET /": "none",
+		}},
+		{"a host that has no route for the request goes on to the next", []config{
+			{ID: "none", Paths: []string{"/n", "/m"}},
+			{ID: "star", Hosts: []string{"*"}, Paths: []string{"/s"}},
+			{ID: "wildcard", Hosts: []string{"*.test"}, Paths: []string{"/w"}},
+			{ID: "exact", Hosts: []string{"a.test"}, Paths: []string{"/e"}},
+			{ID: "method", Hosts: []string{"a.test"}, Paths: []string{"/m"}, Methods: []string{"PUT"}},
+		}, map[string]string{
+			"GET a.test/e": "exact", "GET a.test/w": "wildcard", "GET a.test/s": "star", "GET a.test/n": "none",
+			"GET a.test/m": "none", "PUT a.test/m": "method", "GET a.test/x": "", "GET b.test/e": "", "GET /s": "", "GET /n": "none",
+		}},
+		{"a wildcard host and every path go before an exact path without host", []config{
+			{ID: "none", Paths: []string{"/server_port"}, Priority: 100},
+			{ID: "wildcard", Hosts: []string{"*.test.com"}, Paths: []string{"/*"}},
+		}, map[string]string{
+			"GET www.test.com/server_port": "wildcard", "GET test.com/server_port": "none",
+		}},
+		{"a star without a dot is a suffix at any place", []config{
+			{ID: "bar", Hosts: []string{"*bar.com"}, Paths: []string{"/*"}},
+			{ID: "dot", Hosts: []string{"*.bar.com"}, Paths: []string{"/*"}, Methods: []string{"GET"}},
+		}, map[string]string{
+			"GET bar.com/": "bar", "GET foobar.com/": "bar", "GET a.foobar.com/": "bar", "GET a.bar.com/": "dot", "PUT a.bar.com/": "bar", "GET ar.com/": "",
+		}},
+		{"hosts are compared in their canonical form", []config{
+			{ID: "a", Hosts: []string{"A.Test.", "*.B.TEST", "[2001:DB8:0::1]"}, Paths: []string{"/"}},
+		}, map[string]string{
+			"GET a.test/": "a", "GET x.b.test/": "a", "GET [2001:db8::1]/": "a",
+		}},
+		{"every host has every path", []config{
+			{ID: "a", Hosts: []string{"a.test", "b.test"}, Paths: []string{"/1", "/2*"}},
+		}, map[string]string{
+			"GET a.test/1": "a", "GET b.test/1": "a", "GET a.test/22": "a", "GET b.test/22": "a", "GET c.test/1": "",
+		}},
+		{"bytes beyond ASCII and reserved ones are bytes", []config{
+			{ID: "a", Paths: []string{"/café", "/100%", "/c#", `/a\b;c`, "/a b*", "/\xff"}},
+		}, map[string]string{
+			"GET a.test/café": "a", "GET a.test/100%": "a", "GET a.test/c#": "a", `GET a.test/a\b;c`: "a", "GET a.test/a b c": "a", "GET a.test/\xff": "a",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var table *route.Table
+			for _, r := range c.routes {
+				table = table.With(mustNew(t, r))
+				require.NoError(t, table.Check())
+			}
+			for req, want := range c.want {
+				r := parseRequest(req)
+				require.Equal(t, want, idOf(table.Match(&r)), "%q", req)
+			}
+		})
+	}
+}
+
+// parseRequest reads "METHOD host/path".
+func parseRequest(s string) route.Request {
+	method, rest, _ := strings.Cut(s, " ")
+	i := strings.IndexByte(rest, '/')
+	return route.Request{Method: method, Host: rest[:i], Path: rest[i:]}
+}
+
+func TestTable(t *testing.T) {
+	var empty *route.Table
+	for _, table := range []*route.Table{empty, {}} {
+		require.Nil(t, table.Match(&route.Request{Method: "GET", Host: "a.test", Path: "/"}))
+		require.Zero(t, table.Len())
+		require.Empty(t, ids(table))
+		_, ok := table.Get("a")
+		require.False(t, ok)
+		require.Same(t, table, table.Without("a"))
+		require.Same(t, table, table.With())
+	}
+
+	a1 := mustNew(t, route.Config{ID: "a", Paths: []string{"/x"}})
+	a2 := mustNew(t, route.Config{ID: "a", Paths: []string{"/x", "/y"}, Hosts: []string{"h.test"}})
+	b := mustNew(t, route.Config{ID: "b", Paths: []string{"/x"}})
+	c := mustNew(t, route.Config{ID: "c", Paths: []string{"/x"}})
+
+	one := empty.With(a1, b)
+	require.Equal(t, []string{"a", "b"}, ids(one))
+	require.Same(t, one, one.With(a1), "the same route is no change")
+	require.Same(t, one, one.Without("x", "y"))
+	got, ok := one.Get("a")
+	require.True(t, ok)
+	require.Same(t, a1, got)
+
+	two := one.With(c, a2)
+	require.Equal(t, []string{"a", "b", "c"}, ids(two), "a route that is replaced keeps its place")
+	require.Equal(t, 3, two.Len())
+	require.Equal(t, "b", idOf(two.Match(&route.Request{Method: "GET", Path: "/x"})))
+	require.Equal(t, "a", idOf(two.With(a1).Match(&route.Request{Method: "GET", Path: "/x"})), "and its rank")
+	require.Equal(t, []string{"b", "c", "a"}, ids(two.Without("a").With(a1)), "one that is put again does not")
+
+	require.Equal(t, []string{"a", "b"}, ids(one), "the old table is what it was")
+	require.Equal(t, "a", idOf(one.Match(&route.Request{Method: "GET", Path: "/x"})))
+
+	got, _ = empty.With(a1, a2).Get("a")
+	require.Same(t, a2, got, "the last of one ID holds")
+	require.NoError(t, empty.With(a1, a2).Check())
+
+	gone := two.Without("a", "a", "x", "b", "c")
+	require.Zero(t, gone.Len())
+	require.NoError(t, gone.Check())
+	require.Nil(t, gone.Match(&route.Request{Method: "GET", Host: "h.test", Path: "/x"}))
+
+	for r := range two.All() {
+		require.Equal(t, "a", r.ID())
+		break
+	}
+}
+
+// The words of which random routes and requests are made: few, so that they meet.
+var (
+	hostWords   = []string{"a.test", "b.a.test", "ba.test", "c.b.a.test", "test", "x.test"}
+	hostStars   = []string{"*", "*.test", "*.a.test", "*a.test", "*test", "*.b.a.test", "*t"}
+	pathWords   = []string{"/", "/a", "/a/", "/a/b", "/a/b/", "/a/bc", "/ab", "/abc/d", "/b", "/a/b/c/d/e", "/\xc3\xa9", "/\xc3\xaa"}
+	methodWords = []string{"GET", "POST", "PUT", "PURGE", "QUERY"}
+)
+
+// A source gives numbers in [0, n): random ones, or those of a fuzzer.
+type source func(n int) int
+
+func (s source) some(words []string, atMost int) (out []string) {
+	for range s(atMost + 1) {
+		if w := words[s(len(words))]; !slices.Contains(out, w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+func (s source) config() route.Config {
+	c := route.Config{
+		ID:       strconv.Itoa(s(40)),
+		Methods:  s.some(methodWords, 2),
+		Priority: s(3) - 1,
+		Upstream: "u",
+	}
+	if s(3) > 0 {
+		c.Hosts = s.some(slices.Concat(hostWords, hostStars), 2)
+	}
+	c.Paths = []string{pathWords[s(len(pathWords))]}
+	if s(2) == 0 {
+		c.Paths[0] += "*"
+	}
+	if s(4) == 0 {
+		c.Paths = append(c.Paths, "*")
+	}
+	return c
+}
+
+func (s source) request() route.Request {
+	req := route.Request{
+		Method: append(methodWords, "HEAD", "OTHER")[s(len(methodWords)+2)],
+		Path:   pathWords[s(len(pathWords))],
+	}
+	if s(3) == 0 {
+		req.Path += pathWords[s(len(pathWords))][1:]
+	}
+	if i := s(len(hostWords) + 1); i > 0 {
+		req.Host = hostWords[i-1]
+	}
+	return req
+}
+
+// step makes a random change to a table and its oracle.
+func (s source) step(t testing.TB, table *route.Table, o oracle) (*route.Table, oracle) {
+	switch s(8) {
+	case 0, 1:
+		id := strconv.Itoa(s(40))
+		return table.Without(id), o.without(id)
+	case 2:
+		a, b := s.config(), s.config()
+		return table.With(mustNew(t, a), mustNew(t, b)), o.with(a).with(b)
+	default:
+		c := s.config()
+		return table.With(mustNew(t, c)), o.with(c)
+	}
+}
+
+// compare asks table and oracle the same.
+func (s source) compare(t testing.TB, table *route.Table, o oracle, requests int) {
+	for range requests {
+		req := s.request()
+		if want, got := o.match(req), idOf(table.Match(&req)); got != want {
+			t.Fatalf("%+v: got %q, want %q, among %+v", req, got, want, o)
+		}
+	}
+	require.Equal(t, len(o), table.Len())
+	var want []string
+	for _, c := range o {
+		want = append(want, c.ID)
+	}
+	if got := ids(table); !slices.Equal(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+}
+
+func TestTableAgainstOracle(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			s := source(rand.New(rand.NewPCG(seed, 1)).IntN)
+			type state struct {
+				table  *route.Table
+				oracle oracle
+			}
+			now := state{table: &route.Table{}}
+			var old []state
+			for range 150 {
+				now.table, now.oracle = s.step(t, now.table, now.oracle)
+				require.NoError(t, now.table.Check())
+				s.compare(t, now.table, now.oracle, 10)
+				old = append(old, now)
+			}
+			// Nothing that came later has changed what was.
+			for _, past := range old {
+				require.NoError(t, past.table.Check())
+				s.compare(t, past.table, past.oracle, 5)
+			}
+			// And nothing is left of what is gone.
+			for _, c := range now.oracle {
+				now.table = now.table.Without(c.ID)
+				require.NoError(t, now.table.Check())
+			}
+			require.Zero(t, now.table.Len())
+		})
+	}
+}
+
+// FuzzTable makes changes and requests of the fuzzer's bytes.
+func FuzzTable(f *testing.F) {
+	for seed := range uint64(4) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		program := make([]byte, 400)
+		for i := range program {
+			program[i] = byte(rnd.Uint32())
+		}
+		f.Add(program)
+	}
+	f.Fuzz(func(t *testing.T, program []byte) {
+		program = program[:min(len(program), 2000)]
+		s := source(func(n int) int {
+			if len(program) == 0 {
+				return 0
+			}
+			v := int(program[0]) % n
+			program = program[1:]
+			return v
+		})
+		var table *route.Table
+		var o oracle
+		for len(program) > 0 {
+			table, o = s.step(t, table, o)
+			s.compare(t, table, o, 3)
+		}
+		if table != nil {
+			require.NoError(t, table.Check())
+		}
+	})
+}
+
+func TestMatchDoesNotAllocate(t *testing.T) {
+	s := source(rand.New(rand.NewPCG(1, 3)).IntN)
+	var table *route.Table
+	for range 200 {
+		table = table.With(mustNew(t, s.config()))
+	}
+	requests := make([]route.Request, 100)
+	for i := range requests {
+		requests[i] = s.request()
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		for i := range requests {
+			table.Match(&requests[i])
+		}
+	}))
+	r, err := http.NewRequest("GET", "http://b.a.test:8080/a/bc?x=y", nil)
+	require.NoError(t, err)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		_, _ = table.MatchHTTP(r)
+	}))
+}
