@@ -1,14 +1,13 @@
 package upstream
 
 import (
+	"io"
 	"net/url"
 )
 
 // The doors of the tests into the package.
 
 const MaxSlots = maxSlots
-
-var RequestTarget = requestTarget
 
 // An Order is an order, with what the tests look at.
 type Order struct{ o *order }
@@ -47,13 +46,13 @@ func (p *Pool) SharesConnections(q *Pool, i, j int) bool {
 	return p.members[i].conns == q.members[j].conns
 }
 
-// ParseNodeHost and the address of a node, for the tests of their syntax.
+// NodeAddress returns the three forms of where a node is.
 func NodeAddress(n Node, https bool) (address, host, name string, err error) {
 	t, err := newTarget(n, https)
 	return t.address, t.host, t.name, err
 }
 
-// Target returns the request line's target for a URL.
+// Target returns what is written as the target for a URL.
 func Target(u *url.URL) (string, error) {
 	t, err := requestTarget(u)
 	if err != nil {
@@ -62,3 +61,16 @@ func Target(u *url.URL) (string, error) {
 	t.Scheme, t.Host = "http", "10.0.0.1:80"
 	return t.RequestURI(), nil
 }
+
+// A RequestBody is a body that is lent to one attempt after another.
+type RequestBody struct{ b requestBody }
+
+func NewRequestBody(src io.ReadCloser) *RequestBody {
+	return &RequestBody{requestBody{src: src}}
+}
+
+func (b *RequestBody) Lend() io.ReadCloser           { return b.b.lend() }
+func (b *RequestBody) Revoke() bool                  { return b.b.revoke() }
+func (b *RequestBody) Again() (io.ReadCloser, error) { return b.b.again() }
+func (b *RequestBody) Settle()                       { b.b.settle() }
+func (b *RequestBody) Failure() error                { return b.b.failure() }

@@ -59,6 +59,9 @@ func parseNodeHost(host string) (dial, name string, err error) {
 		}
 	}
 	if addr, err := netip.ParseAddr(bare); err == nil {
+		if _, ok := hostname.Canonical(addr.Zone()); !ok && addr.Zone() != "" {
+			return "", "", errors.New("has a zone that is no name of a network interface")
+		}
 		addr = addr.Unmap() // ::ffff:10.0.0.1 is 10.0.0.1
 		name = addr.WithZone("").String()
 		if addr.Is6() {

@@ -202,7 +202,7 @@ func TestNodeAddress(t *testing.T) {
 	}
 	for _, host := range []string{
 		"", ".", "..", "a..test", "a b", "a\x00b", "a\nb", "a.test:80", "http://a.test", "/run/a.sock",
-		"*", "*.test", "bücher.test", "a@b", "[a.test]", "[10.0.0.1]", "[::1", "::1]", "[::1]:80", "[]",
+		"*", "*.test", "bücher.test", "a@b", "[a.test]", "[10.0.0.1]", "[::1", "::1]", "[::1]:80", "[]", "::1%]]", "::1%a b",
 		"127.1", "10.0.0.256", "1", "010.0.0.1", "10.0.0.1.", "a.1", strings.Repeat("a", 64), strings.Repeat("a.", 130),
 	} {
 		_, _, _, err := upstream.NodeAddress(upstream.Node{Host: host}, false)
