@@ -42,22 +42,29 @@ var (
 // stand alone in "error_msg", where its clients look for them, and what to do
 // stands beside.
 func badRequest(err error) *failure {
-	f := &failure{status: http.StatusBadRequest, text: err.Error()}
+	f := &failure{status: http.StatusBadRequest, text: withoutKey(err.Error())}
 	var refused *apisix.Error
 	if errors.As(err, &refused) {
-		f.text, f.description = refused.Text, refused.Hint
+		f.text, f.description = withoutKey(refused.Text), withoutKey(refused.Hint)
 	}
 	return f
 }
 
+// withoutKey returns a text that an answer or a log may repeat. Whatever says what
+// is wrong with a document may quote from it, and somebody may have put a private
+// key anywhere.
+func withoutKey(text string) string {
+	if strings.Contains(text, "PRIVATE KEY-----") {
+		return "[redacted: the reason repeats a private key]"
+	}
+	return text
+}
+
 // storageFailed is the answer where nothing was stored, and so nothing changed.
 func (h *Handler) storageFailed(r *http.Request, err error) *failure {
-	f := &failure{status: http.StatusServiceUnavailable, text: err.Error()}
-	switch {
-	case errors.Is(err, ErrConflict):
+	f := &failure{status: http.StatusServiceUnavailable, text: withoutKey(err.Error())}
+	if errors.Is(err, ErrConflict) {
 		f.text = "value changed before overwritten"
-	case strings.Contains(f.text, "PRIVATE KEY"):
-		f.text = "the storage failed, and its error repeats a private key, which is not shown"
 	}
 	if h.logger != nil {
 		h.logger.Error("storage failed", "error", f.text, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr)

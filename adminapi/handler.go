@@ -35,6 +35,9 @@ type Handler struct {
 	objects map[apisix.Kind]map[string]*object // by id
 }
 
+// String implements [fmt.Stringer], so that printing a Handler shows no document.
+func (h *Handler) String() string { return "adminapi.Handler" }
+
 // An object is a stored document. It never changes.
 type object struct {
 	doc     map[string]any
@@ -96,7 +99,7 @@ func (h *Handler) load(ctx context.Context) error {
 		}
 		doc, decoded, err := decodeStored(kind, id, r.Value)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("adminapi: stored %s: %w", r.Key, err))
+			faults = append(faults, storedError(r.Key, err))
 			continue
 		}
 		put := changeOf(decoded).Put
@@ -116,13 +119,17 @@ func (h *Handler) load(ctx context.Context) error {
 		alone := changeOf(decoded)
 		alone.AllowDangling = true
 		if _, err := h.server.Prepare(alone); err != nil {
-			faults = append(faults, fmt.Errorf("adminapi: stored %s: %w", keyOf(decoded.Kind, decoded.ID), decoded.Translate(err)))
+			faults = append(faults, storedError(keyOf(decoded.Kind, decoded.ID), decoded.Translate(err)))
 		}
 	}
 	if faults == nil {
 		return fmt.Errorf("adminapi: stored configuration: %w", err)
 	}
 	return errors.Join(faults...)
+}
+
+func storedError(key string, err error) error {
+	return fmt.Errorf("adminapi: stored %s: %s", key, withoutKey(err.Error()))
 }
 
 func decodeStored(kind apisix.Kind, id string, value []byte) (map[string]any, *apisix.Object, error) {

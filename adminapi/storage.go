@@ -64,10 +64,13 @@ var ErrConflict = errors.New("adminapi: value changed before overwritten")
 type Memory struct {
 	mu       sync.Mutex // guards what follows
 	revision int64
-	records  map[string]*Record // by pointer, so that %+v of a Memory shows no value
+	records  map[string]*Record // by pointer, so that %#v of a Memory shows no value
 }
 
 var _ Storage = (*Memory)(nil)
+
+// String implements [fmt.Stringer], so that printing a Memory shows no value.
+func (m *Memory) String() string { return "adminapi.Memory" }
 
 // Load implements [Storage]. The records are sorted by key.
 func (m *Memory) Load(context.Context) ([]Record, error) {
