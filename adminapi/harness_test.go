@@ -24,7 +24,6 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
-	"github.com/sallyport/sallyport/internal/secret"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
@@ -73,20 +72,27 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// newWorld returns a world. Without keys, it lets adminKey in. wrap, if not nil,
-// stands between the handler and the memory.
-func newWorld(t testing.TB, wrap func(adminapi.Storage) adminapi.Storage, keys ...adminapi.Key) *world {
+// A setup is what is special about a world.
+type setup struct {
+	wrap    func(adminapi.Storage) adminapi.Storage // stands between the handler and the memory
+	keys    []adminapi.Key                          // instead of adminKey; the first is the world's
+	keyless bool                                    // AllowUnauthenticated
+}
+
+func newWorld(t testing.TB, special setup) *world {
 	t.Helper()
 	w := &world{t: t, memory: &adminapi.Memory{}, logs: &buffer{}, key: adminKey}
 	w.storage = w.memory
-	if wrap != nil {
-		w.storage = wrap(w.memory)
+	if special.wrap != nil {
+		w.storage = special.wrap(w.memory)
 	}
 	w.now.Store(began)
-	if keys == nil {
-		keys = []adminapi.Key{{Value: adminKey}}
-	} else {
-		w.key = string(keys[0].Value)
+	options := &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: w.storage}
+	switch {
+	case special.keyless:
+		options.Keys, options.AllowUnauthenticated, w.key = nil, true, ""
+	case special.keys != nil:
+		options.Keys, w.key = special.keys, string(special.keys[0].Value)
 	}
 	servers := ssltest.NewCA(t, "servers")
 	w.people, w.strangers = ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
@@ -103,7 +109,8 @@ func newWorld(t testing.TB, wrap func(adminapi.Storage) adminapi.Storage, keys .
 	logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(w.logs, debug), slog.NewJSONHandler(w.logs, debug)))
 	w.gw = gateway.New(&gateway.Options{Logger: logger})
 	t.Cleanup(func() { w.gw.Close() })
-	handler, err := adminapi.New(w.gw, &adminapi.Options{Keys: keys, Storage: w.storage, Logger: logger})
+	options.Logger = logger
+	handler, err := adminapi.New(w.gw, options)
 	require.NoError(t, err)
 	handler.SetNow(func() time.Time { return time.Unix(w.now.Load(), 0) })
 	w.handler = handler
@@ -269,14 +276,9 @@ func (w *world) check() {
 			require.Equal(w.t, "/gen_id", r.Key)
 			continue
 		}
-		var doc map[string]any
+		var doc any
 		require.NoError(w.t, json.Unmarshal(r.Value, &doc))
-		if kind == "ssls" {
-			doc["key"] = secret.Redacted
-			if keys, ok := doc["keys"].([]any); ok {
-				doc["keys"] = slices.Repeat([]any{secret.Redacted}, len(keys))
-			}
-		}
+		hideKeys(&doc)
 		stored[kind] = append(stored[kind], map[string]any{
 			"key": "/apisix" + r.Key, "value": doc,
 			"createdIndex": float64(r.Created), "modifiedIndex": float64(r.Modified),
@@ -295,4 +297,23 @@ func (w *world) check() {
 	_, err = adminapi.New(restarted, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: w.memory})
 	require.NoError(w.t, err, "what was taken must be loaded again")
 	require.Equal(w.t, running(w.t, restarted), running(w.t, w.gw), "the gateway runs something else than what is stored")
+}
+
+// hideKeys does what the Admin API does to what it shows.
+func hideKeys(v *any) {
+	switch part := (*v).(type) {
+	case string:
+		if strings.Contains(part, "PRIVATE KEY") {
+			*v = "[redacted]"
+		}
+	case []any:
+		for i := range part {
+			hideKeys(&part[i])
+		}
+	case map[string]any:
+		for k, inner := range part {
+			hideKeys(&inner)
+			part[k] = inner
+		}
+	}
 }

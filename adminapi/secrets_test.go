@@ -100,7 +100,7 @@ func needles(key []byte) (out []string) {
 
 // What finds leaks must be able to find one.
 func TestLeakFinds(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t, setup{})
 	key := []byte(w.pair.KeyPEM)
 	block, _ := pem.Decode(key)
 	line := base64.StdEncoding.EncodeToString(block.Bytes)
@@ -142,7 +142,7 @@ func (s *hostileStorage) Save(ctx context.Context, key string, value []byte, pre
 // Whatever is done with a private key, it comes back from nowhere.
 func TestPrivateKeysNeverLeave(t *testing.T) {
 	hostile := &hostileStorage{}
-	w := newWorld(t, func(s adminapi.Storage) adminapi.Storage { hostile.Storage = s; return hostile })
+	w := newWorld(t, setup{wrap: func(s adminapi.Storage) adminapi.Storage { hostile.Storage = s; return hostile }})
 	key := string([]byte(w.pair.KeyPEM))
 	key2 := string([]byte(w.pair2.KeyPEM))
 	lines := strings.Split(strings.TrimSpace(key), "\n")
@@ -265,7 +265,7 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 
 // A stored document that is broken keeps its key to itself too.
 func TestPrivateKeysNotInErrorsOfNew(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t, setup{})
 	key := string([]byte(w.pair.KeyPEM))
 	for name, value := range map[string]string{
 		"refused late": encode(t, map[string]any{"sni": "a.test", "cert": string(w.pair.CertPEM), "key": key, "client": map[string]any{"ca": string(w.people.PEM()), "skip_mtls_uri_regex": []any{"(" + key}}}),
