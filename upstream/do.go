@@ -79,7 +79,7 @@ func (t Timeout) over(base Timeout) Timeout {
 type call struct {
 	pool    *Pool
 	req     *http.Request
-	target  *url.URL // what is sent of req.URL; scheme and host are to be set
+	target  url.URL // what is sent of req.URL; scheme and host are to be set
 	body    requestBody
 	timeout Timeout
 	begun   time.Time // set if there is a RetryTimeout
@@ -185,7 +185,7 @@ func (c *call) outgoing(m *member) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	target := *c.target
+	target := c.target
 	target.Scheme = "http"
 	if c.pool.u.settings.https {
 		target.Scheme = "https"
@@ -236,8 +236,8 @@ func (c *call) host(m *member) (host, key string, err error) {
 
 // requestTarget returns what is sent of a URL: a copy of path and query. It
 // refuses what would break the request line, which net/http writes unseen.
-func requestTarget(u *url.URL) (*url.URL, error) {
-	t := &url.URL{
+func requestTarget(u *url.URL) (url.URL, error) {
+	t := url.URL{
 		Path:       u.Path,
 		RawPath:    u.RawPath,
 		Opaque:     u.Opaque,
@@ -247,7 +247,7 @@ func requestTarget(u *url.URL) (*url.URL, error) {
 	for _, part := range [...]string{t.Opaque, t.RawQuery} {
 		for i := range len(part) {
 			if part[i] <= ' ' || part[i] == 0x7f {
-				return nil, errors.New("the request's target has a space or a control character")
+				return url.URL{}, errors.New("the request's target has a space or a control character")
 			}
 		}
 	}
@@ -255,7 +255,7 @@ func requestTarget(u *url.URL) (*url.URL, error) {
 	case t.Opaque == "", t.Opaque == "*":
 		return t, nil
 	case t.Opaque[0] != '/':
-		return nil, fmt.Errorf("the request's target %q does not begin with a slash", t.Opaque)
+		return url.URL{}, fmt.Errorf("the request's target %q does not begin with a slash", t.Opaque)
 	case !strings.HasPrefix(t.Opaque, "//"):
 		return t, nil
 	}
@@ -269,9 +269,9 @@ func requestTarget(u *url.URL) (*url.URL, error) {
 	path, query, hasQuery := strings.Cut(raw, "?")
 	unescaped, err := url.PathUnescape(path)
 	if err != nil {
-		return nil, fmt.Errorf("the request's target: %w", err)
+		return url.URL{}, fmt.Errorf("the request's target: %w", err)
 	}
-	return &url.URL{
+	return url.URL{
 		Path:       unescaped,
 		RawPath:    path,
 		RawQuery:   query,

@@ -12,6 +12,8 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -220,21 +222,36 @@ func TestInvalidRequests(t *testing.T) {
 	require.Zero(t, p.Nodes()[0].Failures)
 }
 
-// The pool reads the process's proxy settings no more than nginx does.
+// The pool reads the process's proxy settings no more than nginx does. net/http reads
+// them once, so a process of its own has to look.
 func TestNoProxyFromTheEnvironment(t *testing.T) {
-	proxy := newOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy"))
-	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"} {
-		t.Setenv(name, "http://"+proxy.address)
+	const inside = "SALLYPORT_TEST_PROXY"
+	if os.Getenv(inside) == "" {
+		exe, err := os.Executable()
+		require.NoError(t, err)
+		proxy := newOrigin(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy"))
+		cmd := exec.Command(exe, "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
+			cmd.Env = append(cmd.Env, name+"=http://"+proxy.address, strings.ToLower(name)+"=http://"+proxy.address)
+		}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Zero(t, proxy.conns.Load())
+		return
 	}
-	node := newOrigin(t, answering(ok))
+	proxied, err := http.ProxyFromEnvironment(newRequest(t, "GET", "http://a.test/", nil))
+	require.NoError(t, err)
+	require.NotNil(t, proxied, "anyone else would use it")
+
+	node := newOrigin(t, mirror)
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		require.Equal(t, "a.test:80", address) // not loopback, which is never proxied
 		return new(net.Dialer).DialContext(ctx, network, node.address)
 	}
 	p := newPool(t, upstream.Config{Nodes: []upstream.Node{{Host: "a.test"}}}, &upstream.Options{Dialer: dial})
-	_, body := get(t, p, "http://a.test/")
-	require.Equal(t, "ok", body)
-	require.Zero(t, proxy.conns.Load())
+	_, head := get(t, p, "http://a.test/")
+	require.True(t, strings.HasPrefix(head, "GET / HTTP/1.1\r\n"), "%s", head)
 }
 
 // An answer is the node's, untouched: no redirect is followed, nothing unpacked.
@@ -259,17 +276,25 @@ func TestAnswersComeAsTheyAre(t *testing.T) {
 		if strings.Contains(answer, "X-T") {
 			require.Equal(t, "1", resp.Trailer.Get("X-T"))
 		}
-		require.NotContains(t, readOneHead(t, p, node), "Accept-Encoding")
 	}
-}
 
-// readOneHead is what the pool sends for a bare GET.
-func readOneHead(t *testing.T, _ *upstream.Pool, _ *origin) string {
-	t.Helper()
 	node := newOrigin(t, mirror)
 	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
 	_, head := get(t, p, "http://a.test/")
-	return head
+	require.NotContains(t, head, "Accept-Encoding")
+}
+
+// Reading after Close is the caller's mistake.
+func TestReadAfterClose(t *testing.T) {
+	node := newOrigin(t, answering(ok))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	resp, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.NoError(t, resp.Body.Close())
+	_, err = resp.Body.Read(make([]byte, 1))
+	require.Error(t, err)
+	require.Equal(t, upstream.NodeStatus{Address: node.address, Weight: 1, Requests: 1}, p.Nodes()[0])
 }
 
 // 1xx answers reach a caller who asks for them, and limit nothing but the head.

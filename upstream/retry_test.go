@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -282,6 +283,43 @@ func TestStaleConnections(t *testing.T) {
 	}
 	require.EqualValues(t, 50, p.Nodes()[0].Requests)
 	require.Zero(t, p.Nodes()[0].Failures)
+}
+
+// A deadConn takes one write, and then nothing.
+type deadConn struct {
+	net.Conn
+	writes atomic.Int64
+}
+
+func (c *deadConn) Write(p []byte) (int, error) {
+	if c.writes.Add(1) > 1 {
+		return 0, syscall.EPIPE
+	}
+	return c.Conn.Write(p)
+}
+
+// Where not a byte could be written, even a POST with a body goes over a new connection.
+func TestStaleConnectionThatTakesNothing(t *testing.T) {
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+	dials := 0
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if dials++; dials == 1 {
+			conn = &deadConn{Conn: conn}
+		}
+		return conn, err
+	}
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, &upstream.Options{Dialer: dial})
+	get(t, p, "http://a.test/")
+
+	body := newBody(strings.NewReader("abc"))
+	req := newRequest(t, "POST", "http://a.test/", nil)
+	req.Body, req.ContentLength = body, -1
+	_, got := roundTrip(t, p, req)
+	require.Equal(t, "abc", got)
+	require.Equal(t, 2, dials)
+	<-body.done
+	require.EqualValues(t, 1, body.closed.Load())
 }
 
 // Whoever cancels is told so, and no other node is tried.

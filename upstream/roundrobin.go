@@ -126,20 +126,28 @@ func (o *order) at(x uint64) int {
 // late. See Baruah et al., Proportionate Progress, 1996.
 func (o *order) spread() {
 	o.slots = make([]uint32, o.period)
-	turns := make([]uint64, len(o.weights)) // had so far
+	type turn struct{ number, may, due uint64 }
+	next := make([]turn, len(o.weights))
+	for i, w := range o.weights {
+		if w == 0 {
+			next[i].may = o.period // never
+		} else {
+			next[i].due = (o.period + w - 1) / w
+		}
+	}
 	for t := range o.slots {
-		best, bestDue := -1, uint64(0)
-		for i, w := range o.weights {
-			if w == 0 || turns[i]*o.period/w > uint64(t) {
-				continue
-			}
-			due := ((turns[i]+1)*o.period + w - 1) / w
-			if best < 0 || due < bestDue {
-				best, bestDue = i, due
+		first := -1
+		for i := range next {
+			if next[i].may <= uint64(t) && (first < 0 || next[i].due < next[first].due) {
+				first = i
 			}
 		}
-		o.slots[t] = uint32(best)
-		turns[best]++
+		o.slots[t] = uint32(first)
+
+		n, w := &next[first], o.weights[first]
+		n.number++
+		n.may = n.number * o.period / w
+		n.due = ((n.number+1)*o.period + w - 1) / w
 	}
 }
 

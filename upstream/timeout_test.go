@@ -97,7 +97,7 @@ func TestReadTimeout(t *testing.T) {
 		"silence": {silent, "no answer within 5s"},
 		// The head as a whole has that long: a byte now and then is no answer.
 		"a trickling head": {func(conn net.Conn) {
-			go silent(conn)
+			readHead(bufio.NewReader(conn))
 			for _, b := range []byte(ok) {
 				if _, err := conn.Write([]byte{b}); err != nil {
 					return
@@ -121,6 +121,37 @@ func TestReadTimeout(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The time in which a dead connection is replaced is not the node's time to answer.
+func TestReadTimeoutBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			ours, theirs := net.Pipe()
+			go func(first bool) {
+				defer theirs.Close()
+				if !first {
+					answering(ok)(theirs)
+					return
+				}
+				r := bufio.NewReader(theirs)
+				readHead(r)
+				io.WriteString(theirs, ok)
+				readHead(r)
+			}(dials == 1)
+			time.Sleep(time.Second)
+			return ours, nil
+		}
+		p := newPool(t, upstream.Config{
+			Nodes:   []upstream.Node{{Host: "a.test"}},
+			Timeout: upstream.Timeout{Connect: 2 * time.Second, Read: time.Second / 2},
+		}, &upstream.Options{Dialer: dial})
+		get(t, p, "http://a.test/")
+		get(t, p, "http://a.test/")
+		require.Equal(t, 2, dials)
+	})
 }
 
 // After a request was sent, time running out is like any other failure then: another
@@ -283,6 +314,7 @@ func TestEarlyAnswer(t *testing.T) {
 			time.Sleep(time.Hour)
 		}
 		go ours.Close()
+		time.Sleep(time.Hour)
 		rest, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
 		require.Empty(t, rest)

@@ -58,6 +58,7 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 	x.cancel = cancel
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:              x.getConn,
 		GotConn:              x.gotConn,
 		WroteRequest:         x.wroteRequest,
 		GotFirstResponseByte: x.gotFirstResponseByte,
@@ -154,9 +155,16 @@ const (
 	ended
 )
 
-// gotConn, wroteRequest and gotFirstResponseByte are called by http.Transport, the
-// latter two from goroutines of its own, and all of them again if it replaces a
-// kept connection that turned out to be dead.
+// The next four are called by http.Transport, the latter two from goroutines of its
+// own, and all of them again if it replaces a kept connection that turned out to
+// be dead.
+
+func (x *exchange) getConn(string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.phase = connecting // for which connect has a limit
+	x.due = time.Time{}
+}
 
 func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	c := info.Conn
@@ -169,7 +177,6 @@ func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.phase = sending
-	x.due = time.Time{}
 	x.conn = conn
 	x.written = conn.written.Load()
 }

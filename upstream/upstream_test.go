@@ -63,7 +63,9 @@ func TestNewRefuses(t *testing.T) {
 		{"CA without newlines", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte(strings.ReplaceAll(string(ca.pem), "\n", " ")) }), "TLS.CAPEM", "were newlines lost?"},
 		{"half a CA", https(func(c *upstream.Config) { c.TLS.CAPEM = append(ca.pem[:len(ca.pem):len(ca.pem)], ca.pem[:99]...) }), "TLS.CAPEM", "has 2 PEM blocks, of which 1 can be read"},
 		{"CA with a key", https(func(c *upstream.Config) { c.TLS.CAPEM = key }), "TLS.CAPEM", `is of the type "PRIVATE KEY"`},
-		{"CA that is no certificate", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") }), "TLS.CAPEM", "certificate 1: x509:"},
+		{"CA that is no certificate", https(func(c *upstream.Config) {
+			c.TLS.CAPEM = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+		}), "TLS.CAPEM", "certificate 1: x509:"},
 		{"certificate alone", https(func(c *upstream.Config) { c.TLS.CertPEM = cert }), "TLS.KeyPEM", "is missing"},
 		{"key alone", https(func(c *upstream.Config) { c.TLS.KeyPEM = key }), "TLS.CertPEM", "is missing"},
 		{"another's key", https(func(c *upstream.Config) { c.TLS.CertPEM, c.TLS.KeyPEM = cert, otherKey }), "TLS.CertPEM", "private key does not match public key"},

@@ -1,0 +1,233 @@
+package upstream_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"strconv"
+	"time"
+
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// serve starts a server that answers with its name, and returns it as a node.
+func serve(name string) (upstream.Node, func()) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s: %s %s for %s", name, r.Method, r.URL.Path, r.Host)
+	}))
+	host, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return upstream.Node{Host: host, Port: number, Weight: 1}, s.Close
+}
+
+// A pool under a reverse proxy of the standard library.
+func Example() {
+	node, stop := serve("node")
+	defer stop()
+
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{node}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, nil)
+	defer pool.Close()
+
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.Host = "api.internal" // what the node sees
+			r.SetXForwarded()
+		},
+		Transport: pool,
+	})
+	defer proxy.Close()
+
+	resp, err := http.Get(proxy.URL + "/hello")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(resp.StatusCode, string(body))
+	// Output: 200 node: GET /hello for api.internal
+}
+
+// A pool under an http.Client: the name in the URL is what the node sees, and where
+// the request goes is the pool's choice.
+func ExamplePool() {
+	node, stop := serve("node")
+	defer stop()
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{node}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, nil)
+	defer pool.Close()
+
+	client := &http.Client{Transport: pool}
+	resp, err := client.Get("http://api.internal/hello")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(body))
+	// Output: node: GET /hello for api.internal
+}
+
+// All that is wrong is told at once, field by field.
+func ExampleNew() {
+	_, err := upstream.New(upstream.Config{
+		ID:       "api",
+		Nodes:    []upstream.Node{{Host: "10.0.0.1:8080", Weight: 1}},
+		Balancer: "chash",
+	})
+	fmt.Println(err)
+
+	var fault *upstream.ConfigError
+	if errors.As(err, &fault) {
+		fmt.Println("the first is in", fault.Field)
+	}
+	// Output:
+	// upstream: upstream "api": Balancer: is "chash": this version has "roundrobin" only
+	// upstream: upstream "api": Nodes[0].Host: "10.0.0.1:8080" must be a name or an address alone: the port goes into Port
+	// the first is in Balancer
+}
+
+// A new configuration takes over what stays.
+func ExampleNewPool() {
+	a, stopA := serve("a")
+	defer stopA()
+	b, stopB := serve("b")
+	defer stopB()
+
+	before, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{a}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	after, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{a, b}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	pool := upstream.NewPool(before, nil, nil)
+	client := &http.Client{Transport: pool}
+	if resp, err := client.Get("http://api.internal/"); err == nil {
+		resp.Body.Close()
+	}
+
+	next := upstream.NewPool(after, pool, nil)
+	pool.Close()
+	defer next.Close()
+	for i, n := range next.Nodes() {
+		fmt.Printf("node %d: %d requests\n", i, n.Requests)
+	}
+	// Output:
+	// node 0: 1 requests
+	// node 1: 0 requests
+}
+
+// A route can have less patience than its upstream.
+func ExamplePool_Do() {
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	address := silent.Listener.Addr().(*net.TCPAddr)
+
+	u, err := upstream.New(upstream.Config{
+		ID:    "api",
+		Nodes: []upstream.Node{{Host: "localhost", Port: address.Port, Weight: 1}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, nil)
+	defer pool.Close()
+
+	req, err := http.NewRequest("GET", "http://api.internal/", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = pool.Do(req, &upstream.CallOptions{
+		Timeout: &upstream.Timeout{Read: 10 * time.Millisecond},
+	})
+	var failed *upstream.Error
+	if errors.As(err, &failed) {
+		fmt.Println(failed.Status, failed.Err)
+	}
+	// Output: 504 no answer within 10ms
+}
+
+// What a gateway answers where no node did. The text is for its log.
+func ExampleError() {
+	u, err := upstream.New(upstream.Config{ID: "api"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, nil)
+	defer pool.Close()
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(*httputil.ProxyRequest) {},
+		Transport: pool,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			status := http.StatusBadGateway
+			var failed *upstream.Error
+			if errors.As(err, &failed) {
+				status = failed.Status
+			}
+			fmt.Println("log:", err)
+			http.Error(w, http.StatusText(status), status)
+		},
+	}
+	answer := httptest.NewRecorder()
+	proxy.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	fmt.Println("answer:", answer.Code)
+	// Output:
+	// log: upstream "api": it has no nodes
+	// answer: 503
+}
+
+// The shares of the nodes are exact.
+func ExamplePool_Nodes() {
+	a, stopA := serve("a")
+	defer stopA()
+	b, stopB := serve("b")
+	defer stopB()
+	a.Weight, b.Weight = 3, 1
+
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{a, b}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, nil)
+	defer pool.Close()
+	client := &http.Client{Transport: pool}
+	for range 40 {
+		if resp, err := client.Get("http://api.internal/"); err == nil {
+			resp.Body.Close()
+		}
+	}
+	for _, n := range pool.Nodes() {
+		fmt.Println(n.Weight, n.Requests, n.InFlight, n.Failures)
+	}
+	// Output:
+	// 3 30 0 0
+	// 1 10 0 0
+}
