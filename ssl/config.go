@@ -1,7 +1,9 @@
 package ssl
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/sallyport/sallyport/internal/secret"
@@ -48,6 +50,11 @@ type KeyPair struct {
 	// KeyPEM is the private key of the first certificate: PKCS #8, PKCS #1 or
 	// SEC 1, not encrypted.
 	KeyPEM KeyPEM
+
+	// OCSPStaple, if not empty, is an OCSP response (RFC 6960) in DER that is sent
+	// with the certificate. To replace it, put the Config again: the connections
+	// of the moment keep the old one.
+	OCSPStaple []byte
 }
 
 // KeyPEM is a private key in PEM. It prints as "[redacted]" everywhere.
@@ -91,6 +98,49 @@ type ClientAuth struct {
 	// [NoIntermediates] is none.
 	Depth int
 
+	// DangerouslyAllowIntermediateAnchors accepts an intermediate in CAPEM without
+	// its root as the end of a chain. Then the root's owner can no longer take
+	// anything back that the intermediate has signed, but by telling you.
+	DangerouslyAllowIntermediateAnchors bool
+
+	// CRLs are certificate revocation lists, each in DER, or in PEM one or more.
+	// Once there is any, every certificate of a chain below its root must have a
+	// current list of its issuer that does not name it; what is missing or past
+	// its next update refuses the client. The signature of a list is checked with
+	// its issuer's key, and a list that fails counts as missing. Nothing is ever
+	// fetched from where a certificate says.
+	CRLs [][]byte
+
+	// DangerouslyAllowMissingCRL accepts certificates of issuers without a list.
+	DangerouslyAllowMissingCRL bool
+
+	// DangerouslyAllowExpiredCRL goes by lists that are past their next update.
+	DangerouslyAllowExpiredCRL bool
+
+	// Allow, if not nil, names the clients that are taken. Others are refused,
+	// however good their chain.
+	Allow *Allow
+
+	// Authorizer, if not nil, has the last word on a client whose chain is
+	// accepted and that Allow names. It is asked at each handshake, also of a
+	// resumed session, and again when the profile is replaced while the
+	// connection is open. Its answer holds for the connection; nil lets the
+	// client in. It may be called by any number of goroutines; the context ends
+	// after [Options.HandshakeTimeout]. A panic in it counts as a refusal.
+	Authorizer func(context.Context, *Identity) error
+
+	// AuthorizerID names what the Authorizer decides by, such as a version of its
+	// rules: sessions end when it changes. Required with an Authorizer.
+	AuthorizerID string
+
+	// CacheVerified remembers which chains were verified, so that a client that
+	// comes again costs a handshake less (a sixth of its processor time). Its
+	// price is the alert: crypto/tls then cannot verify by itself, and every
+	// client that is refused gets bad_certificate, where it would get
+	// unknown_ca or certificate_expired. Logs and [Trace] have the reason all the
+	// same.
+	CacheVerified bool
+
 	// SkipPaths are regular expressions (RE2, searched anywhere in the path,
 	// case-sensitive) of paths that may be requested without a client
 	// certificate; APISIX's skip_mtls_uri_regex. If there is any, a missing or
@@ -99,6 +149,42 @@ type ClientAuth struct {
 	// dot segments, empty segments, backslashes, semicolons or encoded
 	// reserved bytes needs the certificate.
 	SkipPaths []string
+}
+
+// Allow names clients by what stands in their certificate. One entry that fits is
+// enough. The subject's common name counts only where CommonNames asks for it:
+// a CA checks the alternative names, and often nothing else.
+type Allow struct {
+	// DNSNames are alternative names of the DNS kind.
+	//
+	//	a.test   // accepted: this name
+	//	*.a.test // accepted: every name with one more label
+	DNSNames []string
+
+	// URIs are alternative names of the URI kind, compared as text.
+	//
+	//	spiffe://domain/ns/a   // accepted: this SPIFFE ID
+	//	spiffe://domain/ns/*   // accepted: every SPIFFE ID below, on the border of a segment
+	//	spiffe://domain/*      // accepted: every SPIFFE ID with a path of this trust domain
+	//	urn:x:y                // accepted: this URI
+	//	spiffe://domain/ns/a*  // refused
+	//
+	// A certificate has a SPIFFE ID only if that is its one URI (X509-SVID,
+	// section 2).
+	URIs []string
+
+	// Emails are alternative names of the email kind.
+	Emails []string
+
+	// IPs are networks that an alternative name of the IP kind must be in.
+	IPs []netip.Prefix
+
+	// CommonNames are common names of the subject.
+	CommonNames []string
+
+	// SPKISHA256 are the SHA-256 of the client's public key
+	// (SubjectPublicKeyInfo), in hexadecimal, with or without colons.
+	SPKISHA256 []string
 }
 
 // A ConfigError says which field of a [Config] is wrong and why.

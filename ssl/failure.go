@@ -25,7 +25,7 @@ const (
 	NoClientCert Reason = "no_client_cert" // the profile demands a certificate
 	UnknownCA    Reason = "unknown_ca"     // the chain ends in none of the profile's roots
 	Expired      Reason = "expired"        // a certificate of the chain is not valid now
-	Revoked      Reason = "revoked"        // a CRL names a certificate of the chain
+	Revoked      Reason = "revoked"        // a CRL names a certificate of the chain, or one that is needed is missing or out of date
 	Depth        Reason = "depth"          // more intermediates than the profile allows
 	KeyUsage     Reason = "key_usage"      // the certificate is not for clients
 	NotAllowed   Reason = "not_allowed"    // the policy refuses this client
@@ -91,6 +91,7 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		e.Profile = a.profile.id
 	}
 	var invalid *tls.CertificateVerificationError
+	var policy *policyError
 	var alert *net.OpError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
@@ -98,8 +99,9 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		e.Certificate = invalid.UnverifiedCertificates[0]
 		e.Reason = certificateReason(a.profile, invalid, tm.now())
-	case errors.Is(err, errPolicy):
-		e.Reason = NotAllowed
+	case errors.As(err, &policy):
+		e.Certificate = policy.presented
+		e.Reason = policyReason(policy.err)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
 		e.Reason = NoClientCert
 	case errors.As(err, &alert) && alert.Op == "remote error",
@@ -114,6 +116,37 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		e.Reason = Protocol
 	}
 	return e
+}
+
+// A policyError is what VerifyConnection refuses a client with.
+type policyError struct {
+	presented *x509.Certificate // nil if there was none
+	err       error
+}
+
+func (e *policyError) Error() string { return e.err.Error() }
+func (e *policyError) Unwrap() error { return e.err }
+
+func presented(cs *tls.ConnectionState) *x509.Certificate {
+	if len(cs.PeerCertificates) == 0 {
+		return nil
+	}
+	return cs.PeerCertificates[0]
+}
+
+func policyReason(err error) Reason {
+	switch {
+	case errors.Is(err, errRevoked), errors.Is(err, errCRLMissing), errors.Is(err, errCRLExpired):
+		return Revoked
+	case errors.Is(err, errExpired):
+		return Expired
+	case errors.Is(err, errDepth):
+		return Depth
+	case errors.Is(err, errUnverified):
+		return UnknownCA
+	default:
+		return NotAllowed
+	}
 }
 
 func certificateReason(p *Profile, e *tls.CertificateVerificationError, now time.Time) Reason {

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -123,7 +124,31 @@ func (p KeyPair) certificate() (_ tls.Certificate, field string, err error) {
 		}
 		return tls.Certificate{}, "KeyPEM", errors.New("is not the key of the certificate")
 	}
+	if len(p.OCSPStaple) > 0 {
+		if err := checkStaple(p.OCSPStaple); err != nil {
+			return tls.Certificate{}, "OCSPStaple", err
+		}
+		pair.OCSPStaple = bytes.Clone(p.OCSPStaple)
+	}
 	return pair, "", nil
+}
+
+// checkStaple tells an OCSP response from other data, and from the answer of a
+// responder that has none. What it says of the certificate is the client's to
+// check.
+func checkStaple(der []byte) error {
+	var response struct {
+		Status asn1.Enumerated
+		Bytes  asn1.RawValue `asn1:"optional,explicit,tag:0"`
+	}
+	rest, err := asn1.Unmarshal(der, &response)
+	switch {
+	case err != nil || len(rest) > 0:
+		return errors.New("is no OCSP response in DER (RFC 6960)")
+	case response.Status != 0:
+		return fmt.Errorf("is an OCSP responder's error %d, not a response for the certificate", response.Status)
+	}
+	return nil
 }
 
 // usable reports whether crypto/tls can sign with the key of a certificate.

@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
@@ -26,9 +27,21 @@ type policy struct {
 	anchors []*x509.Certificate
 	depth   int
 	skips   []*regexp.Regexp
+
+	crls         *crls      // nil: revocation is not looked at
+	allow        *allowList // nil: everybody
+	authorizer   func(context.Context, *Identity) error
+	authorizerID string
+	verified     *verifiedChains // nil: crypto/tls verifies
 }
 
-var errDepth = errors.New("ssl: more intermediates than the profile's depth allows")
+// Why a client does not satisfy a policy.
+var (
+	errDepth         = errors.New("ssl: more intermediates than the profile's depth allows")
+	errExpired       = errors.New("ssl: a certificate of the chain is not valid now")
+	errUnverified    = errors.New("ssl: the chain ends in none of the profile's roots")
+	errNotAuthorized = errors.New("ssl: the profile's Authorizer refuses the client")
+)
 
 // newPolicy checks a ClientAuth. Each fault is reported with its field.
 func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
@@ -53,6 +66,15 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 		}
 		p.skips = append(p.skips, re)
 	}
+	p.crls = newCRLs(c, fault)
+	p.allow = newAllowList(c.Allow, fault)
+	p.authorizer, p.authorizerID = c.Authorizer, c.AuthorizerID
+	if c.Authorizer != nil && c.AuthorizerID == "" {
+		fault("Client.AuthorizerID", errors.New("is empty: sessions must end when the Authorizer changes, and it says when"))
+	}
+	if c.CacheVerified {
+		p.verified = &verifiedChains{}
+	}
 	certs, err := parseCertificates(c.CAPEM)
 	if err != nil {
 		fault("Client.CAPEM", err)
@@ -64,6 +86,9 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 		return p
 	}
 	for i, cert := range certs {
+		if above[i] < 0 && c.DangerouslyAllowIntermediateAnchors {
+			above[i] = 0
+		}
 		if above[i] < 0 {
 			fault("Client.CAPEM", fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, subject(cert)))
 			continue
@@ -123,28 +148,66 @@ func heights(certs []*x509.Certificate) ([]int, error) {
 }
 
 // satisfiedBy returns the first of some verified chains that satisfies the policy
-// at a time, and the end of its validity. The signatures of a chain that
-// crypto/tls has verified do not change; the anchors, the depth and the time do.
-func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain []*x509.Certificate, until time.Time) {
+// at a time, and how long it will: until a certificate of it expires, or a list
+// that it was looked up in is out of date. The signatures of a chain that was
+// verified do not change; the anchors, the depth, the lists and the time do.
+func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain []*x509.Certificate, until time.Time, err error) {
+	err = errUnverified
 	for _, chain := range chains {
 		if len(chain) == 0 {
 			continue
 		}
 		allowed, known := p.intermediates[string(chain[len(chain)-1].Raw)]
-		if !known || len(chain)-2 > allowed {
+		if !known {
 			continue
 		}
-		if until, ok := validUntil(chain, now); ok {
-			return chain, until
+		if len(chain)-2 > allowed {
+			err = errDepth
+			continue
 		}
+		until, ok := validUntil(chain, now)
+		if !ok {
+			err = errExpired
+			continue
+		}
+		if p.crls != nil {
+			if until, err = p.crls.check(chain, now, until); err != nil {
+				continue
+			}
+		}
+		if p.allow != nil && !p.allow.allows(chain[0]) {
+			return nil, time.Time{}, errNotAllowed
+		}
+		return chain, until, nil
 	}
-	return nil, time.Time{}
+	return nil, time.Time{}, err
+}
+
+// authorize asks the Authorizer.
+func (p *policy) authorize(i *Identity, timeout time.Duration) (err error) {
+	if p.authorizer == nil {
+		return nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: it panicked: %v", errNotAuthorized, r)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := p.authorizer(ctx, i); err != nil {
+		return fmt.Errorf("%w: %w", errNotAuthorized, err)
+	}
+	return nil
 }
 
 // verify verifies what a client presented, as crypto/tls does where it verifies
 // itself.
 func (p *policy) verify(presented []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
-	return verifyClient(presented, p.pool, now)
+	if p.verified == nil {
+		return verifyClient(presented, p.pool, now)
+	}
+	return p.verified.verify(presented, p.pool, now)
 }
 
 func verifyClient(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) ([][]*x509.Certificate, error) {
@@ -189,6 +252,12 @@ func (p *policy) digest(h hash.Hash) {
 	}
 	slices.Sort(anchors)
 	writeStrings(h, slices.Compact(anchors))
+	p.crls.digest(h)
+	if p.allow != nil {
+		writeStrings(h, []string{"allow"})
+		p.allow.digest(h)
+	}
+	writeStrings(h, []string{p.authorizerID})
 	patterns := make([]string, 0, len(p.skips))
 	for _, re := range p.skips {
 		patterns = append(patterns, re.String())

@@ -151,6 +151,12 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 		// none. The guard verifies when a path needs it.
 		c.ClientAuth = tls.RequestClientCert
 		c.ClientCAs = p.client.pool
+	case p.client.verified != nil:
+		// Nothing can be cached where crypto/tls verifies. The pool still names
+		// the roots to the client, and VerifyConnection does the rest, on
+		// resumption too.
+		c.ClientAuth = tls.RequireAnyClientCert
+		c.ClientCAs = p.client.pool
 	default:
 		// crypto/tls verifies, and so sends the alert that fits: unknown_ca,
 		// certificate_expired, certificate_required. Whatever VerifyConnection
@@ -170,8 +176,10 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 // handshake, resumed ones included, and lets nobody through whom the policy does
 // not name.
 func (tm *Terminator) verify(p *Profile, cs *tls.ConnectionState) error {
-	if p.client != nil && !p.optional() && tm.judge(p, cs) == nil {
-		return errPolicy
+	if p.client != nil && !p.optional() {
+		if _, err := tm.judge(p, cs); err != nil {
+			return &policyError{presented(cs), err}
+		}
 	}
 	if tm.verifyConnection != nil {
 		return tm.verifyConnection(*cs)

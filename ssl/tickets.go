@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"math"
 	"time"
 )
@@ -18,8 +17,6 @@ import (
 // chain is valid. A ticket whose mark does not fit is declined, not refused: the
 // client gets a full handshake and whatever that says.
 
-var errPolicy = errors.New("ssl: the session does not satisfy the profile's client policy")
-
 // markPrefix tells our part of SessionState.Extra from that of others.
 var markPrefix = []byte("sallyport-session-1")
 
@@ -27,10 +24,10 @@ const markLen = len("sallyport-session-1") + sha256.Size + 8
 
 // wrap makes the ticket of a finished handshake.
 func (tm *Terminator) wrap(p *Profile, cs *tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
-	until := time.Unix(math.MaxInt32, 0)
+	until := time.Unix(math.MaxInt64, 0) // without a chain nothing of it expires
 	if p.client != nil && len(cs.PeerCertificates) > 0 {
-		identity := tm.judge(p, cs)
-		if identity == nil {
+		identity, err := tm.judge(p, cs)
+		if err != nil {
 			// A certificate that was shown and not verified gets no session. There
 			// is no way to send no ticket from here, but one that opens nothing.
 			nothing := make([]byte, 32)

@@ -3,6 +3,7 @@ package ssl
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -11,31 +12,43 @@ import (
 )
 
 // judge returns the identity of a connection's client under a profile's policy,
-// now, or nil if the client does not satisfy it. It is remembered for the
-// connection until the first certificate of the chain expires.
-func (tm *Terminator) judge(p *Profile, cs *tls.ConnectionState) *Identity {
+// now, or why the client does not satisfy it. It is remembered for the connection
+// for as long as nothing of the chain expires.
+func (tm *Terminator) judge(p *Profile, cs *tls.ConnectionState) (*Identity, error) {
 	if p.client == nil || len(cs.PeerCertificates) == 0 {
-		return nil
+		return nil, errUnverified
 	}
 	now := tm.now()
 	if v := tm.verdicts.find(cs); v != nil && v.profile == p && !now.After(v.until) {
-		return v.identity
+		return v.identity, v.err
 	}
-	v := &verdict{profile: p, until: now.Add(refusalMemory)}
-	chain, until := p.client.satisfiedBy(cs.VerifiedChains, now)
-	if chain == nil {
-		// Not verified by crypto/tls, because the profile did not demand it then,
-		// or verified against other roots.
-		if chains, err := p.client.verify(cs.PeerCertificates, now); err == nil {
-			chain, until = p.client.satisfiedBy(chains, now)
-		}
-	}
-	if chain != nil {
-		v.until = until
-		v.identity = &Identity{profile: p, chain: chain, until: until, resumed: cs.DidResume}
-	}
+	v := tm.verdictOf(p, cs, now)
 	tm.verdicts.remember(cs, v)
-	return v.identity
+	return v.identity, v.err
+}
+
+func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Time) *verdict {
+	refused := func(err error) *verdict {
+		return &verdict{profile: p, until: now.Add(refusalMemory), err: err}
+	}
+	chain, until, err := p.client.satisfiedBy(cs.VerifiedChains, now)
+	if errors.Is(err, errUnverified) {
+		// Not verified by crypto/tls, because the profile does not or did not ask
+		// for it, or verified against other roots.
+		chains, verifyErr := p.client.verify(cs.PeerCertificates, now)
+		if verifyErr != nil {
+			return refused(&tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: verifyErr})
+		}
+		chain, until, err = p.client.satisfiedBy(chains, now)
+	}
+	if err != nil {
+		return refused(err)
+	}
+	identity := &Identity{profile: p, chain: chain, until: until, resumed: cs.DidResume}
+	if err := p.client.authorize(identity, tm.o.HandshakeTimeout); err != nil {
+		return refused(err)
+	}
+	return &verdict{profile: p, identity: identity, until: until}
 }
 
 // refusalMemory is how long it is remembered that a client does not satisfy a
@@ -62,7 +75,8 @@ type verdicts struct {
 type verdict struct {
 	place    weak.Pointer[*x509.Certificate]
 	profile  *Profile
-	identity *Identity // nil: not satisfied
+	identity *Identity // nil: not satisfied, because of err
+	err      error
 	until    time.Time
 }
 
