@@ -41,6 +41,14 @@ func (i *Identity) Resumed() bool { return i.resumed }
 // which is nginx's $ssl_client_s_dn.
 func (i *Identity) Subject() string { return subject(i.chain[0]) }
 
+// SPIFFEID returns the client's SPIFFE ID, "spiffe://domain/path". ok is false if
+// its certificate has none, or more than one URI.
+func (i *Identity) SPIFFEID() (id string, ok bool) { return spiffeID(i.chain[0]) }
+
+// Serial returns the serial number of the client's certificate in upper-case
+// hexadecimal, which is nginx's $ssl_client_serial.
+func (i *Identity) Serial() string { return serial(i.chain[0]) }
+
 // Fingerprint returns the SHA-256 of the client's certificate in lower-case
 // hexadecimal.
 func (i *Identity) Fingerprint() string { return fingerprint(i.chain[0]) }
@@ -53,7 +61,7 @@ func (i *Identity) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("profile", i.profile.id),
 		slog.String("subject", i.Subject()),
-		slog.String("serial", serial(i.chain[0])),
+		slog.String("serial", i.Serial()),
 		slog.String("sha256", i.Fingerprint()),
 	)
 }

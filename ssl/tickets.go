@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"math"
 	"time"
 )
@@ -42,6 +43,19 @@ func (tm *Terminator) wrap(p *Profile, cs *tls.ConnectionState, s *tls.SessionSt
 	mark = binary.BigEndian.AppendUint64(mark, uint64(until.Unix()))
 	s.Extra = append(s.Extra, mark)
 	return tm.owner.EncryptTicket(*cs, s)
+}
+
+// SetTicketKeys replaces the keys of the session tickets, for a fleet whose
+// machines take each other's: all must have the same. The first encrypts, all
+// decrypt; rotate by putting a new one in front and dropping the last, more often
+// than weekly. Without it, the keys are made at random and rotate by themselves.
+// It may be called at any time; there must be at least one key.
+func (tm *Terminator) SetTicketKeys(keys ...[32]byte) error {
+	if len(keys) == 0 {
+		return errors.New("ssl: SetTicketKeys: there is no key")
+	}
+	tm.owner.SetSessionTicketKeys(keys)
+	return nil
 }
 
 // unwrap opens a ticket, or declines it.

@@ -33,6 +33,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,6 +73,24 @@ func Until(end time.Time) Option {
 // be used for everything.
 func Usage(usage ...x509.ExtKeyUsage) Option {
 	return func(c *x509.Certificate) { c.ExtKeyUsage = usage }
+}
+
+// URIs gives a certificate alternative names of the URI kind, such as SPIFFE IDs.
+func URIs(uris ...string) Option {
+	return func(c *x509.Certificate) {
+		for _, s := range uris {
+			u, err := url.Parse(s)
+			if err != nil {
+				panic("ssltest: URIs: " + err.Error())
+			}
+			c.URIs = append(c.URIs, u)
+		}
+	}
+}
+
+// DNSNames gives a certificate alternative names of the DNS kind.
+func DNSNames(names ...string) Option {
+	return func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, names...) }
 }
 
 // NewCA returns a root with a common name.
@@ -159,6 +179,32 @@ func (ca *CA) Client(commonName string, options ...Option) tls.Certificate {
 		PrivateKey:  key,
 		Leaf:        cert,
 	}
+}
+
+// CRL returns a revocation list of the CA in PEM, for [ssl.ClientAuth.CRLs] and for
+// files: current from an hour ago until nextUpdate, and naming some certificates.
+// A later list has a higher number.
+func (ca *CA) CRL(nextUpdate time.Time, revoked ...*x509.Certificate) []byte {
+	ca.t.Helper()
+	template := &x509.RevocationList{
+		Number:     big.NewInt(lastSerial.Add(1)),
+		ThisUpdate: time.Now().Add(-time.Hour),
+		NextUpdate: nextUpdate,
+	}
+	if !nextUpdate.After(template.ThisUpdate) {
+		template.ThisUpdate = nextUpdate.Add(-time.Hour)
+	}
+	for _, c := range revoked {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{
+			SerialNumber:   c.SerialNumber,
+			RevocationTime: template.ThisUpdate,
+		})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, ca.cert, ca.key)
+	if err != nil {
+		ca.t.Fatalf("ssltest: %v", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 }
 
 // chain returns the certificates from ca up to the root, without the root.
@@ -252,4 +298,26 @@ func Client(t testing.TB, server interface{ Addr() net.Addr }, serverName string
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// A SessionCache is a [tls.ClientSessionCache] that offers the last session to
+// every server, whatever its name: what an attacker does who wants to carry a
+// session from one name to another. The zero SessionCache is empty.
+type SessionCache struct {
+	mu    sync.Mutex
+	state *tls.ClientSessionState
+}
+
+// Get implements [tls.ClientSessionCache].
+func (c *SessionCache) Get(string) (*tls.ClientSessionState, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state, c.state != nil
+}
+
+// Put implements [tls.ClientSessionCache].
+func (c *SessionCache) Put(_ string, state *tls.ClientSessionState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state = state
 }

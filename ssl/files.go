@@ -1,0 +1,246 @@
+package ssl
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+	"time"
+)
+
+// A FileConfig is a [Config] of which certificates, keys, CAs and revocation lists
+// are in files, where a Kubernetes mount, certbot or a cron job replaces them.
+type FileConfig struct {
+	// Config is the rest. What the files hold is added to it.
+	Config
+
+	// KeyPairs are added to Config.Certificates.
+	KeyPairs []KeyPairFiles
+
+	// CAs are added to Config.Client.CAPEM, CRLs to Config.Client.CRLs. They need
+	// a Config.Client.
+	CAs, CRLs []string
+}
+
+// KeyPairFiles names the files of a [KeyPair].
+type KeyPairFiles struct{ Cert, Key string }
+
+// maxFileBytes bounds what is read of a file.
+const maxFileBytes = maxCRLBytes
+
+// Load reads the files and returns the whole Config. It does not check what they
+// hold: [New] does.
+func (f FileConfig) Load() (Config, error) {
+	c := f.Config
+	var faults []error
+	read := func(name string) []byte {
+		data, err := readFile(name)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("ssl: profile %q: %w", c.ID, err))
+		}
+		return data
+	}
+	c.Certificates = append([]KeyPair(nil), c.Certificates...)
+	for _, pair := range f.KeyPairs {
+		c.Certificates = append(c.Certificates, KeyPair{CertPEM: read(pair.Cert), KeyPEM: read(pair.Key)})
+	}
+	if len(f.CAs)+len(f.CRLs) > 0 {
+		if c.Client == nil {
+			return Config{}, &ConfigError{ID: c.ID, Field: "Client", Err: errors.New("is nil, but there are files for it")}
+		}
+		client := *c.Client
+		for _, name := range f.CAs {
+			client.CAPEM = bytes.Join([][]byte{client.CAPEM, read(name)}, []byte("\n"))
+		}
+		client.CRLs = append([][]byte(nil), client.CRLs...)
+		for _, name := range f.CRLs {
+			client.CRLs = append(client.CRLs, read(name))
+		}
+		c.Client = &client
+	}
+	if err := errors.Join(faults...); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func (f FileConfig) names() (names []string) {
+	for _, pair := range f.KeyPairs {
+		names = append(names, pair.Cert, pair.Key)
+	}
+	return append(append(names, f.CAs...), f.CRLs...)
+}
+
+func readFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
+	if err == nil && len(data) > maxFileBytes {
+		err = fmt.Errorf("%s: is larger than %d bytes", name, maxFileBytes)
+	}
+	return data, err
+}
+
+// WatchOptions are for [Watch]. A nil *WatchOptions and a zero one mean the same.
+type WatchOptions struct {
+	// Interval is how often the files are looked at. Zero is 10 seconds. Looking
+	// costs a stat of each file; only what has changed is read.
+	Interval time.Duration
+
+	// Logger receives a record for each profile that was put, or could not be.
+	// If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// Failed, if not nil, is called when the files of a profile cannot be read or
+	// are wrong, once for each state of the files. The profile stays as it was.
+	Failed func(id string, err error)
+}
+
+const defaultWatchInterval = 10 * time.Second
+
+// A Watcher keeps profiles in step with their files until it is closed.
+type Watcher struct {
+	put func(...Config) (Report, error)
+	o   WatchOptions
+
+	// mu serialises looking, and guards files.
+	mu    sync.Mutex
+	files []*watched
+
+	stop    chan struct{}
+	stopped chan struct{}
+	once    sync.Once
+}
+
+// A watched is one FileConfig and what is known of its files.
+type watched struct {
+	config FileConfig
+	seen   map[string]fs.FileInfo // nil for a file that cannot be looked at
+	err    error                  // of the last try
+}
+
+// Watch puts the profiles of some files, and puts a profile again whenever a file
+// of it changes: whole, or, if anything is wrong with it, not at all, so that the
+// last good one goes on and the failure is reported. A pair of which only one
+// file has been replaced so far is such a case; the other's change tries again.
+//
+// put is [*Store.Put], or a function like it. At first all must be right: the
+// error joins what is wrong.
+func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...FileConfig) (*Watcher, error) {
+	w := &Watcher{put: put, stop: make(chan struct{}), stopped: make(chan struct{})}
+	if o != nil {
+		w.o = *o
+	}
+	if w.o.Interval <= 0 {
+		w.o.Interval = defaultWatchInterval
+	}
+	var first []Config
+	var faults []error
+	for _, config := range configs {
+		// Looked at before it is read: what changes in between is seen next time.
+		f := &watched{config: config, seen: look(config.names())}
+		c, err := config.Load()
+		if err != nil {
+			faults = append(faults, err)
+		}
+		first = append(first, c)
+		w.files = append(w.files, f)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	if _, err := put(first...); err != nil {
+		return nil, err
+	}
+	go w.run()
+	return w, nil
+}
+
+func (w *Watcher) run() {
+	defer close(w.stopped)
+	ticker := time.NewTicker(w.o.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = w.Check() // reported there
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+// Check looks at the files now, as a program may want to on SIGHUP. When it
+// returns, what has changed is in force. The error joins what is wrong with
+// profiles at the moment, whether or not that is new.
+func (w *Watcher) Check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var faults []error
+	for _, f := range w.files {
+		if seen := look(f.config.names()); !same(seen, f.seen) {
+			f.seen = seen
+			f.err = w.reload(f)
+		}
+		faults = append(faults, f.err)
+	}
+	return errors.Join(faults...)
+}
+
+func (w *Watcher) reload(f *watched) error {
+	c, err := f.config.Load()
+	if err == nil {
+		_, err = w.put(c)
+	}
+	id := f.config.ID
+	switch {
+	case err == nil:
+		if w.o.Logger != nil {
+			w.o.Logger.Info("files of a profile have changed", "profile", id)
+		}
+		return nil
+	case w.o.Logger != nil:
+		w.o.Logger.Error("changed files of a profile are not taken: it goes on with the last good ones", "profile", id, "error", err)
+	}
+	if w.o.Failed != nil {
+		w.o.Failed(id, err)
+	}
+	return err
+}
+
+// Close ends the watching. The profiles stay.
+func (w *Watcher) Close() {
+	w.once.Do(func() { close(w.stop) })
+	<-w.stopped
+}
+
+// look returns what stat says of some files. It follows links: a Kubernetes mount
+// is replaced by turning one of them round.
+func look(names []string) map[string]fs.FileInfo {
+	seen := map[string]fs.FileInfo{}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			info = nil
+		}
+		seen[name] = info
+	}
+	return seen
+}
+
+func same(a, b map[string]fs.FileInfo) bool {
+	return maps.EqualFunc(a, b, func(x, y fs.FileInfo) bool {
+		if x == nil || y == nil {
+			return x == y
+		}
+		return os.SameFile(x, y) && x.Size() == y.Size() && x.ModTime().Equal(y.ModTime())
+	})
+}
