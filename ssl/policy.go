@@ -15,18 +15,11 @@ import (
 
 // A policy is a ClientAuth after checking: whose certificates a profile takes.
 type policy struct {
-	// pool is what crypto/tls verifies against. The depth is a constraint of
-	// each anchor in it, so that a chain that is too long gets the alert
-	// unknown_ca, as OpenSSL gives, and not bad_certificate.
-	pool *x509.CertPool
+	// The anchors are shared with other policies that have the same.
+	*anchors
 
-	// intermediates maps the DER of each anchor to the number of intermediates
-	// that may stand below it.
-	intermediates map[string]int
-
-	anchors []*x509.Certificate
-	depth   int
-	skips   []*regexp.Regexp
+	depth int
+	skips []*regexp.Regexp
 
 	crls         *crls      // nil: revocation is not looked at
 	allow        *allowList // nil: everybody
@@ -45,11 +38,7 @@ var (
 
 // newPolicy checks a ClientAuth. Each fault is reported with its field.
 func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
-	p := &policy{
-		pool:          x509.NewCertPool(),
-		intermediates: map[string]int{},
-		depth:         c.Depth,
-	}
+	p := &policy{depth: c.Depth}
 	switch {
 	case c.Depth == 0:
 		p.depth = DefaultDepth
@@ -75,76 +64,11 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 	if c.CacheVerified {
 		p.verified = &verifiedChains{}
 	}
-	certs, err := parseCertificates(c.CAPEM)
-	if err != nil {
+	var err error
+	if p.anchors, err = sharedAnchors(c.CAPEM, p.depth, c.DangerouslyAllowIntermediateAnchors); err != nil {
 		fault("Client.CAPEM", err)
-		return p
-	}
-	above, err := heights(certs)
-	if err != nil {
-		fault("Client.CAPEM", err)
-		return p
-	}
-	for i, cert := range certs {
-		if above[i] < 0 && c.DangerouslyAllowIntermediateAnchors {
-			above[i] = 0
-		}
-		if above[i] < 0 {
-			fault("Client.CAPEM", fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, subject(cert)))
-			continue
-		}
-		allowed := p.depth - above[i]
-		p.anchors = append(p.anchors, cert)
-		p.intermediates[string(cert.Raw)] = allowed
-		p.pool.AddCertWithConstraint(cert, func(chain []*x509.Certificate) error {
-			// chain is the leaf and its intermediates, without the anchor.
-			if len(chain)-1 > allowed {
-				return errDepth
-			}
-			return nil
-		})
 	}
 	return p
-}
-
-// maxSignatureChecks bounds the work of [heights]: far more than a bundle of real
-// roots and intermediates takes.
-const maxSignatureChecks = 1000
-
-// heights returns for each certificate how many steps it stands below a
-// self-issued one of the bundle, itself included in the counting of
-// intermediates: 0 for a root, 1 for what a root signed, -1 for what no root of
-// the bundle leads to. OpenSSL counts an intermediate of the bundle like one
-// that the client sends, and accepts it only if its root is there too.
-func heights(certs []*x509.Certificate) ([]int, error) {
-	above := make([]int, len(certs))
-	issuedBy := map[string][]int{} // by the name of the issuer
-	var reached []int              // nearest to a root first
-	for i, c := range certs {
-		if string(c.RawSubject) == string(c.RawIssuer) {
-			reached = append(reached, i)
-			continue
-		}
-		above[i] = -1
-		issuedBy[string(c.RawIssuer)] = append(issuedBy[string(c.RawIssuer)], i)
-	}
-	checks := 0
-	for ; len(reached) > 0; reached = reached[1:] {
-		issuer := reached[0]
-		for _, i := range issuedBy[string(certs[issuer].RawSubject)] {
-			if above[i] >= 0 {
-				continue
-			}
-			if checks++; checks > maxSignatureChecks {
-				return nil, errors.New("has too many certificates with the same subject to find out which of them signed which")
-			}
-			if certs[i].CheckSignatureFrom(certs[issuer]) == nil {
-				above[i] = above[issuer] + 1
-				reached = append(reached, i)
-			}
-		}
-	}
-	return above, nil
 }
 
 // satisfiedBy returns the first of some verified chains that satisfies the policy
@@ -226,7 +150,7 @@ func verifyClient(presented []*x509.Certificate, roots *x509.CertPool, now time.
 // tooDeep reports whether what a client presented fails on the depth alone.
 func (p *policy) tooDeep(presented []*x509.Certificate, now time.Time) bool {
 	roots := x509.NewCertPool()
-	for _, a := range p.anchors {
+	for _, a := range p.certs {
 		roots.AddCert(a)
 	}
 	_, err := verifyClient(presented, roots, now)
@@ -246,8 +170,8 @@ func (p *policy) skipped(path string) bool {
 // digest writes everything that decides whose certificates are taken.
 func (p *policy) digest(h hash.Hash) {
 	writeInt(h, p.depth)
-	anchors := make([]string, 0, len(p.anchors))
-	for _, a := range p.anchors {
+	anchors := make([]string, 0, len(p.certs))
+	for _, a := range p.certs {
 		anchors = append(anchors, string(a.Raw))
 	}
 	slices.Sort(anchors)
