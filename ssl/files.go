@@ -122,9 +122,14 @@ type Watcher struct {
 
 // A watched is one FileConfig and what is known of its files.
 type watched struct {
-	config FileConfig
-	seen   map[string]fs.FileInfo // nil for a file that cannot be looked at
-	err    error                  // of the last try
+	id    string
+	names []string               // of the files
+	seen  map[string]fs.FileInfo // nil for a file that cannot be looked at
+	err   error                  // of the last try
+
+	// load is [FileConfig.Load]. No verb of fmt looks into a function, as some do
+	// into what may hold a private key.
+	load func() (Config, error)
 }
 
 // Watch puts the profiles of some files, and puts a profile again whenever a file
@@ -146,8 +151,9 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	var faults []error
 	for _, config := range configs {
 		// Looked at before it is read: what changes in between is seen next time.
-		f := &watched{config: config, seen: look(config.names())}
-		c, err := config.Load()
+		names := config.names()
+		f := &watched{id: config.ID, names: names, seen: look(names), load: config.Load}
+		c, err := f.load()
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -186,7 +192,7 @@ func (w *Watcher) Check() error {
 	defer w.mu.Unlock()
 	var faults []error
 	for _, f := range w.files {
-		if seen := look(f.config.names()); !same(seen, f.seen) {
+		if seen := look(f.names); !same(seen, f.seen) {
 			f.seen = seen
 			f.err = w.reload(f)
 		}
@@ -196,22 +202,21 @@ func (w *Watcher) Check() error {
 }
 
 func (w *Watcher) reload(f *watched) error {
-	c, err := f.config.Load()
+	c, err := f.load()
 	if err == nil {
 		_, err = w.put(c)
 	}
-	id := f.config.ID
 	switch {
 	case err == nil:
 		if w.o.Logger != nil {
-			w.o.Logger.Info("files of a profile have changed", "profile", id)
+			w.o.Logger.Info("files of a profile have changed", "profile", f.id)
 		}
 		return nil
 	case w.o.Logger != nil:
-		w.o.Logger.Error("changed files of a profile are not taken: it goes on with the last good ones", "profile", id, "error", err)
+		w.o.Logger.Error("changed files of a profile are not taken: it goes on with the last good ones", "profile", f.id, "error", err)
 	}
 	if w.o.Failed != nil {
-		w.o.Failed(id, err)
+		w.o.Failed(f.id, err)
 	}
 	return err
 }
