@@ -208,7 +208,26 @@ func (w *world) visit(req *http.Request, certs ...tls.Certificate) (answer, erro
 	}
 	client := ssltest.Client(w.t, l, req.URL.Hostname(), certs...)
 	client.Transport.(*http.Transport).DisableKeepAlives = true
-	return fetch(client, req)
+	a, err := fetch(client, req)
+	if err != nil && req.URL.Scheme == "https" {
+		// In TLS 1.3 the alert comes after the client's handshake, and net/http
+		// may have another error by then.
+		return a, alert(w.t, l.Addr().String(), ssltest.ClientConfig(req.URL.Hostname(), certs...))
+	}
+	return a, err
+}
+
+// alert returns the error with which a handshake ends.
+func alert(t testing.TB, addr string, config *tls.Config) error {
+	t.Helper()
+	conn, err := tls.Dial("tcp", addr, config)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	_, err = conn.Read(make([]byte, 1))
+	return err
 }
 
 // get is visit with GET; a failure is a part of what it returns.

@@ -1,0 +1,222 @@
+package adminapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/adminapi"
+)
+
+// Eight write and four read, at once: nothing that was acknowledged is lost, every
+// reader sees documents that somebody wrote, whole, and in the end the gateway
+// does what is stored.
+func TestConcurrent(t *testing.T) {
+	w := newWorld(t, setup{})
+	const writers, readers = 8, 4
+	rounds := 60
+	if testing.Short() {
+		rounds = 15
+	}
+	send := func(method, path, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "/apisix/admin"+path, strings.NewReader(body))
+		r.Header.Set("X-API-KEY", w.key)
+		return serveOne(w.handler, r)
+	}
+	route := func(uri string, origin int, text string) string {
+		doc := w.routeDoc(uri, origin)
+		doc["desc"] = text
+		return encode(t, doc)
+	}
+	require.Equal(t, 201, send("PUT", "/upstreams/shared", encode(t, w.upstreamDoc(1))).Code)
+
+	// Each writer has routes of its own, whose end it knows, and all write to the
+	// shared ones, whose end must be one of their writes.
+	var (
+		mu     sync.Mutex
+		final  = map[string]string{}          // desc of a writer's own route; "" is deleted
+		taken  = map[string]map[string]bool{} // descs that a shared route was given
+		posted = map[string]string{}          // desc by key
+	)
+	note := func(f func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		f()
+	}
+	var writing, reading sync.WaitGroup
+	for i := range writers {
+		writing.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for n := range rounds {
+				text := fmt.Sprintf("%d-%d", i, n)
+				own := fmt.Sprintf("/routes/own-%d-%d", i, random.IntN(3))
+				shared := fmt.Sprintf("/routes/shared-%d", random.IntN(3))
+				switch random.IntN(8) {
+				case 0, 1, 2:
+					if code := send("PUT", own, route("/"+own[8:], 1+n%2, text)).Code; code != 200 && code != 201 {
+						t.Errorf("PUT %s: %d", own, code)
+					}
+					note(func() { final[own] = text })
+				case 3:
+					code := send("DELETE", own, "").Code
+					note(func() {
+						if there := final[own] != ""; there != (code == 200) || !there != (code == 404) {
+							t.Errorf("DELETE %s: %d, and it was there: %t", own, code, there)
+						}
+						final[own] = ""
+					})
+				case 4, 5:
+					note(func() {
+						if taken[shared] == nil {
+							taken[shared] = map[string]bool{}
+						}
+						taken[shared][text] = true
+					})
+					if code := send("PUT", shared, route("/"+shared[8:], 1+n%2, text)).Code; code != 200 && code != 201 {
+						t.Errorf("PUT %s: %d", shared, code)
+					}
+				case 6:
+					if code := send("PUT", "/upstreams/shared", encode(t, w.upstreamDoc(1+n%2))).Code; code != 200 {
+						t.Errorf("PUT upstream: %d", code)
+					}
+				case 7:
+					rec := send("POST", "/routes", route("/posted", 1, text))
+					var a struct{ Key string }
+					if err := json.Unmarshal(rec.Body.Bytes(), &a); err != nil || rec.Code != 201 {
+						t.Errorf("POST: %d %v", rec.Code, err)
+					}
+					note(func() {
+						if posted[a.Key] != "" {
+							t.Errorf("%s was made twice", a.Key)
+						}
+						posted[a.Key] = text
+					})
+				}
+			}
+		})
+	}
+	stop := make(chan struct{})
+	for range readers {
+		reading.Go(func() {
+			last := map[string]float64{}
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				var list struct {
+					List []struct {
+						Key                         string
+						CreatedIndex, ModifiedIndex float64
+						Value                       struct{ ID, Desc, URI string }
+					}
+					Total int
+				}
+				rec := send("GET", "/routes", "")
+				if err := json.Unmarshal(rec.Body.Bytes(), &list); err != nil || rec.Code != 200 || list.Total != len(list.List) {
+					t.Errorf("GET: %d %v", rec.Code, err)
+					return
+				}
+				for _, item := range list.List {
+					if item.ModifiedIndex < last[item.Key] || item.CreatedIndex > item.ModifiedIndex {
+						t.Errorf("%s went back", item.Key)
+					}
+					last[item.Key] = item.ModifiedIndex
+					if item.Key != "/apisix/routes/"+item.Value.ID || item.Value.URI != "/"+item.Value.ID && item.Value.URI != "/posted" {
+						t.Errorf("%s is torn: %+v", item.Key, item.Value)
+					}
+				}
+				r := httptest.NewRequest("GET", "http://a.test/shared-0", nil)
+				if code := serveOne(w.gw, r).Code; code != 200 && code != 404 {
+					t.Errorf("the gateway answers %d", code)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	close(stop)
+	reading.Wait()
+
+	get := func(path string) (int, string) {
+		rec := send("GET", path, "")
+		var a struct{ Value struct{ Desc string } }
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &a))
+		return rec.Code, a.Value.Desc
+	}
+	through := func(path string) int {
+		return serveOne(w.gw, httptest.NewRequest("GET", "http://a.test"+path, nil)).Code
+	}
+	require.NotEmpty(t, final)
+	for path, want := range final {
+		code, desc := get(path)
+		if want == "" {
+			require.Equal(t, http.StatusNotFound, code, path)
+			require.Equal(t, http.StatusNotFound, through("/"+path[8:]), path)
+			continue
+		}
+		require.Equal(t, 200, code)
+		require.Equal(t, want, desc, path)
+		require.Equal(t, 200, through("/"+path[8:]), path)
+	}
+	require.NotEmpty(t, taken)
+	for path, descs := range taken {
+		_, desc := get(path)
+		require.Contains(t, descs, desc)
+	}
+	require.NotEmpty(t, posted)
+	for key, want := range posted {
+		_, desc := get(strings.TrimPrefix(key, "/apisix"))
+		require.Equal(t, want, desc, key)
+	}
+	w.check()
+}
+
+// Of many at once that would each use up the last of something, each sees what the
+// others have done: a route is never taken without its upstream being there.
+func TestConcurrentReferences(t *testing.T) {
+	w := newWorld(t, setup{})
+	for range 25 {
+		require.Equal(t, 201, w.do("PUT", "/apisix/admin/upstreams/u", encode(t, w.upstreamDoc(1))).status)
+		var route, gone answer
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			route = w.do("PUT", "/apisix/admin/routes/1", `{"uri":"/1","upstream_id":"u"}`)
+		})
+		wg.Go(func() { gone = w.do("DELETE", "/apisix/admin/upstreams/u", "") })
+		wg.Wait()
+		switch {
+		case route.status == 201 && gone.status == 400:
+			require.Equal(t, "200 origin 1: GET /1", w.get("http://a.test/1"))
+			require.Equal(t, 200, w.do("DELETE", "/apisix/admin/routes/1", "").status)
+			require.Equal(t, 200, w.do("DELETE", "/apisix/admin/upstreams/u", "").status)
+		case route.status == 400 && gone.status == 200:
+		default:
+			t.Fatalf("PUT %d %s, DELETE %d %s", route.status, route.body, gone.status, gone.body)
+		}
+	}
+	w.check()
+}
+
+// Handlers may be printed while they work.
+func TestConcurrentPrint(t *testing.T) {
+	w := newWorld(t, setup{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range 20 {
+			w.put("/routes/1", w.routeDoc("/1", 1))
+		}
+	})
+	for range 20 {
+		require.Equal(t, "adminapi.Handler adminapi.Memory", fmt.Sprintf("%v %+v", w.handler, w.memory))
+		_ = fmt.Sprintf("%+v", &adminapi.Options{Storage: w.memory})
+	}
+	wg.Wait()
+}
