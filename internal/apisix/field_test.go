@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,13 +66,17 @@ func TestFieldName(t *testing.T) {
 
 // Every field of a Config that a document can set has a name in the document.
 func TestFieldNameKnowsEveryField(t *testing.T) {
-	notInDocuments := []string{"Handler", "AllowPlain"}
+	// What APISIX has nothing for, with all that stands below it.
+	notInDocuments := []string{
+		"Handler", "AllowPlain",
+		"Certificates[0].OCSPStaple", "Client.CRLs", "Client.Allow", "Client.Authorizer", "Client.CacheVerified", "Client.Dangerously",
+	}
 	for kind, config := range map[apisix.Kind]any{
 		apisix.SSLs: ssl.Config{}, apisix.Routes: route.Config{}, apisix.Upstreams: upstream.Config{},
 	} {
 		for _, field := range fieldPaths(reflect.TypeOf(config), "") {
 			name := apisix.FieldName(kind, map[string]any{}, field)
-			if strings.Contains(strings.Join(notInDocuments, " "), field) {
+			if slices.ContainsFunc(notInDocuments, func(prefix string) bool { return strings.HasPrefix(field, prefix) }) {
 				require.Equal(t, field, name)
 				continue
 			}
