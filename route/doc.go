@@ -45,9 +45,10 @@
 //
 // A path is compared with that of the request after normalising: percent-decoded
 // once, dot segments resolved, empty segments dropped, without the query. So it
-// is written in that form, and what could never be found is refused. "?" and
-// "%20" in a path would be found only if a client encodes them twice over, and
-// are mistakes: they are refused too.
+// is written in that form, and what could never be found is refused. Two more are
+// refused because they are hardly ever meant: a question mark, which a client must
+// send as %3F, and an escape such as %20, which it must send as %2520. A prefix
+// that ends before them finds such paths.
 //
 //	/a         // this path; not /a/
 //	/a*        // /a and every path that begins so: /ab, /a/b
@@ -69,7 +70,7 @@
 //
 // # Concurrency
 //
-// Routes and tables may be shared freely. Keep the current table in an
+// Routes and tables may be shared freely. Keep the current table in a
 // [sync/atomic.Pointer], and serialise those who replace it with a mutex that
 // readers do not take; an example shows it. A request should load the pointer
 // once.
