@@ -36,6 +36,14 @@
 // has gets the alert unrecognized_name (RFC 6066, section 3), also when it comes
 // with a session ticket of another.
 //
+// # Client policy
+//
+// [ClientAuth] says whose certificates a profile takes: the roots, the depth,
+// revocation lists, an allow-list of names, keys and SPIFFE IDs, and a function of
+// one's own. All of it holds in the handshake, on resumed sessions, and for
+// requests on connections that are open when it is replaced. [Watch] keeps
+// certificates, roots and lists in step with files.
+//
 // # Sessions
 //
 // crypto/tls lets a session of one name resume at another when both take the same
