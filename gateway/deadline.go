@@ -1,38 +1,78 @@
 package gateway
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// serveConn is ServeHTTP for the connections that the Server runs itself. On
-// HTTP/1.1 it keeps a client from holding a request for ever: each read of the
-// body and each write of the answer has its own deadline. On HTTP/2 a deadline
-// of a stream would end it also while nothing is to be read or written; there,
-// http.HTTP2Config.WriteByteTimeout and the bound on streams do this.
+// serveConn is ServeHTTP for the connections that the Server runs itself. It keeps
+// a client from holding a request for ever: each read of the body and each write
+// of the answer has its own deadline.
 func (s *Server) serveConn(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 1 {
-		d := deadlines{http.NewResponseController(w), s.o.Limits.BodyTimeout}
-		d.beforeWrite() // for what net/http writes: 100 (Continue), an answer without body
-		w = &deadlineWriter{ResponseWriter: w, deadlines: d}
-		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &deadlineBody{r.Body, d}
-		}
+	d := deadlines{http.NewResponseController(w), s.o.Limits.BodyTimeout, r.ProtoMajor > 1}
+	body := &deadlineBody{body: r.Body, deadlines: d}
+	if r.Body != nil && r.Body != http.NoBody {
+		// In a copy: by the Body that it made, net/http tells how to end a
+		// connection on which a part of it was not read.
+		r = r.WithContext(r.Context())
+		r.Body = body
+	} else {
+		body.over = true
 	}
-	s.ServeHTTP(w, r)
+	if d.stream {
+		defer d.beforeWrite() // for what net/http has still to write
+		s.ServeHTTP(&deadlineWriter{w, d}, r)
+		return
+	}
+	if !body.over {
+		d.beforeRead() // for what net/http discards before it answers
+	}
+	out := &http1Writer{deadlineWriter: deadlineWriter{w, d}}
+	defer func() {
+		if !out.hijacked {
+			out.beforeWrite()
+			body.finish()
+		}
+	}()
+	s.ServeHTTP(out, r)
 }
 
+// deadlines are those of a connection with HTTP/1.1, or of a stream of one with
+// HTTP/2. On a connection they stay, because nothing else is done to it. The one
+// of a stream ends it also while nothing is to be read or written, and so is
+// lifted in between.
 type deadlines struct {
 	connection *http.ResponseController
 	timeout    time.Duration
+	stream     bool
 }
 
-// An error of either says that the connection is gone, which the read or the
+// An error of any of these says that the connection is gone, which the read or the
 // write will say as well.
-func (d deadlines) beforeRead()  { _ = d.connection.SetReadDeadline(time.Now().Add(d.timeout)) }
-func (d deadlines) beforeWrite() { _ = d.connection.SetWriteDeadline(time.Now().Add(d.timeout)) }
 
+func (d *deadlines) beforeRead() {
+	_ = d.connection.SetReadDeadline(time.Now().Add(d.timeout))
+	if !d.stream {
+		d.beforeWrite() // the first read sends 100 (Continue)
+	}
+}
+
+func (d *deadlines) beforeWrite() {
+	_ = d.connection.SetWriteDeadline(time.Now().Add(d.timeout))
+}
+
+func (d *deadlines) afterWrite() {
+	if d.stream {
+		_ = d.connection.SetWriteDeadline(time.Time{})
+	}
+}
+
+// A deadlineWriter is a ResponseWriter whose writes have a deadline.
 type deadlineWriter struct {
 	http.ResponseWriter
 	deadlines
@@ -40,37 +80,101 @@ type deadlineWriter struct {
 
 func (w *deadlineWriter) Write(b []byte) (int, error) {
 	w.beforeWrite()
+	defer w.afterWrite()
 	return w.ResponseWriter.Write(b)
 }
 
 func (w *deadlineWriter) WriteHeader(status int) {
 	w.beforeWrite()
+	defer w.afterWrite()
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap is for [http.ResponseController]. A connection that is taken over loses
-// its deadlines: net/http clears them.
+// FlushError is for [http.ResponseController].
+func (w *deadlineWriter) FlushError() error {
+	w.beforeWrite()
+	defer w.afterWrite()
+	return w.connection.Flush()
+}
+
+// Flush implements [http.Flusher], which many handlers ask for.
+func (w *deadlineWriter) Flush() { _ = w.FlushError() }
+
+// Unwrap is for [http.ResponseController].
 func (w *deadlineWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// An http1Writer can be taken over, as that of net/http for HTTP/1.1 can.
+type http1Writer struct {
+	deadlineWriter
+	hijacked bool
+}
+
+// Hijack implements [http.Hijacker]. net/http lifts the deadlines.
+func (w *http1Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.connection.Hijack()
+	w.hijacked = w.hijacked || err == nil
+	return conn, rw, err
+}
+
+// A deadlineBody is a request's body of which each read has a deadline. A read may
+// outlive the handler: it is done by the client that sends the body to a node.
 type deadlineBody struct {
-	io.ReadCloser
+	body io.ReadCloser
 	deadlines
+
+	finished atomic.Bool // no read may begin
+
+	reading sync.Mutex // held while a read goes on; guards what follows
+	over    bool       // there is nothing more to be read
+	ended   bool       // because all of it was
 }
 
 func (b *deadlineBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if b.over {
+		return b.body.Read(p)
+	}
 	b.beforeRead()
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.done()
+	if b.finished.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := b.body.Read(p)
+	b.over, b.ended = err != nil, err == io.EOF
+	if b.ended || b.stream {
+		// After the end, net/http reads ahead to learn of a client that goes
+		// away, and would take the deadline for that.
+		_ = b.connection.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }
 
+// Close discards what is left, up to a limit of net/http's.
 func (b *deadlineBody) Close() error {
-	b.done()
-	return b.ReadCloser.Close()
+	defer func() { _ = b.connection.SetReadDeadline(time.Time{}) }()
+	return b.body.Close()
 }
 
-// done lifts the deadline. From the end of the body on, net/http reads ahead to
-// learn of a client that goes away, and would take the deadline for that.
-func (b *deadlineBody) done() { _ = b.connection.SetReadDeadline(time.Time{}) }
+// lastRead is how long a read that goes on after the handler has to end. It must
+// not be broken off at once: of a client that is just sending, net/http can then
+// read no further, and closing the connection would destroy the answer on its way.
+const lastRead = time.Second
+
+// finish is called after the handler on HTTP/1.1, before net/http writes the end of
+// the answer and discards what is left of the body. It leaves net/http no read that
+// goes on: it would break that off, and lift the deadline.
+func (b *deadlineBody) finish() {
+	b.finished.Store(true)
+	goesOn := !b.reading.TryLock()
+	if goesOn {
+		_ = b.connection.SetReadDeadline(time.Now().Add(lastRead))
+		b.reading.Lock()
+	}
+	defer b.reading.Unlock()
+	switch {
+	case !b.over:
+		b.beforeRead()
+	case goesOn && b.ended:
+		_ = b.connection.SetReadDeadline(time.Time{})
+	}
+}
