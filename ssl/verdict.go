@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -37,14 +38,14 @@ func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Ti
 		// for it, or verified against other roots.
 		chains, verifyErr := p.client.verify(cs.PeerCertificates, now)
 		if verifyErr != nil {
-			return refused(&tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: verifyErr})
+			return refused(&tls.CertificateVerificationError{UnverifiedCertificates: slices.Clone(cs.PeerCertificates), Err: verifyErr})
 		}
 		chain, until, err = p.client.satisfiedBy(chains, now)
 	}
 	if err != nil {
 		return refused(err)
 	}
-	identity := &Identity{profile: p, chain: chain, until: until, resumed: cs.DidResume}
+	identity := &Identity{profile: p, chain: slices.Clone(chain), until: until, resumed: cs.DidResume}
 	if err := p.client.authorize(identity, tm.o.HandshakeTimeout); err != nil {
 		return refused(err)
 	}
@@ -72,6 +73,8 @@ type verdicts struct {
 	}
 }
 
+// Nothing in a verdict may lead to the slice by which it is found: it would never
+// be forgotten.
 type verdict struct {
 	place    weak.Pointer[*x509.Certificate]
 	profile  *Profile
