@@ -1,0 +1,285 @@
+package adminapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+)
+
+// sendTo sends a request and returns the status and the body of the answer.
+func sendTo(client *http.Client, method, url, key, body string) string {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if key != "" {
+		req.Header.Set("X-API-KEY", key)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return "no answer"
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", string(text)))
+}
+
+// A gateway is configured while it runs. When a PUT has been answered, the next
+// request sees it.
+func Example() {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "the origin got %s", r.URL.Path)
+	}))
+	defer origin.Close()
+
+	gw := gateway.New(nil)
+	defer gw.Close()
+	front := httptest.NewServer(gw)
+	defer front.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	admin := httptest.NewServer(handler)
+	defer admin.Close()
+
+	fmt.Println(sendTo(front.Client(), "GET", front.URL+"/ip", "", ""))
+	answer := sendTo(admin.Client(), "PUT", admin.URL+"/apisix/admin/routes/1", "edd1c9f0", `{
+		"uri": "/ip",
+		"upstream": {"type": "roundrobin", "nodes": {"`+origin.Listener.Addr().String()+`": 1}}
+	}`)
+	fmt.Println(answer[:3])
+	fmt.Println(sendTo(front.Client(), "GET", front.URL+"/ip", "", ""))
+	// Output:
+	// 404 {"error_msg":"404 Route Not Found"}
+	// 201
+	// 200 the origin got /ip
+}
+
+// The Admin API on a mux of one's own, behind middleware of one's own.
+func ExampleNew() {
+	logged := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Println("log:", r.Method, r.URL.Path)
+			next.ServeHTTP(w, r)
+		})
+	}
+	gw := gateway.New(nil)
+	defer gw.Close()
+	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/apisix/admin", logged(admin)) // where clients try their key
+	mux.Handle("/apisix/admin/", logged(admin))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "fine") })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	fmt.Println(sendTo(server.Client(), "HEAD", server.URL+"/apisix/admin", "edd1c9f0", ""))
+	fmt.Println(sendTo(server.Client(), "GET", server.URL+"/apisix/admin/routes", "edd1c9f0", ""))
+	fmt.Println(sendTo(server.Client(), "GET", server.URL+"/healthz", "", ""))
+	// Output:
+	// log: HEAD /apisix/admin
+	// 200
+	// log: GET /apisix/admin/routes
+	// 200 {"list":[],"total":0}
+	// 200 fine
+}
+
+// Below a path of one's own: the mux takes it away again.
+func ExampleHandler_ServeHTTP() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/edge/", http.StripPrefix("/edge", admin))
+
+	r := httptest.NewRequest("GET", "/edge/apisix/admin/ssls", nil)
+	r.Header.Set("X-API-KEY", "edd1c9f0")
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+	// Output:
+	// 200 {"list":[],"total":0}
+}
+
+// One key for those who change things, another for those who look.
+func ExampleKey() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{
+		{Value: "the deployment's"},
+		{Value: "the dashboard's", Role: adminapi.RoleViewer},
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	admin := httptest.NewServer(handler)
+	defer admin.Close()
+
+	fmt.Println(sendTo(admin.Client(), "PUT", admin.URL+"/apisix/admin/upstreams/1", "the deployment's", `{"nodes":{}}`)[:3])
+	fmt.Println(sendTo(admin.Client(), "GET", admin.URL+"/apisix/admin/upstreams/1", "the dashboard's", "")[:3])
+	fmt.Println(sendTo(admin.Client(), "DELETE", admin.URL+"/apisix/admin/upstreams/1", "the dashboard's", ""))
+	fmt.Println(sendTo(admin.Client(), "DELETE", admin.URL+"/apisix/admin/upstreams/1", "", ""))
+	// Output:
+	// 201
+	// 200
+	// 401 {"description":"invalid method for role viewer","error_msg":"failed to check token"}
+	// 401 {"description":"missing apikey","error_msg":"failed to check token"}
+}
+
+// For a first try on one's own machine no key is needed. Requests for any other
+// host are refused.
+func ExampleOptions() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	if _, err := adminapi.New(gw, nil); err != nil {
+		fmt.Println("without a key:", strings.Split(err.Error(), ":")[1])
+	}
+	handler, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, url := range []string{"http://127.0.0.1:9180/apisix/admin/routes", "http://rebound.example:9180/apisix/admin/routes"} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest("GET", url, nil))
+		fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+	}
+	// Output:
+	// without a key:  Options.Keys
+	// 200 {"list":[],"total":0}
+	// 403 {"error_msg":"without an API key, only requests for localhost or a loopback address are answered"}
+}
+
+// A Secret can be logged with whatever holds it.
+func ExampleSecret() {
+	keys := []adminapi.Key{{Value: "edd1c9f0", Role: adminapi.RoleViewer}}
+	fmt.Printf("%+v\n", keys)
+	// Output:
+	// [{Value:[redacted] Role:1}]
+}
+
+// announced is a Storage that says what is written to another.
+type announced struct{ adminapi.Storage }
+
+func (a announced) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
+	record, err := a.Storage.Save(ctx, key, value, prev)
+	fmt.Println("saved", record, err)
+	return record, err
+}
+
+func (a announced) Delete(ctx context.Context, key string, prev int64) error {
+	err := a.Storage.Delete(ctx, key, prev)
+	fmt.Println("deleted", key, err)
+	return err
+}
+
+// A storage of one's own sees every change before it holds. Package storagetest
+// tests one.
+func ExampleStorage() {
+	storage := announced{&adminapi.Memory{}}
+	start := func() *httptest.Server {
+		handler, err := adminapi.New(gateway.New(nil), &adminapi.Options{
+			Keys:    []adminapi.Key{{Value: "edd1c9f0"}},
+			Storage: storage,
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return httptest.NewServer(handler)
+	}
+	admin := start()
+	url := "/apisix/admin/upstreams/1"
+	sendTo(admin.Client(), "PUT", admin.URL+url, "edd1c9f0", `{"nodes":{"127.0.0.1:8080":1}}`)
+	admin.Close()
+
+	admin = start() // again, with what the storage holds
+	defer admin.Close()
+	fmt.Println(sendTo(admin.Client(), "GET", admin.URL+url, "edd1c9f0", "")[:3])
+	sendTo(admin.Client(), "DELETE", admin.URL+url, "edd1c9f0", "")
+	// Output:
+	// saved {Key:"/upstreams/1" Value:[redacted] Created:1 Modified:1} <nil>
+	// 200
+	// deleted /upstreams/1 <nil>
+}
+
+// A Storage compares revisions: whoever has not seen the last change does not
+// overwrite it.
+func ExampleMemory() {
+	ctx := context.Background()
+	var storage adminapi.Memory
+	first, err := storage.Save(ctx, "/routes/1", []byte(`{}`), 0) // which must be new
+	fmt.Println(first, err)
+	second, err := storage.Save(ctx, "/routes/1", []byte(`{}`), first.Modified)
+	fmt.Println(second, err)
+	_, err = storage.Save(ctx, "/routes/1", []byte(`{}`), first.Modified)
+	fmt.Println(err, errors.Is(err, adminapi.ErrConflict))
+	fmt.Println(storage.Delete(ctx, "/routes/1", adminapi.AnyRevision))
+	records, err := storage.Load(ctx)
+	fmt.Println(len(records), err)
+	// Output:
+	// {Key:"/routes/1" Value:[redacted] Created:1 Modified:1} <nil>
+	// {Key:"/routes/1" Value:[redacted] Created:1 Modified:2} <nil>
+	// adminapi: value changed before overwritten true
+	// <nil>
+	// 0 <nil>
+}
+
+// The Admin API behind mTLS of its own: a server of one's own, and an ssl.Store
+// that says whose client certificates are taken. The key is needed as well.
+func ExampleHandler_mutualTLS() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	t := &testing.T{} // certificates for an example; yours come from files
+	servers, operators := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "operators")
+	store := ssl.NewStore(nil)
+	_, err = store.Put(ssl.Config{
+		ID:           "admin",
+		Names:        []string{"admin.internal"},
+		Certificates: []ssl.KeyPair{servers.Server("admin.internal")},
+		Client:       &ssl.ClientAuth{CAPEM: operators.PEM()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(store.Handler(handler)) // with the guard in front
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.TLS = store.TLSConfig()
+	server.StartTLS()
+	defer server.Close()
+
+	const url = "https://admin.internal/apisix/admin/routes"
+	operator := ssltest.Client(t, server.Listener, "admin.internal", operators.Client("alice"))
+	nobody := ssltest.Client(t, server.Listener, "admin.internal")
+	fmt.Println(sendTo(operator, "GET", url, "edd1c9f0", ""))
+	fmt.Println(sendTo(operator, "GET", url, "", ""))
+	fmt.Println(sendTo(nobody, "GET", url, "edd1c9f0", ""))
+	// Output:
+	// 200 {"list":[],"total":0}
+	// 401 {"description":"missing apikey","error_msg":"failed to check token"}
+	// no answer
+}
