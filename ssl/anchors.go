@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"weak"
 )
@@ -18,11 +19,19 @@ type anchors struct {
 	// unknown_ca, as OpenSSL gives, and not bad_certificate.
 	pool *x509.CertPool
 
-	// intermediates maps the DER of each anchor to the number of intermediates
-	// that may stand below it.
-	intermediates map[string]int
+	// ways maps the DER of each anchor to the ways from it to a root, shortest
+	// first: one, and of no length, for a root.
+	ways map[string][]way
 
 	certs []*x509.Certificate
+}
+
+// A way goes from an anchor up to a root, through the bundle. A chain that ends in
+// an intermediate of the bundle is a chain to that root: what is above expires
+// and is revoked like what is below.
+type way struct {
+	above   []*x509.Certificate // without the anchor
+	allowed int                 // how many intermediates may stand below the anchor
 }
 
 // An anchorsKey is what anchors are made of.
@@ -61,22 +70,33 @@ func newAnchors(bundle []byte, depth int, partial bool) (*anchors, error) {
 	if err != nil {
 		return nil, err
 	}
-	above, err := heights(certs)
+	seen := map[string]bool{}
+	certs = slices.DeleteFunc(certs, func(c *x509.Certificate) bool {
+		again := seen[string(c.Raw)]
+		seen[string(c.Raw)] = true
+		return again
+	})
+	above, signers, err := heights(certs)
 	if err != nil {
 		return nil, err
 	}
-	a := &anchors{pool: x509.NewCertPool(), intermediates: map[string]int{}, certs: certs}
+	a := &anchors{pool: x509.NewCertPool(), ways: map[string][]way{}, certs: certs}
+	find := &wayFinder{certs: certs, signers: signers, depth: depth}
 	var faults []error
 	for i, cert := range certs {
-		if above[i] < 0 && partial {
-			above[i] = 0
-		}
-		if above[i] < 0 {
+		if above[i] < 0 && !partial {
 			faults = append(faults, fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, subject(cert)))
 			continue
 		}
-		allowed := depth - above[i]
-		a.intermediates[string(cert.Raw)] = allowed
+		ways, err := find.from(i)
+		if err != nil {
+			return nil, err
+		}
+		a.ways[string(cert.Raw)] = ways
+		allowed := -2 // not even the anchor itself may be a client's certificate
+		for _, w := range ways {
+			allowed = max(allowed, w.allowed)
+		}
 		a.pool.AddCertWithConstraint(cert, func(chain []*x509.Certificate) error {
 			// chain is the leaf and its intermediates, without the anchor.
 			if len(chain)-1 > allowed {
@@ -91,6 +111,63 @@ func newAnchors(bundle []byte, depth int, partial bool) (*anchors, error) {
 	return a, nil
 }
 
+// A wayFinder finds the ways from the anchors of a bundle to its roots.
+type wayFinder struct {
+	certs   []*x509.Certificate
+	signers [][]int
+	depth   int
+	steps   int
+}
+
+// from returns the ways from one certificate, shortest first.
+func (f *wayFinder) from(start int) (ways []way, err error) {
+	on := []int{start} // the way so far
+	var climb func() error
+	climb = func() error {
+		if f.steps++; f.steps > maxSteps {
+			return errors.New("has too many certificates that signed each other to find every way to a root")
+		}
+		last := on[len(on)-1]
+		if len(f.signers[last]) == 0 {
+			ways = append(ways, f.way(on))
+			return nil
+		}
+		if len(on)-1 > f.depth {
+			return nil // too deep even for the anchor itself
+		}
+		for _, i := range f.signers[last] {
+			if slices.Contains(on, i) {
+				continue
+			}
+			on = append(on, i)
+			if err := climb(); err != nil {
+				return err
+			}
+			on = on[:len(on)-1]
+		}
+		return nil
+	}
+	err = climb()
+	slices.SortStableFunc(ways, func(a, b way) int { return len(a.above) - len(b.above) })
+	return ways, err
+}
+
+func (f *wayFinder) way(on []int) way {
+	w := way{allowed: f.depth - (len(on) - 1)}
+	for below, i := range on[1:] {
+		cert := f.certs[i]
+		w.above = append(w.above, cert)
+		if cert.BasicConstraintsValid && cert.MaxPathLen >= 0 {
+			// Below it are the anchor and those between (RFC 5280, section 4.2.1.9).
+			w.allowed = min(w.allowed, cert.MaxPathLen-1-below)
+		}
+	}
+	return w
+}
+
+// maxSteps bounds the work of a wayFinder.
+const maxSteps = 10_000
+
 // maxSignatureChecks bounds the work of [heights]: far more than a bundle of real
 // roots and intermediates takes.
 const maxSignatureChecks = 1000
@@ -99,9 +176,10 @@ const maxSignatureChecks = 1000
 // self-issued one of the bundle, itself included in the counting of
 // intermediates: 0 for a root, 1 for what a root signed, -1 for what no root of
 // the bundle leads to. OpenSSL counts an intermediate of the bundle like one
-// that the client sends, and accepts it only if its root is there too.
-func heights(certs []*x509.Certificate) ([]int, error) {
-	above := make([]int, len(certs))
+// that the client sends, and accepts it only if its root is there too. signers
+// are those of the bundle that signed it and that a root leads to.
+func heights(certs []*x509.Certificate) (above []int, signers [][]int, err error) {
+	above, signers = make([]int, len(certs)), make([][]int, len(certs))
 	issuedBy := map[string][]int{} // by the name of the issuer
 	var reached []int              // nearest to a root first
 	for i, c := range certs {
@@ -116,17 +194,18 @@ func heights(certs []*x509.Certificate) ([]int, error) {
 	for ; len(reached) > 0; reached = reached[1:] {
 		issuer := reached[0]
 		for _, i := range issuedBy[string(certs[issuer].RawSubject)] {
-			if above[i] >= 0 {
+			if checks++; checks > maxSignatureChecks {
+				return nil, nil, errors.New("has too many certificates with the same subject to find out which of them signed which")
+			}
+			if certs[i].CheckSignatureFrom(certs[issuer]) != nil {
 				continue
 			}
-			if checks++; checks > maxSignatureChecks {
-				return nil, errors.New("has too many certificates with the same subject to find out which of them signed which")
-			}
-			if certs[i].CheckSignatureFrom(certs[issuer]) == nil {
+			signers[i] = append(signers[i], issuer)
+			if above[i] < 0 {
 				above[i] = above[issuer] + 1
 				reached = append(reached, i)
 			}
 		}
 	}
-	return above, nil
+	return above, signers, nil
 }

@@ -81,28 +81,34 @@ func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain
 		if len(chain) == 0 {
 			continue
 		}
-		allowed, known := p.intermediates[string(chain[len(chain)-1].Raw)]
-		if !known {
-			continue
-		}
-		if len(chain)-2 > allowed {
+		ways, known := p.ways[string(chain[len(chain)-1].Raw)]
+		if known && len(ways) == 0 {
 			err = errDepth
-			continue
 		}
-		until, ok := validUntil(chain, now)
-		if !ok {
-			err = errExpired
-			continue
-		}
-		if p.crls != nil {
-			if until, err = p.crls.check(chain, now, until); err != nil {
+		for _, w := range ways {
+			if len(chain)-2 > w.allowed {
+				err = errDepth
 				continue
 			}
+			whole := chain
+			if len(w.above) > 0 {
+				whole = slices.Concat(chain, w.above)
+			}
+			until, ok := validUntil(whole, now)
+			if !ok {
+				err = errExpired
+				continue
+			}
+			if p.crls != nil {
+				if until, err = p.crls.check(whole, now, until); err != nil {
+					continue
+				}
+			}
+			if p.allow != nil && !p.allow.allows(chain[0]) {
+				return nil, time.Time{}, errNotAllowed
+			}
+			return whole, until, nil
 		}
-		if p.allow != nil && !p.allow.allows(chain[0]) {
-			return nil, time.Time{}, errNotAllowed
-		}
-		return chain, until, nil
 	}
 	return nil, time.Time{}, err
 }
