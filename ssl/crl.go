@@ -42,10 +42,11 @@ type crl struct {
 	list    *x509.RevocationList
 	serials map[string]struct{}
 
-	// signers are the public keys (SubjectPublicKeyInfo) that the signature was
-	// checked with, and the outcome. A list of an intermediate that only clients
-	// send can be checked only once one is seen.
-	signers sync.Map // string to error
+	// signers are the certificates that the signature was checked with, and the
+	// outcome. The list of an intermediate that only clients send can be checked
+	// only once one is seen. Certificates, not keys: one of two with the same key
+	// may lack the right to sign lists.
+	signers sync.Map // SHA-256 to bool
 }
 
 // newCRLs parses lists, each one DER or PEM of any number.
@@ -83,40 +84,64 @@ func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
 	if len(data) > maxCRLBytes {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), maxCRLBytes)
 	}
-	var ders [][]byte
-	rest := data
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
+	ders := [][]byte{data}
+	if !isDER(data) {
+		var err error
+		if ders, err = crlBlocks(data); err != nil {
+			return nil, err
 		}
-		if block.Type == "X509 CRL" {
-			ders = append(ders, block.Bytes)
-		}
-		if len(ders) > maxPEMBlocks {
-			return nil, fmt.Errorf("more than %d PEM blocks", maxPEMBlocks)
-		}
-	}
-	switch {
-	case bytes.Contains(rest, []byte("-----BEGIN")):
-		return nil, fmt.Errorf("not readable as PEM from block %d on: %w", len(ders)+1, pemFault(rest))
-	case len(ders) == 0 && bytes.Contains(data, []byte("-----BEGIN")):
-		return nil, errors.New(`has no "X509 CRL" block`)
-	case len(ders) == 0:
-		ders = [][]byte{data}
 	}
 	lists := make([]*x509.RevocationList, 0, len(ders))
 	for i, der := range ders {
 		list, err := x509.ParseRevocationList(der)
-		if err != nil {
-			return nil, fmt.Errorf("list %d: %w", i+1, err)
+		if err == nil && len(list.Raw) != len(der) {
+			err = fmt.Errorf("%d bytes follow it", len(der)-len(list.Raw))
 		}
-		if err := checkCRLExtensions(list); err != nil {
+		if err == nil {
+			err = checkCRLExtensions(list)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("list %d: %w", i+1, err)
 		}
 		lists = append(lists, list)
 	}
 	return lists, nil
+}
+
+// isDER reports whether data begins as a SEQUENCE of more than 127 bytes does,
+// and no text.
+func isDER(data []byte) bool { return len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 }
+
+// crlBlocks returns the lists of a PEM bundle. Blocks of other types are passed
+// over; one that cannot be read is not.
+func crlBlocks(bundle []byte) (ders [][]byte, err error) {
+	rest := bundle
+	for n := 1; ; n++ {
+		block, after := pem.Decode(rest)
+		if err := passedOver(rest, after, block != nil); err != nil {
+			return nil, fmt.Errorf("not readable as PEM from block %d on: %w", n, err)
+		}
+		if block == nil {
+			break
+		}
+		if n > maxPEMBlocks {
+			return nil, fmt.Errorf("more than %d PEM blocks", maxPEMBlocks)
+		}
+		rest = after
+		if block.Type == "X509 CRL" {
+			ders = append(ders, block.Bytes)
+		}
+	}
+	switch {
+	case len(ders) > 0:
+		return ders, nil
+	case bytes.Contains(bundle, pemBegin):
+		return nil, errors.New(`has no "X509 CRL" block`)
+	case len(bytes.TrimSpace(bundle)) == 0:
+		return nil, errors.New("is empty")
+	default:
+		return nil, errors.New("is neither DER nor PEM")
+	}
 }
 
 // checkCRLExtensions refuses a list that says less than it seems: a delta, or one
@@ -162,56 +187,62 @@ func (c *crls) check(chain []*x509.Certificate, now, until time.Time) (time.Time
 	return until, nil
 }
 
-// checkOne looks a certificate up in the lists of its issuer. It returns when the
-// newest of them should have a successor, if that counts.
-func (c *crls) checkOne(cert, issuer *x509.Certificate, now time.Time) (next time.Time, err error) {
+// checkOne looks a certificate up in the lists of its issuer. It returns until
+// when the answer holds, or zero: until the newest list should have a successor,
+// if that counts, or until one that is not valid yet takes its place.
+func (c *crls) checkOne(cert, issuer *x509.Certificate, now time.Time) (until time.Time, err error) {
 	var newest *crl
 	for _, one := range c.byIssuer[string(cert.RawIssuer)] {
-		if one.list.ThisUpdate.After(now) || one.signedBy(issuer) != nil {
-			continue
-		}
-		if newest == nil || one.list.ThisUpdate.After(newest.list.ThisUpdate) {
+		switch {
+		case !one.signedBy(issuer):
+		case one.list.ThisUpdate.After(now):
+			until = earlier(until, one.list.ThisUpdate)
+		case newest == nil || one.newer(newest):
 			newest = one
 		}
 	}
 	if newest == nil {
 		if c.allowMissing {
-			return time.Time{}, nil
+			return until, nil
 		}
 		return time.Time{}, errCRLMissing
 	}
 	if _, revoked := newest.serials[string(cert.SerialNumber.Bytes())]; revoked {
 		return time.Time{}, errRevoked
 	}
+	if c.allowExpired {
+		return until, nil
+	}
 	if now.After(newest.list.NextUpdate) {
-		if c.allowExpired {
-			return time.Time{}, nil
-		}
 		return time.Time{}, errCRLExpired
 	}
-	if c.allowExpired {
-		return time.Time{}, nil
-	}
-	return newest.list.NextUpdate, nil
+	return earlier(until, newest.list.NextUpdate), nil
 }
 
-// signedBy checks the list's signature, once for each key.
-func (c *crl) signedBy(issuer *x509.Certificate) error {
-	key := string(issuer.RawSubjectPublicKeyInfo)
+// earlier returns the earlier of two times, of which the first may be zero.
+func earlier(a, b time.Time) time.Time {
+	if !a.IsZero() && a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// newer reports whether a list is newer than another of the same issuer. Times
+// have a resolution of a second: the number decides between equal ones.
+func (c *crl) newer(than *crl) bool {
+	if d := c.list.ThisUpdate.Compare(than.list.ThisUpdate); d != 0 {
+		return d > 0
+	}
+	return c.list.Number != nil && (than.list.Number == nil || c.list.Number.Cmp(than.list.Number) > 0)
+}
+
+// signedBy checks the list's signature, once for each certificate.
+func (c *crl) signedBy(issuer *x509.Certificate) bool {
+	key := sha256.Sum256(issuer.Raw)
 	if known, ok := c.signers.Load(key); ok {
-		err, _ := known.(error)
-		return err
+		return known.(bool)
 	}
-	err := c.list.CheckSignatureFrom(issuer)
-	if err != nil && len(issuer.Extensions) == 0 && issuer.Version < 3 {
-		// A version 1 root, as the how-to's openssl commands make one, has no key
-		// usage that could name CRLs.
-		err = issuer.CheckSignature(c.list.SignatureAlgorithm, c.list.RawTBSRevocationList, c.list.Signature)
-	}
-	if err == nil {
-		c.signers.Store(key, nil)
-	} else {
-		c.signers.Store(key, err)
-	}
-	return err
+	ok := c.list.CheckSignatureFrom(issuer) == nil
+	c.signers.Store(key, ok)
+	return ok
 }
