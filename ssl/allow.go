@@ -3,6 +3,7 @@ package ssl
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -29,8 +30,7 @@ type allowList struct {
 	keys     map[[sha256.Size]byte]bool
 }
 
-// newAllowList checks an Allow. nil, and one without entries, let everybody in
-// whose chain is accepted.
+// newAllowList checks an Allow. nil lets everybody in whose chain is accepted.
 func newAllowList(a *Allow, fault func(field string, err error)) *allowList {
 	if a == nil {
 		return nil
@@ -85,11 +85,12 @@ func newAllowList(a *Allow, fault func(field string, err error)) *allowList {
 	})
 	for i, p := range a.IPs {
 		entries++
-		if !p.IsValid() {
-			fault(fmt.Sprintf("Client.Allow.IPs[%d]", i), errors.New("is no network"))
+		network, ok := canonicalNetwork(p)
+		if !ok {
+			fault(fmt.Sprintf("Client.Allow.IPs[%d]", i), fmt.Errorf("%q: is no network", p))
 			continue
 		}
-		l.networks = append(l.networks, p.Masked())
+		l.networks = append(l.networks, network)
 	}
 	if entries == 0 {
 		// Nobody, or everybody? Whoever wrote it meant one of the two.
@@ -117,7 +118,7 @@ func (l *allowList) addURI(s string) error {
 	if below {
 		l.below = append(l.below, prefix+"/")
 	} else {
-		l.uris[prefix] = true
+		l.uris[u.String()] = true // as that of a certificate is written
 	}
 	return nil
 }
@@ -150,8 +151,9 @@ func isSPIFFE(s string) bool {
 
 // spiffeID returns the SPIFFE ID of a certificate. There is one only if its sole
 // URI is one: with two, nobody could say which is meant (X509-SVID, section 2).
+// That of a CA names the CA and no workload (X509-SVID, section 5.2).
 func spiffeID(c *x509.Certificate) (id string, ok bool) {
-	if len(c.URIs) != 1 {
+	if len(c.URIs) != 1 || c.IsCA || c.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
 		return "", false
 	}
 	if id = c.URIs[0].String(); !isSPIFFE(id) {
@@ -202,7 +204,32 @@ func (l *allowList) allows(c *x509.Certificate) bool {
 			return true
 		}
 	}
-	return l.names[c.Subject.CommonName]
+	name, ok := commonName(c)
+	return ok && l.names[name]
+}
+
+// commonName returns the common name of a certificate that has one, and only one:
+// of two, a CA may have checked the other.
+func commonName(c *x509.Certificate) (name string, ok bool) {
+	n := 0
+	for _, attribute := range c.Subject.Names {
+		if attribute.Type.Equal(oidCommonName) {
+			n++
+		}
+	}
+	return c.Subject.CommonName, n == 1
+}
+
+var oidCommonName = asn1.ObjectIdentifier{2, 5, 4, 3}
+
+// canonicalNetwork makes an IPv4 network of one that is written as IPv6, as is
+// done with addresses.
+func canonicalNetwork(p netip.Prefix) (netip.Prefix, bool) {
+	const mapped = 96 // bits before the IPv4 address
+	if p.Addr().Is4In6() {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped) // invalid below none
+	}
+	return p.Masked(), p.IsValid()
 }
 
 // fitsDNS reports whether a pattern, of which the star stands for one label, fits
