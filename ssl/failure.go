@@ -94,12 +94,17 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 	var policy *policyError
 	var alert *net.OpError
 	switch {
+	case errors.As(err, &policy) && errors.Is(err, errNotAuthorized):
+		// Before all else: what an Authorizer returns may be of any kind, such as
+		// the time that ran out on its way to a server of its own.
+		e.Certificate = policy.presented
+		e.Reason = NotAllowed
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		e.Reason = Timeout
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		e.Certificate = invalid.UnverifiedCertificates[0]
 		e.Reason = certificateReason(a.profile, invalid, tm.now())
-	case errors.As(err, &policy):
+	case policy != nil:
 		e.Certificate = policy.presented
 		e.Reason = policyReason(policy.err)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
