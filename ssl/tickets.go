@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -53,6 +54,9 @@ func (tm *Terminator) wrap(p *Profile, cs *tls.ConnectionState, s *tls.SessionSt
 func (tm *Terminator) SetTicketKeys(keys ...[32]byte) error {
 	if len(keys) == 0 {
 		return errors.New("ssl: SetTicketKeys: there is no key")
+	}
+	if slices.Contains(keys, [32]byte{}) {
+		return errors.New("ssl: SetTicketKeys: a key is all zeros: anyone could make tickets")
 	}
 	tm.owner.SetSessionTicketKeys(keys)
 	return nil
