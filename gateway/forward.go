@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
@@ -21,6 +23,7 @@ type exchange struct {
 	pool    *upstream.Pool
 	rawPath string
 	from    sender
+	body    *clientBody // nil if the request has none
 }
 
 type exchangeKey struct{}
@@ -32,19 +35,25 @@ func exchangeOf(ctx context.Context) *exchange {
 // forward sends a request to a node of a pool and its answer back.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string) {
 	x := &exchange{route: match, pool: pool, rawPath: rawPath, from: s.senderOf(r)}
-	s.proxy.ServeHTTP(&plainWriter{ResponseWriter: w}, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	if r.Body != nil && r.Body != http.NoBody {
+		x.body = &clientBody{ReadCloser: r.Body}
+		r.Body = x.body
+	}
+	s.proxy.ServeHTTP(&plainWriter{ResponseWriter: w}, r)
 }
 
 // newProxy returns the part that copies between client and node: hop-by-hop
 // header fields, bodies, trailers, 1xx answers and upgrades.
 func (s *Server) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite:       rewrite,
-		Transport:     poolTransport{},
-		FlushInterval: -1, // what a node sends is passed on at once
-		BufferPool:    &bufferPool{},
-		ErrorHandler:  s.forwardingFailed,
-		ErrorLog:      s.httpLog(),
+		Rewrite:        rewrite,
+		Transport:      poolTransport{},
+		ModifyResponse: endEarly,
+		FlushInterval:  -1, // what a node sends is passed on at once
+		BufferPool:     &bufferPool{},
+		ErrorHandler:   s.forwardingFailed,
+		ErrorLog:       s.httpLog(),
 	}
 }
 
@@ -113,6 +122,41 @@ func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		o = &upstream.CallOptions{Timeout: &t}
 	}
 	return x.pool.Do(r, o)
+}
+
+// A clientBody is a request's body that remembers how reading it ended.
+type clientBody struct {
+	io.ReadCloser
+	end atomic.Pointer[error] // io.EOF if all of it came
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.end.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// all reports whether all of the body was read, or there is none.
+func (b *clientBody) all() bool {
+	if b == nil {
+		return true
+	}
+	end := b.end.Load()
+	return end != nil && *end == io.EOF
+}
+
+// endEarly lets an answer that came before the end of the request be the last of
+// its connection. On HTTP/1.1, net/http would otherwise read the rest of the
+// request, to discard it, at the same time as it goes on to the node: the node
+// would get a body with holes.
+func endEarly(res *http.Response) error {
+	in := res.Request
+	if in.ProtoMajor == 1 && res.StatusCode != http.StatusSwitchingProtocols && !exchangeOf(in.Context()).body.all() {
+		res.Header.Set("Connection", "close")
+	}
+	return nil
 }
 
 // forwardingFailed answers a request that no node has answered.
