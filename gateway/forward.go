@@ -24,6 +24,9 @@ type exchange struct {
 	rawPath string
 	from    sender
 	body    *clientBody // nil if the request has none
+
+	// webSocket says that the request asks for an upgrade to WebSocket, and may.
+	webSocket bool
 }
 
 type exchangeKey struct{}
@@ -34,7 +37,13 @@ func exchangeOf(ctx context.Context) *exchange {
 
 // forward sends a request to a node of a pool and its answer back.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string) {
-	x := &exchange{route: match, pool: pool, rawPath: rawPath, from: s.senderOf(r)}
+	x := &exchange{
+		route:     match,
+		pool:      pool,
+		rawPath:   rawPath,
+		from:      s.senderOf(r),
+		webSocket: match.WebSocket() && websocket(r),
+	}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &clientBody{ReadCloser: r.Body}
@@ -49,7 +58,7 @@ func (s *Server) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      poolTransport{},
-		ModifyResponse: endEarly,
+		ModifyResponse: checkAnswer,
 		FlushInterval:  -1, // what a node sends is passed on at once
 		BufferPool:     &bufferPool{},
 		ErrorHandler:   s.forwardingFailed,
@@ -72,7 +81,7 @@ func rewrite(p *httputil.ProxyRequest) {
 
 	// The server has answered "100-continue" by the time the body is read.
 	h.Del("Expect")
-	if !websocket(p.In) || !x.route.WebSocket() {
+	if !x.webSocket {
 		// Any other Upgrade would turn the connection into a tunnel that nothing
 		// here looks into (golang/go#80416).
 		h.Del("Connection")
@@ -147,13 +156,26 @@ func (b *clientBody) all() bool {
 	return end != nil && *end == io.EOF
 }
 
-// endEarly lets an answer that came before the end of the request be the last of
-// its connection. On HTTP/1.1, net/http would otherwise read the rest of the
-// request, to discard it, at the same time as it goes on to the node: the node
-// would get a body with holes.
-func endEarly(res *http.Response) error {
-	in := res.Request
-	if in.ProtoMajor == 1 && res.StatusCode != http.StatusSwitchingProtocols && !exchangeOf(in.Context()).body.all() {
+var errUnasked = errors.New("gateway: the node switched to a protocol that was not asked for")
+
+// checkAnswer looks at the head of a node's answer before it goes on.
+func checkAnswer(res *http.Response) error {
+	out := res.Request
+	x := exchangeOf(out.Context())
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		// Without this, a node that answers any request with 101 and no Upgrade
+		// gets a tunnel to the client.
+		upgrade := res.Header["Upgrade"]
+		if !x.webSocket || len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") {
+			return errUnasked
+		}
+		return nil
+	}
+	if out.ProtoMajor == 1 && !x.body.all() {
+		// The answer came before the end of the request, and must be the last of
+		// its connection. net/http would otherwise read the rest of the request,
+		// to discard it, at the same time as it goes on to the node: the node
+		// would get a body with holes.
 		res.Header.Set("Connection", "close")
 	}
 	return nil
