@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -156,6 +157,15 @@ func (b *clientBody) all() bool {
 	return end != nil && *end == io.EOF
 }
 
+// late reports whether the client did not send the body in time.
+func (b *clientBody) late() bool {
+	if b == nil {
+		return false
+	}
+	end := b.end.Load()
+	return end != nil && errors.Is(*end, os.ErrDeadlineExceeded)
+}
+
 var errUnasked = errors.New("gateway: the node switched to a protocol that was not asked for")
 
 // checkAnswer looks at the head of a node's answer before it goes on.
@@ -183,21 +193,35 @@ func checkAnswer(res *http.Response) error {
 
 // forwardingFailed answers a request that no node has answered.
 func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+	x := exchangeOf(r.Context())
+	status := statusOf(err)
+	if x.body.late() {
+		// net/http takes a client that is late for one that is gone.
+		status = http.StatusRequestTimeout
+	} else if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		// The client has gone away: there is nobody to answer. The status that
 		// nginx logs for it keeps the connection from being used again.
 		w.WriteHeader(499)
 		return
 	}
-	s.logFailure(r, exchangeOf(r.Context()).route, err)
-	switch status := statusOf(err); status {
+	s.logFailure(r, x.route, err)
+	message := "the upstream could not be reached"
+	switch status {
+	case http.StatusBadRequest:
+		message = "the request could not be read"
+	case http.StatusRequestTimeout:
+		message = "the request's body did not come in time"
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close")
+		}
+	case http.StatusRequestEntityTooLarge:
+		message = "the request's body is too large"
 	case http.StatusServiceUnavailable:
-		answer(w, r, status, "the upstream has no node")
+		message = "the upstream has no node"
 	case http.StatusGatewayTimeout:
-		answer(w, r, status, "the upstream did not answer in time")
-	default:
-		answer(w, r, status, "the upstream could not be reached")
+		message = "the upstream did not answer in time"
 	}
+	answer(w, r, status, message)
 }
 
 // plainWriter keeps net/http from adding a Content-Type of its own making to an
