@@ -92,7 +92,8 @@ func readFile(name string) ([]byte, error) {
 // WatchOptions are for [Watch]. A nil *WatchOptions and a zero one mean the same.
 type WatchOptions struct {
 	// Interval is how often the files are looked at. Zero is 10 seconds. Looking
-	// costs a stat of each file; only what has changed is read.
+	// costs a stat of each file; they are read if one has changed, and again for
+	// as long as something is wrong with them.
 	Interval time.Duration
 
 	// Logger receives a record for each profile that was put, or could not be.
@@ -100,7 +101,8 @@ type WatchOptions struct {
 	Logger *slog.Logger
 
 	// Failed, if not nil, is called when the files of a profile cannot be read or
-	// are wrong, once for each state of the files. The profile stays as it was.
+	// are wrong, once for each state of the files and each error. The profile
+	// stays as it was. It must not call the Watcher.
 	Failed func(id string, err error)
 }
 
@@ -150,10 +152,8 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	var first []Config
 	var faults []error
 	for _, config := range configs {
-		// Looked at before it is read: what changes in between is seen next time.
-		names := config.names()
-		f := &watched{id: config.ID, names: names, seen: look(names), load: config.Load}
-		c, err := f.load()
+		f := &watched{id: config.ID, names: config.names(), load: config.Load}
+		c, err := f.read()
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -192,33 +192,53 @@ func (w *Watcher) Check() error {
 	defer w.mu.Unlock()
 	var faults []error
 	for _, f := range w.files {
-		if seen := look(f.names); !same(seen, f.seen) {
-			f.seen = seen
-			f.err = w.reload(f)
+		if changed := !same(look(f.names), f.seen); changed || f.err != nil {
+			w.reload(f, changed)
 		}
 		faults = append(faults, f.err)
 	}
 	return errors.Join(faults...)
 }
 
-func (w *Watcher) reload(f *watched) error {
-	c, err := f.load()
+// reload reads the files of a profile and puts it. One that failed is tried again
+// though its files look the same: the reason may have been another, such as a
+// want of file descriptors, or an owner or mode, which are not looked at.
+func (w *Watcher) reload(f *watched, changed bool) {
+	c, err := f.read()
 	if err == nil {
 		_, err = w.put(c)
 	}
+	known := f.err
+	f.err = err
 	switch {
 	case err == nil:
 		if w.o.Logger != nil {
 			w.o.Logger.Info("files of a profile have changed", "profile", f.id)
 		}
-		return nil
-	case w.o.Logger != nil:
-		w.o.Logger.Error("changed files of a profile are not taken: it goes on with the last good ones", "profile", f.id, "error", err)
+	case changed || known == nil || known.Error() != err.Error():
+		if w.o.Logger != nil {
+			w.o.Logger.Error("changed files of a profile are not taken: it goes on with the last good ones", "profile", f.id, "error", err)
+		}
+		if w.o.Failed != nil {
+			w.o.Failed(f.id, err)
+		}
 	}
-	if w.o.Failed != nil {
-		w.o.Failed(f.id, err)
+}
+
+// readTries is how often files are read that change meanwhile.
+const readTries = 3
+
+// read reads the files, and once more if they were replaced meanwhile: what is
+// put is of one state of them. If that does not end, the next look goes on.
+func (f *watched) read() (c Config, err error) {
+	for range readTries {
+		f.seen = look(f.names)
+		c, err = f.load()
+		if same(look(f.names), f.seen) {
+			break
+		}
 	}
-	return err
+	return c, err
 }
 
 // Close ends the watching. The profiles stay.
