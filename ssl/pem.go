@@ -147,6 +147,8 @@ func checkStaple(der []byte) error {
 		return errors.New("is no OCSP response in DER (RFC 6960)")
 	case response.Status != 0:
 		return fmt.Errorf("is an OCSP responder's error %d, not a response for the certificate", response.Status)
+	case len(response.Bytes.FullBytes) == 0:
+		return errors.New("is an OCSP response without content")
 	}
 	return nil
 }
