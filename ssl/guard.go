@@ -115,7 +115,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 		return identity, nil
 	}
 	switch {
-	case len(cs.VerifiedChains) > 0, len(cs.PeerCertificates) > 0 && governing.verifiesItself():
+	case tm.satisfied(cs):
 		return nil, refusal(http.StatusMisdirectedRequest, true, msgStaleCert, cs, host, governing)
 	case governing.skips(path):
 		return nil, nil
@@ -136,11 +136,6 @@ func refusal(status int, close bool, message string, cs *tls.ConnectionState, ho
 	}
 	return r
 }
-
-// verifiesItself reports whether a connection with a client certificate can only
-// stand because the certificate satisfied the profile in the handshake, without
-// crypto/tls having verified it.
-func (p *Profile) verifiesItself() bool { return p.client.verified != nil && !p.optional() }
 
 // skips reports whether a raw path needs no client certificate. Only a plain path
 // can: of any other, the origin may have a reading that needs one.

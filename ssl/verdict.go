@@ -52,6 +52,19 @@ func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Ti
 	return &verdict{profile: p, identity: identity, until: until}
 }
 
+// satisfied reports whether the client of a connection was verified in its
+// handshake, by crypto/tls or here.
+func (tm *Terminator) satisfied(cs *tls.ConnectionState) bool {
+	if len(cs.VerifiedChains) > 0 {
+		return true // crypto/tls has verified it
+	}
+	if len(cs.PeerCertificates) == 0 {
+		return false
+	}
+	v := tm.verdicts.find(cs)
+	return v != nil && v.satisfied
+}
+
 // refusalMemory is how long it is remembered that a client does not satisfy a
 // policy: long enough that requests cannot make us verify the same wrong chain
 // over and over, short enough for a certificate that becomes valid.
@@ -81,6 +94,10 @@ type verdict struct {
 	identity *Identity // nil: not satisfied, because of err
 	err      error
 	until    time.Time
+
+	// satisfied says that the client has satisfied a profile that demands it of
+	// every connection, such as that of the handshake, now or before.
+	satisfied bool
 }
 
 func (vs *verdicts) init() {
@@ -109,9 +126,11 @@ func (vs *verdicts) remember(cs *tls.ConnectionState, v *verdict) {
 	shard := &vs.shards[key>>4%uintptr(len(vs.shards))]
 	shard.mu.Lock()
 	old := shard.m[key]
+	another := old == nil || old.place != v.place
+	v.satisfied = v.identity != nil && !v.profile.optional() || !another && old.satisfied
 	shard.m[key] = v
 	shard.mu.Unlock()
-	if old == nil || old.place != v.place {
+	if another {
 		runtime.AddCleanup(place, vs.forget, forgotten{key, v.place})
 	}
 }
