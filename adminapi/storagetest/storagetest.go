@@ -402,7 +402,7 @@ var promises = []promise{{
 func holds(ctx context.Context, s adminapi.Storage, want ...adminapi.Record) error {
 	loaded, err := s.Load(ctx)
 	if err != nil {
-		return fmt.Errorf("Load: %w", err)
+		return fmt.Errorf("loading: %w", err)
 	}
 	byKey := func(a, b adminapi.Record) int { return strings.Compare(a.Key, b.Key) }
 	got := slices.SortedFunc(slices.Values(loaded), byKey)
@@ -411,7 +411,7 @@ func holds(ctx context.Context, s adminapi.Storage, want ...adminapi.Record) err
 		return a.Key == b.Key && bytes.Equal(a.Value, b.Value) && a.Created == b.Created && a.Modified == b.Modified
 	}
 	if !slices.EqualFunc(got, want, same) {
-		return fmt.Errorf("Load returned %s, not %s", describe(got), describe(want))
+		return fmt.Errorf("holds %s, not %s", describe(got), describe(want))
 	}
 	return nil
 }

@@ -1,0 +1,88 @@
+package adminapi_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/adminapi"
+)
+
+// A request that no server made may have no body at all.
+func TestNilBody(t *testing.T) {
+	h, _ := newHandler(t, &adminapi.Options{AllowUnauthenticated: true})
+	for method, want := range map[string]int{"GET": 404, "PUT": 400, "DELETE": 404} {
+		rec := serveOne(h, &http.Request{Method: method, Host: "localhost", URL: &url.URL{Path: "/apisix/admin/routes/1"}})
+		require.Equal(t, want, rec.Code)
+	}
+}
+
+// An answer repeats only so much of a path, and is JSON whatever the path is.
+func TestLongResource(t *testing.T) {
+	h, _ := newHandler(t, &adminapi.Options{AllowUnauthenticated: true})
+	for _, name := range []string{strings.Repeat("x", 1<<16), "%ff%fe", "\"\u2028<script>", "\xff"} {
+		rec := serveOne(h, &http.Request{Method: "GET", Host: "localhost", URL: &url.URL{Path: "/apisix/admin/" + name}})
+		require.Equal(t, 404, rec.Code)
+		require.Less(t, rec.Body.Len(), 200)
+		require.Empty(t, wellFormed("GET", answer{rec.Code, rec.Header(), rec.Body.String()}), rec.Body.String())
+		require.Contains(t, rec.Body.String(), "Unsupported resource type: ")
+	}
+}
+
+// A body is taken up to 1.5 MiB, to the byte, however its length is told. More is
+// not read.
+func TestBodyLimit(t *testing.T) {
+	h, stored := newHandler(t, &adminapi.Options{AllowUnauthenticated: true})
+	const doc = `{"nodes":{}}`
+	for _, test := range []struct {
+		size   int
+		told   int64
+		status int
+		says   string
+	}{
+		{adminapi.MaxBody, adminapi.MaxBody, 201, ""},
+		{adminapi.MaxBody, -1, 200, ""},
+		{adminapi.MaxBody + 1, adminapi.MaxBody + 1, 400, "request size 1572865 is greater than the maximum size 1572864 allowed"},
+		{adminapi.MaxBody + 1, -1, 400, "request size 1572865 is greater than"},
+		{10 << 20, 10 << 20, 400, "request size 10485760 is greater than"},
+		{10 << 20, -1, 400, "request size 1572865 is greater than"},
+	} {
+		stored.writes = nil
+		body := strings.NewReader(doc + strings.Repeat(" ", test.size-len(doc)))
+		r := httptest.NewRequest("PUT", "http://localhost/apisix/admin/upstreams/1", body)
+		r.ContentLength = test.told
+		rec := serveOne(h, r)
+		require.Equal(t, test.status, rec.Code, "%d, told %d", test.size, test.told)
+		if test.says != "" {
+			require.Contains(t, rec.Body.String(), `{"error_msg":"invalid request body: `+test.says)
+			require.Empty(t, stored.writes)
+			require.LessOrEqual(t, test.size-body.Len(), adminapi.MaxBody+1, "read")
+		}
+	}
+}
+
+// A storage that gives one revision again and again does not keep a POST for ever.
+func TestSameRevision(t *testing.T) {
+	h, _ := newHandler(t, &adminapi.Options{AllowUnauthenticated: true, Storage: stuck{&adminapi.Memory{}}})
+	post := func() (int, string) {
+		return ask(h, "POST", "http://localhost/apisix/admin/upstreams", `{"nodes":{}}`)
+	}
+	status, _ := post()
+	require.Equal(t, 201, status)
+	status, body := post()
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, body, "gives one revision to two writes")
+}
+
+type stuck struct{ *adminapi.Memory }
+
+func (s stuck) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
+	r, err := s.Memory.Save(ctx, key, value, prev)
+	r.Created, r.Modified = 1, 1
+	return r, err
+}
