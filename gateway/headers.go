@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Header names are compared with "-", "_" and "." folded into one, because many
-// origins (CGI, WSGI, Rack) do: a header that is filtered by one spelling and
-// read by another is no filter (CVE-2026-54763, CVE-2025-64484).
+// Header names are compared as those read them who know letters and digits alone
+// (CGI, WSGI, Rack: "-", "_" and ".", to some every other byte, become one): a
+// header that is filtered by one spelling and read by another is no filter
+// (CVE-2026-54763, CVE-2025-64484).
 
 // identityNames are the header fields in which gateways tell an origin who the
 // client is. A client that sends them itself is lying.
@@ -32,10 +33,10 @@ var identityPrefixes = []string{
 	"x-client-cert-", "x-mtls-",
 }
 
-// forwardingNames are the header fields in which a proxy tells what it saw. The
-// gateway sets its own.
-var forwardingNames = []string{
-	"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip",
+// isForwarding reports whether a folded name is of a field in which a proxy tells
+// what it saw, or who it let through. The gateway sets its own.
+func isForwarding(folded string) bool {
+	return folded == "forwarded" || folded == "x-forwarded" || folded == "x-real-ip" || strings.HasPrefix(folded, "x-forwarded-")
 }
 
 // unwantedNames are never forwarded: HTTP2-Settings belongs to an upgrade that is
@@ -46,12 +47,12 @@ var unwantedNames = []string{"http2-settings", "proxy"}
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '_' || r == '.':
-			return '-'
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			return r
 		case 'A' <= r && r <= 'Z':
 			return r - 'A' + 'a'
 		}
-		return r
+		return '-'
 	}, name)
 }
 
@@ -70,7 +71,7 @@ func scrub(h http.Header, trusted bool) {
 		switch {
 		case isIdentity(folded), slices.Contains(unwantedNames, folded):
 			delete(h, name)
-		case slices.Contains(forwardingNames, folded):
+		case isForwarding(folded):
 			// The other spellings are nobody's.
 			if !trusted || folded != strings.ToLower(name) {
 				delete(h, name)
@@ -111,7 +112,7 @@ func (s *Server) senderOf(r *http.Request) sender {
 		if hop == "" {
 			continue
 		}
-		if _, err := netip.ParseAddr(hop); err != nil {
+		if addr, err := netip.ParseAddr(hop); err != nil || addr.Zone() != "" {
 			break // what stands left of nonsense, nobody vouches for
 		}
 		from.client = hop
