@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 
 	"github.com/sallyport/sallyport/route"
-	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -237,24 +236,6 @@ func (w *plainWriter) WriteHeader(status int) {
 
 // Unwrap is for [http.ResponseController].
 func (w *plainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// forHandler returns the request for a handler of the user's: with the client's
-// identity in the context, and without header fields that pretend one.
-func forHandler(r *http.Request, identity *ssl.Identity) *http.Request {
-	ctx := r.Context()
-	if identity != nil {
-		ctx = ssl.NewContext(ctx, identity)
-	}
-	r = r.WithContext(ctx)
-	for name := range r.Header {
-		if isIdentity(fold(name)) {
-			r.Header = r.Header.Clone()
-			scrubIdentity(r.Header)
-			break
-		}
-	}
-	return r
-}
 
 const bufferSize = 64 << 10
 

@@ -64,7 +64,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	if handler := match.Handler(); handler != nil {
-		handler.ServeHTTP(w, forHandler(r, identity))
+		s.serveLocal(w, r, handler, identity)
 		return
 	}
 	pool, ok := snap.pools.Get(match.Upstream())

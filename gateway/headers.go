@@ -80,16 +80,6 @@ func scrub(h http.Header, trusted bool) {
 	}
 }
 
-// scrubIdentity deletes from the header of a request for a handler of the user's
-// what pretends an identity.
-func scrubIdentity(h http.Header) {
-	for name := range h {
-		if isIdentity(fold(name)) {
-			delete(h, name)
-		}
-	}
-}
-
 // A sender is where a request came from.
 type sender struct {
 	peer    string // the address of the connection

@@ -1,0 +1,52 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/sallyport/sallyport/ssl"
+)
+
+// serveLocal lets a handler of the user's answer: with the client's identity in
+// the context, and a header that says of the client what one that goes to a node
+// would say. Nothing else is taken from the request: hop-by-hop fields are there,
+// and an Upgrade is the handler's to refuse.
+func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, handler http.Handler, identity *ssl.Identity) {
+	from := s.senderOf(r)
+	ctx := r.Context()
+	if identity != nil {
+		ctx = ssl.NewContext(ctx, identity)
+	}
+	in := r
+	r = r.WithContext(ctx)
+	r.Header = in.Header.Clone()
+	scrub(r.Header, from.trusted)
+	setForwarding(r.Header, in, from)
+	if r.Trailer != nil {
+		scrub(r.Trailer, false)
+		r.Body = &trailerBody{r.Body, r.Trailer}
+	}
+	// net/http removes the files of the form that it knows of, and not those of
+	// a copy.
+	defer func() {
+		if r.MultipartForm != nil {
+			_ = r.MultipartForm.RemoveAll()
+		}
+	}()
+	handler.ServeHTTP(w, r)
+}
+
+// A trailerBody is a body at whose end a trailer comes, which must not say what a
+// header must not.
+type trailerBody struct {
+	io.ReadCloser
+	trailer http.Header
+}
+
+func (b *trailerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		scrub(b.trailer, false)
+	}
+	return n, err
+}
