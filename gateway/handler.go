@@ -31,13 +31,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	host := ""
-	if r.Host != "" { // an HTTP/1.0 request may have none
-		var ok bool
-		if host, ok = hostname.CanonicalHost(r.Host); !ok {
-			answer(w, r, http.StatusBadRequest, "the Host is no valid name")
-			return
-		}
+	if !targetForm(r) {
+		answer(w, r, http.StatusBadRequest, "the request target is neither a path nor an http URL")
+		return
+	}
+	host, ok := canonicalHost(r)
+	if !ok {
+		answer(w, r, http.StatusBadRequest, "the Host is no valid name")
+		return
 	}
 
 	identity, refused := s.term.Judge(snap.ssl, r.TLS, r.Host, rawPath)
@@ -74,6 +75,36 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.forward(w, r, match, pool, rawPath)
+}
+
+// targetForm reports whether the request target is one that a path stands in:
+// that it is a path, or on HTTP/1 an http URL (RFC 9112, section 3.2.2) without
+// user information (RFC 9110, section 4.2.4). net/http finds a path in others
+// too.
+func targetForm(r *http.Request) bool {
+	if r.RequestURI == "" || r.RequestURI[0] == '/' {
+		return true // the former: not from a server, but made
+	}
+	_, _, _, ok := urlpath.Target(r.RequestURI)
+	return ok && r.ProtoMajor == 1 && r.URL.User == nil
+}
+
+// canonicalHost returns the canonical Host of a request. It is empty for a request
+// with HTTP/1.0 that has none. ok is false where it is no name or where there are
+// two: HTTP/2 has a Host beside :authority (RFC 9113, section 8.3.1).
+func canonicalHost(r *http.Request) (host string, ok bool) {
+	if r.Host == "" {
+		return "", r.ProtoMajor == 1 && r.ProtoMinor == 0
+	}
+	if host, ok = hostname.CanonicalHost(r.Host); !ok {
+		return "", false
+	}
+	for _, other := range r.Header["Host"] {
+		if name, ok := hostname.CanonicalHost(other); !ok || name != host {
+			return "", false
+		}
+	}
+	return host, true
 }
 
 var errDanglingUpstream = errors.New("gateway: the route's upstream does not exist")
