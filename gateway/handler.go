@@ -25,6 +25,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, http.StatusMethodNotAllowed, "CONNECT is not served")
 		return
 	}
+	if r.TLS == nil && r.ProtoMajor > 1 && !cleartextHTTP2(r) {
+		// Over TLS, a client may call a request's scheme "http" all the same. To
+		// take it for plain HTTP would open over the TLS port what is open on
+		// the plain one.
+		answer(w, r, http.StatusMisdirectedRequest, "the scheme of the request is not that of the connection")
+		return
+	}
 	rawPath := urlpath.Raw(r)
 	path, err := urlpath.Parse(rawPath)
 	if err != nil {
@@ -75,6 +82,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.forward(w, r, match, pool, rawPath)
+}
+
+// cleartextHTTP2 reports whether a request with HTTP/2 and without TLS can have come
+// over a connection without TLS: where the server in front speaks that.
+func cleartextHTTP2(r *http.Request) bool {
+	server, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+	return !ok || server.Protocols != nil && server.Protocols.UnencryptedHTTP2()
 }
 
 // targetForm reports whether the request target is one that a path stands in:
