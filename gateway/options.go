@@ -40,8 +40,9 @@ type PlainHTTP int
 
 const (
 	// PlainGuarded answers 403 to a request over plain HTTP whose Host demands
-	// client certificates over TLS, or whose route has no host while any profile
-	// demands them, unless [route.Config.AllowPlain] says otherwise for the route.
+	// client certificates over TLS, or whose route has no host, or the host "*",
+	// while any profile demands them, unless [route.Config.AllowPlain] says
+	// otherwise for the route.
 	// Paths below /.well-known/acme-challenge/ are always served.
 	PlainGuarded PlainHTTP = iota
 
