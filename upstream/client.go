@@ -23,21 +23,21 @@ type client interface {
 	// body is an [io.ReadWriteCloser] without that limit.
 	//
 	// If there is an error, how far the request came decides about a retry.
-	do(req *http.Request, dial DialFunc, t *Timeout) (*http.Response, reached, error)
+	do(req *http.Request, dial DialFunc, t *Timeout) (*http.Response, progress, error)
 
 	// closeIdle closes the connections that are idle, and those that are in use
 	// when they become idle, until the next request.
 	closeIdle()
 }
 
-// reached is how far a request came that failed.
-type reached int
+// A progress is how far a request came that failed.
+type progress int
 
 const (
-	refused  reached = iota // it cannot be sent, to no node
-	unsent                  // no byte of it went out
-	sent                    // the node may have got it, and answered nothing
-	answered                // the node began to answer
+	refused  progress = iota // it cannot be sent, to no node
+	unsent                   // no byte of it went out
+	sent                     // the node may have got it, and answered nothing
+	answered                 // the node began to answer
 )
 
 // conns is the client of one node, in the hands of the pools that use it: after a

@@ -96,11 +96,11 @@ func (c *call) run() (*http.Response, *Error) {
 		c.begun = time.Now()
 	}
 	for i := p.picker.pick(c.req, &c.tried); ; {
-		resp, reached, failure := c.try(i)
+		resp, far, failure := c.try(i)
 		if failure == nil {
 			return resp, nil
 		}
-		next := c.next(failure, reached)
+		next := c.next(failure, far)
 		if next < 0 {
 			return nil, failure
 		}
@@ -130,7 +130,7 @@ func (c *call) check() (status int, err error) {
 }
 
 // try sends the request to one node.
-func (c *call) try(i int) (*http.Response, reached, *Error) {
+func (c *call) try(i int) (*http.Response, progress, *Error) {
 	p, m := c.pool, &c.pool.members[i]
 	c.tried.add(i)
 	c.tries++
@@ -143,10 +143,10 @@ func (c *call) try(i int) (*http.Response, reached, *Error) {
 		defer a.finish()
 		return a.fail(refused, err)
 	}
-	resp, reached, err := m.conns.do(out, p.dial, &c.timeout)
+	resp, far, err := m.conns.do(out, p.dial, &c.timeout)
 	if err != nil {
 		defer a.finish()
-		return a.fail(reached, err)
+		return a.fail(far, err)
 	}
 	resp.Request = c.req
 	a.wrap(resp)
@@ -154,9 +154,9 @@ func (c *call) try(i int) (*http.Response, reached, *Error) {
 }
 
 // next returns the node to try after a failure, or -1.
-func (c *call) next(failure *Error, reached reached) int {
+func (c *call) next(failure *Error, far progress) int {
 	u := c.pool.u
-	again := reached == unsent || reached == sent && idempotent(c.req.Method)
+	again := far == unsent || far == sent && idempotent(c.req.Method)
 	if !again || c.tries >= u.tries || !c.body.revoke() {
 		return -1
 	}
@@ -298,31 +298,31 @@ func (a *attempt) finish() {
 
 // fail makes an [*Error] of what a client failed with. What is not the node's
 // fault would fail everywhere: it counts as refused, and not against the node.
-func (a *attempt) fail(reached reached, err error) (*http.Response, reached, *Error) {
+func (a *attempt) fail(far progress, err error) (*http.Response, progress, *Error) {
 	c := a.call
 	e := &Error{Upstream: c.pool.u.ID(), Node: a.member.address, Attempts: c.tries, Err: err}
 	ctx, bodyErr := c.req.Context(), c.body.failure()
 	switch {
 	case ctx.Err() != nil:
-		reached = refused
+		far = refused
 		e.Status, e.Err = cancelled(ctx)
 	case bodyErr != nil:
-		reached = refused
+		far = refused
 		e.Status, e.Err = http.StatusBadRequest, &bodyError{bodyErr}
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(bodyErr, &tooLarge) {
 			e.Status = http.StatusRequestEntityTooLarge
 		}
-	case reached == refused:
+	case far == refused:
 		e.Status = http.StatusBadRequest
 	case isTimeout(err):
 		e.Status = http.StatusGatewayTimeout
 	default:
 		e.Status = http.StatusBadGateway
 	}
-	if reached != refused {
+	if far != refused {
 		a.member.state.failures.Add(1)
 	}
-	return nil, reached, e
+	return nil, far, e
 }
 
 func cancelled(ctx context.Context) (status int, err error) {

@@ -349,7 +349,7 @@ func TestNoNode(t *testing.T) {
 	_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
 	wantError(t, err, 503, 0)
 	require.ErrorIs(t, err, upstream.ErrNoNode)
-	require.EqualError(t, err, `upstream "api": it has no nodes`)
+	require.EqualError(t, err, `upstream "api": no node`)
 	require.Empty(t, p.Nodes())
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNoNode is the cause of an [*Error] where the upstream has no nodes.
-var ErrNoNode = errors.New("it has no nodes")
+var ErrNoNode = errors.New("no node")
 
 // StatusClientClosedRequest is the [Error.Status] of a request that was cancelled
 // by whoever made it. It is nginx's, for the log: nobody is there to be answered.
@@ -58,7 +58,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether a node was too slow, as [net.Error] has it.
+// Timeout reports whether time ran out, a [Timeout] or the caller's, as [net.Error]
+// has it.
 func (e *Error) Timeout() bool { return e.Status == http.StatusGatewayTimeout }
 
 // A timeoutError says which of a [Timeout] ran out.

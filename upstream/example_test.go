@@ -200,7 +200,7 @@ func ExampleError() {
 	proxy.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 	fmt.Println("answer:", answer.Code)
 	// Output:
-	// log: upstream "api": it has no nodes
+	// log: upstream "api": no node
 	// answer: 503
 }
 

@@ -118,13 +118,17 @@ func newTLSServer(t testing.TB, config *tls.Config, h http.Handler) *origin {
 	return o
 }
 
-// refusing is a node on which nothing listens.
+// refusing is a node on which nothing listens. Its port is that of a connection's other
+// end, so nothing else can come to listen there.
 func refusing(t testing.TB) upstream.Node {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
-	return nodeAt(l.Addr().String())
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return nodeAt(conn.LocalAddr().String())
 }
 
 // readHead reads a request up to its body, and returns the head as it came.

@@ -207,7 +207,7 @@ func TestReplacingUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for i := range 1000 {
+	for i := range 1000 { // each sees a request or more
 		old := current.Load()
 		current.Store(upstream.NewPool(mustNew(t, shapes[i%len(shapes)]), old, nil))
 		old.Close()

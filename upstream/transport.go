@@ -52,7 +52,7 @@ func newTransport(address string, template *tls.Config, s connSettings) *transpo
 
 func (t *transport) closeIdle() { t.rt.CloseIdleConnections() }
 
-func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.Response, reached, error) {
+func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.Response, progress, error) {
 	x := &exchange{dial: dial, limit: *limit}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	x.cancel = cancel
@@ -65,8 +65,8 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 	})
 	resp, err := t.rt.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		r := x.reached(err)
-		return nil, r, x.end(err)
+		far := x.progress(err)
+		return nil, far, x.end(err)
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == http.NoBody {
 		_ = x.end(nil)
@@ -267,8 +267,8 @@ func (x *exchange) end(err error) error {
 	return err
 }
 
-// reached says how far the request came that ended with err.
-func (x *exchange) reached(err error) reached {
+// progress says how far the request came that ended with err.
+func (x *exchange) progress(err error) progress {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var failed *connectError
