@@ -44,7 +44,13 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Ro
 		from:      s.senderOf(r),
 		webSocket: match.WebSocket() && websocket(r),
 	}
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+	if x.webSocket {
+		tunnel, end := s.tunnels.begin(ctx)
+		defer end()
+		ctx = tunnel
+	}
+	r = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &clientBody{ReadCloser: r.Body}
 		r.Body = x.body

@@ -29,6 +29,8 @@ type Server struct {
 	term  *ssl.Terminator
 	proxy *httputil.ReverseProxy
 	http  *http.Server
+
+	tunnels tunnels
 }
 
 // New returns a Server without configuration: it refuses every handshake and
@@ -72,10 +74,17 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Shutdown stops accepting, closes idle connections, and waits for the requests
-// that go on until ctx ends. Then it closes the connections to the nodes. A
-// Server that was shut down cannot serve again.
+// and the WebSocket connections that go on until ctx ends, whose error it then
+// returns. Last it closes the WebSocket connections that are left, and the idle
+// connections to the nodes. A Server that was shut down cannot serve again.
+//
+// It knows nothing of connections that a handler of the user's has taken over.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
+	if err == nil {
+		err = s.tunnels.wait(ctx)
+	}
+	s.tunnels.closeAll()
 	s.closePools()
 	return err
 }
@@ -83,6 +92,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close ends everything at once.
 func (s *Server) Close() error {
 	err := s.http.Close()
+	s.tunnels.closeAll()
 	s.closePools()
 	return err
 }
