@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -94,6 +95,9 @@ func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
 	lists := make([]*x509.RevocationList, 0, len(ders))
 	for i, der := range ders {
 		list, err := x509.ParseRevocationList(der)
+		if err != nil && strings.Contains(err.Error(), "unsupported crl version") {
+			err = fmt.Errorf("%w: it must be version 2 (RFC 5280, section 5.1.2.1), as openssl ca writes it with a crlnumber file", err)
+		}
 		if err == nil && len(list.Raw) != len(der) {
 			err = fmt.Errorf("%d bytes follow it", len(der)-len(list.Raw))
 		}
@@ -196,7 +200,8 @@ func (c *crls) checkOne(cert, issuer *x509.Certificate, now time.Time) (until ti
 		switch {
 		case !one.signedBy(issuer):
 		case one.list.ThisUpdate.After(now):
-			until = earlier(until, one.list.ThisUpdate)
+			// The answer holds up to the second before.
+			until = earlier(until, one.list.ThisUpdate.Add(-time.Second))
 		case newest == nil || one.newer(newest):
 			newest = one
 		}

@@ -1,0 +1,32 @@
+package ssl
+
+import (
+	"crypto/x509"
+	"time"
+)
+
+// What the tests of the external package see of the inside.
+
+var ParseCRLs = parseCRLs
+
+// MaxVerified bounds the chains that CacheVerified remembers.
+const MaxVerified = maxVerified
+
+// Verified returns how many chains a profile's CacheVerified remembers.
+func Verified(p *Profile) int {
+	p.client.verified.mu.RLock()
+	defer p.client.verified.mu.RUnlock()
+	return len(p.client.verified.m)
+}
+
+// VerifyClient verifies what a client presents, as a handshake does under
+// CacheVerified.
+func VerifyClient(p *Profile, presented []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+	return p.client.verify(presented, now)
+}
+
+// SatisfiedBy says why verified chains do not satisfy a profile.
+func SatisfiedBy(p *Profile, chains [][]*x509.Certificate, now time.Time) error {
+	_, _, err := p.client.satisfiedBy(chains, now)
+	return err
+}
