@@ -10,7 +10,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net"
+	"net/http"
 	"reflect"
 	"sync"
 	"testing"
@@ -267,4 +269,25 @@ func lines(text []byte) (all []string) {
 		all = append(all, s.Text())
 	}
 	return all
+}
+
+var silent = log.New(io.Discard, "", 0)
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// serve runs a server until the test ends.
+func serve(t testing.TB, server *http.Server, run func() error) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- run() }()
+	t.Cleanup(func() {
+		require.NoError(t, server.Close())
+		require.ErrorIs(t, <-done, http.ErrServerClosed)
+	})
 }
