@@ -35,8 +35,9 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // error is an [*Error].
 //
 // The scheme and the host of req.URL do not matter, except that the host stands
-// in for an empty req.Host. Its Opaque, if there is any, is sent as the target, byte for
-// byte; otherwise path and query are. CONNECT is refused: a pool is no tunnel.
+// in for an empty req.Host. Its Opaque, if there is any, is sent in place of the
+// path, byte for byte; it must begin with a slash or be "*". CONNECT is refused: a
+// pool is no tunnel.
 //
 // As with any RoundTripper, req is not changed, its body is closed, possibly after
 // Do returns, and the answer's body must be closed. If the node switches
@@ -234,8 +235,8 @@ func (c *call) host(m *member) (host, key string, err error) {
 	return host, m.address, nil
 }
 
-// requestTarget returns what is sent of a URL: a copy of path and query. It
-// refuses what would break the request line, which net/http writes unseen.
+// requestTarget returns what is sent of a URL: path and query. It refuses what would
+// break the request line: net/http does not look.
 func requestTarget(u *url.URL) (url.URL, error) {
 	t := url.URL{
 		Path:       u.Path,
