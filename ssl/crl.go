@@ -41,7 +41,7 @@ type crls struct {
 // A crl is one list.
 type crl struct {
 	list    *x509.RevocationList
-	serials map[string]struct{}
+	serials []string // sorted; the bytes of the numbers
 
 	// signers are the certificates that the signature was checked with, and the
 	// outcome. The list of an intermediate that only clients send can be checked
@@ -67,12 +67,15 @@ func newCRLs(c *ClientAuth, fault func(field string, err error)) *crls {
 			continue
 		}
 		for _, list := range lists {
-			one := &crl{list: list, serials: make(map[string]struct{}, len(list.RevokedCertificateEntries))}
+			one := &crl{list: list, serials: make([]string, 0, len(list.RevokedCertificateEntries))}
 			for _, entry := range list.RevokedCertificateEntries {
-				one.serials[string(entry.SerialNumber.Bytes())] = struct{}{}
+				one.serials = append(one.serials, string(entry.SerialNumber.Bytes()))
 			}
+			slices.Sort(one.serials)
 			// The parsed entries are many times the size of the serials.
 			list.RevokedCertificateEntries = nil
+			//lint:ignore SA1019 it is filled all the same
+			list.RevokedCertificates = nil
 			sum := sha256.Sum256(list.Raw)
 			all.sums = append(all.sums, string(sum[:]))
 			all.byIssuer[string(list.RawIssuer)] = append(all.byIssuer[string(list.RawIssuer)], one)
@@ -212,7 +215,7 @@ func (c *crls) checkOne(cert, issuer *x509.Certificate, now time.Time) (until ti
 		}
 		return time.Time{}, errCRLMissing
 	}
-	if _, revoked := newest.serials[string(cert.SerialNumber.Bytes())]; revoked {
+	if _, revoked := slices.BinarySearch(newest.serials, string(cert.SerialNumber.Bytes())); revoked {
 		return time.Time{}, errRevoked
 	}
 	if c.allowExpired {
