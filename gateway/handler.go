@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/sallyport/sallyport/internal/hostname"
 	"github.com/sallyport/sallyport/internal/urlpath"
@@ -23,13 +24,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A tunnel to wherever the client says (CVE-2026-71324).
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")
 		answer(w, r, http.StatusMethodNotAllowed, "CONNECT is not served")
-		return
-	}
-	if r.TLS == nil && r.ProtoMajor > 1 && !cleartextHTTP2(r) {
-		// Over TLS, a client may call a request's scheme "http" all the same. To
-		// take it for plain HTTP would open over the TLS port what is open on
-		// the plain one.
-		answer(w, r, http.StatusMisdirectedRequest, "the scheme of the request is not that of the connection")
 		return
 	}
 	rawPath := urlpath.Raw(r)
@@ -91,23 +85,23 @@ func (snap *snapshot) forEveryHost(r *route.Route, method, path string) bool {
 	return !r.HasHosts() || snap.routes.Match(&route.Request{Method: method, Host: nobody, Path: path}) == r
 }
 
-// cleartextHTTP2 reports whether a request with HTTP/2 and without TLS can have come
-// over a connection without TLS: where the server in front speaks that.
-func cleartextHTTP2(r *http.Request) bool {
-	server, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
-	return !ok || server.Protocols != nil && server.Protocols.UnencryptedHTTP2()
-}
-
 // targetForm reports whether the request target is one that a path stands in:
-// that it is a path, or on HTTP/1 an http URL (RFC 9112, section 3.2.2) without
-// user information (RFC 9110, section 4.2.4). net/http finds a path in others
-// too.
+// that it is a path, or on HTTP/1 an http URL (RFC 9112, section 3.2.2) with a host
+// and without user information (RFC 9110, sections 4.2.1 and 4.2.4). net/http finds
+// a path in others too.
 func targetForm(r *http.Request) bool {
 	if r.RequestURI == "" || r.RequestURI[0] == '/' {
 		return true // the former: not from a server, but made
 	}
-	_, _, _, ok := urlpath.Target(r.RequestURI)
-	return ok && r.ProtoMajor == 1 && r.URL.User == nil
+	if _, _, _, ok := urlpath.Target(r.RequestURI); !ok || r.ProtoMajor != 1 {
+		return false
+	}
+	_, rest, _ := strings.Cut(r.RequestURI, "://")
+	authority := rest
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		authority = rest[:i]
+	}
+	return authority != "" && !strings.Contains(authority, "@")
 }
 
 // canonicalHost returns the canonical Host of a request. It is empty for a request
