@@ -103,7 +103,9 @@ type ClientAuth struct {
 	// anything back that the intermediate has signed, but by telling you.
 	DangerouslyAllowIntermediateAnchors bool
 
-	// CRLs are certificate revocation lists, each in DER, or in PEM one or more.
+	// CRLs are certificate revocation lists (RFC 5280, section 5), each in DER, or
+	// in PEM one or more, complete and of version 2. Of several lists of one
+	// issuer the newest counts.
 	// Once there is any, every certificate of a chain below its root must have a
 	// current list of its issuer that does not name it; what is missing or past
 	// its next update refuses the client. The signature of a list is checked with
@@ -133,12 +135,13 @@ type ClientAuth struct {
 	// rules: sessions end when it changes. Required with an Authorizer.
 	AuthorizerID string
 
-	// CacheVerified remembers which chains were verified, so that a client that
-	// comes again costs a handshake less (a sixth of its processor time). Its
-	// price is the alert: crypto/tls then cannot verify by itself, and every
-	// client that is refused gets bad_certificate, where it would get
-	// unknown_ca or certificate_expired. Logs and [Trace] have the reason all the
-	// same.
+	// CacheVerified remembers which chains were verified, so that a full handshake
+	// of a client that comes again costs less: by the checking of one signature
+	// for each certificate that it shows. Some thousands of chains are remembered,
+	// for as long as the profile is not replaced. Its price is the alert:
+	// crypto/tls then cannot verify by itself, and every client that is refused
+	// gets bad_certificate, where it would get unknown_ca or certificate_expired.
+	// Logs and [Trace] have the reason all the same.
 	CacheVerified bool
 
 	// SkipPaths are regular expressions (RE2, searched anywhere in the path,
@@ -170,7 +173,7 @@ type Allow struct {
 	//	spiffe://domain/ns/a*  // refused
 	//
 	// A certificate has a SPIFFE ID only if that is its one URI (X509-SVID,
-	// section 2).
+	// section 2), and it is no CA's.
 	URIs []string
 
 	// Emails are alternative names of the email kind.
@@ -179,7 +182,8 @@ type Allow struct {
 	// IPs are networks that an alternative name of the IP kind must be in.
 	IPs []netip.Prefix
 
-	// CommonNames are common names of the subject.
+	// CommonNames are common names of the subject, compared as text. A subject
+	// with several has none.
 	CommonNames []string
 
 	// SPKISHA256 are the SHA-256 of the client's public key
