@@ -36,6 +36,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, http.StatusBadRequest, "the request target is neither a path nor an http URL")
 		return
 	}
+	if !properLength(r) {
+		answer(w, r, http.StatusBadRequest, "the Content-Length is no length")
+		return
+	}
 	host, ok := canonicalHost(r)
 	if !ok {
 		answer(w, r, http.StatusBadRequest, "the Host is no valid name")
@@ -102,6 +106,17 @@ func targetForm(r *http.Request) bool {
 		authority = rest[:i]
 	}
 	return authority != "" && !strings.Contains(authority, "@")
+}
+
+// properLength reports whether an HTTP/2 request has at most one Content-Length, of
+// digits alone. Of several, net/http takes the first; for one that is no number it
+// drops the body. On HTTP/1 it refuses both.
+func properLength(r *http.Request) bool {
+	lengths := r.Header["Content-Length"]
+	if r.ProtoMajor < 2 || len(lengths) == 0 {
+		return true
+	}
+	return len(lengths) == 1 && lengths[0] != "" && strings.Trim(lengths[0], "0123456789") == ""
 }
 
 // canonicalHost returns the canonical Host of a request. It is empty for a request
