@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -484,56 +483,19 @@ func TestServerNameForms(t *testing.T) {
 		{"a.test.", decodeError, decodeError}, // crypto/tls (RFC 6066, section 3)
 		{".", decodeError, decodeError},
 	} {
-		hello := clientHello(t, c.name)
+		hello := ssltest.ClientHello(t, c.name)
 		require.Equal(t, c.narrow, firstAnswer(t, narrowAddr.Addr(), hello), "%q", c.name)
 		require.Equal(t, c.wide, firstAnswer(t, wideAddr.Addr(), hello), "%q", c.name)
 		<-narrowAddr.results
 		<-wideAddr.results
 
 		// In pieces it is the same name.
-		require.Equal(t, c.narrow, firstAnswer(t, narrowAddr.Addr(), fragmented(hello, 1+len(hello)/50)), "%q", c.name)
+		require.Equal(t, c.narrow, firstAnswer(t, narrowAddr.Addr(), ssltest.Fragment(hello, 1+len(hello)/50)), "%q", c.name)
 		<-narrowAddr.results
 	}
-	hello := clientHello(t, "a.test")
-	require.Equal(t, served, firstAnswer(t, narrowAddr.Addr(), fragmented(hello, 1)))
+	hello := ssltest.ClientHello(t, "a.test")
+	require.Equal(t, served, firstAnswer(t, narrowAddr.Addr(), ssltest.Fragment(hello, 1)))
 	<-narrowAddr.results
-}
-
-// clientHello returns the record of a ClientHello with any bytes for a server
-// name: those of a real client, with the name replaced.
-func clientHello(t *testing.T, name string) []byte {
-	t.Helper()
-	stand := strings.Repeat("q", len(name))
-	ours, theirs := net.Pipe()
-	defer ours.Close()
-	go func() {
-		defer theirs.Close()
-		_ = tls.Client(theirs, ssltest.ClientConfig(stand)).Handshake()
-	}()
-	header := make([]byte, 5)
-	_, err := io.ReadFull(ours, header)
-	require.NoError(t, err)
-	body := make([]byte, binary.BigEndian.Uint16(header[3:]))
-	_, err = io.ReadFull(ours, body)
-	require.NoError(t, err)
-	// The name stands behind its length.
-	field := func(name string) []byte {
-		return append(binary.BigEndian.AppendUint16(nil, uint16(len(name))), name...)
-	}
-	require.Equal(t, 1, bytes.Count(body, field(stand)))
-	return append(header, bytes.Replace(body, field(stand), field(name), 1)...)
-}
-
-// fragmented writes the handshake message of a record in records of n bytes.
-func fragmented(record []byte, n int) (out []byte) {
-	for body := record[5:]; len(body) > 0; {
-		piece := body[:min(n, len(body))]
-		body = body[len(piece):]
-		out = append(out, record[0], record[1], record[2])
-		out = binary.BigEndian.AppendUint16(out, uint16(len(piece)))
-		out = append(out, piece...)
-	}
-	return out
 }
 
 // firstAnswer returns the alert with which a server answers, or noAlert for a
