@@ -29,10 +29,7 @@ func (tm *Terminator) Listener(l net.Listener) net.Listener {
 		closed:   make(chan struct{}),
 		pending:  map[net.Conn]struct{}{},
 	}
-	tl.start = sync.OnceFunc(func() {
-		tl.running.Add(1)
-		go tl.acceptLoop()
-	})
+	tl.start = sync.OnceFunc(tl.begin)
 	return tl
 }
 
@@ -64,6 +61,18 @@ func (l *listener) Accept() (net.Conn, error) {
 		defer l.mu.Unlock()
 		return nil, l.err
 	}
+}
+
+// begin starts the accept loop, unless the listener is closed already: Close must
+// not begin to wait beside it.
+func (l *listener) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	l.running.Add(1)
+	go l.acceptLoop()
 }
 
 // Close implements net.Listener.
