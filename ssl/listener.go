@@ -38,7 +38,7 @@ type listener struct {
 	tm     *Terminator
 	config *tls.Config
 
-	slots  chan struct{}  // one for each handshake that goes on
+	slots  chan struct{}  // one for each connection on its way to Accept
 	ready  chan *tls.Conn // from the handshakes to Accept
 	start  func()         // starts the accept loop, once
 	closed chan struct{}  // closed when the listener is, or has failed
@@ -134,16 +134,16 @@ func (l *listener) acceptLoop() {
 	}
 }
 
-// handshake makes the handshake and hands the connection over.
+// handshake makes the handshake and hands the connection over. It keeps its place
+// until then: if nobody takes what is done, no more is begun.
 func (l *listener) handshake(c net.Conn) {
 	defer l.running.Done()
+	defer func() { <-l.slots }()
 	if !l.track(c) {
-		<-l.slots
 		return
 	}
 	conn, err := l.tm.handshake(c, l.config)
 	l.untrack(c)
-	<-l.slots
 	if err != nil {
 		c.Close()
 		return

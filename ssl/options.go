@@ -31,8 +31,8 @@ type Options struct {
 	HandshakeTimeout time.Duration
 
 	// MaxHandshakes bounds how many handshakes behind one [*Terminator.Listener]
-	// go on at a time. Further connections wait in the queue of the operating
-	// system. Zero is 512.
+	// go on at a time, those included that are done and not accepted yet. Further
+	// connections wait in the queue of the operating system. Zero is 512.
 	MaxHandshakes int
 
 	// Logger receives one record for each handshake that failed behind
