@@ -30,7 +30,7 @@ const (
 	KeyUsage     Reason = "key_usage"      // the certificate is not for clients
 	NotAllowed   Reason = "not_allowed"    // the policy refuses this client
 	Timeout      Reason = "timeout"        // the handshake took too long
-	Protocol     Reason = "protocol"       // no TLS, or no version, suite or key in common
+	Protocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic
 	ClientAbort  Reason = "client_abort"   // the client went away or sent an alert
 )
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -181,7 +183,9 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 	_ = c.SetDeadline(time.Now().Add(tm.o.HandshakeTimeout))
 	a := &attempt{}
 	conn := tls.Server(c, config)
-	err := conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
+	err := recovered(func() error {
+		return conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
+	})
 	if err != nil {
 		e := tm.classify(a, c.RemoteAddr(), err)
 		answerPlainHTTP(err)
@@ -199,6 +203,18 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 		tm.o.Trace.HandshakeDone(a.profile.id, conn.ConnectionState())
 	}
 	return conn, nil
+}
+
+// recovered makes an error of a panic, in crypto/tls or in a function of
+// Options.Base: it may cost one connection, as it does under http.Server, and not
+// the process.
+func recovered(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("ssl: panic in a handshake: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // Bounds of lingering: enough for what a client has sent before it sees the alert.
