@@ -94,19 +94,15 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 	var policy *policyError
 	var alert *net.OpError
 	switch {
-	case errors.As(err, &policy) && errors.Is(err, errNotAuthorized):
-		// Before all else: what an Authorizer returns may be of any kind, such as
-		// the time that ran out on its way to a server of its own.
-		e.Certificate = policy.presented
-		e.Reason = NotAllowed
+	case errors.As(err, &policy):
+		// Before all else: what a function of the user's returns may be of any
+		// kind, such as the time that ran out on its way to a server of its own.
+		e.Certificate, e.Reason = policy.presented, policy.reason
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		e.Reason = Timeout
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		e.Certificate = invalid.UnverifiedCertificates[0]
 		e.Reason = certificateReason(a.profile, invalid, tm.now())
-	case policy != nil:
-		e.Certificate = policy.presented
-		e.Reason = policyReason(policy.err)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
 		e.Reason = NoClientCert
 	case errors.As(err, &alert) && alert.Op == "remote error",
@@ -126,6 +122,7 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 // A policyError is what VerifyConnection refuses a client with.
 type policyError struct {
 	presented *x509.Certificate // nil if there was none
+	reason    Reason
 	err       error
 }
 
@@ -139,8 +136,13 @@ func presented(cs *tls.ConnectionState) *x509.Certificate {
 	return cs.PeerCertificates[0]
 }
 
-func policyReason(err error) Reason {
+func policyReason(p *Profile, err error, now time.Time) Reason {
+	var invalid *tls.CertificateVerificationError
 	switch {
+	case errors.Is(err, errNotAuthorized):
+		return NotAllowed
+	case errors.As(err, &invalid):
+		return certificateReason(p, invalid, now)
 	case errors.Is(err, errRevoked), errors.Is(err, errCRLMissing), errors.Is(err, errCRLExpired):
 		return Revoked
 	case errors.Is(err, errExpired):

@@ -44,7 +44,8 @@ type Options struct {
 }
 
 // Trace is told of what happens. Its functions may be nil. They run on the
-// goroutine of the connection and must not block.
+// goroutine of the connection and must not block, nor close the listener, which
+// waits for them.
 type Trace struct {
 	// HandshakeDone is called for a handshake that succeeded behind
 	// [*Terminator.Listener], with the ID of the profile.

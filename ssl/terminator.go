@@ -178,11 +178,13 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 func (tm *Terminator) verify(p *Profile, cs *tls.ConnectionState) error {
 	if p.client != nil && !p.optional() {
 		if _, err := tm.judge(p, cs); err != nil {
-			return &policyError{presented(cs), err}
+			return &policyError{presented(cs), policyReason(p, err, tm.now()), err}
 		}
 	}
 	if tm.verifyConnection != nil {
-		return tm.verifyConnection(*cs)
+		if err := tm.verifyConnection(*cs); err != nil {
+			return &policyError{presented(cs), NotAllowed, err}
+		}
 	}
 	return nil
 }
