@@ -1,0 +1,711 @@
+package ssl_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+)
+
+// reports collects what a Terminator tells of handshakes.
+type reports struct {
+	done   chan string
+	failed chan *ssl.HandshakeError
+
+	mu  sync.Mutex // guards log, which a slog.Handler writes to
+	log bytes.Buffer
+}
+
+func newReports(o *ssl.Options) *reports {
+	r := &reports{done: make(chan string, 64), failed: make(chan *ssl.HandshakeError, 64)}
+	o.Logger = slog.New(slog.NewJSONHandler(r, nil))
+	o.Trace = &ssl.Trace{
+		HandshakeDone:   func(profile string, _ tls.ConnectionState) { r.done <- profile },
+		HandshakeFailed: func(e *ssl.HandshakeError) { r.failed <- e },
+	}
+	return r
+}
+
+func (r *reports) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.Write(p)
+}
+
+// record takes the one record that was logged.
+func (r *reports) record(t *testing.T) (text string, handshake map[string]any) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text = r.log.String()
+	r.log.Reset()
+	var record struct {
+		Level, Msg string
+		Handshake  map[string]any
+	}
+	require.NoError(t, json.Unmarshal([]byte(text), &record), "one record: %q", text)
+	require.Equal(t, "WARN", record.Level)
+	require.Equal(t, "TLS handshake failed", record.Msg)
+	return text, record.Handshake
+}
+
+// acceptAll takes what a listener yields, and keeps it open until the test ends.
+func acceptAll(t *testing.T, l net.Listener) {
+	t.Helper()
+	var taking sync.WaitGroup
+	taking.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, ok := c.(*tls.Conn); !ok {
+				t.Errorf("%T: http.Server does HTTP/2 only on a *tls.Conn", c)
+			}
+			taking.Go(func() {
+				defer c.Close()
+				_, _ = c.Write([]byte("x"))
+				_, _ = io.Copy(io.Discard, c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		taking.Wait()
+	})
+}
+
+// Every reason, and what else is said of the handshake. The reasons rest on error
+// values and texts of crypto/tls: this test tells when they change.
+func TestHandshakeReasons(t *testing.T) {
+	servers, people, aliens := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "aliens")
+	alice := people.Client("alice")
+	lost := people.Client("lost")
+	refusal := errors.New("not today")
+	o := &ssl.Options{HandshakeTimeout: patience, Base: &tls.Config{
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			if cs.ServerName == "verify.test" {
+				return refusal
+			}
+			if cs.ServerName == "late.test" {
+				return context.DeadlineExceeded // the time of something else
+			}
+			return nil
+		},
+	}}
+	reports := newReports(o)
+	store := newStore(t, o,
+		server(servers, "public", nil, "public.test"),
+		server(servers, "strict", &ssl.ClientAuth{CAPEM: people.PEM()}, "strict.test"),
+		server(servers, "crl", &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{people.CRL(time.Now().Add(time.Hour), lost.Leaf)}}, "crl.test"),
+		server(servers, "allow", &ssl.ClientAuth{CAPEM: people.PEM(), Allow: &ssl.Allow{CommonNames: []string{"bob"}}}, "allow.test"),
+		server(servers, "verify", &ssl.ClientAuth{CAPEM: people.PEM()}, "verify.test"),
+		server(servers, "late", nil, "late.test"),
+		server(servers, "wildcard", &ssl.ClientAuth{CAPEM: people.PEM()}, "*.wild.test"),
+		server(servers, "star", nil, "*.star.test"),
+	)
+	l := store.Listener(listen(t))
+	acceptAll(t, l)
+
+	// talk is a client that is none of crypto/tls.
+	talk := func(text string) func(*testing.T, uint16) error {
+		return func(t *testing.T, _ uint16) error {
+			c, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(patience))
+			_, err = io.WriteString(c, text)
+			require.NoError(t, err)
+			require.NoError(t, c.(*net.TCPConn).CloseWrite())
+			_, err = io.Copy(io.Discard, c)
+			return err
+		}
+	}
+	tlsClient := func(name string, certs ...tls.Certificate) func(*testing.T, uint16) error {
+		return func(t *testing.T, version uint16) error {
+			return handshake(t, l.Addr(), client(version, name, certs...)).err
+		}
+	}
+	covered := map[ssl.Reason]bool{}
+	for _, c := range []struct {
+		name       string
+		connect    func(*testing.T, uint16) error
+		reason     ssl.Reason
+		serverName string
+		profile    string
+		subject    string // of the certificate that was presented
+	}{
+		{"no name", tlsClient(""), ssl.NoSNI, "", "", ""},
+		{"unknown name", tlsClient("unknown.test", alice), ssl.UnknownSNI, "unknown.test", "", ""},
+		{"below a strict wildcard", tlsClient("x.y.wild.test", alice), ssl.UnknownSNI, "x.y.wild.test", "", ""},
+		{"no certificate", tlsClient("strict.test"), ssl.NoClientCert, "strict.test", "strict", ""},
+		{"another CA", tlsClient("strict.test", aliens.Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory"},
+		{"a CA with the same name", tlsClient("strict.test", ssltest.NewCA(t, "people").Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory"},
+		{"expired", tlsClient("strict.test", people.Client("old", ssltest.Expired)), ssl.Expired, "strict.test", "strict", "CN=old"},
+		{"not yet valid", tlsClient("strict.test", people.Client("new", ssltest.NotYetValid)), ssl.Expired, "strict.test", "strict", "CN=new"},
+		{"too deep", tlsClient("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.Depth, "strict.test", "strict", "CN=deep"},
+		{"too deep, of another CA", tlsClient("strict.test", aliens.Intermediate("a").Intermediate("b").Client("deep")), ssl.UnknownCA, "strict.test", "strict", "CN=deep"},
+		{"a server's", tlsClient("strict.test", asClient(t, people.Server("x.test"))), ssl.KeyUsage, "strict.test", "strict", "CN=x.test"},
+		{"revoked", tlsClient("crl.test", lost), ssl.Revoked, "crl.test", "crl", "CN=lost"},
+		{"not on the list", tlsClient("allow.test", alice), ssl.NotAllowed, "allow.test", "allow", "CN=alice"},
+		{"refused by VerifyConnection", tlsClient("verify.test", alice), ssl.NotAllowed, "verify.test", "verify", "CN=alice"},
+		{"refused by VerifyConnection, with an error that looks like another", tlsClient("late.test"), ssl.NotAllowed, "late.test", "late", ""},
+		{"no version in common", func(t *testing.T, _ uint16) error {
+			return handshake(t, l.Addr(), client(tls.VersionTLS11, "public.test")).err
+		}, ssl.Protocol, "public.test", "public", ""},
+		{"no protocol in common", func(t *testing.T, version uint16) error {
+			config := client(version, "public.test")
+			config.NextProtos = []string{"spdy/9\n"}
+			return handshake(t, l.Addr(), config).err
+		}, ssl.Protocol, "public.test", "public", ""},
+		{"no TLS", talk("SSH-2.0-OpenSSH_9.9\r\n"), ssl.Protocol, "", "", ""},
+		{"HTTP", talk("GET / HTTP/1.1\r\nHost: public.test\r\n\r\n"), ssl.Protocol, "", "", ""},
+		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.Protocol, "", "", ""},
+		{"nothing", talk(""), ssl.ClientAbort, "", "", ""},
+		{"half a record", talk("\x16\x03\x01\x02\x00\x01"), ssl.ClientAbort, "", "", ""},
+		{"half a handshake", talk(string(clientHello(t, "public.test"))), ssl.ClientAbort, "public.test", "public", ""},
+		{"a client that does not trust the server", func(t *testing.T, version uint16) error {
+			config := client(version, "public.test")
+			config.InsecureSkipVerify, config.RootCAs = false, aliens.Pool()
+			return handshake(t, l.Addr(), config).err
+		}, ssl.ClientAbort, "public.test", "public", ""},
+		{"an evil name", talk(string(clientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.UnknownSNI, "a\nb\x1b[31m\u202e\xff", "", ""},
+		{"an evil subject", tlsClient("strict.test", aliens.Client("x\nlevel=INFO\x1b[31m")), ssl.UnknownCA, "strict.test", "strict", "*"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			forVersions(t, func(t *testing.T, version uint16, _ int) {
+				clientErr := c.connect(t, version)
+				e := <-reports.failed
+				text, logged := reports.record(t)
+				require.Equal(t, c.reason, e.Reason, "%v; the client: %v", e.Err, clientErr)
+				require.Equal(t, c.serverName, e.ServerName)
+				require.Equal(t, c.profile, e.Profile)
+				require.NotNil(t, e.RemoteAddr)
+				require.Error(t, e.Err)
+				require.ErrorIs(t, e, e.Err)
+				require.Equal(t, string(c.reason), logged["reason"])
+				require.Equal(t, c.profile, logged["profile"])
+				require.Equal(t, e.RemoteAddr.String(), logged["remote"])
+				require.Equal(t, strings.ToValidUTF8(c.serverName, "\ufffd"), logged["server_name"])
+				if c.subject == "" {
+					require.Nil(t, e.Certificate)
+					require.NotContains(t, logged, "subject")
+				} else {
+					require.NotNil(t, e.Certificate)
+					for _, key := range []string{"subject", "issuer", "serial", "sha256"} {
+						require.NotEmpty(t, logged[key])
+					}
+					if c.subject != "*" {
+						require.Equal(t, c.subject, logged["subject"])
+					}
+				}
+				requirePrintable(t, strings.TrimSuffix(text, "\n"))
+				requirePrintable(t, strings.TrimSuffix(textLog(e), "\n"))
+				require.NotContains(t, e.Error(), "\n")
+				covered[c.reason] = true
+			})
+		})
+	}
+
+	covered[ssl.Timeout] = true // TestHandshakeTimeout
+	for _, reason := range reasons(t) {
+		require.True(t, covered[reason], "no test of the reason %s", reason)
+	}
+	require.Empty(t, reports.failed)
+	require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("x.star.test")).err)
+	require.Equal(t, "star", <-reports.done)
+}
+
+// asClient is a server's pair as a client would show it.
+func asClient(t *testing.T, pair ssl.KeyPair) tls.Certificate {
+	t.Helper()
+	c, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	require.NoError(t, err)
+	return c
+}
+
+func textLog(v any) string {
+	var b bytes.Buffer
+	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "v", v)
+	return b.String()
+}
+
+// requirePrintable requires that a line of a log cannot be taken for another.
+func requirePrintable(t *testing.T, line string) {
+	t.Helper()
+	for _, r := range line {
+		require.False(t, unicode.IsControl(r), "%q", line)
+	}
+}
+
+// reasons are the constants of the type Reason.
+func reasons(t *testing.T) (all []ssl.Reason) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "failure.go", nil, 0)
+	require.NoError(t, err)
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok {
+			if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "Reason" {
+				text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+				require.NoError(t, err)
+				all = append(all, ssl.Reason(text))
+			}
+		}
+		return true
+	})
+	require.Len(t, all, 12, "the list is closed")
+	return all
+}
+
+// pipes is a listener of connections in memory.
+type pipes struct {
+	conns    chan net.Conn
+	errors   chan error
+	closed   chan struct{}
+	once     sync.Once
+	accepted atomic.Int32
+}
+
+func newPipes() *pipes {
+	return &pipes{conns: make(chan net.Conn), errors: make(chan error), closed: make(chan struct{})}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		p.accepted.Add(1)
+		return c, nil
+	case err := <-p.errors:
+		return nil, err
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { p.once.Do(func() { close(p.closed) }); return nil }
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
+
+// dial returns the client's end of a connection that waits to be accepted.
+func (p *pipes) dial(t testing.TB) net.Conn {
+	ours, theirs := net.Pipe()
+	go func() {
+		select {
+		case p.conns <- theirs:
+		case <-p.closed:
+			theirs.Close()
+		}
+	}()
+	t.Cleanup(func() { ours.Close() })
+	return ours
+}
+
+// bubbleStore is newStore in a bubble of synctest, where it is the year 2000 and
+// no certificate is valid yet.
+func bubbleStore(t *testing.T, o *ssl.Options, config ssl.Config) *ssl.Store {
+	t.Helper()
+	store := ssl.NewStore(o)
+	_, err := store.Put(config)
+	require.NoError(t, err)
+	return store
+}
+
+// A handshake has its time, whatever the client does with it.
+func TestHandshakeTimeout(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	config := server(ca, "1", nil, "a.test")
+	hello := clientHello(t, "a.test")
+	for name, drip := range map[string]func(net.Conn){
+		"silence": func(net.Conn) {},
+		"a byte a second": func(c net.Conn) {
+			for _, b := range hello {
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		},
+		"half": func(c net.Conn) { _, _ = c.Write(hello) },
+		"nobody reads": func(c net.Conn) {
+			_, _ = c.Write(hello[:len(hello)-1])
+			time.Sleep(time.Second)
+			_, _ = c.Write(hello[len(hello)-1:])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for set, want := range map[time.Duration]time.Duration{0: 10 * time.Second, 3 * time.Second: 3 * time.Second} {
+				synctest.Test(t, func(t *testing.T) {
+					o := &ssl.Options{HandshakeTimeout: set}
+					reports := newReports(o)
+					p := newPipes()
+					l := bubbleStore(t, o, config).Listener(p)
+					acceptAll(t, l)
+					c := p.dial(t)
+					synctest.Wait()
+					start := time.Now()
+					var client sync.WaitGroup
+					client.Go(func() { drip(c) })
+					e := <-reports.failed
+					require.Equal(t, ssl.Timeout, e.Reason, "%v", e.Err)
+					require.Equal(t, want, time.Since(start))
+					c.Close()
+					client.Wait()
+				})
+			}
+		})
+	}
+}
+
+// Once the handshake is done, its deadline is gone.
+func TestNoDeadlineAfterTheHandshake(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	config := server(ca, "1", nil, "a.test")
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		l := bubbleStore(t, nil, config).Listener(p)
+		defer l.Close()
+		c := tls.Client(p.dial(t), ssltest.ClientConfig("a.test"))
+		go func() {
+			if c.Handshake() == nil {
+				time.Sleep(time.Hour)
+				_, _ = c.Write([]byte("x"))
+			}
+		}()
+		conn, err := l.Accept()
+		require.NoError(t, err)
+		defer conn.Close()
+		require.True(t, conn.(*tls.Conn).ConnectionState().HandshakeComplete)
+		_, err = conn.Read(make([]byte, 1))
+		require.NoError(t, err)
+		_ = c.NetConn().Close()
+	})
+}
+
+// No more than MaxHandshakes connections are taken from below before somebody
+// takes them here, whether their handshake goes on or is done.
+func TestMaxHandshakes(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	config := server(ca, "1", nil, "a.test")
+	synctest.Test(t, func(t *testing.T) {
+		o := &ssl.Options{MaxHandshakes: 3, HandshakeTimeout: time.Minute}
+		reports := newReports(o)
+		p := newPipes()
+		l := bubbleStore(t, o, config).Listener(p)
+		defer l.Close()
+		var clients []net.Conn
+		for range 8 {
+			clients = append(clients, p.dial(t))
+		}
+		// The first Accept starts it all, and gets nothing yet.
+		got := make(chan net.Conn)
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				got <- c
+			}
+		}()
+		synctest.Wait()
+		require.EqualValues(t, 3, p.accepted.Load())
+
+		// Time frees the places.
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.EqualValues(t, 6, p.accepted.Load())
+		require.Len(t, reports.failed, 3)
+		for _, c := range clients {
+			c.Close()
+		}
+		synctest.Wait()
+		require.EqualValues(t, 8, p.accepted.Load())
+
+		// Connections that are done, and wait for somebody to take them, take a
+		// place too: Accept has one in its hands, and three stand behind it.
+		for range 8 {
+			c := tls.Client(p.dial(t), ssltest.ClientConfig("a.test"))
+			go func() {
+				_ = c.Handshake()
+				_, _ = c.Read(make([]byte, 1))
+			}()
+		}
+		synctest.Wait()
+		require.EqualValues(t, 8+4, p.accepted.Load())
+		for n := range 8 {
+			(<-got).Close()
+			synctest.Wait()
+			require.EqualValues(t, min(16, 8+4+n+1), p.accepted.Load())
+		}
+	})
+}
+
+type temporaryError struct{ error }
+
+func (temporaryError) Temporary() bool { return true }
+func (temporaryError) Timeout() bool   { return false }
+
+// An error of accept that may pass is waited out, longer each time, and one that
+// does not ends the listener with everything behind it.
+func TestAcceptErrors(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	config := server(ca, "1", nil, "a.test")
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		l := bubbleStore(t, nil, config).Listener(p)
+		accepted := make(chan error, 1)
+		go func() {
+			c, err := l.Accept()
+			if err == nil {
+				c.Close()
+			}
+			accepted <- err
+		}()
+		synctest.Wait()
+		start := time.Now()
+		var waits []time.Duration
+		for i := range 12 {
+			err := error(temporaryError{errors.New("no files left")})
+			if i%2 == 0 {
+				err = &net.OpError{Op: "accept", Err: syscall.EMFILE}
+			}
+			before := time.Now()
+			p.errors <- err
+			waits = append(waits, time.Since(before))
+		}
+		ms := time.Millisecond
+		require.Equal(t, []time.Duration{0, 5 * ms, 10 * ms, 20 * ms, 40 * ms, 80 * ms, 160 * ms, 320 * ms, 640 * ms, time.Second, time.Second, time.Second}, waits)
+		require.Less(t, time.Since(start), 5*time.Second)
+		require.Empty(t, accepted)
+
+		c := tls.Client(p.dial(t), ssltest.ClientConfig("a.test"))
+		require.NoError(t, c.Handshake())
+		require.NoError(t, <-accepted)
+		c.NetConn().Close()
+
+		go func() {
+			_, err := l.Accept()
+			accepted <- err
+		}()
+		stalled := p.dial(t)
+		synctest.Wait()
+		before := time.Now()
+		p.errors <- temporaryError{errors.New("again")}
+		p.errors <- errors.New("the end")
+		require.Equal(t, 5*ms, time.Since(before), "the pause begins anew after a success")
+		require.EqualError(t, <-accepted, "the end")
+		_, err := l.Accept()
+		require.EqualError(t, err, "the end")
+		_, err = stalled.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, l.Close())
+		require.NoError(t, l.Close())
+	})
+}
+
+// Close ends what goes on, and waits for it.
+func TestListenerClose(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	config := server(ca, "1", nil, "a.test")
+	before := runtime.NumGoroutine()
+	for range 5 {
+		o := &ssl.Options{HandshakeTimeout: patience}
+		failed := make(chan *ssl.HandshakeError, 64)
+		o.Trace = &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { failed <- e }}
+		under := listen(t)
+		l := newStore(t, o, config).Listener(under)
+		accepting := make(chan error)
+		first := make(chan net.Conn, 1)
+		go func() {
+			c, err := l.Accept()
+			if err == nil {
+				first <- c
+				_, err = l.Accept()
+			}
+			accepting <- err
+		}()
+		var clients []net.Conn
+		for range 20 {
+			c, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			clients = append(clients, c)
+		}
+		// One that is taken is not the listener's any more.
+		c := tls.Client(clients[0], ssltest.ClientConfig("a.test"))
+		require.NoError(t, c.Handshake())
+		taken := <-first
+
+		start := time.Now()
+		require.NoError(t, l.Close())
+		require.Less(t, time.Since(start), patience/2)
+		require.ErrorIs(t, <-accepting, net.ErrClosed)
+		_, err := l.Accept()
+		require.ErrorIs(t, err, net.ErrClosed)
+		require.Error(t, l.Close(), "the listener below says that it is closed")
+		for len(failed) > 0 {
+			require.Equal(t, ssl.ClientAbort, (<-failed).Reason)
+		}
+		for _, c := range clients[1:] {
+			_, err := c.Read(make([]byte, 1))
+			require.Error(t, err)
+			c.Close()
+		}
+		_, err = taken.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = c.Read(make([]byte, 1))
+		require.NoError(t, err)
+		taken.Close()
+		c.Close()
+	}
+	collect(t, func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// Closing while the first Accept begins, as a server does that is stopped as soon
+// as it is started.
+func TestListenerCloseAtOnce(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	store := newStore(t, nil, server(ca, "1", nil, "a.test"))
+	before := runtime.NumGoroutine()
+	for range 200 {
+		l := store.Listener(listen(t))
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, err := l.Accept()
+			if err == nil {
+				t.Error("a connection out of nothing")
+			}
+		})
+		both.Go(func() { l.Close() })
+		both.Wait()
+	}
+	collect(t, func() bool { return runtime.NumGoroutine() <= before })
+
+	// Before any Accept, and Accept after it.
+	l := store.Listener(listen(t))
+	require.NoError(t, l.Close())
+	_, err := l.Accept()
+	require.ErrorIs(t, err, net.ErrClosed)
+	collect(t, func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// A panic in a handshake, of crypto/tls or of the user's own function, costs one
+// connection: as under http.Server.
+func TestPanicInAHandshake(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	o := &ssl.Options{MaxHandshakes: 1, Base: &tls.Config{VerifyConnection: func(cs tls.ConnectionState) error {
+		if cs.ServerName == "panic.test" {
+			panic("at the disco")
+		}
+		return nil
+	}}}
+	reports := newReports(o)
+	l := newStore(t, o, server(ca, "1", nil, "*.test", "a.test")).Listener(listen(t))
+	acceptAll(t, l)
+	for range 3 {
+		require.Error(t, handshake(t, l.Addr(), ssltest.ClientConfig("panic.test")).err)
+		e := <-reports.failed
+		require.Equal(t, ssl.Protocol, e.Reason)
+		require.Equal(t, "1", e.Profile)
+		require.ErrorContains(t, e, "at the disco")
+		require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
+		require.Equal(t, "1", <-reports.done)
+	}
+}
+
+// Somebody who speaks HTTP to the port is told.
+func TestPlainHTTPToTLSPort(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	store := newStore(t, nil, server(ca, "1", nil, "a.test"))
+	l := listen(t)
+	web := &http.Server{Handler: store.Handler(whoami), ErrorLog: silent}
+	serve(t, web, func() error { return web.Serve(store.Listener(l)) })
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"} {
+		for _, size := range []int{0, 10_000} { // what is not read must not reset the connection
+			c, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			_ = c.SetDeadline(time.Now().Add(patience))
+			_, err = fmt.Fprintf(c, "%s / HTTP/1.1\r\nHost: a.test\r\nX: %s\r\n\r\n", method, strings.Repeat("x", size))
+			require.NoError(t, err)
+			got, err := io.ReadAll(c)
+			require.NoError(t, err)
+			require.Equal(t, "HTTP/1.0 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis port speaks TLS: use https.\n", string(got), "%s", method)
+			c.Close()
+		}
+	}
+	for _, other := range []string{"SSH-2.0-x\r\n", "\x00\x00\x00\x00\x00", "TRACE / HTTP/1.1\r\n"} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, err = io.WriteString(c, other)
+		require.NoError(t, err)
+		got, err := io.ReadAll(c)
+		require.NoError(t, err)
+		require.NotContains(t, string(got), "HTTP/1.0")
+		c.Close()
+	}
+}
+
+// Without a Logger and a Trace, a failed handshake is nobody's business.
+func TestNobodyIsTold(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	for _, o := range []*ssl.Options{nil, {}, {Trace: &ssl.Trace{}}} {
+		l := newStore(t, o, server(ca, "1", nil, "a.test")).Listener(listen(t))
+		acceptAll(t, l)
+		require.Equal(t, unrecognizedName, alertOf(handshake(t, l.Addr(), ssltest.ClientConfig("b.test")).err))
+		require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
+	}
+}
+
+// A hundred clients of which half do it wrong, at the same time.
+func TestManyHandshakes(t *testing.T) {
+	servers, people, aliens := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "aliens")
+	o := &ssl.Options{MaxHandshakes: 8}
+	var done, failed atomic.Int32
+	o.Trace = &ssl.Trace{
+		HandshakeDone:   func(string, tls.ConnectionState) { done.Add(1) },
+		HandshakeFailed: func(*ssl.HandshakeError) { failed.Add(1) },
+	}
+	l := newStore(t, o, server(servers, "1", &ssl.ClientAuth{CAPEM: people.PEM()}, "a.test")).Listener(listen(t))
+	acceptAll(t, l)
+	good, bad := people.Client("alice"), aliens.Client("mallory")
+	var clients sync.WaitGroup
+	for i := range 100 {
+		clients.Go(func() {
+			cert, want := good, noAlert
+			if i%2 == 0 {
+				cert, want = bad, unknownCA
+			}
+			got := handshake(t, l.Addr(), ssltest.ClientConfig("a.test", cert))
+			if alertOf(got.err) != want || want == noAlert && got.err != nil {
+				t.Errorf("client %d: %v", i, got.err)
+			}
+		})
+	}
+	clients.Wait()
+	require.EqualValues(t, 50, done.Load())
+	collect(t, func() bool { return failed.Load() == 50 })
+}
