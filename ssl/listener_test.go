@@ -187,13 +187,13 @@ func TestHandshakeReasons(t *testing.T) {
 		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.Protocol, "", "", ""},
 		{"nothing", talk(""), ssl.ClientAbort, "", "", ""},
 		{"half a record", talk("\x16\x03\x01\x02\x00\x01"), ssl.ClientAbort, "", "", ""},
-		{"half a handshake", talk(string(clientHello(t, "public.test"))), ssl.ClientAbort, "public.test", "public", ""},
+		{"half a handshake", talk(string(ssltest.ClientHello(t, "public.test"))), ssl.ClientAbort, "public.test", "public", ""},
 		{"a client that does not trust the server", func(t *testing.T, version uint16) error {
 			config := client(version, "public.test")
 			config.InsecureSkipVerify, config.RootCAs = false, aliens.Pool()
 			return handshake(t, l.Addr(), config).err
 		}, ssl.ClientAbort, "public.test", "public", ""},
-		{"an evil name", talk(string(clientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.UnknownSNI, "a\nb\x1b[31m\u202e\xff", "", ""},
+		{"an evil name", talk(string(ssltest.ClientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.UnknownSNI, "a\nb\x1b[31m\u202e\xff", "", ""},
 		{"an evil subject", tlsClient("strict.test", aliens.Client("x\nlevel=INFO\x1b[31m")), ssl.UnknownCA, "strict.test", "strict", "*"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -338,7 +338,7 @@ func bubbleStore(t *testing.T, o *ssl.Options, config ssl.Config) *ssl.Store {
 func TestHandshakeTimeout(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
 	config := server(ca, "1", nil, "a.test")
-	hello := clientHello(t, "a.test")
+	hello := ssltest.ClientHello(t, "a.test")
 	for name, drip := range map[string]func(net.Conn){
 		"silence": func(net.Conn) {},
 		"a byte a second": func(c net.Conn) {
