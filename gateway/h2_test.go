@@ -30,11 +30,9 @@ const (
 	h2Headers      = 0x1
 	h2Reset        = 0x3
 	h2Settings     = 0x4
-	h2GoAway       = 0x7
 	h2WindowUpdate = 0x8
 
 	h2EndStream  = 0x1
-	h2Ack        = 0x1
 	h2EndHeaders = 0x4
 )
 
@@ -95,8 +93,7 @@ func (c *h2Conn) get(stream uint32, scheme, authority, path string, extra ...str
 	c.headers(stream, true, append([]string{":method", "GET", ":scheme", scheme, ":authority", authority, ":path", path}, extra...)...)
 }
 
-// next returns the next frame that is for a stream, or for the connection if
-// stream is 0.
+// next returns the next frame that is for a stream.
 func (c *h2Conn) next(stream uint32) (h2Frame, bool) {
 	c.t.Helper()
 	for {
@@ -112,18 +109,14 @@ func (c *h2Conn) next(stream uint32) (h2Frame, bool) {
 		f.payload = make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
 		_, err := io.ReadFull(c.r, f.payload)
 		require.NoError(c.t, err)
-		if f.kind == h2GoAway {
-			// The end of the connection is news for every stream.
-			f.stream = stream
-		}
-		if f.kind != h2Settings && f.kind != h2WindowUpdate {
+		if f.stream != 0 && f.kind != h2WindowUpdate {
 			c.frames[f.stream] = append(c.frames[f.stream], f)
 		}
 	}
 }
 
-// status reads the answer on a stream: its status and body, or "reset", "goaway"
-// or "closed".
+// status reads the answer on a stream: its status and body, or "reset" or, for the
+// connection, "closed".
 func (c *h2Conn) status(stream uint32) (status, body string) {
 	c.t.Helper()
 	for {
@@ -131,8 +124,6 @@ func (c *h2Conn) status(stream uint32) (status, body string) {
 		switch {
 		case !ok:
 			return "closed", body
-		case f.kind == h2GoAway && status == "":
-			return "goaway", body
 		case f.kind == h2Reset:
 			if status != "" {
 				return status, body // upon an early answer
@@ -146,7 +137,7 @@ func (c *h2Conn) status(stream uint32) (status, body string) {
 		case f.kind == h2Data:
 			body += string(f.payload)
 		}
-		if f.kind != h2GoAway && f.flags&h2EndStream != 0 {
+		if f.flags&h2EndStream != 0 {
 			return status, body
 		}
 	}

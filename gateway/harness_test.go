@@ -45,7 +45,9 @@ type harness struct {
 	servers *ssltest.CA // signed what the gateway shows
 	people  *ssltest.CA // signs clients
 
-	http1, http2, handler, plain door
+	http1, http2       door // ServeTLS
+	handler1, handler2 door // ServeHTTP and TLSConfig under a server that is not ours
+	plain              door // Serve
 }
 
 // A door is a way to a gateway.
@@ -72,8 +74,11 @@ func (d door) scheme() string {
 }
 
 // doors are all of them, and tlsDoors those behind the guard's whole table.
-func (h *harness) doors() []door    { return []door{h.http1, h.http2, h.handler, h.plain} }
-func (h *harness) tlsDoors() []door { return []door{h.http1, h.http2, h.handler} }
+func (h *harness) doors() []door    { return append(h.tlsDoors(), h.plain) }
+func (h *harness) tlsDoors() []door { return []door{h.http1, h.http2, h.handler1, h.handler2} }
+
+// http1Doors are those that speak HTTP/1.1.
+func (h *harness) http1Doors() []door { return []door{h.http1, h.handler1, h.plain} }
 
 // newHarness opens the doors of a gateway without configuration. At the end of
 // the test it closes everything, and whatever goes on then fails the test.
@@ -110,7 +115,8 @@ func newHarness(t testing.TB, o *gateway.Options) *harness {
 	front.TLS = h.gw.TLSConfig()
 	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	front.StartTLS()
-	h.handler = door{"ServeHTTP", true, 1, front.Listener.Addr()}
+	h.handler1 = door{"ServeHTTP http/1.1", true, 1, front.Listener.Addr()}
+	h.handler2 = door{"ServeHTTP h2", true, 2, front.Listener.Addr()}
 	t.Cleanup(func() {
 		if err := h.gw.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -176,6 +182,15 @@ func (h *harness) client(d door, serverName string, certs ...tls.Certificate) *h
 	transport.Protocols = &http.Protocols{}
 	transport.Protocols.SetHTTP1(d.major == 1)
 	transport.Protocols.SetHTTP2(d.major == 2)
+	if d.tls && serverName == "" {
+		// The transport would take the name from the URL.
+		config := ssltest.ClientConfig("", certs...)
+		config.NextProtos = []string{map[int]string{1: "http/1.1", 2: "h2"}[d.major]}
+		transport.DialTLSContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			dialer := tls.Dialer{Config: config}
+			return dialer.DialContext(ctx, network, d.addr.String())
+		}
+	}
 	h.t.Cleanup(transport.CloseIdleConnections)
 	return client
 }
@@ -270,8 +285,9 @@ func (c *rawConn) wantEnd() {
 // An origin is a node that reads HTTP/1.1 by itself, strictly, and remembers all
 // of it as it came. What it cannot take for one well-formed request is a fault.
 type origin struct {
-	t       testing.TB
-	address string
+	address  string
+	listener net.Listener
+	open     sync.WaitGroup // connections, and the loop that accepts them
 
 	mu     sync.Mutex // guards what follows
 	handle func(*visit)
@@ -289,6 +305,7 @@ type received struct {
 	length  int64    // of the body, with "length"
 	body    []byte
 	trailer []string
+	whole   bool // all of the body came
 }
 
 // A visit is a request and the connection that it came over.
@@ -302,9 +319,8 @@ type visit struct {
 
 func newOrigin(t testing.TB) *origin {
 	l := listen(t)
-	o := &origin{t: t, address: l.Addr().String(), handle: answering(okAnswer), conns: map[net.Conn]struct{}{}}
-	var open sync.WaitGroup
-	open.Go(func() {
+	o := &origin{address: l.Addr().String(), handle: answering(okAnswer), conns: map[net.Conn]struct{}{}}
+	o.open.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
@@ -314,22 +330,28 @@ func newOrigin(t testing.TB) *origin {
 			o.conns[conn] = struct{}{}
 			o.dials++
 			o.mu.Unlock()
-			open.Go(func() { o.serve(conn) })
+			o.open.Go(func() { o.serve(conn) })
 		}
 	})
+	o.listener = l
 	t.Cleanup(func() {
-		l.Close()
 		o.mu.Lock()
 		for conn := range o.conns {
 			conn.Close()
 		}
 		o.mu.Unlock()
-		open.Wait()
+		o.drain()
 		for _, fault := range o.faults {
 			t.Errorf("the origin got what is no request: %s", fault)
 		}
 	})
 	return o
+}
+
+// drain takes no more connections and waits for those that are there to end.
+func (o *origin) drain() {
+	o.listener.Close()
+	o.open.Wait()
 }
 
 const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -493,6 +515,9 @@ func (v *visit) readBody() bool {
 		v.close = true
 		return false
 	}
+	v.origin.mu.Lock()
+	defer v.origin.mu.Unlock()
+	v.whole = true
 	return true
 }
 

@@ -73,7 +73,7 @@ func TestWebSocket(t *testing.T) {
 	h := webSocketHarness(t)
 	// Frames (RFC 6455, section 5.2): the gateway does not look into them.
 	frames := "\x81\x85\x01\x02\x03\x04igoil\x89\x00" + strings.Repeat("\x82\x7e\xff\xff", 20_000)
-	for _, d := range []door{h.http1, h.handler, h.plain} {
+	for _, d := range h.http1Doors() {
 		for _, fields := range []string{
 			"Connection: Upgrade\r\nUpgrade: websocket\r\n",
 			"connection: keep-alive, upgrade\r\nupgrade: WebSocket\r\n",
@@ -109,7 +109,7 @@ func TestWebSocket(t *testing.T) {
 // Every other upgrade is an ordinary request.
 func TestUpgradesAreDropped(t *testing.T) {
 	h := webSocketHarness(t)
-	for _, d := range []door{h.http1, h.handler, h.plain} {
+	for _, d := range h.http1Doors() {
 		for _, c := range []struct{ path, fields string }{
 			{"/", "Connection: Upgrade\r\nUpgrade: websocket\r\n"}, // not allowed there
 			{"/ws", "Upgrade: websocket\r\n"},                      // not asked for
@@ -255,7 +255,7 @@ func TestWebSocketEnds(t *testing.T) {
 	})
 	t.Run("Close", func(t *testing.T) {
 		h := webSocketHarness(t)
-		for _, d := range []door{h.http1, h.plain, h.handler} {
+		for _, d := range h.http1Doors() {
 			c := open(h, d)
 			defer c.wantEnd()
 		}
