@@ -226,19 +226,19 @@ func (w *Watcher) reload(f *watched, changed bool) {
 }
 
 // readTries is how often files are read that change meanwhile.
-const readTries = 3
+const readTries = 5
 
-// read reads the files, and once more if they were replaced meanwhile: what is
-// put is of one state of them. If that does not end, the next look goes on.
-func (f *watched) read() (c Config, err error) {
+// read reads the files, and again if they were replaced meanwhile: what is put is
+// of one state of them.
+func (f *watched) read() (Config, error) {
 	for range readTries {
 		f.seen = look(f.names)
-		c, err = f.load()
+		c, err := f.load()
 		if same(look(f.names), f.seen) {
-			break
+			return c, err
 		}
 	}
-	return c, err
+	return Config{}, fmt.Errorf("ssl: profile %q: the files change while they are read", f.id)
 }
 
 // Close ends the watching. The profiles stay.

@@ -1,0 +1,446 @@
+package ssl_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+)
+
+// A mount holds files as Kubernetes mounts a secret: links through one link to a
+// directory, which is turned round when the secret changes.
+type mount struct {
+	t   testing.TB
+	dir string
+	n   int
+}
+
+func newMount(t testing.TB, files map[string][]byte) *mount {
+	t.Helper()
+	m := &mount{t: t, dir: t.TempDir()}
+	m.swap(files)
+	for name := range files {
+		require.NoError(t, os.Symlink(filepath.Join("..data", name), m.path(name)))
+	}
+	return m
+}
+
+func (m *mount) path(name string) string { return filepath.Join(m.dir, name) }
+
+func (m *mount) swap(files map[string][]byte) {
+	m.n++
+	version := fmt.Sprintf("..%d", m.n)
+	if err := os.Mkdir(m.path(version), 0o700); err != nil {
+		panic(err)
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(m.path(version), name), data, 0o600); err != nil {
+			panic(err)
+		}
+	}
+	if err := errors.Join(os.Symlink(version, m.path("..data_tmp")), os.Rename(m.path("..data_tmp"), m.path("..data"))); err != nil {
+		panic(err)
+	}
+	if m.n > 1 {
+		os.RemoveAll(m.path(fmt.Sprintf("..%d", m.n-1)))
+	}
+}
+
+func pairFiles(pair ssl.KeyPair, ca *ssltest.CA) map[string][]byte {
+	files := map[string][]byte{"tls.crt": pair.CertPEM, "tls.key": pair.KeyPEM}
+	if ca != nil {
+		files["ca.crt"] = ca.PEM()
+	}
+	return files
+}
+
+func (m *mount) config(id string, names ...string) ssl.FileConfig {
+	f := ssl.FileConfig{
+		Config:   ssl.Config{ID: id, Names: names},
+		KeyPairs: []ssl.KeyPairFiles{{Cert: m.path("tls.crt"), Key: m.path("tls.key")}},
+	}
+	if _, err := os.Stat(m.path("ca.crt")); err == nil {
+		f.Client, f.CAs = &ssl.ClientAuth{}, []string{m.path("ca.crt")}
+	}
+	return f
+}
+
+// failures are what a Watcher reports.
+type failures struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (f *failures) add(id string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = append(f.all, id+": "+err.Error())
+}
+
+func (f *failures) since() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.all
+	f.all = nil
+	return all
+}
+
+func watch(t testing.TB, store *ssl.Store, o *ssl.WatchOptions, configs ...ssl.FileConfig) *ssl.Watcher {
+	t.Helper()
+	if o == nil {
+		o = &ssl.WatchOptions{}
+	}
+	o.Interval = time.Hour // a test looks when it wants to
+	w, err := ssl.Watch(store.Put, o, configs...)
+	require.NoError(t, err)
+	t.Cleanup(w.Close)
+	return w
+}
+
+// shown is the certificate that a server shows.
+func shown(t testing.TB, s *tlsServer, name string, certs ...tls.Certificate) []byte {
+	t.Helper()
+	client, _ := s.visit(t, ssltest.ClientConfig(name, certs...))
+	require.NoError(t, client.err)
+	return client.state.PeerCertificates[0].Raw
+}
+
+func TestWatchKubernetes(t *testing.T) {
+	servers, people, others := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "others")
+	first, second := servers.Server("a.test"), servers.Server("a.test")
+	m := newMount(t, pairFiles(first, people))
+	store := ssl.NewStore(nil)
+	var log bytes.Buffer
+	w := watch(t, store, &ssl.WatchOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, m.config("1", "a.test"))
+	s := serveTLS(t, store.TLSConfig())
+	alice, bob := people.Client("alice"), others.Client("bob")
+	require.Equal(t, parseCert(t, first.CertPEM).Raw, shown(t, s, "a.test", alice))
+
+	before := store.Table().Lookup("a.test")
+	require.NoError(t, w.Check())
+	require.Same(t, before, store.Table().Lookup("a.test"), "nothing has changed")
+	require.Empty(t, log.String())
+
+	m.swap(pairFiles(second, others))
+	require.NoError(t, w.Check())
+	require.Equal(t, parseCert(t, second.CertPEM).Raw, shown(t, s, "a.test", bob))
+	client, _ := s.visit(t, ssltest.ClientConfig("a.test", alice))
+	require.Equal(t, unknownCA, alertOf(client.err))
+	require.Contains(t, log.String(), `level=INFO msg="files of a profile have changed" profile=1`)
+}
+
+// certbot turns the links one after the other: the certificate, then its key. What
+// does not fit is reported once, and the old pair goes on.
+func TestWatchCertbot(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	first, second := servers.Server("a.test"), servers.Server("a.test")
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for name, data := range map[string][]byte{"cert1": first.CertPEM, "key1": first.KeyPEM, "cert2": second.CertPEM, "key2": second.KeyPEM} {
+		require.NoError(t, os.WriteFile(path(name), data, 0o600))
+	}
+	turn := func(link, target string) {
+		_ = os.Remove(path(link))
+		require.NoError(t, os.Symlink(target, path(link)))
+	}
+	turn("cert", "cert1")
+	turn("key", "key1")
+	other := newMount(t, pairFiles(servers.Server("b.test"), nil))
+	store := ssl.NewStore(nil)
+	var failed failures
+	var log bytes.Buffer
+	w := watch(t, store, &ssl.WatchOptions{Failed: failed.add, Logger: slog.New(slog.NewTextHandler(&log, nil))}, ssl.FileConfig{
+		Config:   ssl.Config{ID: "1", Names: []string{"a.test"}},
+		KeyPairs: []ssl.KeyPairFiles{{Cert: path("cert"), Key: path("key")}},
+	}, other.config("2", "b.test"))
+	s := serveTLS(t, store.TLSConfig())
+
+	turn("cert", "cert2")
+	again := servers.Server("b.test")
+	other.swap(pairFiles(again, nil))
+	for range 3 {
+		require.ErrorContains(t, w.Check(), "is not the key of the certificate")
+	}
+	require.Equal(t, []string{`1: ssl: profile "1": Certificates[0].KeyPEM: is not the key of the certificate`}, failed.since())
+	require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
+	require.Equal(t, parseCert(t, first.CertPEM).Raw, shown(t, s, "a.test"), "the last good one goes on")
+	require.Equal(t, parseCert(t, again.CertPEM).Raw, shown(t, s, "b.test"), "the other profile is not held up")
+
+	turn("key", "key2")
+	require.NoError(t, w.Check())
+	require.Empty(t, failed.since())
+	require.Equal(t, parseCert(t, second.CertPEM).Raw, shown(t, s, "a.test"))
+}
+
+// Whatever becomes of a file: the last good profile goes on, the failure is
+// reported once, and what is right again is taken.
+func TestWatchFailures(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	for name, c := range map[string]struct {
+		damage func(file string) error
+		want   string
+	}{
+		"removed":     {os.Remove, "no such file or directory"},
+		"a directory": {func(f string) error { return errors.Join(os.Remove(f), os.Mkdir(f, 0o700)) }, "is a directory"},
+		"a loop":      {func(f string) error { return errors.Join(os.Remove(f), os.Symlink(f, f)) }, "too many levels of symbolic links"},
+		"empty":       {func(f string) error { return os.WriteFile(f, nil, 0o600) }, "is empty"},
+		"broken":      {func(f string) error { return os.WriteFile(f, []byte("-----BEGIN CERTIFICATE-----\nAA"), 0o600) }, "PEM"},
+		"too large":   {func(f string) error { return os.Truncate(f, 64<<20+1) }, "is larger than 67108864 bytes"},
+	} {
+		for _, file := range []string{"tls.crt", "tls.key", "ca.crt", "crl.pem"} {
+			t.Run(name+"/"+file, func(t *testing.T) {
+				files := pairFiles(servers.Server("a.test"), people)
+				files["crl.pem"] = people.CRL(time.Now().Add(time.Hour))
+				dir := t.TempDir()
+				path := func(name string) string { return filepath.Join(dir, name) }
+				for name, data := range files {
+					require.NoError(t, os.WriteFile(path(name), data, 0o600))
+				}
+				store := ssl.NewStore(nil)
+				var failed failures
+				w := watch(t, store, &ssl.WatchOptions{Failed: failed.add}, ssl.FileConfig{
+					Config:   ssl.Config{ID: "1", Names: []string{"a.test"}, Client: &ssl.ClientAuth{}},
+					KeyPairs: []ssl.KeyPairFiles{{Cert: path("tls.crt"), Key: path("tls.key")}},
+					CAs:      []string{path("ca.crt")}, CRLs: []string{path("crl.pem")},
+				})
+				before := store.Table().Lookup("a.test")
+				require.NoError(t, c.damage(path(file)))
+				for range 3 {
+					require.ErrorContains(t, w.Check(), c.want)
+				}
+				require.Len(t, failed.since(), 1)
+				require.Same(t, before, store.Table().Lookup("a.test"))
+
+				require.NoError(t, os.RemoveAll(path(file)))
+				require.NoError(t, os.WriteFile(path("new"), files[file], 0o600))
+				require.NoError(t, os.Rename(path("new"), path(file)))
+				require.NoError(t, w.Check())
+				require.Empty(t, failed.since())
+				require.NotSame(t, before, store.Table().Lookup("a.test"))
+			})
+		}
+	}
+}
+
+// What failed is tried again though the files look the same: the reason may have
+// gone that no file shows.
+func TestWatchTriesAgain(t *testing.T) {
+	m := newMount(t, pairFiles(ssltest.NewCA(t, "servers").Server("a.test"), nil))
+	store := ssl.NewStore(nil)
+	var refuse error
+	put := func(configs ...ssl.Config) (ssl.Report, error) {
+		if refuse != nil {
+			return ssl.Report{}, refuse
+		}
+		return store.Put(configs...)
+	}
+	var failed failures
+	w, err := ssl.Watch(put, &ssl.WatchOptions{Interval: time.Hour, Failed: failed.add}, m.config("1", "a.test"))
+	require.NoError(t, err)
+	t.Cleanup(w.Close)
+	before := store.Table().Lookup("a.test")
+	m.swap(pairFiles(ssltest.NewCA(t, "servers").Server("a.test"), nil))
+	refuse = errors.New("too many open files")
+	for range 3 {
+		require.ErrorIs(t, w.Check(), refuse)
+	}
+	require.Len(t, failed.since(), 1)
+	refuse = errors.New("something else")
+	require.ErrorIs(t, w.Check(), refuse)
+	require.Len(t, failed.since(), 1, "another error is news")
+	refuse = nil
+	require.NoError(t, w.Check())
+	require.NotSame(t, before, store.Table().Lookup("a.test"))
+}
+
+// The clock looks by itself, until Close.
+func TestWatchTicks(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	first, second, third := servers.Server("a.test"), servers.Server("a.test"), servers.Server("a.test")
+	for name, interval := range map[string]time.Duration{"default": 0, "own": time.Minute, "negative": -1} {
+		m := newMount(t, pairFiles(first, nil))
+		synctest.Test(t, func(t *testing.T) {
+			store := ssl.NewStore(nil)
+			w, err := ssl.Watch(store.Put, &ssl.WatchOptions{Interval: interval}, m.config("1", "a.test"))
+			require.NoError(t, err)
+			before := store.Table().Lookup("a.test")
+			period := interval
+			if period <= 0 {
+				period = 10 * time.Second
+			}
+			wait := func(d time.Duration) {
+				timer := time.NewTimer(d)
+				<-timer.C
+				synctest.Wait()
+			}
+			wait(5 * period)
+			require.Same(t, before, store.Table().Lookup("a.test"), name)
+			m.swap(pairFiles(second, nil))
+			wait(period - time.Millisecond)
+			require.Same(t, before, store.Table().Lookup("a.test"), name)
+			wait(2 * time.Millisecond)
+			after := store.Table().Lookup("a.test")
+			require.NotSame(t, before, after, name)
+
+			w.Close()
+			w.Close()
+			m.swap(pairFiles(third, nil))
+			wait(5 * period)
+			require.Same(t, after, store.Table().Lookup("a.test"), name)
+		})
+	}
+}
+
+// At first all must be right, and all that is wrong is told.
+func TestWatchErrors(t *testing.T) {
+	m := newMount(t, pairFiles(ssltest.NewCA(t, "servers").Server("a.test"), nil))
+	store := ssl.NewStore(nil)
+	good := m.config("1", "a.test")
+	missing := good
+	missing.ID, missing.KeyPairs = "2", []ssl.KeyPairFiles{{Cert: m.path("nothing.crt"), Key: m.path("nothing.key")}}
+	clientless := good
+	clientless.ID, clientless.CAs = "3", []string{m.path("tls.crt")}
+	_, err := ssl.Watch(store.Put, nil, good, missing, clientless)
+	for _, text := range []string{`ssl: profile "2": open ` + m.path("nothing.crt"), m.path("nothing.key"), `ssl: profile "3": Client: is nil, but there are files for it`} {
+		require.ErrorContains(t, err, text)
+	}
+	require.ErrorIs(t, err, os.ErrNotExist)
+	var c *ssl.ConfigError
+	require.ErrorAs(t, err, &c)
+	require.Equal(t, "Client", c.Field)
+	nameless := good
+	nameless.Names = nil
+	_, err = ssl.Watch(store.Put, nil, nameless)
+	require.ErrorContains(t, err, "has no server name")
+	_, err = ssl.Watch(store.Put, nil, good, good)
+	require.ErrorContains(t, err, "stands twice")
+	require.Nil(t, store.Table().Lookup("a.test"), "all or nothing")
+}
+
+// Load adds what the files hold to what is written, and changes nothing of that.
+func TestFileConfigLoad(t *testing.T) {
+	servers, people, others := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "others")
+	written, filed := servers.Server("a.test"), servers.Server("a.test")
+	files := pairFiles(filed, others)
+	files["crl.pem"] = people.CRL(time.Now().Add(time.Hour))
+	m := newMount(t, files)
+	f := m.config("1", "a.test")
+	f.Certificates = make([]ssl.KeyPair, 1, 8)
+	f.Certificates[0] = written
+	ownCRL := others.CRL(time.Now().Add(time.Hour))
+	// Without a line break at its end.
+	own := bytes.TrimSpace(people.PEM())
+	f.Client = &ssl.ClientAuth{CAPEM: own, CRLs: append(make([][]byte, 0, 8), ownCRL), Depth: 3}
+	f.CRLs = []string{m.path("crl.pem")}
+	for range 2 {
+		c, err := f.Load()
+		require.NoError(t, err)
+		require.Equal(t, []ssl.KeyPair{written, filed}, c.Certificates)
+		require.Equal(t, [][]byte{ownCRL, files["crl.pem"]}, c.Client.CRLs)
+		require.Equal(t, 3, c.Client.Depth)
+		p := profile(t, c)
+		for _, ca := range []*ssltest.CA{people, others} {
+			alice := ca.Client("alice")
+			_, err := ssl.VerifyClient(p, parseAll(t, alice), time.Now())
+			require.NoError(t, err)
+		}
+	}
+	require.Len(t, f.Certificates, 1)
+	require.Equal(t, own, f.Client.CAPEM)
+	require.Len(t, f.Client.CRLs, 1)
+	require.Empty(t, f.Certificates[:2][1].CertPEM, "nothing is written behind the end of the caller's slice")
+}
+
+// What is put is of one state of the files, however often they change.
+func TestWatchIsNotTorn(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	var cas []*ssltest.CA
+	var states []map[string][]byte
+	for i := range 4 {
+		ca := ssltest.NewCA(t, fmt.Sprint(i))
+		cas = append(cas, ca)
+		states = append(states, pairFiles(servers.Server("a.test"), ca))
+	}
+	m := newMount(t, states[0])
+	store := ssl.NewStore(nil)
+	puts := 0
+	put := func(configs ...ssl.Config) (ssl.Report, error) {
+		puts++
+		state := slices.IndexFunc(states, func(s map[string][]byte) bool {
+			return bytes.Equal(s["tls.crt"], configs[0].Certificates[0].CertPEM)
+		})
+		require.GreaterOrEqual(t, state, 0)
+		require.Equal(t, bytes.TrimSpace(cas[state].PEM()), bytes.TrimSpace(configs[0].Client.CAPEM))
+		return store.Put(configs...)
+	}
+	w, err := ssl.Watch(put, &ssl.WatchOptions{Interval: time.Hour}, m.config("1", "a.test"))
+	require.NoError(t, err)
+	t.Cleanup(w.Close)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 300 {
+			m.swap(states[i%len(states)])
+		}
+	}()
+	for swapping := true; swapping; {
+		select {
+		case <-done:
+			swapping = false
+		default:
+		}
+		_ = w.Check() // it may not come to rest meanwhile
+	}
+	require.NoError(t, w.Check())
+	require.Greater(t, puts, 1)
+}
+
+// Handshakes go on while files change: each sees a certificate that was put.
+func TestWatchAndHandshakes(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	pairs := []ssl.KeyPair{servers.Server("a.test"), servers.Server("a.test")}
+	m := newMount(t, pairFiles(pairs[0], nil))
+	store := ssl.NewStore(nil)
+	w := watch(t, store, nil, m.config("1", "a.test"))
+	s := serveTLS(t, store.TLSConfig())
+	ctx, cancel := context.WithCancel(t.Context())
+	var swapping sync.WaitGroup
+	swapping.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			m.swap(pairFiles(pairs[i%2], nil))
+			if err := w.Check(); err != nil {
+				panic(err)
+			}
+		}
+	})
+	known := [][]byte{parseCert(t, pairs[0].CertPEM).Raw, parseCert(t, pairs[1].CertPEM).Raw}
+	for range 20 {
+		require.Contains(t, known, shown(t, s, "a.test"))
+	}
+	cancel()
+	swapping.Wait()
+}
+
+func parseAll(t testing.TB, cert tls.Certificate) (all []*x509.Certificate) {
+	t.Helper()
+	for _, der := range cert.Certificate {
+		all = append(all, parseCert(t, certPEM(der)))
+	}
+	return all
+}
