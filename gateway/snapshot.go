@@ -59,6 +59,8 @@ var (
 	ErrInUse      = errors.New("routes use it")
 )
 
+var errTwice = errors.New("stands twice in one change")
+
 // Prepare checks a change and changes nothing. The error joins all faults: a
 // *ConfigError of [ssl], [route] or [upstream], or one of this package, for each.
 // It is for those who have something to do between the checking and the change,
@@ -74,10 +76,10 @@ func (s *Server) prepare(snap *snapshot, c Change) (*Prepared, error) {
 	if p.profiles, err = ssl.Compile(c.Put.SSL); err != nil {
 		faults = append(faults, err)
 	}
-	if p.routes, err = compile(c.Put.Routes, route.New, (*route.Route).ID); err != nil {
+	if p.routes, err = compile("route", c.Put.Routes, route.New, (*route.Route).ID); err != nil {
 		faults = append(faults, err)
 	}
-	if p.upstreams, err = compile(c.Put.Upstreams, upstream.New, (*upstream.Upstream).ID); err != nil {
+	if p.upstreams, err = compile("upstream", c.Put.Upstreams, upstream.New, (*upstream.Upstream).ID); err != nil {
 		faults = append(faults, err)
 	}
 	if len(faults) == 0 && !c.AllowDangling {
@@ -90,7 +92,7 @@ func (s *Server) prepare(snap *snapshot, c Change) (*Prepared, error) {
 }
 
 // compile makes a T of each Config, and refuses two with one ID.
-func compile[C, T any](configs []C, compile func(C) (T, error), id func(T) string) ([]T, error) {
+func compile[C, T any](kind string, configs []C, compile func(C) (T, error), id func(T) string) ([]T, error) {
 	var faults []error
 	seen := map[string]bool{}
 	list := make([]T, 0, len(configs))
@@ -101,7 +103,7 @@ func compile[C, T any](configs []C, compile func(C) (T, error), id func(T) strin
 			continue
 		}
 		if seen[id(t)] {
-			faults = append(faults, fmt.Errorf("gateway: the ID %q stands twice in one change", id(t)))
+			faults = append(faults, &ConfigError{Kind: kind, ID: id(t), Field: "ID", Err: errTwice})
 		}
 		seen[id(t)] = true
 		list = append(list, t)
