@@ -121,7 +121,8 @@ func (snap *snapshot) dangling(p *Prepared) (faults []error) {
 	}
 	deleted := map[string]bool{}
 	for _, id := range p.change.Delete.Upstreams {
-		deleted[id] = !put[id]
+		_, there := snap.pools.Get(id)
+		deleted[id] = there && !put[id]
 	}
 	users := snap.usersAfter(p)
 	for _, r := range p.routes {
