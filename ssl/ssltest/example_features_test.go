@@ -1,0 +1,57 @@
+package ssltest_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sallyport/sallyport/ssl/ssltest"
+)
+
+func ExampleCA_CRL() {
+	ca := ssltest.NewCA(&testing.T{}, "people") // yours is the test's own t
+	alice := ca.Client("alice")
+	block, _ := pem.Decode(ca.CRL(time.Now().Add(time.Hour), alice.Leaf))
+	list, err := x509.ParseRevocationList(block.Bytes)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(list.CheckSignatureFrom(ca.Certificate()))
+	fmt.Println(list.RevokedCertificateEntries[0].SerialNumber.Cmp(alice.Leaf.SerialNumber) == 0)
+	// Output:
+	// <nil>
+	// true
+}
+
+func ExampleURIs() {
+	ca := ssltest.NewCA(&testing.T{}, "people")
+	alice := ca.Client("alice", ssltest.URIs("spiffe://example.org/alice"), ssltest.DNSNames("alice.test"))
+	fmt.Println(alice.Leaf.URIs, alice.Leaf.DNSNames)
+	// Output:
+	// [spiffe://example.org/alice] [alice.test]
+}
+
+func ExampleDNSNames() {
+	ca := ssltest.NewCA(&testing.T{}, "people")
+	fmt.Println(ca.Client("alice", ssltest.DNSNames("alice.test")).Leaf.DNSNames)
+	// Output:
+	// [alice.test]
+}
+
+// The session of one name, offered at every other.
+func ExampleSessionCache() {
+	var stolen ssltest.SessionCache
+	at := func(name string) *tls.Config {
+		config := ssltest.ClientConfig(name)
+		config.ClientSessionCache = &stolen
+		return config
+	}
+	at("a.test").ClientSessionCache.Put("a.test", &tls.ClientSessionState{})
+	_, ok := at("b.test").ClientSessionCache.Get("b.test")
+	fmt.Println(ok)
+	// Output:
+	// true
+}
