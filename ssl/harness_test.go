@@ -24,6 +24,9 @@ import (
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
+// Handshakes fail here on purpose, and net/http logs them.
+func init() { log.SetOutput(io.Discard) }
+
 // patience bounds whatever a test waits for on a socket: it is only reached when
 // the test fails.
 const patience = 20 * time.Second
