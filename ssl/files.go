@@ -77,6 +77,15 @@ func (f FileConfig) names() (names []string) {
 }
 
 func readFile(name string) ([]byte, error) {
+	// Before it is opened: to open a pipe would wait for whoever writes to it.
+	switch info, err := os.Stat(name); {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: is no regular file", name)
+	case info.Size() > maxFileBytes:
+		return nil, fmt.Errorf("%s: is larger than %d bytes", name, maxFileBytes)
+	}
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -197,7 +198,8 @@ func TestWatchFailures(t *testing.T) {
 		want   string
 	}{
 		"removed":     {os.Remove, "no such file or directory"},
-		"a directory": {func(f string) error { return errors.Join(os.Remove(f), os.Mkdir(f, 0o700)) }, "is a directory"},
+		"a directory": {func(f string) error { return errors.Join(os.Remove(f), os.Mkdir(f, 0o700)) }, "is no regular file"},
+		"a pipe":      {func(f string) error { return errors.Join(os.Remove(f), syscall.Mkfifo(f, 0o600)) }, "is no regular file"},
 		"a loop":      {func(f string) error { return errors.Join(os.Remove(f), os.Symlink(f, f)) }, "too many levels of symbolic links"},
 		"empty":       {func(f string) error { return os.WriteFile(f, nil, 0o600) }, "is empty"},
 		"broken":      {func(f string) error { return os.WriteFile(f, []byte("-----BEGIN CERTIFICATE-----\nAA"), 0o600) }, "PEM"},
