@@ -1,7 +1,6 @@
 package ssl_test
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
@@ -264,14 +263,6 @@ func (c *clock) Set(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = now
-}
-
-// lines reads text line by line: the records of a log.
-func lines(text []byte) (all []string) {
-	for s := bufio.NewScanner(bytes.NewReader(text)); s.Scan(); {
-		all = append(all, s.Text())
-	}
-	return all
 }
 
 var silent = log.New(io.Discard, "", 0)

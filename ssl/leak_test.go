@@ -72,7 +72,8 @@ func secretsOf(t *testing.T, pair ssl.KeyPair) (all []string) {
 	case *ecdsa.PrivateKey:
 		scalar, err = key.Bytes()
 		require.NoError(t, err)
-		all = append(all, key.D.String()) //nolint:staticcheck // it is what a printer would show
+		//lint:ignore SA1019 it is what a printer would show
+		all = append(all, key.D.String())
 	case *rsa.PrivateKey:
 		scalar = key.D.Bytes()
 		all = append(all, key.D.String(), key.Primes[0].String())
@@ -210,7 +211,8 @@ func TestNothingLeaks(t *testing.T) {
 
 func exportedTypes(t *testing.T) (names []string) {
 	t.Helper()
-	files, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0) //nolint:staticcheck // one package, no build tags
+	//lint:ignore SA1019 this is one package, without build tags
+	files, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
 	require.NoError(t, err)
 	for _, file := range files["ssl"].Files {
 		ast.Inspect(file, func(n ast.Node) bool {
