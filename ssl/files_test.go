@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,7 +199,7 @@ func TestWatchFailures(t *testing.T) {
 	}{
 		"removed":     {os.Remove, "no such file or directory"},
 		"a directory": {func(f string) error { return errors.Join(os.Remove(f), os.Mkdir(f, 0o700)) }, "is no regular file"},
-		"a pipe":      {func(f string) error { return errors.Join(os.Remove(f), syscall.Mkfifo(f, 0o600)) }, "is no regular file"},
+		"a pipe":      {func(f string) error { return errors.Join(os.Remove(f), exec.Command("mkfifo", f).Run()) }, "is no regular file"},
 		"a loop":      {func(f string) error { return errors.Join(os.Remove(f), os.Symlink(f, f)) }, "too many levels of symbolic links"},
 		"empty":       {func(f string) error { return os.WriteFile(f, nil, 0o600) }, "is empty"},
 		"broken":      {func(f string) error { return os.WriteFile(f, []byte("-----BEGIN CERTIFICATE-----\nAA"), 0o600) }, "PEM"},
@@ -319,7 +319,7 @@ func TestWatchErrors(t *testing.T) {
 	clientless := good
 	clientless.ID, clientless.CAs = "3", []string{m.path("tls.crt")}
 	_, err := ssl.Watch(store.Put, nil, good, missing, clientless)
-	for _, text := range []string{`ssl: profile "2": open ` + m.path("nothing.crt"), m.path("nothing.key"), `ssl: profile "3": Client: is nil, but there are files for it`} {
+	for _, text := range []string{`ssl: profile "2": stat ` + m.path("nothing.crt"), m.path("nothing.key"), `ssl: profile "3": Client: is nil, but there are files for it`} {
 		require.ErrorContains(t, err, text)
 	}
 	require.ErrorIs(t, err, os.ErrNotExist)
