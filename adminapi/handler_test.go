@@ -22,6 +22,19 @@ func TestNilBody(t *testing.T) {
 	}
 }
 
+// An answer to HEAD has no body, whoever serves it.
+func TestHead(t *testing.T) {
+	h, _ := newHandler(t, &adminapi.Options{AllowUnauthenticated: true})
+	for path, want := range map[string]int{"": 200, "/routes": 200, "/routes/1": 404, "/consumers": 200, "/nothing": 404, "/routes?page=1&page_size=1": 400} {
+		rec := serveOne(h, httptest.NewRequest("HEAD", "http://localhost/apisix/admin"+path, nil))
+		require.Equal(t, want, rec.Code, path)
+		require.Empty(t, rec.Body.String(), path)
+	}
+	rec := serveOne(h, httptest.NewRequest("HEAD", "http://elsewhere/apisix/admin", nil))
+	require.Equal(t, 403, rec.Code)
+	require.Empty(t, rec.Body.String())
+}
+
 // An answer repeats only so much of a path, and is JSON whatever the path is.
 func TestLongResource(t *testing.T) {
 	h, _ := newHandler(t, &adminapi.Options{AllowUnauthenticated: true})

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
@@ -242,9 +244,9 @@ func (w *world) get(url string, certs ...tls.Certificate) string {
 	return fmt.Sprintf("%d %s", a.status, strings.TrimSpace(a.body))
 }
 
-// running describes what a gateway does: what it answers to some requests, and
-// with which certificate or alert to some server names. Two gateways of one
-// configuration have the same description.
+// running describes what a gateway does: what it answers to some requests, with
+// which certificate or alert to some server names, and whether it has some
+// upstreams. Two gateways of one configuration have the same description.
 func running(t testing.TB, gw *gateway.Server) string {
 	t.Helper()
 	var b strings.Builder
@@ -257,7 +259,19 @@ func running(t testing.TB, gw *gateway.Server) string {
 		}
 		fmt.Fprintf(&b, "%s: %s\n", host, handshake(gw, host))
 	}
+	for _, id := range []string{"u", "1", "routes/1", "routes/2", "routes/own-0-0"} {
+		fmt.Fprintf(&b, "upstream %s: %t\n", id, hasUpstream(gw, id))
+	}
 	return b.String()
+}
+
+// hasUpstream reports whether a gateway has an upstream, which only a route that
+// would use it can tell.
+func hasUpstream(gw *gateway.Server, id string) bool {
+	_, err := gw.Prepare(gateway.Change{Put: gateway.Config{
+		Routes: []route.Config{{ID: "a route that is not put", Paths: []string{"/"}, Upstream: id}},
+	}})
+	return !errors.Is(err, gateway.ErrNoUpstream)
 }
 
 // handshake returns the digest of the certificate that a name gets and whether

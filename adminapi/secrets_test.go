@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -246,9 +248,11 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 	// What is printed.
 	records, err := w.memory.Load(t.Context())
 	require.NoError(t, err)
+	i := slices.IndexFunc(records, func(r adminapi.Record) bool { return r.Key == "/ssls/1" })
+	ssl := records[i]
 	options := &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: w.memory}
 	var printed bytes.Buffer
-	for _, v := range []any{w.handler, options, *options, options.Keys, records, records[0], &records[0], w.memory, w.gw} {
+	for _, v := range []any{w.handler, options, *options, options.Keys, records, ssl, &ssl, w.memory, w.gw} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x"} {
 			text := fmt.Sprintf(verb, v)
 			require.Empty(t, leak(text, []byte(key), []byte(key2)), "%s of a %T", verb, v)
@@ -256,8 +260,12 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 		}
 		slog.New(slog.NewTextHandler(&printed, nil)).Info("x", "v", v)
 	}
-	slog.New(slog.NewJSONHandler(&printed, nil)).Info("x", "record", records[0], "options", options.Keys)
+	slog.New(slog.NewJSONHandler(&printed, nil)).Info("x", "record", ssl, "options", options.Keys)
 	require.Empty(t, leak(printed.String(), []byte(key), []byte(key2)), "printed")
+	hash := sha256.Sum256([]byte(adminKey)) // which a short key would be guessed from
+	require.NotContains(t, printed.String(), fmt.Sprint(hash[:]))
+	require.NotContains(t, printed.String(), fmt.Sprintf("%x", hash))
+	require.NotContains(t, printed.String(), strings.Trim(fmt.Sprintf("%#v", hash[:]), "[]byte{}"))
 	require.NotContains(t, printed.String(), adminKey)
 	require.NotContains(t, printed.String(), hex.EncodeToString([]byte(adminKey)))
 	require.NotContains(t, printed.String(), strings.Trim(fmt.Sprint([]byte(adminKey)), "[]"))
@@ -329,4 +337,24 @@ func TestSentKeysAreNotLogged(t *testing.T) {
 	require.NotContains(t, rec.Body.String(), "hunter2")
 	require.Contains(t, logs.String(), "wrong apikey")
 	require.NotContains(t, logs.String(), "hunter2")
+}
+
+// What a client writes stands quoted in a log, and makes no line of its own.
+func TestLogLines(t *testing.T) {
+	var logs bytes.Buffer
+	hostile := &hostileStorage{Storage: &adminapi.Memory{}, fail: true}
+	logger := slog.New(slog.NewTextHandler(&logs, nil))
+	h, err := adminapi.New(gateway.New(nil), &adminapi.Options{AllowUnauthenticated: true, Storage: hostile, Logger: logger})
+	require.NoError(t, err)
+	const line = "\nlevel=INFO msg=\"all is well\"\x1b[2J"
+	r := httptest.NewRequest("GET", "/apisix/admin/routes", nil)
+	r.Host, r.RemoteAddr = "evil"+line, "evil"+line
+	require.Equal(t, 403, serveOne(h, r).Code)
+	r = httptest.NewRequest("PUT", "/apisix/admin/routes/1", strings.NewReader(encode(t, map[string]any{
+		"uri": "/1", "desc": "evil" + line, "upstream": map[string]any{"nodes": []any{}},
+	})))
+	r.Host, r.RemoteAddr = "localhost", "evil"+line
+	require.Equal(t, 503, serveOne(h, r).Code)
+	require.Equal(t, 2, strings.Count(logs.String(), "\n"))
+	require.NotContains(t, logs.String(), "\x1b")
 }
