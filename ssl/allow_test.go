@@ -33,14 +33,16 @@ func ips(all ...string) ssltest.Option {
 	}
 }
 
-// rawURIs writes alternative names that crypto/x509 would not.
-func rawURIs(all ...string) ssltest.Option {
+// The tags of alternative names (RFC 5280, section 4.2.1.6).
+const (
+	tagURI = 6
+	tagIP  = 7
+)
+
+// rawName writes an alternative name that crypto/x509 would not.
+func rawName(tag int, name string) ssltest.Option {
 	return func(c *x509.Certificate) {
-		var names []asn1.RawValue
-		for _, s := range all {
-			names = append(names, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte(s)})
-		}
-		der, err := asn1.Marshal(names)
+		der, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: tag, Bytes: []byte(name)}})
 		if err != nil {
 			panic(err)
 		}
@@ -111,7 +113,7 @@ func TestAllow(t *testing.T) {
 		{"SPIFFE, port", uri("spiffe://td/a"), "", ssltest.URIs("spiffe://td:80/a"), false},
 		{"SPIFFE, user", uri("spiffe://td/a", "spiffe://td/*"), "", ssltest.URIs("spiffe://u@td/a"), false},
 		{"SPIFFE, query", uri("spiffe://td/a", "spiffe://td/*"), "", ssltest.URIs("spiffe://td/a?x"), false},
-		{"SPIFFE, empty query", uri("spiffe://td/a", "spiffe://td/*"), "", rawURIs("spiffe://td/a?"), false},
+		{"SPIFFE, empty query", uri("spiffe://td/a", "spiffe://td/*"), "", rawName(tagURI, "spiffe://td/a?"), false},
 		{"SPIFFE, fragment", uri("spiffe://td/a", "spiffe://td/*"), "", ssltest.URIs("spiffe://td/a#x"), false},
 		{"SPIFFE and another URI", uri("spiffe://td/a", "spiffe://td/*"), "", ssltest.URIs("spiffe://td/a", "https://x.test/"), false},
 		{"two SPIFFE IDs", uri("spiffe://td/a", "spiffe://td/*"), "", ssltest.URIs("spiffe://td/a", "spiffe://td/b"), false},
@@ -152,6 +154,7 @@ func TestAllow(t *testing.T) {
 		{"IP, bits below the mask", ip("10.9.9.9/8"), "", ips("10.1.2.3"), true},
 		{"IP, IPv4 in IPv6", ip("::ffff:10.0.0.0/104"), "", ips("10.1.2.3"), true},
 		{"IP, IPv4 in IPv6, outside", ip("::ffff:10.0.0.0/104"), "", ips("11.1.2.3"), false},
+		{"IP, written as IPv6 in the certificate", ip("10.0.0.0/8"), "", rawName(tagIP, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\x0a\x01\x02\x03"), true},
 		{"IP, IPv6", ip("2001:db8::/32"), "", ips("2001:db8::1"), true},
 		{"IP, all of IPv6 is not IPv4", ip("::/0"), "", ips("10.1.2.3"), false},
 		{"IP as a name", ip("10.0.0.0/8"), "10.1.2.3", ssltest.DNSNames("10.1.2.3"), false},
