@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +22,7 @@ func TestMemory(t *testing.T) {
 type flawed struct {
 	adminapi.Memory
 	flaw
+	mu     sync.Mutex // guards what follows
 	last   []adminapi.Record
 	counts map[string]int64
 }
@@ -112,6 +114,8 @@ func TestFlawsAreFound(t *testing.T) {
 		}}, "any revision"},
 		{"counts for each key", flaw{save: func(f *flawed, key string, value []byte, prev int64) (adminapi.Record, error) {
 			r, err := f.saveIn(key, value, adminapi.AnyRevision)
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			if f.counts == nil {
 				f.counts = map[string]int64{}
 			}
@@ -152,6 +156,8 @@ func TestFlawsAreFound(t *testing.T) {
 			return f.saveIn(strings.ToLower(key), value, prev)
 		}}, "keys"},
 		{"returns its own records", flaw{load: func(f *flawed) ([]adminapi.Record, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			if f.last == nil {
 				f.last, _ = f.Memory.Load(context.Background())
 			}
