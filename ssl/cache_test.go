@@ -203,7 +203,9 @@ func TestCacheGuardCloses(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, http.StatusMisdirectedRequest, res.StatusCode)
 			_, err = get()
-			require.Equal(t, badCertificate, alertOf(err), "a new connection: %v", err)
+			// On a new connection. Whether the client still reads the alert depends on
+			// how much of its request is on its way: see TestCacheReasons.
+			require.Error(t, err)
 		})
 	}
 }
