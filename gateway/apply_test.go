@@ -447,19 +447,19 @@ func TestOneSnapshot(t *testing.T) {
 	})
 	for range 200 {
 		h.apply(open)
-		hammer.let(2)
+		hammer.let(1)
 		h.apply(closed)
-		hammer.let(2)
+		hammer.let(1)
 	}
 	// So that each kind of answer is among them, however the goroutines ran.
+	hammer.stop()
 	for _, d := range h.tlsDoors() {
-		ask(d, friends[d], "friend")
+		ask(d, h.client(d, "a.test", alice), "friend")
 	}
 	h.apply(open)
 	for _, d := range doors {
-		ask(d, strangers[d], "stranger")
+		ask(d, h.client(d, "a.test"), "stranger")
 	}
-	hammer.stop()
 
 	seen := h.origin.take()
 	require.NotEmpty(t, seen)

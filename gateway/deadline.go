@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,7 +14,7 @@ import (
 // of the answer has its own deadline.
 func (s *Server) serveConn(w http.ResponseWriter, r *http.Request) {
 	d := deadlines{http.NewResponseController(w), s.o.Limits.BodyTimeout, r.ProtoMajor > 1}
-	body := &deadlineBody{body: r.Body, deadlines: d}
+	body := &deadlineBody{body: r.Body, deadlines: d, reading: make(chan struct{}, 1)}
 	if r.Body != nil && r.Body != http.NoBody {
 		// In a copy: by the Body that it made, net/http tells how to end a
 		// connection on which a part of it was not read.
@@ -35,7 +34,6 @@ func (s *Server) serveConn(w http.ResponseWriter, r *http.Request) {
 	out := &http1Writer{deadlineWriter: deadlineWriter{w, d}}
 	defer func() {
 		if !out.hijacked {
-			out.beforeWrite()
 			body.finish()
 		}
 	}()
@@ -124,14 +122,15 @@ type deadlineBody struct {
 
 	finished atomic.Bool // no read may begin
 
-	reading sync.Mutex // held while a read goes on; guards what follows
-	over    bool       // there is nothing more to be read
-	ended   bool       // because all of it was
+	// reading is full while a read goes on. Whoever has filled it owns the rest.
+	reading chan struct{}
+	over    bool // there is nothing more to be read
+	ended   bool // because all of it was
 }
 
 func (b *deadlineBody) Read(p []byte) (int, error) {
-	b.reading.Lock()
-	defer b.reading.Unlock()
+	b.reading <- struct{}{}
+	defer func() { <-b.reading }()
 	if b.over {
 		return b.body.Read(p)
 	}
@@ -160,21 +159,25 @@ func (b *deadlineBody) Close() error {
 // read no further, and closing the connection would destroy the answer on its way.
 const lastRead = time.Second
 
-// finish is called after the handler on HTTP/1.1, before net/http writes the end of
-// the answer and discards what is left of the body. It leaves net/http no read that
-// goes on: it would break that off, and lift the deadline.
+// finish is called after the handler on HTTP/1.1, when net/http discards what is left
+// of the body and writes what is left of the answer, in either order. It leaves
+// net/http no read that goes on: it would break that off, and lift the deadline.
 func (b *deadlineBody) finish() {
 	b.finished.Store(true)
-	goesOn := !b.reading.TryLock()
-	if goesOn {
+	select {
+	case b.reading <- struct{}{}:
+	default:
 		_ = b.connection.SetReadDeadline(time.Now().Add(lastRead))
-		b.reading.Lock()
+		b.reading <- struct{}{}
+		if b.ended {
+			_ = b.connection.SetReadDeadline(time.Time{})
+		}
 	}
-	defer b.reading.Unlock()
-	switch {
-	case !b.over:
-		b.beforeRead()
-	case goesOn && b.ended:
-		_ = b.connection.SetReadDeadline(time.Time{})
+	defer func() { <-b.reading }()
+	if b.over {
+		b.beforeWrite()
+		return
 	}
+	b.beforeRead()
+	_ = b.connection.SetWriteDeadline(time.Now().Add(2 * b.timeout)) // after the reading
 }

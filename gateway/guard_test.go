@@ -236,7 +236,7 @@ func TestGuardOnSharedConnections(t *testing.T) {
 			{"mtls.test", []tls.Certificate{g.alice}, map[string]string{"mtls.test": "200", "also.mtls.test": "200", "pub.test": "421", "skip.test": "421"}},
 			{"a.wild.test", []tls.Certificate{g.alice}, map[string]string{"a.wild.test": "200", "b.wild.test": "200", "x.y.wild.test": "421", "mtls.test": "421"}},
 		} {
-			conn := g.h2(d, c.serverName, nil, c.cert...)
+			conn := g.h2(d, c.serverName, c.cert...)
 			stream := uint32(1)
 			for range 3 {
 				for host, want := range c.statuses {
@@ -327,7 +327,7 @@ func TestGuardAfterAChange(t *testing.T) {
 					require.Equal(t, c.status, res.StatusCode, name)
 					continue
 				}
-				conn := g.h2(d, c.serverName, nil, g.certFor(c.serverName)...)
+				conn := g.h2(d, c.serverName, g.certFor(c.serverName)...)
 				conn.get(1, "https", c.serverName, "/")
 				status, _ := conn.status(1)
 				require.Equal(t, "200", status, name)

@@ -31,23 +31,25 @@ const (
 	h2Reset        = 0x3
 	h2Settings     = 0x4
 	h2WindowUpdate = 0x8
+	h2Continuation = 0x9
 
 	h2EndStream  = 0x1
 	h2EndHeaders = 0x4
 )
 
-// h2 opens a connection through a door. Settings are pairs of identifier and value.
-func (h *harness) h2(d door, serverName string, settings []uint32, certs ...tls.Certificate) *h2Conn {
+// h2 opens a connection through a door.
+func (h *harness) h2(d door, serverName string, certs ...tls.Certificate) *h2Conn {
 	h.t.Helper()
-	c := &h2Conn{h.raw(door{d.name, d.tls, 2, d.addr}, serverName, certs...), map[uint32][]h2Frame{}}
+	return newH2(h.raw(d, serverName, certs...))
+}
+
+// newH2 begins with HTTP/2 on a connection.
+func newH2(conn *rawConn) *h2Conn {
+	conn.t.Helper()
+	c := &h2Conn{conn, map[uint32][]h2Frame{}}
 	c.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 	// No dynamic table: each answer's head can be read by itself.
-	payload := []byte{0, 1, 0, 0, 0, 0}
-	for i := 0; i < len(settings); i += 2 {
-		payload = binary.BigEndian.AppendUint16(payload, uint16(settings[i]))
-		payload = binary.BigEndian.AppendUint32(payload, settings[i+1])
-	}
-	c.frame(h2Settings, 0, 0, payload)
+	c.frame(h2Settings, 0, 0, []byte{0, 1, 0, 0, 0, 0})
 	return c
 }
 
@@ -67,11 +69,16 @@ func (c *h2Conn) headers(stream uint32, end bool, fields ...string) {
 		}
 		block = append(appendInt(block, len(field)), field...)
 	}
-	flags := byte(h2EndHeaders)
+	const most = 16 << 10 // of a frame
+	kind, flags := byte(h2Headers), byte(0)
 	if end {
-		flags |= h2EndStream
+		flags = h2EndStream
 	}
-	c.frame(h2Headers, flags, stream, block)
+	for ; len(block) > most; block = block[most:] {
+		c.frame(kind, flags, stream, block[:most])
+		kind, flags = h2Continuation, 0
+	}
+	c.frame(kind, flags|h2EndHeaders, stream, block)
 }
 
 // appendInt appends the length of a string (RFC 7541, section 5.1, with a prefix

@@ -318,29 +318,26 @@ type visit struct {
 }
 
 func newOrigin(t testing.TB) *origin {
-	l := listen(t)
-	o := &origin{address: l.Addr().String(), handle: answering(okAnswer), conns: map[net.Conn]struct{}{}}
+	o := makeOrigin(t)
+	o.listener = listen(t)
+	o.address = o.listener.Addr().String()
 	o.open.Go(func() {
 		for {
-			conn, err := l.Accept()
+			conn, err := o.listener.Accept()
 			if err != nil {
 				return
 			}
-			o.mu.Lock()
-			o.conns[conn] = struct{}{}
-			o.dials++
-			o.mu.Unlock()
-			o.open.Go(func() { o.serve(conn) })
+			o.accept(conn)
 		}
 	})
-	o.listener = l
+	return o
+}
+
+// makeOrigin is an origin without a listener.
+func makeOrigin(t testing.TB) *origin {
+	o := &origin{handle: answering(okAnswer), conns: map[net.Conn]struct{}{}}
 	t.Cleanup(func() {
-		o.mu.Lock()
-		for conn := range o.conns {
-			conn.Close()
-		}
-		o.mu.Unlock()
-		o.drain()
+		o.close()
 		for _, fault := range o.faults {
 			t.Errorf("the origin got what is no request: %s", fault)
 		}
@@ -348,10 +345,33 @@ func newOrigin(t testing.TB) *origin {
 	return o
 }
 
-// drain takes no more connections and waits for those that are there to end.
-func (o *origin) drain() {
-	o.listener.Close()
+// accept serves a connection until it ends.
+func (o *origin) accept(conn net.Conn) {
+	o.mu.Lock()
+	o.conns[conn] = struct{}{}
+	o.dials++
+	o.mu.Unlock()
+	o.open.Go(func() { o.serve(conn) })
+}
+
+// close ends all connections and waits for that.
+func (o *origin) close() {
+	if o.listener != nil {
+		o.listener.Close()
+	}
+	o.mu.Lock()
+	for conn := range o.conns {
+		conn.Close()
+	}
+	o.mu.Unlock()
 	o.open.Wait()
+}
+
+// connections are those that are open.
+func (o *origin) connections() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.conns)
 }
 
 const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

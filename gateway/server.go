@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -132,7 +133,11 @@ type logWriter struct{ logger *slog.Logger }
 
 func (w logWriter) Write(line []byte) (int, error) {
 	if w.logger != nil {
-		w.logger.Debug("http server", "text", string(line))
+		level := slog.LevelDebug
+		if bytes.Contains(line, []byte(": panic serving ")) { // a mistake in a handler of the user's
+			level = slog.LevelError
+		}
+		w.logger.Log(context.Background(), level, "http server", "text", string(line))
 	}
 	return len(line), nil
 }

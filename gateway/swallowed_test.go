@@ -217,12 +217,7 @@ func TestSwallowed(t *testing.T) {
 		})
 	}
 	require.NoError(t, h.gw.Close())
-	h.origin.mu.Lock()
-	for conn := range h.origin.conns {
-		conn.Close() // those of the door whose server is not ours
-	}
-	h.origin.mu.Unlock()
-	h.origin.drain()
+	h.origin.close()
 	count := map[string]int{}
 	for _, r := range h.origin.take() {
 		if !r.whole {
@@ -308,7 +303,7 @@ func TestSwallowedHTTP2(t *testing.T) {
 		for _, d := range []door{h.http2, h.handler2} {
 			t.Run(c.name+" "+d.name, func(t *testing.T) {
 				h.origin.take()
-				conn := h.h2(d, "a.test", nil)
+				conn := h.h2(d, "a.test")
 				conn.headers(1, c.body == "-", c.fields...)
 				if c.body != "-" {
 					conn.frame(h2Data, h2EndStream, 1, []byte(c.body))
