@@ -31,7 +31,7 @@ type Terminator struct {
 	verifyConnection func(tls.ConnectionState) error // of Options.Base
 	fallback         string
 	o                Options
-	verdicts         verdicts
+	verdicts         *verdicts // not part of what %+v prints: it changes all the time
 }
 
 // NewTerminator returns a Terminator over the table that a function returns. The
@@ -53,7 +53,7 @@ func NewTerminator(table func() *Table, o *Options) *Terminator {
 	if tm.o.MaxHandshakes <= 0 {
 		tm.o.MaxHandshakes = defaultMaxHandshakes
 	}
-	tm.verdicts.init()
+	tm.verdicts = newVerdicts()
 
 	// A config without certificates is how crypto/tls is made to send
 	// unrecognized_name; an error of GetConfigForClient would be internal_error.

@@ -100,10 +100,12 @@ type verdict struct {
 	satisfied bool
 }
 
-func (vs *verdicts) init() {
+func newVerdicts() *verdicts {
+	vs := &verdicts{}
 	for i := range vs.shards {
 		vs.shards[i].m = map[uintptr]*verdict{}
 	}
+	return vs
 }
 
 func (vs *verdicts) find(cs *tls.ConnectionState) *verdict {
