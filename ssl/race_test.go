@@ -24,7 +24,7 @@ import (
 // together.
 func TestNothingTorn(t *testing.T) {
 	const writers, clients, generations = 8, 8, 6
-	visits := 16
+	visits := 8
 	if testing.Short() {
 		visits = 5
 	}
