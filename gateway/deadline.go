@@ -14,27 +14,30 @@ import (
 // of the answer has its own deadline.
 func (s *Server) serveConn(w http.ResponseWriter, r *http.Request) {
 	d := deadlines{http.NewResponseController(w), s.o.Limits.BodyTimeout, r.ProtoMajor > 1}
-	body := &deadlineBody{body: r.Body, deadlines: d, reading: make(chan struct{}, 1)}
-	if r.Body != nil && r.Body != http.NoBody {
+	var body *deadlineBody
+	if r.ContentLength != 0 {
+		body = &deadlineBody{body: r.Body, deadlines: d, reading: make(chan struct{}, 1)}
 		// In a copy: by the Body that it made, net/http tells how to end a
 		// connection on which a part of it was not read.
 		r = r.WithContext(r.Context())
 		r.Body = body
-	} else {
-		body.over = true
 	}
 	if d.stream {
 		defer d.beforeWrite() // for what net/http has still to write
 		s.ServeHTTP(&deadlineWriter{w, d}, r)
 		return
 	}
-	if !body.over {
+	if body != nil {
 		d.beforeRead() // for what net/http discards before it answers
 	}
 	out := &http1Writer{deadlineWriter: deadlineWriter{w, d}}
 	defer func() {
-		if !out.hijacked {
+		switch {
+		case out.hijacked:
+		case body != nil:
 			body.finish()
+		default:
+			d.beforeWrite()
 		}
 	}()
 	s.ServeHTTP(out, r)

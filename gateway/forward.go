@@ -51,7 +51,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Ro
 		ctx = tunnel
 	}
 	r = r.WithContext(ctx)
-	if r.Body != nil && r.Body != http.NoBody {
+	if r.ContentLength != 0 && r.Body != nil {
 		x.body = &clientBody{ReadCloser: r.Body}
 		r.Body = x.body
 	}

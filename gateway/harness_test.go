@@ -402,15 +402,6 @@ func (o *origin) take() []*received {
 	return seen
 }
 
-// takeFaults returns what came that was no request since the last takeFaults.
-func (o *origin) takeFaults() []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	faults := o.faults
-	o.faults = nil
-	return faults
-}
-
 func (o *origin) dialled() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

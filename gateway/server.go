@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +43,7 @@ func New(o *Options) *Server {
 	if o != nil {
 		s.o = *o
 	}
+	s.o.TrustedProxies = slices.Clone(s.o.TrustedProxies)
 	s.o.Limits = s.o.Limits.withDefaults()
 	if s.o.TLS.Logger == nil {
 		s.o.TLS.Logger = s.o.Logger
