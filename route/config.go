@@ -33,6 +33,23 @@ type Config struct {
 	// Methods are the methods that are taken, in upper case. None means any.
 	Methods []string
 
+	// RemoteAddrs are the addresses that a client may have: IPv4 or IPv6, or ranges of
+	// them in CIDR notation. None means any.
+	RemoteAddrs []string
+
+	// Vars are conditions on the rest of a request, in APISIX's language
+	// (lua-resty-expr), as JSON would be decoded into Go: a list of conditions that
+	// must all hold, or one group of them. None means that there are none. See the
+	// package doc for the language.
+	//
+	//	[]any{[]any{"http_x_canary", "==", "1"}, []any{"arg_v", ">=", 2}}
+	//	[]any{"OR", []any{"cookie_beta", "==", "yes"}, []any{"remote_addr", "ipmatch", []any{"10.0.0.0/8"}}}
+	Vars []any
+
+	// Disabled takes the route out of service. It keeps its place among the others,
+	// as in APISIX.
+	Disabled bool
+
 	// Priority orders routes of the same host and the same path: the higher goes
 	// first, then the older. It does not lift a shorter prefix over a longer one,
 	// nor a prefix over an exact path (APISIX).

@@ -15,21 +15,6 @@ import (
 	"github.com/sallyport/sallyport/internal/urlpath"
 )
 
-// A Request is what a [Table] must know of a request.
-type Request struct {
-	// Method is the method as it came. Methods are case-sensitive.
-	Method string
-
-	// Host is the name that the request is for in its canonical form: lower
-	// case, without port and trailing dot. It is empty if the request has none,
-	// and then finds only routes without hosts.
-	Host string
-
-	// Path is the normalised path: percent-decoded once, dot segments resolved,
-	// empty segments dropped, without the query.
-	Path string
-}
-
 // Match returns the route for a request, or nil. See the package doc for which
 // that is. It takes Host and Path as they are: for a request that came from a
 // client, use [*Table.MatchHTTP] or bring both into their form first.

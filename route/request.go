@@ -1,0 +1,56 @@
+package route
+
+import "net/netip"
+
+// A Request is what a [Table] must know of a request. [*Table.MatchHTTP] makes one
+// of an [http.Request]; a server of another kind makes its own.
+type Request struct {
+	// Method is the method as it came. Methods are case-sensitive.
+	Method string
+
+	// Host is the name that the request is for in its canonical form: lower
+	// case, without port and trailing dot. It is empty if the request has none,
+	// and then finds only routes without hosts.
+	Host string
+
+	// Port is the port that stands behind the name, without leading zeros, or
+	// empty if none does. Only routes whose host has a port ask for it.
+	Port string
+
+	// Path is the normalised path: percent-decoded once, dot segments resolved,
+	// empty segments dropped, without the query. See [PathOptions].
+	Path string
+
+	// Client is the address of the client. The zero Addr is in no range: it finds
+	// only routes without RemoteAddrs.
+	Client netip.Addr
+
+	// Lookups answers what Vars ask of the request beyond these fields. If nil, it
+	// has nothing more.
+	Lookups Lookups
+}
+
+// Lookups answers what the Vars of routes ask of a request: see [Config.Vars] for
+// the names. It is called while a route is looked for, on the goroutine that does
+// so, and for one variable perhaps many times.
+type Lookups interface {
+	// Lookup returns the value of a variable. ok is false if the request has none.
+	Lookup(kind VarKind, name string) (value string, ok bool)
+
+	// LookupAll returns the values of a variable that may have several, which is
+	// [VarOther] alone: the names in a client's certificate. ok is false if it is not a
+	// variable of that kind; Lookup is then asked.
+	LookupAll(name string) (values []string, ok bool)
+}
+
+// A VarKind says where the value of a variable stands in a request.
+type VarKind int
+
+// The kinds of variables, with the name that [Lookups] gets.
+const (
+	VarOther   VarKind = iota // any other: the whole name, such as "scheme" or "ssl_client_s_dn"
+	VarHeader                 // http_x_id: the header field in its canonical form, "X-Id"
+	VarArg                    // arg_id: the argument of the query, "id"
+	VarCookie                 // cookie_id: the cookie, "id"
+	VarPostArg                // post_arg_id: the argument of an urlencoded form, "id"
+)
