@@ -51,13 +51,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refused)
 		return
 	}
-	match := snap.routes.Match(&route.Request{Method: r.Method, Host: host, Path: path.Normal})
+	match := snap.routes.Match(&route.Request{Method: r.Method, Host: host, Path: path.Normal}).Route
 	if r.TLS == nil && s.o.PlainHTTP == PlainGuarded && (match == nil || !match.AllowPlain()) {
 		if refused != nil {
 			s.refuse(w, r, refused)
 			return
 		}
-		if match != nil && snap.ssl.Demanding() && snap.forEveryHost(match, r.Method, path.Normal) && !ssl.ACMEChallenge(rawPath) {
+		if match != nil && snap.ssl.Demanding() && match.EveryHost() && !ssl.ACMEChallenge(rawPath) {
 			// Over TLS, this route may be reached with a client certificate alone:
 			// by which name, a Host that anyone can write does not tell.
 			answer(w, r, http.StatusForbidden, "this route is for every host, and some server names demand client certificates: it is served over TLS only; use https")
@@ -80,13 +80,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.forward(w, r, match, pool, rawPath)
-}
-
-// forEveryHost reports whether a route that was found for a method and a path is
-// found by whatever Host: it has none, or has the host "*".
-func (snap *snapshot) forEveryHost(r *route.Route, method, path string) bool {
-	const nobody = "\x00" // no name, and so below no other pattern
-	return !r.HasHosts() || snap.routes.Match(&route.Request{Method: method, Host: nobody, Path: path}) == r
 }
 
 // targetForm reports whether the request target is one that a path stands in:

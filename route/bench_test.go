@@ -93,7 +93,7 @@ func BenchmarkMatch(b *testing.B) {
 					b.Run(fmt.Sprintf("routes=%d/shape=%s/hit=%s/distinct=%d", n, s.name, name, distinct), func(b *testing.B) {
 						b.ReportAllocs()
 						for i := 0; b.Loop(); i++ {
-							if r := table.Match(&reqs[i%len(reqs)]); (r != nil) != hit {
+							if m := table.Match(&reqs[i%len(reqs)]); (m.Route != nil) != hit {
 								b.Fatal(reqs[i%len(reqs)])
 							}
 						}
@@ -163,7 +163,7 @@ func BenchmarkMatchAdversarial(b *testing.B) {
 		b.Run(fmt.Sprintf("routes=%d/shape=%s/hit=n", n, c.name), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if table.Match(&c.req) != nil {
+				if table.Match(&c.req).Route != nil {
 					b.Fatal()
 				}
 			}
@@ -196,7 +196,7 @@ func BenchmarkServeMux(b *testing.B) {
 			b.Run(fmt.Sprintf("routes=%d/shape=%s/hit=y/impl=table", n, s.name), func(b *testing.B) {
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					if r, _ := table.MatchHTTP(reqs[i%len(reqs)]); r == nil {
+					if m, _ := table.MatchHTTP(reqs[i%len(reqs)]); m.Route == nil {
 						b.Fatal()
 					}
 				}

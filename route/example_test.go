@@ -33,10 +33,10 @@ func Example() {
 		switch {
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusBadRequest)
-		case found == nil:
+		case found.Route == nil:
 			http.NotFound(w, r)
 		default:
-			found.Handler().ServeHTTP(w, r)
+			found.Route.Handler().ServeHTTP(w, r)
 		}
 	})
 
@@ -96,8 +96,8 @@ func Example_concurrency() {
 		})
 		all.Go(func() {
 			t := table.Load() // once for each request: one table from its beginning to its end
-			if r := t.Match(&route.Request{Method: "GET", Path: "/5/x"}); r != nil && r.ID() != "5" {
-				panic(r.ID())
+			if m := t.Match(&route.Request{Method: "GET", Path: "/5/x"}); m.Route != nil && m.Route.ID() != "5" {
+				panic(m.Route.ID())
 			}
 		})
 	}
@@ -153,7 +153,7 @@ func ExampleTable_Match() {
 		{Method: "PUT", Host: "a.shop.test", Path: "/api/users"}, // which takes GET alone: the next
 		{Method: "PUT", Host: "shop.test", Path: "/api/users"},   // *.shop.test is not shop.test
 	} {
-		fmt.Printf("%s %s%s: %s\n", req.Method, req.Host, req.Path, table.Match(&req).ID())
+		fmt.Printf("%s %s%s: %s\n", req.Method, req.Host, req.Path, table.Match(&req).Route.ID())
 	}
 	// Output:
 	// GET a.test/login: login
@@ -175,8 +175,8 @@ func ExampleTable_Match_incorrect() {
 
 	wrong := table.Match(&route.Request{Method: r.Method, Host: r.Host, Path: r.URL.Path})
 	right, err := table.MatchHTTP(r)
-	fmt.Println("Match:", wrong.ID())
-	fmt.Println("MatchHTTP:", right.ID(), err)
+	fmt.Println("Match:", wrong.Route.ID())
+	fmt.Println("MatchHTTP:", right.Route.ID(), err)
 	// Output:
 	// Match: open
 	// MatchHTTP: guarded <nil>
@@ -188,14 +188,14 @@ func ExampleTable_MatchHTTP() {
 		must(route.New(route.Config{ID: "files", Paths: []string{"/my files/*"}, Upstream: "u"})),
 	)
 	for _, target := range []string{"/my%20files/x", "/other", "/../etc/passwd"} {
-		r, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
+		m, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
 		switch {
 		case err != nil:
 			fmt.Println("400:", err)
-		case r == nil:
+		case m.Route == nil:
 			fmt.Println("404")
 		default:
-			fmt.Println(r.ID())
+			fmt.Println(m.Route.ID())
 		}
 	}
 	// Output:
@@ -214,7 +214,7 @@ func ExampleTable_With() {
 	two := one.With(must(route.New(route.Config{ID: "a", Paths: []string{"/*"}, Upstream: "new"})))
 
 	req := &route.Request{Method: "GET", Path: "/"}
-	fmt.Println(one.Match(req).Upstream(), two.Match(req).Upstream(), two.Len())
+	fmt.Println(one.Match(req).Route.Upstream(), two.Match(req).Route.Upstream(), two.Len())
 	// Output: old new 2
 }
 
@@ -223,7 +223,7 @@ func ExampleTable_Without() {
 		must(route.New(route.Config{ID: "a", Paths: []string{"/*"}, Upstream: "u"})),
 		must(route.New(route.Config{ID: "b", Paths: []string{"/*"}, Upstream: "u"})),
 	)
-	fmt.Println(table.Without("a").Match(&route.Request{Method: "GET", Path: "/"}).ID())
+	fmt.Println(table.Without("a").Match(&route.Request{Method: "GET", Path: "/"}).Route.ID())
 	fmt.Println(table.Without("x") == table)
 	// Output:
 	// b

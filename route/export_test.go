@@ -16,7 +16,9 @@ func (t *Table) Check() error {
 		if c.route.id != id || c.age >= t.next {
 			return fmt.Errorf("route %q: stored as %q with age %d of %d", c.route.id, id, c.age, t.next)
 		}
-		want += max(1, len(c.route.hosts)) * len(c.route.paths)
+		for range t.places(c) {
+			want++
+		}
 	}
 	got := 0
 	if err := t.anyHost.check("", &got); err != nil {
@@ -24,8 +26,9 @@ func (t *Table) Check() error {
 	}
 	seen := map[string]bool{}
 	for r := range t.All() {
-		for _, host := range r.hosts {
-			if seen[host] {
+		en, _ := t.byID.Get(r.id)
+		for host := range t.places(en) {
+			if seen[host] || host == "" {
 				continue
 			}
 			seen[host] = true
@@ -60,10 +63,10 @@ func (n *node) check(above string, candidates *int) error {
 	case !slices.IsSortedFunc(n.exact, compareCandidates) || !slices.IsSortedFunc(n.prefix, compareCandidates):
 		return fail("has candidates out of order")
 	}
-	for prefix, list := range map[bool][]candidate{false: n.exact, true: n.prefix} {
+	for exact, list := range map[bool][]candidate{true: n.exact, false: n.prefix} {
 		*candidates += len(list)
 		for _, c := range list {
-			if !slices.Contains(c.route.paths, pattern{n.path, prefix}) {
+			if c.pattern.cut != n.path || c.pattern.exact != exact {
 				return fail("has route " + c.route.id)
 			}
 		}

@@ -7,7 +7,9 @@ package route
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -15,37 +17,98 @@ import (
 	"github.com/sallyport/sallyport/internal/urlpath"
 )
 
-// Match returns the route for a request, or nil. See the package doc for which
-// that is. It takes Host and Path as they are: for a request that came from a
-// client, use [*Table.MatchHTTP] or bring both into their form first.
-func (t *Table) Match(req *Request) *Route {
+// A Match is what a [Table] has found for a request. The zero Match is nothing.
+type Match struct {
+	// Route is the route, or nil if there is none for the request.
+	Route *Route
+
+	pattern *pattern
+	path    string
+}
+
+// Pattern returns the path of the route that fits, as it was configured.
+func (m *Match) Pattern() string {
+	if m.pattern == nil {
+		return ""
+	}
+	return m.pattern.text
+}
+
+// Param returns what a parameter or a star of [*Match.Pattern] stands for in the
+// normalised path: ":id" and "*rest" have the names id and rest, a star without
+// a name has the name ":ext" (APISIX). Of two with one name it is the last. ok is
+// false if there is none of that name.
+func (m *Match) Param(name string) (value string, ok bool) {
+	p := m.pattern
+	if p == nil || len(p.names) == 0 {
+		return "", false
+	}
+	var few [8]string
+	values := few[:]
+	if len(p.names) > len(few) {
+		values = make([]string, len(p.names))
+	}
+	p.fits(m.path, values)
+	for i, n := range slices.Backward(p.names) {
+		if n == name {
+			return values[i], true
+		}
+	}
+	return "", false
+}
+
+// Params yields the parameters and stars of [*Match.Pattern] with what they stand
+// for, from the left to the right.
+func (m *Match) Params() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		if m.pattern == nil {
+			return
+		}
+		values := make([]string, len(m.pattern.names))
+		m.pattern.fits(m.path, values)
+		for i, name := range m.pattern.names {
+			if !yield(name, values[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Match finds the route for a request. See the package doc for which that is. It
+// takes Host and Path as they are: for a request that came from a client, use
+// [*Table.MatchHTTP] or bring both into their form first.
+func (t *Table) Match(req *Request) Match {
 	if t == nil {
-		return nil
+		return Match{}
 	}
 	bit := methodBit(req.Method)
 	for m := t.hosts.Match(req.Host); m.Next(); {
-		if r := m.Value().match(req.Path, req, bit); r != nil {
-			return r
+		if c := m.Value().match(req.Path, req, bit); c != nil {
+			return Match{c.route, c.pattern, req.Path}
 		}
 	}
-	return t.anyHost.match(req.Path, req, bit)
+	if c := t.anyHost.match(req.Path, req, bit); c != nil {
+		return Match{c.route, c.pattern, req.Path}
+	}
+	return Match{}
 }
 
-// match returns the route for a request among those of n and below.
+// match returns the first candidate among those of n and below that takes a
+// request, or nil.
 //
 // The recursion is what puts candidates in order: it reaches the end of the path,
 // where the exact routes are, before it looks at any prefix, and on its way back
 // it passes the prefixes from the longest to the shortest. It goes no deeper than
 // configured paths are prefixes of each other.
-func (n *node) match(path string, req *Request, bit methodBits) *Route {
+func (n *node) match(path string, req *Request, bit methodBits) *candidate {
 	if n == nil || len(path) < len(n.path) {
 		return nil
 	}
 	end := len(path) == len(n.path)
 	if !end {
 		if i, ok := n.has.rank(path[len(n.path)]); ok {
-			if r := n.children[i].match(path, req, bit); r != nil {
-				return r
+			if c := n.children[i].match(path, req, bit); c != nil {
+				return c
 			}
 		}
 	}
@@ -53,46 +116,96 @@ func (n *node) match(path string, req *Request, bit methodBits) *Route {
 		return nil
 	}
 	if end {
-		if r := first(n.exact, req, bit); r != nil {
-			return r
+		if c := first(n.exact, req, bit); c != nil {
+			return c
 		}
 	}
 	return first(n.prefix, req, bit)
 }
 
 // first returns the first of the candidates that takes the request.
-func first(candidates []candidate, req *Request, bit methodBits) *Route {
+func first(candidates []candidate, req *Request, bit methodBits) *candidate {
 	for i := range candidates {
 		c := &candidates[i]
-		if c.methods&bit != 0 || bit == unusual && slices.Contains(c.route.unusual, req.Method) {
-			return c.route
+		if (c.methods&bit != 0 || bit == unusual && slices.Contains(c.route.unusual, req.Method)) &&
+			(!c.conditional || c.holds(req)) {
+			return c
 		}
 	}
 	return nil
+}
+
+// conditional reports whether a route has more conditions than the tree of a router
+// and the methods see to.
+func (r *Route) conditional(router Router) bool {
+	return r.addrs != nil || r.vars != nil ||
+		len(r.hosts) > 0 && (!router.byHost() || slices.ContainsFunc(r.hosts, func(h hostPattern) bool { return h.port != "" }))
+}
+
+// holds reports whether the conditions of a candidate hold, other than the methods
+// and the cut of its pattern. The last is the one that may cost most.
+func (c *candidate) holds(req *Request) bool {
+	r := c.route
+	return (r.addrs == nil || r.addrs.contains(req.Client)) &&
+		r.takesHost(req) &&
+		c.pattern.fits(req.Path, nil) &&
+		(r.vars == nil || r.vars.holds(req, &Match{r, c.pattern, req.Path}))
+}
+
+// takesHost reports whether the host of a request fits one of the route's, with the
+// port. Where the host goes first, that may be another than the one whose tree the
+// route was found in: but then it was tried there, and has failed for what fails
+// here as well.
+func (r *Route) takesHost(req *Request) bool {
+	if len(r.hosts) == 0 {
+		return true
+	}
+	for i := range r.hosts {
+		if r.hosts[i].fits(req) {
+			return true
+		}
+	}
+	return false
 }
 
 var errHost = errors.New("route: the request's host is no name")
 
 // MatchHTTP is [*Table.Match] for a request that a server has read. It brings
 // host and path into their form, and reports an error where that cannot be done:
-// such a request should be answered with status 400. The route is nil if there
-// is none for the request.
+// such a request should be answered with status 400. The Match is zero if there
+// is no route for the request.
 //
 // The path is the one that the client sent, unless a handler in front has
-// changed r.URL, as [http.StripPrefix] does.
-func (t *Table) MatchHTTP(r *http.Request) (*Route, error) {
+// changed r.URL, as [http.StripPrefix] does. The client is the peer of the
+// connection, r.RemoteAddr. Vars are answered by [HTTPLookups].
+func (t *Table) MatchHTTP(r *http.Request) (Match, error) {
+	req, err := t.request(r)
+	if err != nil {
+		return Match{}, err
+	}
+	return t.Match(&req), nil
+}
+
+// request makes a Request of what a server has read.
+func (t *Table) request(r *http.Request) (Request, error) {
 	req := Request{Method: r.Method}
 	if r.Host != "" {
 		host, ok := hostname.CanonicalHost(r.Host)
 		if !ok {
-			return nil, errHost
+			return Request{}, errHost
 		}
-		req.Host = host
+		req.Host, req.Port = host, portOf(r.Host)
 	}
 	path, err := urlpath.Parse(urlpath.Raw(r))
 	if err != nil {
-		return nil, fmt.Errorf("route: the request's %w", err)
+		return Request{}, fmt.Errorf("route: the request's %w", err)
 	}
 	req.Path = path.Normal
-	return t.Match(&req), nil
+	if t == nil || t.withAddrs == 0 && t.withVars == 0 {
+		return req, nil
+	}
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		req.Client = peer.Addr().Unmap()
+	}
+	return req, nil
 }

@@ -58,27 +58,27 @@ func TestMatchHTTP(t *testing.T) {
 	} {
 		u, err := url.ParseRequestURI(c.target)
 		require.NoError(t, err)
-		r, err := table.MatchHTTP(&http.Request{Method: "GET", Host: c.host, URL: u, RequestURI: c.target})
+		m, err := table.MatchHTTP(&http.Request{Method: "GET", Host: c.host, URL: u, RequestURI: c.target})
 		if c.err != "" {
 			require.EqualError(t, err, c.err, "%q %q", c.host, c.target)
-			require.Nil(t, r)
+			require.Zero(t, m)
 			continue
 		}
 		require.NoError(t, err, "%q %q", c.host, c.target)
-		require.Equal(t, c.want, idOf(r), "%q %q", c.host, c.target)
+		require.Equal(t, c.want, idOf(m), "%q %q", c.host, c.target)
 	}
 
 	// A handler in front has the last word on the path.
-	var got *route.Route
+	var got route.Match
 	http.StripPrefix("/v1", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		got, _ = table.MatchHTTP(r)
 	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://a.test/v1/admin/x", nil))
 	require.Equal(t, "admin", idOf(got))
 
 	var empty *route.Table
-	r, err := empty.MatchHTTP(httptest.NewRequest("GET", "/", nil))
+	m, err := empty.MatchHTTP(httptest.NewRequest("GET", "/", nil))
 	require.NoError(t, err)
-	require.Nil(t, r)
+	require.Zero(t, m)
 }
 
 // Tables that are derived of one table at the same time do not disturb it, nor
@@ -103,8 +103,8 @@ func TestTableConcurrently(t *testing.T) {
 				c.Priority = w
 				table = table.With(mustNew(t, c))
 				req := shapes[0].hit(i, 0)
-				require.NotNil(t, table.Match(&req))
-				require.NotNil(t, base.Match(&req))
+				require.NotNil(t, table.Match(&req).Route)
+				require.NotNil(t, base.Match(&req).Route)
 			}
 			require.NoError(t, table.Check())
 		})

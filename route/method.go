@@ -59,6 +59,22 @@ func parseMethods(methods []string) (usual methodBits, others []string) {
 	return usual, others
 }
 
+// usualMethods are the methods that have a bit.
+var usualMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
+}
+
+// methodNames returns the methods that a route takes, if it does not take all.
+func (r *Route) methodNames() (names []string) {
+	for _, m := range usualMethods {
+		if r.methods&methodBit(m) != 0 {
+			names = append(names, m)
+		}
+	}
+	return append(names, r.unusual...)
+}
+
 // checkMethod checks a configured method.
 func checkMethod(m string) error {
 	switch {

@@ -9,93 +9,184 @@ import (
 	"github.com/sallyport/sallyport/internal/urlpath"
 )
 
-// A pattern is a configured path: one path or, if prefix is set, every path that
-// begins so. The prefix of "*" is empty.
+// A pattern is a configured path in the form in which a tree holds it.
 type pattern struct {
-	path   string
-	prefix bool
+	text string // as it was configured
+
+	// cut is what every path that fits begins with: all of an exact one, and
+	// otherwise what stands before the first star or parameter.
+	cut   string
+	exact bool
+
+	// head and stars are what a path must fit behind cut. A path that begins with
+	// the cut of a prefix, which ends in its only star, fits: see plain.
+	head  group
+	stars []starGroup
+
+	// names are those of the parameters and stars, in their order.
+	names []string
 }
 
-// parsePattern reads a configured path. What no normalised path can fit is
-// refused.
-func parsePattern(s string) (pattern, error) {
-	path, prefix := strings.CutSuffix(s, "*")
-	p := pattern{path, prefix}
-	switch {
-	case s == "*":
-		return p, nil
-	case s == "":
-		return p, errors.New(`is empty: "/*" is every path`)
-	case s[0] != '/' && s[0] != '*':
-		return p, fmt.Errorf("%q does not begin with a slash, as every path does", s)
+// starName is the name of a star that has none, as in APISIX.
+const starName = ":ext"
+
+// plain reports whether there is nothing to be compared but cut.
+func (p *pattern) plain() bool {
+	return p.exact || len(p.head) == 0 && len(p.stars) == 1 && len(p.stars[0].group) == 0
+}
+
+// parsePattern reads a configured path, in which ":name" is a parameter or stands
+// for itself. What no normalised path can fit is refused.
+func parsePattern(s string, parameters bool) (*pattern, error) {
+	if err := checkPattern(s); err != nil {
+		return nil, err
 	}
-	if i := strings.IndexByte(path, '*'); i >= 0 {
-		return p, fmt.Errorf("%q: a star must be the last character, as in %q", s, s[:i+1])
-	}
-	if i := parameter(path); i >= 0 {
-		return p, fmt.Errorf("%q has a parameter, and there are none: write %q for whatever stands there", s, s[:i]+"*")
-	}
-	if i := strings.IndexByte(path, '?'); i >= 0 {
-		return p, fmt.Errorf("%q has a query, which is no part of the path: write %q", s, s[:i])
-	}
-	if hasEscape(path) {
-		err := fmt.Errorf("%q is percent-encoded, and is compared with the decoded path", s)
-		if n, ok := normalise(path, prefix); ok {
-			if _, wrong := parsePattern(n); wrong == nil {
-				err = fmt.Errorf("%w: write %q", err, n)
-			}
+	p := &pattern{text: s}
+	last := &p.head // the group that goes on
+	begin := 0      // and the literal bytes of it that are not in it yet
+	literal := func(end int) {
+		if begin < end {
+			*last = append(*last, piece{literal: s[begin:end]})
 		}
-		return p, err
 	}
-	// Encoded and read again, a path must come out as it went in.
-	n, ok := normalise((&url.URL{Path: path}).EscapedPath(), prefix)
-	switch {
-	case !ok:
-		return p, fmt.Errorf("%q fits no path: it leads above the root or has a NUL", s)
-	case n != s:
-		return p, fmt.Errorf("%q has an empty or a dot segment, and is compared with a path that has none: write %q", s, n)
+	for i := 0; i < len(s); {
+		name, next := "", i+1
+		switch atSegment := i == 0 || s[i-1] == '/'; {
+		case s[i] == '*':
+			if name = starName; atSegment {
+				if n := identifier(s[next:]); n != "" {
+					name, next = n, next+len(n)
+				}
+			}
+			for next < len(s) && s[next] == '*' {
+				next++ // two are one
+			}
+			literal(i)
+			p.stars = append(p.stars, starGroup{name: len(p.names)})
+			last = &p.stars[len(p.stars)-1].group
+		case s[i] == ':' && atSegment && parameters:
+			name, _, _ = strings.Cut(s[next:], "/")
+			if name == "" {
+				i = next
+				continue
+			}
+			next += len(name)
+			literal(i)
+			*last = append(*last, piece{name: len(p.names)})
+		default:
+			i = next
+			continue
+		}
+		p.names = append(p.names, name)
+		i, begin = next, next
 	}
+	literal(len(s))
+	if len(p.head) > 0 && p.head[0].literal != "" {
+		p.cut, p.head = p.head[0].literal, p.head[1:]
+	}
+	p.exact = len(p.names) == 0
 	return p, nil
 }
 
-// normalise returns the pattern that fits what the client's path raw, or paths
-// that begin so, become.
-func normalise(raw string, prefix bool) (string, bool) {
-	if prefix {
-		// The last segment of a prefix is the beginning of one: "/.." fits
-		// "/..a". Only a longer one shows what the others become.
-		const more = "x"
-		p, err := urlpath.Parse(raw + more)
-		return strings.TrimSuffix(p.Normal, more) + "*", err == nil
+// identifier returns s if it is, up to the next slash or the end, the name of a
+// star: a letter or underscore, then such, digits and hyphens.
+func identifier(s string) string {
+	name, _, _ := strings.Cut(s, "/")
+	for i, c := range []byte(name) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || c != '-' && (c < '0' || c > '9')) {
+			return ""
+		}
 	}
-	p, err := urlpath.Parse(raw)
-	return p.Normal, err == nil
+	return name
 }
 
-// parameter returns where the first segment begins that is a colon and a name,
-// or -1.
-func parameter(path string) int {
-	for at := 0; ; {
-		i := strings.Index(path[at:], "/:")
-		if i < 0 {
-			return -1
+// hasParameter reports whether a configured path has what is a parameter to
+// [RouterURIWithParameter].
+func hasParameter(s string) bool {
+	for {
+		_, after, ok := strings.Cut(s, "/:")
+		if !ok {
+			return false
 		}
-		at += i + 1
-		if rest := path[at+1:]; rest != "" && rest[0] != '/' {
-			return at
+		if after != "" && after[0] != '/' {
+			return true
 		}
+		s = after
 	}
+}
+
+// checkPattern refuses what no normalised path can fit.
+func checkPattern(s string) error {
+	switch {
+	case s == "":
+		return errors.New(`is empty: "/*" is every path`)
+	case s[0] != '/' && s[0] != '*':
+		return fmt.Errorf("%q does not begin with a slash, as every path does", s)
+	case len(s) > maxPattern:
+		return fmt.Errorf("is longer than %d bytes", maxPattern)
+	case strings.Count(s, "*") > maxStars:
+		return fmt.Errorf("%q has more than %d stars", s, maxStars)
+	}
+	if i := strings.IndexByte(s, '?'); i >= 0 {
+		return fmt.Errorf("%q has a query, which is no part of the path: write %q", s, s[:i])
+	}
+	if hasEscape(s) {
+		err := fmt.Errorf("%q is percent-encoded, and is compared with the decoded path", s)
+		if n, ok := normalise(s, true); ok && checkPattern(n) == nil {
+			err = fmt.Errorf("%w: write %q", err, n)
+		}
+		return err
+	}
+	// Encoded and read again, a path must come out as it went in.
+	n, ok := normalise(s, false)
+	switch {
+	case !ok:
+		return fmt.Errorf("%q fits no path: it leads above the root or has a NUL", s)
+	case n != s:
+		return fmt.Errorf("%q has an empty or a dot segment, and is compared with a path that has none: write %q", s, n)
+	}
+	return nil
+}
+
+// The limits of a configured path. That of its length is longer than a request's
+// head may be, and APISIX's 4096 bytes.
+const (
+	maxPattern = 64 << 10
+	maxStars   = 32
+)
+
+// normalise returns the pattern that fits what the paths which fit s become, if
+// encoded says so after decoding them. A star is an ordinary byte to it: it makes
+// of "/..*" what it stands for, a segment that is no dot segment.
+func normalise(s string, encoded bool) (string, bool) {
+	path := s
+	if s[0] == '*' {
+		path = "/" + s
+	}
+	if !encoded {
+		path = (&url.URL{Path: path}).EscapedPath()
+	}
+	p, err := urlpath.Parse(path)
+	if err != nil {
+		return "", false
+	}
+	if s[0] == '*' {
+		return p.Normal[1:], true
+	}
+	return p.Normal, true
 }
 
 // hasEscape reports whether path has a percent sign that a client would have had
-// to encode: one before two hexadecimal digits.
+// to encode: one before two hexadecimal digits. Of "%2F" that is only so where the
+// path is matched without [PathOptions.EncodedSlash], which is the table's to say.
 func hasEscape(path string) bool {
 	for {
 		_, after, ok := strings.Cut(path, "%")
 		if !ok {
 			return false
 		}
-		if len(after) >= 2 && isHex(after[0]) && isHex(after[1]) {
+		if len(after) >= 2 && isHex(after[0]) && isHex(after[1]) && after[:2] != "2F" {
 			return true
 		}
 		path = after

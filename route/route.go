@@ -4,27 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/sallyport/sallyport/internal/hostname"
 )
 
 // A Route is a [Config] that was checked. It never changes, and may be shared
 // freely. [New] is the only way to one.
 type Route struct {
-	id         string
-	hosts      []string // canonical patterns
-	paths      []pattern
+	id    string
+	hosts []hostPattern
+
+	// paths are the patterns in which ":name" stands for itself, and parameters
+	// those in which it does not. Without one, they are the same.
+	paths, parameters []*pattern
+
 	methods    methodBits
 	unusual    []string // the methods that have no bit
+	addrs      addrs    // none is any
+	vars       *vars
+	disabled   bool
 	priority   int
 	upstream   string
 	handler    http.Handler
 	allowPlain bool
 	webSocket  bool
 	timeout    *Timeout
+	warnings   []string
 }
 
 // New checks a Config and makes a Route of it. It keeps nothing of c but the
@@ -36,6 +42,7 @@ func New(c Config) (*Route, error) {
 	}
 	r := &Route{
 		id:         c.ID,
+		disabled:   c.Disabled,
 		priority:   c.Priority,
 		upstream:   c.Upstream,
 		handler:    c.Handler,
@@ -60,14 +67,30 @@ func New(c Config) (*Route, error) {
 	}
 	for i, s := range c.Paths {
 		field := fmt.Sprintf("Paths[%d]", i)
-		if p, err := parsePattern(s); err != nil {
+		p, err := parsePattern(s, false)
+		if err != nil {
 			fault(field, err)
-		} else if slices.Contains(r.paths, p) {
-			fault(field, fmt.Errorf("%q is there twice", s))
-		} else {
-			r.paths = append(r.paths, p)
+			continue
 		}
+		if slices.Contains(c.Paths[:i], s) {
+			fault(field, fmt.Errorf("%q is there twice", s))
+			continue
+		}
+		r.paths = append(r.paths, p)
+		if hasParameter(s) {
+			p, _ = parsePattern(s, true) // what is wrong with a path, is so in either reading
+		}
+		r.parameters = append(r.parameters, p)
 	}
+	var prefixes []netip.Prefix
+	for i, s := range c.RemoteAddrs {
+		p, err := parseAddrs(s)
+		if err != nil {
+			fault(fmt.Sprintf("RemoteAddrs[%d]", i), err)
+		}
+		prefixes = append(prefixes, p)
+	}
+	r.addrs = newAddrs(prefixes)
 	for i, m := range c.Methods {
 		field := fmt.Sprintf("Methods[%d]", i)
 		if err := checkMethod(m); err != nil {
@@ -105,26 +128,17 @@ func New(c Config) (*Route, error) {
 	return r, nil
 }
 
-// parseHost returns the canonical form of a host pattern.
-func parseHost(s string) (string, error) {
-	host, err := hostname.CanonicalPattern(s)
-	if err == nil {
-		return host, nil
-	}
-	// APISIX takes a port here, and the route is then never found.
-	if i := strings.LastIndexByte(s, ':'); i >= 0 && strings.Trim(s[i+1:], "0123456789") == "" {
-		if name, err := hostname.CanonicalPattern(s[:i]); err == nil {
-			return "", fmt.Errorf("%q has a port, which is no part of the name: write %q", s, name)
-		}
-	}
-	return "", fmt.Errorf("%q: %w", s, err)
-}
-
 // ID returns [Config.ID].
 func (r *Route) ID() string { return r.id }
 
-// HasHosts reports whether the route is for certain hosts, and not for any.
-func (r *Route) HasHosts() bool { return len(r.hosts) > 0 }
+// EveryHost reports whether the route is for every host: it has none, or the host
+// "*".
+func (r *Route) EveryHost() bool {
+	return len(r.hosts) == 0 || slices.ContainsFunc(r.hosts, func(h hostPattern) bool { return h.name == "*" })
+}
+
+// Disabled returns [Config.Disabled].
+func (r *Route) Disabled() bool { return r.disabled }
 
 // Priority returns [Config.Priority].
 func (r *Route) Priority() int { return r.priority }

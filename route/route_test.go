@@ -166,11 +166,11 @@ func TestRoute(t *testing.T) {
 	c.Hosts[0], c.Paths[0], c.Methods[0], c.Methods[1] = "x.test", "/x", "PUT", "PUT"
 	c.Timeout.Connect = 0
 	table := new(route.Table).With(r)
-	require.Same(t, r, table.Match(&route.Request{Method: "GET", Host: "a.test", Path: "/a"}))
-	require.Same(t, r, table.Match(&route.Request{Method: "PURGE", Host: "a.test", Path: "/a"}))
+	require.Same(t, r, table.Match(&route.Request{Method: "GET", Host: "a.test", Path: "/a"}).Route)
+	require.Same(t, r, table.Match(&route.Request{Method: "PURGE", Host: "a.test", Path: "/a"}).Route)
 
 	require.Equal(t, "r", r.ID())
-	require.True(t, r.HasHosts())
+	require.False(t, r.EveryHost())
 	require.Equal(t, 7, r.Priority())
 	require.Equal(t, "u", r.Upstream())
 	require.Nil(t, r.Handler())
@@ -181,7 +181,7 @@ func TestRoute(t *testing.T) {
 	require.Equal(t, route.Timeout{Connect: 1, Send: 2, Read: 3}, timeout)
 
 	r = mustNew(t, route.Config{ID: "s", Paths: []string{"/"}, Handler: http.NotFoundHandler()})
-	require.False(t, r.HasHosts())
+	require.True(t, r.EveryHost())
 	require.False(t, r.AllowPlain())
 	require.False(t, r.WebSocket())
 	require.NotNil(t, r.Handler())
@@ -222,6 +222,6 @@ func FuzzNew(f *testing.F) {
 		req := request(t, method, name, path+tail)
 		found, err := new(route.Table).With(r).MatchHTTP(req)
 		require.NoError(t, err, "%q", path)
-		require.Same(t, r, found, "%q", path)
+		require.Same(t, r, found.Route, "%q", path)
 	})
 }

@@ -16,13 +16,36 @@ import (
 //	t.With(r).Without(r.ID()).Get(r.ID())     // nil, false
 //	t.With(a, b), t.With(a).With(b)           // the same routes in the same order
 type Table struct {
+	o Options
+
 	// The routes by path, in a tree for each host pattern and in one for the
-	// routes without hosts.
+	// routes without hosts. Where the host does not go first, that has all of them.
 	hosts   hostname.Index[*node]
 	anyHost *node
 
-	byID hamt.Map[*candidate]
+	byID hamt.Map[*entry]
 	next uint64 // the age of the next new route
+
+	// withAddrs and withVars count the routes with such conditions: without any,
+	// nobody need look for what they ask.
+	withAddrs, withVars int
+}
+
+// An entry is a route with its age.
+type entry struct {
+	route *Route
+	age   uint64
+}
+
+// NewTable returns an empty table. One with zero Options is a zero Table.
+func NewTable(o Options) *Table { return &Table{o: o} }
+
+// Options returns those that the table was made with.
+func (t *Table) Options() Options {
+	if t == nil {
+		return Options{}
+	}
+	return t.o
 }
 
 // With returns a table that has the routes too, each in the place of the one of
@@ -35,7 +58,7 @@ func (t *Table) With(routes ...*Route) *Table {
 	next, e := t.clone(), new(edit)
 	changed := false
 	for _, r := range routes {
-		c := &candidate{route: r, age: next.next, methods: r.methods}
+		now := &entry{route: r, age: next.next}
 		old, replaced := next.byID.Get(r.id)
 		switch {
 		case !replaced:
@@ -43,14 +66,14 @@ func (t *Table) With(routes ...*Route) *Table {
 		case old.route == r:
 			continue
 		default:
-			c.age = old.age
+			now.age = old.age
 		}
 		// What is in the same place in both stays there: the new one comes first.
-		next.add(e, *c)
+		next.add(e, now)
 		if replaced {
-			next.remove(e, *old)
+			next.remove(e, old)
 		}
-		next.byID = next.byID.With(r.id, c)
+		next.byID = next.byID.With(r.id, now)
 		changed = true
 	}
 	if !changed {
@@ -66,7 +89,7 @@ func (t *Table) Without(ids ...string) *Table {
 	changed := false
 	for _, id := range ids {
 		if old, ok := next.byID.Get(id); ok {
-			next.remove(e, *old)
+			next.remove(e, old)
 			next.byID = next.byID.Without(id)
 			changed = true
 		}
@@ -86,45 +109,89 @@ func (t *Table) clone() *Table {
 	return &copied
 }
 
-// add puts a route under each of its hosts and paths.
-func (t *Table) add(e *edit, c candidate) {
-	for _, p := range c.route.paths {
-		if !c.route.HasHosts() {
-			t.anyHost = t.anyHost.writable(e, p.path)
-			t.anyHost.add(e, p, c)
+// places yields, for each place that a route has in the trees, the host pattern of
+// the tree, "" for that of no host, and the candidate. A route that is disabled has
+// none.
+func (t *Table) places(en *entry) iter.Seq2[string, candidate] {
+	return func(yield func(string, candidate) bool) {
+		r := en.route
+		if r.disabled {
+			return
 		}
-		for _, host := range c.route.hosts {
-			old, _ := t.hosts.Get(host)
-			root := old.writable(e, p.path)
-			root.add(e, p, c)
-			if root != old {
-				t.hosts = t.hosts.With(host, root)
+		patterns := r.paths
+		if t.o.Router.parameters() {
+			patterns = r.parameters
+		}
+		for _, p := range patterns {
+			c := candidate{route: r, pattern: p, age: en.age, methods: r.methods, conditional: r.conditional(t.o.Router) || !p.plain()}
+			if len(r.hosts) == 0 || !t.o.Router.byHost() {
+				if !yield("", c) {
+					return
+				}
+				continue
+			}
+			for i, host := range r.hosts {
+				// Of one name there may be several, with ports.
+				sameName := func(h hostPattern) bool { return h.name == host.name }
+				if slices.IndexFunc(r.hosts, sameName) == i && !yield(host.name, c) {
+					return
+				}
 			}
 		}
 	}
 }
 
+// add puts a route in its places.
+func (t *Table) add(e *edit, en *entry) {
+	t.count(en.route, 1)
+	for host, c := range t.places(en) {
+		if host == "" {
+			t.anyHost = t.anyHost.writable(e, c.pattern.cut)
+			t.anyHost.add(e, c)
+			continue
+		}
+		old, _ := t.hosts.Get(host)
+		root := old.writable(e, c.pattern.cut)
+		root.add(e, c)
+		if root != old {
+			t.hosts = t.hosts.With(host, root)
+		}
+	}
+}
+
 // remove takes a route away from where add has put it.
-func (t *Table) remove(e *edit, c candidate) {
-	for _, p := range c.route.paths {
-		if !c.route.HasHosts() {
-			t.anyHost = t.anyHost.writable(e, p.path)
-			t.anyHost.remove(e, p, c)
+func (t *Table) remove(e *edit, en *entry) {
+	t.count(en.route, -1)
+	for host, c := range t.places(en) {
+		if host == "" {
+			t.anyHost = t.anyHost.writable(e, c.pattern.cut)
+			t.anyHost.remove(e, c)
 			if t.anyHost.isEmpty() {
 				t.anyHost = nil
 			}
+			continue
 		}
-		for _, host := range c.route.hosts {
-			old, _ := t.hosts.Get(host)
-			root := old.writable(e, p.path)
-			root.remove(e, p, c)
-			switch {
-			case root.isEmpty():
-				t.hosts = t.hosts.Without(host)
-			case root != old:
-				t.hosts = t.hosts.With(host, root)
-			}
+		old, _ := t.hosts.Get(host)
+		root := old.writable(e, c.pattern.cut)
+		root.remove(e, c)
+		switch {
+		case root.isEmpty():
+			t.hosts = t.hosts.Without(host)
+		case root != old:
+			t.hosts = t.hosts.With(host, root)
 		}
+	}
+}
+
+func (t *Table) count(r *Route, delta int) {
+	if r.disabled {
+		return
+	}
+	if r.addrs != nil {
+		t.withAddrs += delta
+	}
+	if r.vars != nil {
+		t.withVars += delta
 	}
 }
 
@@ -154,11 +221,11 @@ func (t *Table) All() iter.Seq[*Route] {
 		if t == nil {
 			return
 		}
-		all := make([]*candidate, 0, t.byID.Len())
+		all := make([]*entry, 0, t.byID.Len())
 		for _, c := range t.byID.All() {
 			all = append(all, c)
 		}
-		slices.SortFunc(all, func(a, b *candidate) int { return cmp.Compare(a.age, b.age) })
+		slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.age, b.age) })
 		for _, c := range all {
 			if !yield(c.route) {
 				return

@@ -24,8 +24,8 @@ type node struct {
 	path     string // what every path at or below this node begins with
 	has      byteSet
 
-	// exact are the routes for this path, prefix those for every path that
-	// begins so. Both are in the order in which they are tried.
+	// exact are the routes for this path, prefix those whose patterns are cut to
+	// it. Both are in the order in which they are tried.
 	exact, prefix []candidate
 
 	// owner is the edit that made the node. Only it may change the node.
@@ -38,9 +38,10 @@ type edit struct {
 	_ byte // pointers to distinct values without size may be equal
 }
 
-// A candidate is a route in a table.
+// A candidate is a route in a table, with one of its patterns.
 type candidate struct {
-	route *Route
+	route   *Route
+	pattern *pattern
 
 	// age is lower for a route that was there earlier.
 	age uint64
@@ -48,17 +49,19 @@ type candidate struct {
 	// methods is that of the route: most routes that do not take the method are
 	// passed over without a look at them (BenchmarkMatchAdversarial).
 	methods methodBits
+
+	// conditional says that method and cut are not all that counts.
+	conditional bool
 }
 
-// compareCandidates is the order in which routes of one list are tried.
-//
-// Of two patterns that are cut to the same prefix, APISIX tries the longer one
-// before the older one. Here the star is the last character of both: they are
-// equally long.
+// compareCandidates is the order in which routes of one list are tried: the higher
+// priority, the longer pattern, the older route.
 func compareCandidates(a, b candidate) int {
 	return cmp.Or(
 		cmp.Compare(b.route.priority, a.route.priority),
+		cmp.Compare(len(b.pattern.text), len(a.pattern.text)),
 		cmp.Compare(a.age, b.age),
+		cmp.Compare(a.pattern.text, b.pattern.text),
 	)
 }
 
@@ -87,44 +90,46 @@ func (n *node) own(e *edit, more int) {
 	n.prefix = slices.Clone(n.prefix)
 }
 
-// add puts c at p, which is at n or below. n must be writable.
-func (n *node) add(e *edit, p pattern, c candidate) {
-	if common := commonPrefix(n.path, p.path); common < len(n.path) {
+// add puts c at the cut of its pattern, which is at n or below. n must be writable.
+func (n *node) add(e *edit, c candidate) {
+	cut := c.pattern.cut
+	if common := commonPrefix(n.path, cut); common < len(n.path) {
 		lower := *n
 		*n = node{path: lower.path[:common], children: []node{lower}, owner: e}
 		n.has.flip(lower.path[common])
 	}
 	at := len(n.path)
-	if at == len(p.path) {
+	if at == len(cut) {
 		n.own(e, 0)
-		list := n.list(p)
+		list := n.list(c.pattern)
 		i, _ := slices.BinarySearchFunc(*list, c, compareCandidates)
 		*list = slices.Insert(*list, i, c)
 		return
 	}
-	i, ok := n.has.rank(p.path[at])
+	i, ok := n.has.rank(cut[at])
 	if ok {
 		n.own(e, 0)
 	} else {
 		n.own(e, 1)
-		n.has.flip(p.path[at])
-		n.children = slices.Insert(n.children, i, node{path: p.path, owner: e})
+		n.has.flip(cut[at])
+		n.children = slices.Insert(n.children, i, node{path: cut, owner: e})
 	}
-	n.children[i].add(e, p, c)
+	n.children[i].add(e, c)
 }
 
-// remove takes c from p, where it must be. n must be writable.
-func (n *node) remove(e *edit, p pattern, c candidate) {
+// remove takes c from where it must be. n must be writable.
+func (n *node) remove(e *edit, c candidate) {
 	n.own(e, 0)
-	if at := len(n.path); at == len(p.path) {
-		list := n.list(p)
+	cut := c.pattern.cut
+	if at := len(n.path); at == len(cut) {
+		list := n.list(c.pattern)
 		i := slices.Index(*list, c)
 		*list = slices.Delete(*list, i, i+1)
 	} else {
-		i, _ := n.has.rank(p.path[at])
-		n.children[i].remove(e, p, c)
+		i, _ := n.has.rank(cut[at])
+		n.children[i].remove(e, c)
 		if n.children[i].isEmpty() {
-			n.has.flip(p.path[at])
+			n.has.flip(cut[at])
 			n.children = slices.Delete(n.children, i, i+1)
 		}
 	}
@@ -133,12 +138,12 @@ func (n *node) remove(e *edit, p pattern, c candidate) {
 	}
 }
 
-// list returns the candidates of p, whose path is that of n.
-func (n *node) list(p pattern) *[]candidate {
-	if p.prefix {
-		return &n.prefix
+// list returns the list of a pattern whose cut is the path of n.
+func (n *node) list(p *pattern) *[]candidate {
+	if p.exact {
+		return &n.exact
 	}
-	return &n.exact
+	return &n.prefix
 }
 
 // isEmpty reports whether there is no route at n or below.

@@ -100,7 +100,8 @@ type Matches[V any] struct {
 	index *Index[V]
 	name  string
 	begun bool
-	star  int // how much of name the star of the current match stands for
+	exact bool // the current match is the name itself
+	star  int  // how much of name the star of the current match stands for
 	next  int // where the next suffix may begin
 	odd   int // the next of index.odd
 	value V
@@ -115,10 +116,11 @@ func (m *Matches[V]) Next() bool {
 			return false
 		}
 		if v, ok := m.index.names.Get(m.name); ok {
-			m.value = v
+			m.value, m.exact = v, true
 			return true
 		}
 	}
+	m.exact = false
 	if m.index.suffixes.Len() == 0 {
 		return false
 	}
@@ -155,6 +157,14 @@ func (m *Matches[V]) nextSuffix() int {
 
 // Value returns the value of the current match.
 func (m *Matches[V]) Value() V { return m.value }
+
+// Pattern returns the pattern of the current match.
+func (m *Matches[V]) Pattern() string {
+	if m.exact {
+		return m.name
+	}
+	return "*" + m.name[m.star:]
+}
 
 // Labels returns for how many labels the star of the current match stands, a
 // part of one included: 0 if there is no star, or if it stands for nothing.

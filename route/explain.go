@@ -1,0 +1,223 @@
+package route
+
+import (
+	"fmt"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// An Explanation says how a [Table] looked for the route of a request.
+type Explanation struct {
+	// Request is what was looked for.
+	Request Request
+
+	// Found is what [*Table.Match] returns.
+	Found Match
+
+	// Candidates are the routes whose host and path fit, in the order in which
+	// they are tried: those that were passed over, then the one that was found,
+	// then those that were not looked at. A route with several patterns that fit
+	// stands there once for each.
+	Candidates []Candidate
+}
+
+// A Candidate is a route that was tried for a request, or would have been.
+type Candidate struct {
+	Route *Route
+
+	// Host is the host of the route that led to it, or "" if the host did not:
+	// because it has none, or because the router looks for the path alone.
+	Host string
+
+	// Pattern is the path of the route that fits, as it was configured.
+	Pattern string
+
+	Outcome Outcome
+
+	// Reason says why the route was passed over or not looked at.
+	Reason string
+}
+
+// An Outcome is what became of a [Candidate].
+type Outcome int
+
+// The outcomes.
+const (
+	PassedOver Outcome = iota // a condition does not hold
+	Found                     // this is the route
+	NotReached                // another route was found before it
+)
+
+// String returns the outcome in words.
+func (o Outcome) String() string {
+	switch o {
+	case PassedOver:
+		return "passed over"
+	case Found:
+		return "found"
+	case NotReached:
+		return "not reached"
+	default:
+		return fmt.Sprintf("Outcome(%d)", int(o))
+	}
+}
+
+// Explain says how [*Table.Match] comes to its result: which routes it tries, in
+// which order, and why it passed each of them over. It is for people: it may take
+// as long as there are candidates, and allocates.
+func (t *Table) Explain(req *Request) *Explanation {
+	x := &Explanation{Request: *req}
+	var found *candidate
+	var foundHost string
+	for host, c := range t.candidates(req) {
+		out := Candidate{Route: c.route, Host: host, Pattern: c.pattern.text}
+		switch {
+		case found != nil:
+			out.Outcome = NotReached
+			out.Reason = whyBefore(foundHost, found, host, c)
+		default:
+			if out.Reason = c.whyNot(req); out.Reason == "" {
+				out.Outcome = Found
+				found, foundHost = c, host
+				x.Found = Match{c.route, c.pattern, req.Path}
+			}
+		}
+		x.Candidates = append(x.Candidates, out)
+	}
+	return x
+}
+
+// ExplainHTTP is [*Table.Explain] for a request that a server has read, as
+// [*Table.MatchHTTP] is Match.
+func (t *Table) ExplainHTTP(r *http.Request) (*Explanation, error) {
+	req, err := t.request(r)
+	if err != nil {
+		return nil, err
+	}
+	return t.Explain(&req), nil
+}
+
+// candidates yields every candidate whose host and cut fit, with its host, in the
+// order of [*Table.Match].
+func (t *Table) candidates(req *Request) iter.Seq2[string, *candidate] {
+	return func(yield func(string, *candidate) bool) {
+		if t == nil {
+			return
+		}
+		for m := t.hosts.Match(req.Host); m.Next(); {
+			host := m.Pattern()
+			if !m.Value().each(req.Path, func(c *candidate) bool { return yield(host, c) }) {
+				return
+			}
+		}
+		t.anyHost.each(req.Path, func(c *candidate) bool { return yield("", c) })
+	}
+}
+
+// each calls yield for the candidates of a path, in the order of match.
+func (n *node) each(path string, yield func(*candidate) bool) bool {
+	if n == nil || len(path) < len(n.path) {
+		return true
+	}
+	end := len(path) == len(n.path)
+	if !end {
+		if i, ok := n.has.rank(path[len(n.path)]); ok && !n.children[i].each(path, yield) {
+			return false
+		}
+	}
+	if !strings.HasPrefix(path, n.path) {
+		return true
+	}
+	lists := [][]candidate{n.prefix}
+	if end {
+		lists = [][]candidate{n.exact, n.prefix}
+	}
+	for _, list := range lists {
+		for i := range list {
+			if !yield(&list[i]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// whyNot returns why a candidate does not take a request, or "" if it does.
+func (c *candidate) whyNot(req *Request) string {
+	r := c.route
+	switch m := (Match{r, c.pattern, req.Path}); {
+	case !r.takesMethod(req.Method):
+		return fmt.Sprintf("the method is none of %s", strings.Join(r.methodNames(), ", "))
+	case r.addrs != nil && !r.addrs.contains(req.Client):
+		if !req.Client.IsValid() {
+			return "RemoteAddrs: the address of the client is not known"
+		}
+		return fmt.Sprintf("RemoteAddrs: the client's address %v is not in them", req.Client)
+	case !r.takesHost(req):
+		return fmt.Sprintf("the host fits none of %s", strings.Join(r.hostNames(), ", "))
+	case !c.pattern.fits(req.Path, nil):
+		return fmt.Sprintf("the path begins as %s, and does not fit all of it", c.pattern.text)
+	case r.vars != nil && !r.vars.holds(req, &m):
+		return r.vars.explain(req, &m)
+	}
+	return ""
+}
+
+// whyBefore returns why one candidate goes before another.
+func whyBefore(firstHost string, first *candidate, thenHost string, then *candidate) string {
+	switch {
+	case first.route == then.route:
+		return "the route was found by another of its paths"
+	case firstHost != thenHost && thenHost == "":
+		return fmt.Sprintf("route %q is for the host %s, and hosts go first, whatever the priorities", first.route.id, firstHost)
+	case firstHost != thenHost:
+		return fmt.Sprintf("route %q is for the host %s, which goes before %s, whatever the priorities", first.route.id, firstHost, thenHost)
+	case first.pattern.exact && !then.pattern.exact:
+		return fmt.Sprintf("route %q has this very path, which goes before every pattern, whatever the priorities", first.route.id)
+	case len(first.pattern.cut) != len(then.pattern.cut):
+		return fmt.Sprintf("%s of route %q begins with more of the path, which goes first, whatever the priorities", first.pattern.text, first.route.id)
+	case first.route.priority != then.route.priority:
+		return fmt.Sprintf("route %q has the priority %d, and this one %d", first.route.id, first.route.priority, then.route.priority)
+	case len(first.pattern.text) != len(then.pattern.text):
+		return fmt.Sprintf("%s of route %q is the longer pattern", first.pattern.text, first.route.id)
+	default:
+		return fmt.Sprintf("route %q is of the same rank, and older", first.route.id)
+	}
+}
+
+func (r *Route) takesMethod(method string) bool {
+	bit := methodBit(method)
+	return r.methods&bit != 0 || bit == unusual && slices.Contains(r.unusual, method)
+}
+
+// String returns the explanation as text of several lines, for a log or a terminal.
+func (x *Explanation) String() string {
+	var b strings.Builder
+	host := x.Request.Host
+	if x.Request.Port != "" {
+		host += ":" + x.Request.Port
+	}
+	fmt.Fprintf(&b, "%s %s%s: ", x.Request.Method, host, x.Request.Path)
+	switch {
+	case x.Found.Route != nil:
+		fmt.Fprintf(&b, "route %q\n", x.Found.Route.id)
+	case len(x.Candidates) == 0:
+		b.WriteString("no route, as the host and the path of none fit\n")
+	default:
+		b.WriteString("no route\n")
+	}
+	for _, c := range x.Candidates {
+		host := c.Host
+		if host == "" {
+			host = strings.Join(c.Route.hostNames(), ",")
+		}
+		fmt.Fprintf(&b, "- route %q (%s%s, priority %d): %v", c.Route.id, host, c.Pattern, c.Route.priority, c.Outcome)
+		if c.Reason != "" {
+			fmt.Fprintf(&b, ": %s", c.Reason)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

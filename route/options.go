@@ -1,0 +1,93 @@
+package route
+
+import "fmt"
+
+// Options say how a [Table] finds routes. They are those of APISIX, with its
+// defaults.
+type Options struct {
+	// Router is what goes first, the host or the path, and whether paths have
+	// parameters. Zero is [RouterHostURI].
+	Router Router
+
+	// Paths say how the path of a request is read.
+	Paths PathOptions
+}
+
+// PathOptions say how the path of a request is brought into the form that is
+// matched. What is forwarded is the path as it came, whatever they say.
+type PathOptions struct {
+	// DeleteTailSlash matches "/a/" as "/a" (APISIX's delete_uri_tail_slash). The
+	// path "/" stays as it is.
+	DeleteTailSlash bool
+
+	// Servlet matches a path without the parameters that servlet containers take
+	// from its segments: "/a;b=c/d" as "/a/d" (APISIX's normalize_uri_like_servlet).
+	// A dot segment with parameters is refused.
+	Servlet bool
+
+	// EncodedSlash keeps "%2F" in the path that is matched, where it separates no
+	// segments (APISIX's match_uri_encoded_slash). Without it, it is a slash as any
+	// other.
+	EncodedSlash bool
+
+	// PlainOnly refuses every path that an origin may read in another way than it is
+	// matched: with dot segments, empty segments, a backslash, a semicolon, or an
+	// encoded byte that is reserved. It is for origins that take part of a decision
+	// that the route is the other part of.
+	PlainOnly bool
+}
+
+// A Router is an order in which routes are looked for.
+type Router int
+
+// The routers of APISIX.
+const (
+	// RouterHostURI looks for the host first, and within it for the path
+	// (radixtree_host_uri).
+	RouterHostURI Router = iota
+
+	// RouterURI looks for the path alone; the host is a condition like the method
+	// (radixtree_uri).
+	RouterURI
+
+	// RouterURIWithParameter is RouterURI with parameters in paths: "/user/:id"
+	// (radixtree_uri_with_parameter).
+	RouterURIWithParameter
+)
+
+var routerNames = []string{"host_uri", "uri", "uri_with_parameter"}
+
+// String returns APISIX's name without "radixtree_": host_uri, uri or
+// uri_with_parameter.
+func (r Router) String() string {
+	if r < 0 || int(r) >= len(routerNames) {
+		return fmt.Sprintf("Router(%d)", int(r))
+	}
+	return routerNames[r]
+}
+
+// MarshalText implements [encoding.TextMarshaler] by String.
+func (r Router) MarshalText() ([]byte, error) {
+	if r < 0 || int(r) >= len(routerNames) {
+		return nil, fmt.Errorf("route: %v is no router", r)
+	}
+	return []byte(r.String()), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler], for [flag.TextVar] and
+// configuration files. It takes what String returns.
+func (r *Router) UnmarshalText(text []byte) error {
+	for i, name := range routerNames {
+		if name == string(text) {
+			*r = Router(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("route: %q is none of host_uri, uri and uri_with_parameter", text)
+}
+
+// byHost reports whether routes are looked for by their host first.
+func (r Router) byHost() bool { return r == RouterHostURI }
+
+// parameters reports whether ":name" is a parameter.
+func (r Router) parameters() bool { return r == RouterURIWithParameter }

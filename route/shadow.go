@@ -1,0 +1,132 @@
+package route
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Warnings returns sentences about what works otherwise with a route than it may
+// seem: that it is never found, because others go before it and take all of its
+// requests, or that others are not found any more because of it; and what in its
+// paths and Vars means something else than what one may think. There are none for
+// an ID that the table does not have.
+//
+// It compares routes of the same host and path with each other, one by one. That
+// several of them together, or routes with longer paths, leave nothing to be found
+// for another, it does not see.
+func (t *Table) Warnings(id string) []string {
+	if t == nil {
+		return nil
+	}
+	en, ok := t.byID.Get(id)
+	if !ok {
+		return nil
+	}
+	out := append(t.pathWarnings(en.route), en.route.warnings...)
+	if by := t.shadowing(en); by != nil {
+		out = append(out, fmt.Sprintf("it is never found: %s", beforeIt(by)))
+	}
+	for _, other := range t.behind(en) {
+		if by := t.shadowing(other); slices.Contains(by, id) {
+			out = append(out, fmt.Sprintf("route %q is never found any more: %s", other.route.id, beforeIt(by)))
+		}
+	}
+	return out
+}
+
+func beforeIt(ids []string) string {
+	if len(ids) == 1 {
+		return fmt.Sprintf("route %q goes before it and takes all of its requests", ids[0])
+	}
+	return fmt.Sprintf("the routes %q go before it and take all of its requests", ids)
+}
+
+// shadowing returns the IDs of routes which leave nothing to be found for a route:
+// one for each of its places. It is nil if there is a place where it may be found.
+func (t *Table) shadowing(en *entry) (ids []string) {
+	for host, c := range t.places(en) {
+		list := t.listOf(host, c.pattern)
+		i := slices.IndexFunc(list, func(o candidate) bool { return o == c || o.covers(&c, host) })
+		switch by := list[i]; {
+		case by == c:
+			return nil
+		case by.route != en.route: // by its own, it does not hide itself
+			ids = append(ids, by.route.id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// behind returns the routes that a route covers in some place.
+func (t *Table) behind(en *entry) (others []*entry) {
+	for host, c := range t.places(en) {
+		list := t.listOf(host, c.pattern)
+		for _, o := range list[slices.Index(list, c)+1:] {
+			if other, _ := t.byID.Get(o.route.id); o.route != en.route && c.covers(&o, host) && !slices.Contains(others, other) {
+				others = append(others, other)
+			}
+		}
+	}
+	return others
+}
+
+// listOf returns the list that a pattern is in, which must be there.
+func (t *Table) listOf(host string, p *pattern) []candidate {
+	n := t.anyHost
+	if host != "" {
+		n, _ = t.hosts.Get(host)
+	}
+	for len(n.path) < len(p.cut) {
+		i, _ := n.has.rank(p.cut[len(n.path)])
+		n = &n.children[i]
+	}
+	return *n.list(p)
+}
+
+// covers reports whether c takes every request that o takes. Both are in one list
+// of the tree of a host.
+func (c *candidate) covers(o *candidate, host string) bool {
+	a, b := c.route, o.route
+	same := c.pattern.text == o.pattern.text
+	return a.coversMethods(b) &&
+		(same || c.pattern.plain()) &&
+		(a.addrs == nil || b.addrs != nil && a.addrs.covers(b.addrs)) &&
+		(a.vars == nil || same && a.vars.equal(b.vars)) &&
+		(host != "" && slices.Contains(a.hosts, hostPattern{name: host}) || a.coversHosts(b))
+}
+
+func (r *Route) coversMethods(o *Route) bool {
+	if r.methods == anyMethod {
+		return true
+	}
+	return o.methods&^r.methods == 0 &&
+		!slices.ContainsFunc(o.unusual, func(m string) bool { return !slices.Contains(r.unusual, m) })
+}
+
+func (r *Route) coversHosts(o *Route) bool {
+	if len(r.hosts) == 0 || len(o.hosts) == 0 {
+		return len(r.hosts) == 0
+	}
+	return !slices.ContainsFunc(o.hosts, func(host hostPattern) bool {
+		return !slices.ContainsFunc(r.hosts, func(h hostPattern) bool { return h.covers(host) })
+	})
+}
+
+// pathWarnings are about paths that mean something else, or nothing, to the
+// options of the table.
+func (t *Table) pathWarnings(r *Route) (out []string) {
+	for _, p := range r.paths {
+		if !t.o.Router.parameters() && hasParameter(p.text) {
+			out = append(out, fmt.Sprintf("the path %q has no parameter: a colon is one to the router %v alone, and this is the router %v", p.text, RouterURIWithParameter, t.o.Router))
+		}
+		if !t.o.Paths.EncodedSlash && strings.Contains(p.text, "%2F") {
+			out = append(out, fmt.Sprintf("the path %q is never found: an encoded slash is matched as a slash", p.text))
+		}
+		if t.o.Paths.DeleteTailSlash && p.exact && len(p.text) > 1 && strings.HasSuffix(p.text, "/") {
+			out = append(out, fmt.Sprintf("the path %q is never found: the slash at the end of a path is not matched", p.text))
+		}
+	}
+	return out
+}
