@@ -1,7 +1,6 @@
 package route
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -95,7 +94,7 @@ func parseAddrs(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%q is no IPv4 or IPv6 address, nor a range such as 10.0.0.0/8", s)
 	}
 	if a.Zone() != "" {
-		return netip.Prefix{}, errors.New("an address with a zone is one of this machine alone")
+		return netip.Prefix{}, fmt.Errorf("%q has a zone, which is one of this machine alone", s)
 	}
 	a = a.Unmap()
 	return netip.PrefixFrom(a, a.BitLen()), nil

@@ -122,14 +122,14 @@ func ExampleNew() {
 func ExampleNew_faults() {
 	_, err := route.New(route.Config{
 		ID:      "users",
-		Hosts:   []string{"api.test:8080"},
-		Paths:   []string{"/users/:id", "/my%20files/*"},
+		Hosts:   []string{"http://api.test"},
+		Paths:   []string{"users", "/my%20files/*"},
 		Methods: []string{"get"},
 	})
 	fmt.Println(err)
 	// Output:
-	// route: route "users": Hosts[0]: "api.test:8080" has a port, which is no part of the name: write "api.test"
-	// route: route "users": Paths[0]: "/users/:id" has a parameter, and there are none: write "/users/*" for whatever stands there
+	// route: route "users": Hosts[0]: "http://api.test": must be a name alone, without scheme, port or path
+	// route: route "users": Paths[0]: "users" does not begin with a slash, as every path does
 	// route: route "users": Paths[1]: "/my%20files/*" is percent-encoded, and is compared with the decoded path: write "/my files/*"
 	// route: route "users": Methods[0]: "get" is not in upper case, and methods are case-sensitive: write "GET"
 	// route: route "users": Upstream: either this or Handler must be set

@@ -14,9 +14,9 @@ type hostPattern struct{ name, port string }
 // parseHost reads a configured host.
 func parseHost(s string) (hostPattern, error) {
 	name, port := s, ""
-	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') && strings.Trim(s[i+1:], "0123456789") == "" {
 		name, port = s[:i], strings.TrimLeft(s[i+1:], "0")
-		if len(port) == 0 || len(port) > 5 || strings.Trim(port, "0123456789") != "" || len(port) == 5 && port > "65535" {
+		if len(port) == 0 || len(port) > 5 || len(port) == 5 && port > "65535" {
 			return hostPattern{}, fmt.Errorf("%q: %q is no port", s, s[i+1:])
 		}
 	}

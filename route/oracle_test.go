@@ -2,6 +2,8 @@ package route_test
 
 import (
 	"cmp"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,58 +12,108 @@ import (
 
 // An oracle is a table as the package doc has it in words: a list of routes, the
 // oldest first, of which everything is asked anew for each request.
-type oracle []route.Config
+type oracle struct {
+	router route.Router
+	routes []route.Config
+}
 
 func (o oracle) with(c route.Config) oracle {
-	o = slices.Clone(o)
+	o.routes = slices.Clone(o.routes)
 	if i := o.find(c.ID); i >= 0 {
-		o[i] = c
+		o.routes[i] = c
 		return o
 	}
-	return append(o, c)
+	o.routes = append(o.routes, c)
+	return o
 }
 
 func (o oracle) without(id string) oracle {
-	return slices.DeleteFunc(slices.Clone(o), func(c route.Config) bool { return c.ID == id })
+	o.routes = slices.DeleteFunc(slices.Clone(o.routes), func(c route.Config) bool { return c.ID == id })
+	return o
 }
 
 func (o oracle) find(id string) int {
-	return slices.IndexFunc(o, func(c route.Config) bool { return c.ID == id })
+	return slices.IndexFunc(o.routes, func(c route.Config) bool { return c.ID == id })
 }
 
-// match returns the ID of the route for a request, or "".
-func (o oracle) match(req route.Request) string {
-	// A way is one host and one path of a route that fit, with the rank of each.
-	type way struct {
-		route              route.Config
-		host, path         int
-		priority, position int
-	}
+// A way is one host and one path of a route that fit a request, with the rank of
+// each.
+type way struct {
+	route     route.Config
+	path      string
+	host, cut int
+	length    int // of the pattern
+	position  int
+}
+
+// ways returns those that a request has, in the order in which they are tried.
+func (o oracle) ways(req route.Request) []way {
 	var ways []way
-	for i, c := range o {
-		for _, host := range append(c.Hosts, "")[:max(1, len(c.Hosts))] {
+	for i, c := range o.routes {
+		if c.Disabled {
+			continue
+		}
+		hosts := c.Hosts
+		if o.router != route.RouterHostURI || len(hosts) == 0 {
+			hosts = []string{""}
+		}
+		for _, host := range hosts {
 			for _, path := range c.Paths {
-				w := way{c, hostRank(host, req.Host), pathRank(path, req.Path), c.Priority, i}
-				if w.host >= 0 && w.path >= 0 {
+				name, _ := cutPort(host)
+				w := way{c, path, hostRank(name, req.Host), cutRank(path, req.Path, o.router), len(path), i}
+				if w.host >= 0 && w.cut >= 0 {
 					ways = append(ways, w)
 				}
 			}
 		}
 	}
-	slices.SortFunc(ways, func(a, b way) int {
+	slices.SortStableFunc(ways, func(a, b way) int {
 		return cmp.Or(
 			cmp.Compare(b.host, a.host),
-			cmp.Compare(b.path, a.path),
-			cmp.Compare(b.priority, a.priority),
+			cmp.Compare(b.cut, a.cut),
+			cmp.Compare(b.route.Priority, a.route.Priority),
+			cmp.Compare(b.length, a.length),
 			cmp.Compare(a.position, b.position),
+			cmp.Compare(a.path, b.path),
 		)
 	})
-	for _, w := range ways {
-		if len(w.route.Methods) == 0 || slices.Contains(w.route.Methods, req.Method) {
-			return w.route.ID
+	return ways
+}
+
+// match returns the ID of the route for a request, or "", and what its path has
+// captured.
+func (o oracle) match(req route.Request) (id string, params map[string]string) {
+	for _, w := range o.ways(req) {
+		params, fits := fullMatch(w.path, req.Path, o.router)
+		if fits && takes(w.route, req) {
+			return w.route.ID, params
 		}
 	}
-	return ""
+	return "", nil
+}
+
+// takes reports whether the conditions of a route hold, but for its paths.
+func takes(c route.Config, req route.Request) bool {
+	if len(c.Methods) > 0 && !slices.Contains(c.Methods, req.Method) {
+		return false
+	}
+	if len(c.RemoteAddrs) > 0 && !slices.ContainsFunc(c.RemoteAddrs, func(s string) bool {
+		if !strings.Contains(s, "/") {
+			return s == req.Client.String()
+		}
+		return netip.MustParsePrefix(s).Contains(req.Client)
+	}) {
+		return false
+	}
+	return len(c.Hosts) == 0 || slices.ContainsFunc(c.Hosts, func(s string) bool {
+		name, port := cutPort(s)
+		return hostRank(name, req.Host) > 0 && (port == "" || port == req.Port)
+	})
+}
+
+func cutPort(host string) (name, port string) {
+	name, port, _ = strings.Cut(host, ":")
+	return name, port
 }
 
 const exact = 1 << 30
@@ -82,15 +134,77 @@ func hostRank(pattern, name string) int {
 	}
 }
 
-// pathRank is the same for paths.
-func pathRank(pattern, path string) int {
-	prefix, star := strings.CutSuffix(pattern, "*")
+// cutRank is the same as hostRank for what stands before the first hole of a path.
+func cutRank(pattern, path string, router route.Router) int {
+	end := strings.IndexByte(pattern, '*')
+	if router == route.RouterURIWithParameter {
+		if at := regexp.MustCompile(`/:[^/]`).FindStringIndex(pattern); at != nil && (end < 0 || at[0] < end) {
+			end = at[0] + 1
+		}
+	}
 	switch {
-	case !star && pattern == path:
+	case end < 0 && pattern == path:
 		return exact
-	case star && strings.HasPrefix(path, prefix):
-		return len(prefix)
+	case end >= 0 && strings.HasPrefix(path, pattern[:end]):
+		return end
 	default:
 		return -1
 	}
+}
+
+// fullMatch is what APISIX does, but that it escapes what is no hole: it makes a
+// regular expression of the pattern.
+func fullMatch(pattern, path string, router route.Router) (params map[string]string, ok bool) {
+	var re strings.Builder
+	var names []string
+	segments := strings.Split(pattern, "/")
+	for i, s := range segments {
+		if i > 0 {
+			re.WriteString("/")
+		}
+		stars := strings.TrimLeft(s, "*")
+		switch {
+		case router == route.RouterURIWithParameter && len(s) > 1 && s[0] == ':' && i > 0:
+			names = append(names, s[1:])
+			re.WriteString("([^/]+)")
+		case s != stars && regexp.MustCompile(`^[A-Za-z_][-\w]*$`).MatchString(stars):
+			names = append(names, stars)
+			re.WriteString("((?s:.*))")
+		default:
+			for j, part := range regexp.MustCompile(`\*+`).Split(s, -1) {
+				if j > 0 {
+					names = append(names, ":ext")
+					re.WriteString("((?s:.*))")
+				}
+				re.WriteString(regexp.QuoteMeta(part))
+			}
+		}
+	}
+	// Bytes that are no UTF-8 are none to a regular expression either: as Latin-1,
+	// each is a character.
+	m := regexp.MustCompile("^" + latin1(re.String()) + "$").FindStringSubmatch(latin1(path))
+	if m == nil {
+		return nil, false
+	}
+	params = map[string]string{}
+	for i, name := range names {
+		params[name] = fromLatin1(m[1+i])
+	}
+	return params, true
+}
+
+func latin1(s string) string {
+	var out strings.Builder
+	for _, b := range []byte(s) {
+		out.WriteRune(rune(b))
+	}
+	return out.String()
+}
+
+func fromLatin1(s string) string {
+	var out []byte
+	for _, r := range s {
+		out = append(out, byte(r))
+	}
+	return string(out)
 }

@@ -123,10 +123,6 @@ func checkPattern(s string) error {
 		return errors.New(`is empty: "/*" is every path`)
 	case s[0] != '/' && s[0] != '*':
 		return fmt.Errorf("%q does not begin with a slash, as every path does", s)
-	case len(s) > maxPattern:
-		return fmt.Errorf("is longer than %d bytes", maxPattern)
-	case strings.Count(s, "*") > maxStars:
-		return fmt.Errorf("%q has more than %d stars", s, maxStars)
 	}
 	if i := strings.IndexByte(s, '?'); i >= 0 {
 		return fmt.Errorf("%q has a query, which is no part of the path: write %q", s, s[:i])
@@ -148,13 +144,6 @@ func checkPattern(s string) error {
 	}
 	return nil
 }
-
-// The limits of a configured path. That of its length is longer than a request's
-// head may be, and APISIX's 4096 bytes.
-const (
-	maxPattern = 64 << 10
-	maxStars   = 32
-)
 
 // normalise returns the pattern that fits what the paths which fit s become, if
 // encoded says so after decoding them. A star is an ordinary byte to it: it makes

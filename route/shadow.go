@@ -122,7 +122,7 @@ func (t *Table) pathWarnings(r *Route) (out []string) {
 			out = append(out, fmt.Sprintf("the path %q has no parameter: a colon is one to the router %v alone, and this is the router %v", p.text, RouterURIWithParameter, t.o.Router))
 		}
 		if !t.o.Paths.EncodedSlash && strings.Contains(p.text, "%2F") {
-			out = append(out, fmt.Sprintf("the path %q is never found: an encoded slash is matched as a slash", p.text))
+			out = append(out, fmt.Sprintf("the path %q is found for %%252F alone: an encoded slash is matched as a slash", p.text))
 		}
 		if t.o.Paths.DeleteTailSlash && p.exact && len(p.text) > 1 && strings.HasSuffix(p.text, "/") {
 			out = append(out, fmt.Sprintf("the path %q is never found: the slash at the end of a path is not matched", p.text))

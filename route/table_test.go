@@ -2,8 +2,10 @@ package route_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,8 +230,12 @@ func TestTable(t *testing.T) {
 var (
 	hostWords   = []string{"a.test", "b.a.test", "ba.test", "c.b.a.test", "test", "x.test"}
 	hostStars   = []string{"*", "*.test", "*.a.test", "*a.test", "*test", "*.b.a.test", "*t"}
+	hostPorts   = []string{"a.test:80", "*.test:80", "a.test:8080", "*:80"}
 	pathWords   = []string{"/", "/a", "/a/", "/a/b", "/a/b/", "/a/bc", "/ab", "/abc/d", "/b", "/a/b/c/d/e", "/\xc3\xa9", "/\xc3\xaa"}
+	pathStars   = []string{"/a/*/b", "/*x/b", "/a/*/c/*y", "/*/b/*", "/a*c", "/a/:id", "/:id", "/:id/b", "/a/:x/:y", "/:a/*b/c", "/a/:x/*", "/*a/b/:c", "/*/:x/b/*", "*b", "/a/**", "/:/a", "/*.b", "/a/*/:x/c/*"}
 	methodWords = []string{"GET", "POST", "PUT", "PURGE", "QUERY"}
+	addrWords   = []string{"10.0.0.1", "10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/25", "2001:db8::/32", "::1", "0.0.0.0/0"}
+	clientWords = []string{"10.0.0.1", "10.1.2.3", "192.0.2.1", "192.0.2.200", "2001:db8::1", "::1"}
 )
 
 // A source gives numbers in [0, n): random ones, or those of a fuzzer.
@@ -252,14 +258,25 @@ func (s source) config() route.Config {
 		Upstream: "u",
 	}
 	if s(3) > 0 {
-		c.Hosts = s.some(slices.Concat(hostWords, hostStars), 2)
+		c.Hosts = s.some(slices.Concat(hostWords, hostStars, hostPorts), 2)
 	}
-	c.Paths = []string{pathWords[s(len(pathWords))]}
-	if s(2) == 0 {
-		c.Paths[0] += "*"
+	if s(4) == 0 {
+		c.RemoteAddrs = s.some(addrWords, 2)
+	}
+	c.Disabled = s(10) == 0
+	switch s(4) {
+	case 0, 1:
+		c.Paths = []string{pathWords[s(len(pathWords))]}
+	case 2:
+		c.Paths = []string{pathWords[s(len(pathWords))] + "*"}
+	default:
+		c.Paths = []string{pathStars[s(len(pathStars))]}
 	}
 	if s(4) == 0 {
 		c.Paths = append(c.Paths, "*")
+	}
+	if more := pathStars[s(len(pathStars))]; s(4) == 0 && !slices.Contains(c.Paths, more) {
+		c.Paths = append(c.Paths, more)
 	}
 	return c
 }
@@ -274,6 +291,10 @@ func (s source) request() route.Request {
 	}
 	if i := s(len(hostWords) + 1); i > 0 {
 		req.Host = hostWords[i-1]
+		req.Port = []string{"", "", "80", "8080"}[s(4)]
+	}
+	if i := s(len(clientWords) + 1); i > 0 {
+		req.Client = netip.MustParseAddr(clientWords[i-1])
 	}
 	return req
 }
@@ -297,13 +318,25 @@ func (s source) step(t testing.TB, table *route.Table, o oracle) (*route.Table, 
 func (s source) compare(t testing.TB, table *route.Table, o oracle, requests int) {
 	for range requests {
 		req := s.request()
-		if want, got := o.match(req), idOf(table.Match(&req)); got != want {
+		want, params := o.match(req)
+		m := table.Match(&req)
+		if got := idOf(m); got != want {
 			t.Fatalf("%+v: got %q, want %q, among %+v", req, got, want, o)
 		}
+		got := maps.Collect(m.Params())
+		if want != "" && !maps.Equal(got, params) {
+			t.Fatalf("%+v: %s: got %q, want %q", req, m.Pattern(), got, params)
+		}
+		for name, value := range params {
+			if v, ok := m.Param(name); !ok || v != value {
+				t.Fatalf("%+v: %s: parameter %s: got %q, want %q", req, m.Pattern(), name, v, value)
+			}
+		}
+		compareExplanation(t, table.Explain(&req), o, m)
 	}
-	require.Equal(t, len(o), table.Len())
+	require.Equal(t, len(o.routes), table.Len())
 	var want []string
-	for _, c := range o {
+	for _, c := range o.routes {
 		want = append(want, c.ID)
 	}
 	if got := ids(table); !slices.Equal(got, want) {
@@ -311,15 +344,43 @@ func (s source) compare(t testing.TB, table *route.Table, o oracle, requests int
 	}
 }
 
+// compareExplanation compares one with what was found, and with the oracle's order.
+func compareExplanation(t testing.TB, x *route.Explanation, o oracle, m route.Match) {
+	if x.Found != m {
+		t.Fatalf("%v: %+v", m, x)
+	}
+	var want, got []string
+	for _, w := range o.ways(x.Request) {
+		want = append(want, w.route.ID+w.path)
+	}
+	state := route.PassedOver
+	for _, c := range x.Candidates {
+		got = append(got, c.Route.ID()+c.Pattern)
+		if c.Outcome == route.Found {
+			if c.Route != m.Route || state != route.PassedOver || c.Reason != "" {
+				t.Fatalf("%v", x)
+			}
+			state = route.NotReached
+		} else if c.Outcome != state || c.Reason == "" {
+			t.Fatalf("%v", x)
+		}
+	}
+	// A route with two hosts of one name stands in the tree of the name once.
+	if want, got = slices.Compact(want), slices.Compact(got); !slices.Equal(want, got) {
+		t.Fatalf("got %q, want %q: %v", got, want, x)
+	}
+}
+
 func TestTableAgainstOracle(t *testing.T) {
 	for seed := range uint64(30) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+		router := route.Router(seed % 3)
+		t.Run(fmt.Sprintf("seed=%d/router=%v", seed, router), func(t *testing.T) {
 			s := source(rand.New(rand.NewPCG(seed, 1)).IntN)
 			type state struct {
 				table  *route.Table
 				oracle oracle
 			}
-			now := state{table: &route.Table{}}
+			now := state{route.NewTable(route.Options{Router: router}), oracle{router: router}}
 			var old []state
 			for range 150 {
 				now.table, now.oracle = s.step(t, now.table, now.oracle)
@@ -333,7 +394,7 @@ func TestTableAgainstOracle(t *testing.T) {
 				s.compare(t, past.table, past.oracle, 5)
 			}
 			// And nothing is left of what is gone.
-			for _, c := range now.oracle {
+			for _, c := range now.oracle.routes {
 				now.table = now.table.Without(c.ID)
 				require.NoError(t, now.table.Check())
 			}
@@ -362,15 +423,13 @@ func FuzzTable(f *testing.F) {
 			program = program[1:]
 			return v
 		})
-		var table *route.Table
-		var o oracle
+		o := oracle{router: route.Router(s(3))}
+		table := route.NewTable(route.Options{Router: o.router})
 		for len(program) > 0 {
 			table, o = s.step(t, table, o)
 			s.compare(t, table, o, 3)
 		}
-		if table != nil {
-			require.NoError(t, table.Check())
-		}
+		require.NoError(t, table.Check())
 	})
 }
 
@@ -391,6 +450,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	}))
 	r, err := http.NewRequest("GET", "http://b.a.test:8080/a/bc?x=y", nil)
 	require.NoError(t, err)
+	r.RemoteAddr = "10.0.0.1:1234"
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		_, _ = table.MatchHTTP(r)
 	}))

@@ -28,17 +28,18 @@ const (
 	fanout = 1 << width
 )
 
-// A node has up to 32 slots, of which only those in use are stored. Below the
-// last level of the hash, where two keys have the same 64 bits, bitmap is zero
-// and the slots are a list to be searched.
+// A node has up to 32 slots. Those in use are stored, the children apart from the
+// entries: a change copies the nodes on its way, and of most of them that is a few
+// pointers. Below the last level of the hash, where keys have the same 64 bits,
+// both bitmaps are zero and the entries are a list to be searched.
 type node[V any] struct {
-	bitmap uint32
-	slots  []slot[V]
+	nodeMap  uint32 // the slots that hold a child
+	entryMap uint32 // and those that hold an entry
+	children []*node[V]
+	entries  []entry[V]
 }
 
-// A slot holds a child or, if child is nil, one entry.
-type slot[V any] struct {
-	child *node[V]
+type entry[V any] struct {
 	hash  uint64
 	key   string
 	value V
@@ -54,33 +55,38 @@ func (m Map[V]) Get(key string) (v V, ok bool) {
 		return v, false
 	}
 	h := maphash.String(seed, key)
-	for rest := h; n.bitmap != 0; rest >>= width {
+	for rest := h; ; rest >>= width {
 		bit := uint32(1) << (rest % fanout)
-		if n.bitmap&bit == 0 {
-			return v, false
+		if n.nodeMap&bit != 0 {
+			n = n.children[rank(n.nodeMap, bit)]
+			continue
 		}
-		s := &n.slots[bits.OnesCount32(n.bitmap&(bit-1))]
-		if s.child == nil {
-			if s.hash == h && s.key == key {
-				return s.value, true
+		if n.entryMap&bit != 0 {
+			if e := &n.entries[rank(n.entryMap, bit)]; e.hash == h && e.key == key {
+				return e.value, true
 			}
 			return v, false
 		}
-		n = s.child
+		break
 	}
-	for i := range n.slots {
-		if n.slots[i].key == key {
-			return n.slots[i].value, true
+	if n.nodeMap|n.entryMap == 0 {
+		for i := range n.entries {
+			if n.entries[i].key == key {
+				return n.entries[i].value, true
+			}
 		}
 	}
 	return v, false
 }
 
+// rank returns how many slots of a bitmap are before one.
+func rank(bitmap, bit uint32) int { return bits.OnesCount32(bitmap & (bit - 1)) }
+
 // With returns a map in which key has the value v, and everything else what it
 // has in m.
 func (m Map[V]) With(key string, v V) Map[V] {
 	h := maphash.String(seed, key)
-	root, added := m.root.with(slot[V]{hash: h, key: key, value: v}, 0)
+	root, added := m.root.with(entry[V]{hash: h, key: key, value: v}, 0)
 	if added {
 		m.n++
 	}
@@ -90,35 +96,45 @@ func (m Map[V]) With(key string, v V) Map[V] {
 
 // with is the recursive part of [Map.With]. shift is the number of bits of the
 // hash that the levels above have used.
-func (n *node[V]) with(e slot[V], shift uint) (_ *node[V], added bool) {
+func (n *node[V]) with(e entry[V], shift uint) (_ *node[V], added bool) {
 	if n == nil {
 		n = &node[V]{}
 	}
+	c := *n
 	if shift >= 64 {
-		if i := slices.IndexFunc(n.slots, func(s slot[V]) bool { return s.key == e.key }); i >= 0 {
-			return n.replaced(i, e), false
+		i := n.find(e.key)
+		if i < 0 {
+			c.entries = inserted(n.entries, len(n.entries), e)
+			return &c, true
 		}
-		return &node[V]{slots: append(slices.Clip(n.slots), e)}, true
+		c.entries = replaced(n.entries, i, e)
+		return &c, false
 	}
 	bit := uint32(1) << (e.hash >> shift % fanout)
-	i := bits.OnesCount32(n.bitmap & (bit - 1))
-	if n.bitmap&bit == 0 {
-		slots := make([]slot[V], 0, len(n.slots)+1)
-		slots = append(append(append(slots, n.slots[:i]...), e), n.slots[i:]...)
-		return &node[V]{bitmap: n.bitmap | bit, slots: slots}, true
-	}
-	switch s := n.slots[i]; {
-	case s.child != nil:
-		child, added := s.child.with(e, shift+width)
-		return n.replaced(i, slot[V]{child: child}), added
-	case s.key == e.key:
-		return n.replaced(i, e), false
+	at := rank(n.entryMap, bit)
+	switch {
+	case n.nodeMap&bit != 0:
+		i := rank(n.nodeMap, bit)
+		child, added := n.children[i].with(e, shift+width)
+		c.children = replaced(n.children, i, child)
+		return &c, added
+	case n.entryMap&bit == 0:
+		c.entryMap |= bit
+		c.entries = inserted(n.entries, at, e)
+		return &c, true
+	case n.entries[at].key == e.key:
+		c.entries = replaced(n.entries, at, e)
+		return &c, false
 	default:
 		// Two keys want one slot: both go one level down, and further for as
 		// long as their hashes agree.
-		child, _ := (*node[V])(nil).with(s, shift+width)
+		child, _ := (*node[V])(nil).with(n.entries[at], shift+width)
 		child, _ = child.with(e, shift+width)
-		return n.replaced(i, slot[V]{child: child}), true
+		c.entryMap ^= bit
+		c.nodeMap |= bit
+		c.entries = deleted(n.entries, at)
+		c.children = inserted(n.children, rank(n.nodeMap, bit), child)
+		return &c, true
 	}
 }
 
@@ -137,49 +153,83 @@ func (m Map[V]) Without(key string) Map[V] {
 // without is the recursive part of [Map.Without]. It returns nil for a node
 // that would be empty.
 func (n *node[V]) without(key string, h uint64, shift uint) (_ *node[V], removed bool) {
-	var i int
-	var bit uint32
+	c := *n
 	if shift >= 64 {
-		i = slices.IndexFunc(n.slots, func(s slot[V]) bool { return s.key == key })
+		i := n.find(key)
 		if i < 0 {
 			return n, false
 		}
-	} else {
-		bit = 1 << (h >> shift % fanout)
-		if n.bitmap&bit == 0 {
-			return n, false
-		}
-		i = bits.OnesCount32(n.bitmap & (bit - 1))
-		s := n.slots[i]
-		if s.child != nil {
-			child, removed := s.child.without(key, h, shift+width)
-			switch {
-			case !removed:
-				return n, false
-			case child != nil && len(child.slots) == 1 && child.slots[0].child == nil:
-				// An entry that is alone moves up, so that a map has the same
-				// shape whichever way it was reached.
-				return n.replaced(i, child.slots[0]), true
-			case child != nil:
-				return n.replaced(i, slot[V]{child: child}), true
-			}
-		} else if s.key != key {
-			return n, false
-		}
+		c.entries = deleted(n.entries, i)
+		return c.orNil(), true
 	}
-	if len(n.slots) == 1 {
-		return nil, true
+	bit := uint32(1) << (h >> shift % fanout)
+	at := rank(n.entryMap, bit)
+	switch {
+	case n.nodeMap&bit != 0:
+		i := rank(n.nodeMap, bit)
+		child, removed := n.children[i].without(key, h, shift+width)
+		switch {
+		case !removed:
+			return n, false
+		case len(child.entries) == 1 && len(child.children) == 0:
+			// An entry that is alone moves up, so that a map has the same shape
+			// whichever way it was reached.
+			c.nodeMap ^= bit
+			c.entryMap |= bit
+			c.children = deleted(n.children, i)
+			c.entries = inserted(n.entries, at, child.entries[0])
+		default:
+			c.children = replaced(n.children, i, child)
+		}
+		return &c, true
+	case n.entryMap&bit == 0 || n.entries[at].key != key:
+		return n, false
+	default:
+		c.entryMap ^= bit
+		c.entries = deleted(n.entries, at)
+		return c.orNil(), true
 	}
-	slots := make([]slot[V], 0, len(n.slots)-1)
-	slots = append(append(slots, n.slots[:i]...), n.slots[i+1:]...)
-	return &node[V]{bitmap: n.bitmap &^ bit, slots: slots}, true
 }
 
-// replaced returns a copy of n with another slot i.
-func (n *node[V]) replaced(i int, s slot[V]) *node[V] {
-	slots := slices.Clone(n.slots)
-	slots[i] = s
-	return &node[V]{bitmap: n.bitmap, slots: slots}
+// orNil returns n, or nil if it is empty. Only a root becomes empty: a node below
+// has two entries or more, or a child that does.
+func (n *node[V]) orNil() *node[V] {
+	if len(n.entries)+len(n.children) == 0 {
+		return nil
+	}
+	return n
+}
+
+// find searches the entries of a node below the last level.
+func (n *node[V]) find(key string) int {
+	return slices.IndexFunc(n.entries, func(e entry[V]) bool { return e.key == key })
+}
+
+// inserted, replaced and deleted return changed copies that have no room to spare.
+
+func inserted[T any](list []T, i int, v T) []T {
+	out := make([]T, len(list)+1)
+	copy(out, list[:i])
+	out[i] = v
+	copy(out[i+1:], list[i:])
+	return out
+}
+
+func replaced[T any](list []T, i int, v T) []T {
+	out := make([]T, len(list))
+	copy(out, list)
+	out[i] = v
+	return out
+}
+
+func deleted[T any](list []T, i int) []T {
+	if len(list) == 1 {
+		return nil
+	}
+	out := make([]T, len(list)-1)
+	copy(out, list[:i])
+	copy(out[i:], list[i+1:])
+	return out
 }
 
 // All yields every key with its value, in no order that means anything.
@@ -192,13 +242,13 @@ func (m Map[V]) All() iter.Seq2[string, V] {
 }
 
 func (n *node[V]) all(yield func(string, V) bool) bool {
-	for i := range n.slots {
-		s := &n.slots[i]
-		if s.child != nil {
-			if !s.child.all(yield) {
-				return false
-			}
-		} else if !yield(s.key, s.value) {
+	for i := range n.entries {
+		if !yield(n.entries[i].key, n.entries[i].value) {
+			return false
+		}
+	}
+	for _, child := range n.children {
+		if !child.all(yield) {
 			return false
 		}
 	}

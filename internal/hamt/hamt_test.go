@@ -62,7 +62,7 @@ func TestEqualHashes(t *testing.T) {
 	m := Map[int]{}
 	for i, key := range []string{"a", "b", "c", "b"} {
 		var added bool
-		m.root, added = m.root.with(slot[int]{hash: h, key: key, value: i}, 0)
+		m.root, added = m.root.with(entry[int]{hash: h, key: key, value: i}, 0)
 		if added {
 			m.n++
 		}
@@ -79,8 +79,8 @@ func TestEqualHashes(t *testing.T) {
 	require.Equal(t, map[string]int{"a": 0, "b": 3, "c": 2}, collect(m), "the old map is as it was")
 	root, removed = root.without("b", h, 0)
 	require.True(t, removed)
-	require.Len(t, root.slots, 1)
-	require.Nil(t, root.slots[0].child, "an entry that is alone stands at the top")
+	require.Len(t, root.entries, 1)
+	require.Empty(t, root.children, "an entry that is alone stands at the top")
 }
 
 func TestAllStops(t *testing.T) {

@@ -102,8 +102,8 @@ type Matches[V any] struct {
 	begun bool
 	exact bool // the current match is the name itself
 	star  int  // how much of name the star of the current match stands for
-	next  int // where the next suffix may begin
-	odd   int // the next of index.odd
+	next  int  // where the next suffix may begin
+	odd   int  // the next of index.odd
 	value V
 }
 
