@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sallyport/sallyport/route"
 )
@@ -138,7 +139,7 @@ func hostRank(pattern, name string) int {
 func cutRank(pattern, path string, router route.Router) int {
 	end := strings.IndexByte(pattern, '*')
 	if router == route.RouterURIWithParameter {
-		if at := regexp.MustCompile(`/:[^/]`).FindStringIndex(pattern); at != nil && (end < 0 || at[0] < end) {
+		if at := parameters.FindStringIndex(pattern); at != nil && (end < 0 || at[0] < end) {
 			end = at[0] + 1
 		}
 	}
@@ -155,42 +156,65 @@ func cutRank(pattern, path string, router route.Router) int {
 // fullMatch is what APISIX does, but that it escapes what is no hole: it makes a
 // regular expression of the pattern.
 func fullMatch(pattern, path string, router route.Router) (params map[string]string, ok bool) {
-	var re strings.Builder
-	var names []string
-	segments := strings.Split(pattern, "/")
-	for i, s := range segments {
-		if i > 0 {
-			re.WriteString("/")
-		}
-		stars := strings.TrimLeft(s, "*")
-		switch {
-		case router == route.RouterURIWithParameter && len(s) > 1 && s[0] == ':' && i > 0:
-			names = append(names, s[1:])
-			re.WriteString("([^/]+)")
-		case s != stars && regexp.MustCompile(`^[A-Za-z_][-\w]*$`).MatchString(stars):
-			names = append(names, stars)
-			re.WriteString("((?s:.*))")
-		default:
-			for j, part := range regexp.MustCompile(`\*+`).Split(s, -1) {
-				if j > 0 {
-					names = append(names, ":ext")
-					re.WriteString("((?s:.*))")
-				}
-				re.WriteString(regexp.QuoteMeta(part))
-			}
-		}
+	type key struct {
+		pattern string
+		router  route.Router
 	}
-	// Bytes that are no UTF-8 are none to a regular expression either: as Latin-1,
-	// each is a character.
-	m := regexp.MustCompile("^" + latin1(re.String()) + "$").FindStringSubmatch(latin1(path))
+	type compiled struct {
+		re    *regexp.Regexp
+		names []string
+	}
+	c, cached := expressions.Load(key{pattern, router})
+	if !cached {
+		re, names := expression(pattern, router)
+		// Bytes that are no UTF-8 are none to a regular expression either: as
+		// Latin-1, each is a character.
+		c = compiled{regexp.MustCompile("^" + latin1(re) + "$"), names}
+		expressions.Store(key{pattern, router}, c)
+	}
+	m := c.(compiled).re.FindStringSubmatch(latin1(path))
 	if m == nil {
 		return nil, false
 	}
 	params = map[string]string{}
-	for i, name := range names {
+	for i, name := range c.(compiled).names {
 		params[name] = fromLatin1(m[1+i])
 	}
 	return params, true
+}
+
+var expressions sync.Map
+
+var (
+	stars      = regexp.MustCompile(`\*+`)
+	parameters = regexp.MustCompile(`/:[^/]`)
+	name       = regexp.MustCompile(`^[A-Za-z_][-\w]*$`)
+)
+
+func expression(pattern string, router route.Router) (re string, names []string) {
+	for i, s := range strings.Split(pattern, "/") {
+		if i > 0 {
+			re += "/"
+		}
+		afterStars := strings.TrimLeft(s, "*")
+		switch {
+		case router == route.RouterURIWithParameter && len(s) > 1 && s[0] == ':' && i > 0:
+			names = append(names, s[1:])
+			re += "([^/]+)"
+		case s != afterStars && name.MatchString(afterStars):
+			names = append(names, afterStars)
+			re += "((?s:.*))"
+		default:
+			for j, part := range stars.Split(s, -1) {
+				if j > 0 {
+					names = append(names, ":ext")
+					re += "((?s:.*))"
+				}
+				re += regexp.QuoteMeta(part)
+			}
+		}
+	}
+	return re, names
 }
 
 func latin1(s string) string {

@@ -241,6 +241,8 @@ var (
 // A source gives numbers in [0, n): random ones, or those of a fuzzer.
 type source func(n int) int
 
+func seeded(seed, stream uint64) source { return rand.New(rand.NewPCG(seed, stream)).IntN }
+
 func (s source) some(words []string, atMost int) (out []string) {
 	for range s(atMost + 1) {
 		if w := words[s(len(words))]; !slices.Contains(out, w) {
@@ -375,7 +377,7 @@ func TestTableAgainstOracle(t *testing.T) {
 	for seed := range uint64(30) {
 		router := route.Router(seed % 3)
 		t.Run(fmt.Sprintf("seed=%d/router=%v", seed, router), func(t *testing.T) {
-			s := source(rand.New(rand.NewPCG(seed, 1)).IntN)
+			s := seeded(seed, 1)
 			type state struct {
 				table  *route.Table
 				oracle oracle
@@ -434,7 +436,7 @@ func FuzzTable(f *testing.F) {
 }
 
 func TestMatchDoesNotAllocate(t *testing.T) {
-	s := source(rand.New(rand.NewPCG(1, 3)).IntN)
+	s := seeded(1, 3)
 	var table *route.Table
 	for range 200 {
 		table = table.With(mustNew(t, s.config()))

@@ -1,0 +1,224 @@
+package route_test
+
+import (
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/route"
+)
+
+// Why each of the routes is found, passed over, or not reached.
+func TestExplain(t *testing.T) {
+	table := new(route.Table).With(
+		mustNew(t, route.Config{ID: "put", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}, Methods: []string{"PUT", "PURGE"}, Priority: 2}),
+		mustNew(t, route.Config{ID: "inside", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}, RemoteAddrs: []string{"10.0.0.0/8"}, Priority: 1}),
+		mustNew(t, route.Config{ID: "port", Hosts: []string{"a.test:8443"}, Paths: []string{"/api/*"}}),
+		mustNew(t, route.Config{ID: "edit", Hosts: []string{"a.test"}, Paths: []string{"/api/*/edit"}}),
+		mustNew(t, route.Config{ID: "api", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}}),
+		mustNew(t, route.Config{ID: "younger", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}}),
+		mustNew(t, route.Config{ID: "low", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}, Priority: -1}),
+		mustNew(t, route.Config{ID: "short", Hosts: []string{"a.test"}, Paths: []string{"/a*"}, Priority: 100}),
+		mustNew(t, route.Config{ID: "wildcard", Hosts: []string{"*.test"}, Paths: []string{"/api/x"}, Priority: 100}),
+		mustNew(t, route.Config{ID: "none", Paths: []string{"/*"}, Priority: 100}),
+		mustNew(t, route.Config{ID: "other", Paths: []string{"/b/*"}}),
+		mustNew(t, route.Config{ID: "off", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}, Disabled: true}),
+	)
+	x := table.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/api/x", Client: netip.MustParseAddr("192.0.2.1")})
+	require.Equal(t, "api", idOf(x.Found))
+	require.Equal(t, "/api/*", x.Found.Pattern())
+	require.Equal(t, `GET a.test/api/x: route "api"
+- route "put" (a.test/api/*, priority 2): passed over: the method is none of PUT, PURGE
+- route "inside" (a.test/api/*, priority 1): passed over: RemoteAddrs: the client's address 192.0.2.1 is not in them
+- route "edit" (a.test/api/*/edit, priority 0): passed over: the path begins as /api/*/edit, and does not fit all of it
+- route "port" (a.test/api/*, priority 0): passed over: the host fits none of a.test:8443
+- route "api" (a.test/api/*, priority 0): found
+- route "younger" (a.test/api/*, priority 0): not reached: route "api" is of the same rank, and older
+- route "low" (a.test/api/*, priority -1): not reached: route "api" has the priority 0, and this one -1
+- route "short" (a.test/a*, priority 100): not reached: /api/* of route "api" begins with more of the path, which goes first, whatever the priorities
+- route "wildcard" (*.test/api/x, priority 100): not reached: route "api" is for the host a.test, which goes before *.test, whatever the priorities
+- route "none" (/*, priority 100): not reached: route "api" is for the host a.test, and hosts go first, whatever the priorities
+`, x.String())
+
+	x = table.Explain(&route.Request{Method: "GET", Host: "b.test", Path: "/api/x"})
+	require.Equal(t, `GET b.test/api/x: route "wildcard"
+- route "wildcard" (*.test/api/x, priority 100): found
+- route "none" (/*, priority 100): not reached: route "wildcard" is for the host *.test, and hosts go first, whatever the priorities
+`, x.String())
+
+	x = table.Explain(&route.Request{Method: "GET", Host: "a.test", Port: "8443", Path: "/api/x/edit"})
+	require.Equal(t, "edit", idOf(x.Found))
+	require.Equal(t, route.NotReached, x.Candidates[3].Outcome)
+	require.Equal(t, `/api/*/edit of route "edit" is the longer pattern`, x.Candidates[3].Reason)
+	require.Equal(t, `RemoteAddrs: the address of the client is not known`, x.Candidates[1].Reason)
+
+	only := new(route.Table).With(
+		mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test"}, Paths: []string{"/", "/*"}, Methods: []string{"PUT"}}),
+	)
+	require.Equal(t, "GET b.test/: no route, as the host and the path of none fit\n", only.Explain(&route.Request{Method: "GET", Host: "b.test", Path: "/"}).String())
+	require.Equal(t, `GET a.test/: no route
+- route "a" (a.test/, priority 0): passed over: the method is none of PUT
+- route "a" (a.test/*, priority 0): passed over: the method is none of PUT
+`, only.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/"}).String())
+	x = only.Explain(&route.Request{Method: "PUT", Host: "a.test", Path: "/"})
+	require.Equal(t, "the route was found by another of its paths", x.Candidates[1].Reason)
+
+	byPath := route.NewTable(route.Options{Router: route.RouterURI}).With(
+		mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test", "*.b.test:80"}, Paths: []string{"/x"}}),
+		mustNew(t, route.Config{ID: "b", Paths: []string{"/*"}, Priority: 1}),
+	)
+	require.Equal(t, `GET c.test/x: route "b"
+- route "a" (a.test,*.b.test:80/x, priority 0): passed over: the host fits none of a.test, *.b.test:80
+- route "b" (/*, priority 1): found
+`, byPath.Explain(&route.Request{Method: "GET", Host: "c.test", Path: "/x"}).String())
+	x = byPath.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/x"})
+	require.Equal(t, `route "a" has this very path, which goes before every pattern, whatever the priorities`, x.Candidates[1].Reason)
+
+	var empty *route.Table
+	require.Equal(t, "GET /: no route, as the host and the path of none fit\n", empty.Explain(&route.Request{Method: "GET", Path: "/"}).String())
+}
+
+func TestExplainHTTP(t *testing.T) {
+	table := new(route.Table).With(mustNew(t, route.Config{ID: "a", Paths: []string{"/a"}, RemoteAddrs: []string{"192.0.2.1"}}))
+	x, err := table.ExplainHTTP(httptest.NewRequest("GET", "http://A.test:80//a", nil)) // from 192.0.2.1
+	require.NoError(t, err)
+	require.Equal(t, "GET a.test:80/a: route \"a\"\n- route \"a\" (/a, priority 0): found\n", x.String())
+	_, err = table.ExplainHTTP(httptest.NewRequest("GET", "/%00", nil))
+	require.EqualError(t, err, "route: the request's path has a control character")
+}
+
+func TestWarnings(t *testing.T) {
+	type config = route.Config
+	const (
+		never = "it is never found: "
+		all   = " goes before it and takes all of its requests"
+	)
+	for _, c := range []struct {
+		name    string
+		options route.Options
+		routes  []config
+		want    map[string][]string
+	}{
+		{"an older one of equal rank", route.Options{}, []config{
+			{ID: "a", Paths: []string{"/x"}},
+			{ID: "b", Paths: []string{"/x"}, Methods: []string{"GET"}},
+		}, map[string][]string{
+			"a": {`route "b" is never found any more: route "a"` + all}, "b": {never + `route "a"` + all},
+		}},
+		{"a younger one of a higher priority", route.Options{}, []config{
+			{ID: "a", Paths: []string{"/x*"}},
+			{ID: "b", Paths: []string{"/x*"}, Priority: 1},
+		}, map[string][]string{
+			"a": {never + `route "b"` + all}, "b": {`route "a" is never found any more: route "b"` + all},
+		}},
+		{"only one that takes all", route.Options{}, []config{
+			{ID: "get", Paths: []string{"/x"}, Methods: []string{"GET", "PURGE"}},
+			{ID: "both", Paths: []string{"/x"}, Methods: []string{"GET", "POST"}},
+			{ID: "any", Paths: []string{"/x"}},
+			{ID: "purge", Paths: []string{"/x"}, Methods: []string{"PURGE"}},
+			{ID: "host", Hosts: []string{"a.test"}, Paths: []string{"/x"}},
+			{ID: "prefix", Paths: []string{"/x*"}},
+			{ID: "off", Paths: []string{"/x"}, Disabled: true},
+		}, map[string][]string{
+			"get": {`route "purge" is never found any more: route "get"` + all}, "both": nil, "any": nil,
+			"purge": {never + `route "get"` + all}, "host": nil, "prefix": nil, "off": nil, "absent": nil,
+		}},
+		{"in all of its places", route.Options{}, []config{
+			{ID: "a", Hosts: []string{"a.test"}, Paths: []string{"/x"}},
+			{ID: "b", Hosts: []string{"b.test", "*.test"}, Paths: []string{"/x", "/y"}},
+			{ID: "ab", Hosts: []string{"a.test", "b.test"}, Paths: []string{"/x"}},
+			{ID: "c", Hosts: []string{"a.test", "c.test"}, Paths: []string{"/x"}},
+		}, map[string][]string{
+			"ab": {never + `the routes ["a" "b"] go before it and take all of its requests`}, "c": nil,
+			"a": {`route "ab" is never found any more: the routes ["a" "b"] go before it and take all of its requests`},
+		}},
+		{"a prefix takes every pattern that is cut to it", route.Options{}, []config{
+			{ID: "long", Paths: []string{"/x/*/y"}},
+			{ID: "all", Paths: []string{"/x/*"}, Priority: 1},
+			{ID: "same", Paths: []string{"/x/*/y"}, Priority: 2, Methods: []string{"PUT"}},
+			{ID: "itself", Paths: []string{"/z/**", "/z/*"}},
+		}, map[string][]string{
+			"long": {never + `route "all"` + all}, "all": {`route "long" is never found any more: route "all"` + all}, "same": nil, "itself": nil,
+		}},
+		{"addresses", route.Options{}, []config{
+			{ID: "net", Paths: []string{"/x"}, RemoteAddrs: []string{"10.0.0.0/9", "10.128.0.0/9", "::1"}},
+			{ID: "in", Paths: []string{"/x"}, RemoteAddrs: []string{"10.1.0.0/16", "10.127.0.0/15", "::1"}},
+			{ID: "out", Paths: []string{"/x"}, RemoteAddrs: []string{"10.1.0.0/16", "11.0.0.0"}},
+			{ID: "any", Paths: []string{"/x"}},
+		}, map[string][]string{
+			"in": {never + `route "net"` + all}, "out": nil, "any": nil,
+		}},
+		{"ports", route.Options{}, []config{
+			{ID: "80", Hosts: []string{"a.test:80"}, Paths: []string{"/x"}},
+			{ID: "80 too", Hosts: []string{"a.test:80"}, Paths: []string{"/x"}},
+			{ID: "any", Hosts: []string{"a.test"}, Paths: []string{"/x"}},
+			{ID: "443", Hosts: []string{"a.test:443"}, Paths: []string{"/x"}},
+		}, map[string][]string{
+			"80": {`route "80 too" is never found any more: route "80"` + all}, "80 too": {never + `route "80"` + all}, "any": {`route "443" is never found any more: route "any"` + all},
+			"443": {never + `route "any"` + all},
+		}},
+		{"hosts as a condition", route.Options{Router: route.RouterURI}, []config{
+			{ID: "wide", Hosts: []string{"*.a.test", "b.test"}, Paths: []string{"/x"}},
+			{ID: "in", Hosts: []string{"x.y.a.test", "*.z.a.test"}, Paths: []string{"/x"}},
+			{ID: "out", Hosts: []string{"a.test", "b.test"}, Paths: []string{"/x"}},
+			{ID: "any", Paths: []string{"/x"}},
+			{ID: "last", Hosts: []string{"*"}, Paths: []string{"/x"}},
+		}, map[string][]string{
+			"in": {never + `route "wide"` + all}, "out": nil, "any": {`route "last" is never found any more: route "any"` + all}, "last": {never + `route "any"` + all},
+		}},
+		{"a colon without parameters", route.Options{}, []config{{ID: "a", Paths: []string{"/u/:id", "/file:x"}}}, map[string][]string{
+			"a": {`the path "/u/:id" has no parameter: a colon is one to the router uri_with_parameter alone, and this is the router host_uri`},
+		}},
+		{"a colon with parameters", route.Options{Router: route.RouterURIWithParameter}, []config{
+			{ID: "a", Paths: []string{"/u/:id"}}, {ID: "b", Paths: []string{"/u/:name"}}, {ID: "c", Paths: []string{"/u/*"}},
+		}, map[string][]string{"a": nil, "b": nil, "c": nil}},
+		{"paths that the options do not leave", route.Options{Paths: route.PathOptions{DeleteTailSlash: true}}, []config{
+			{ID: "a", Paths: []string{"/", "/a/", "/a/*", "/b%2Fc"}},
+		}, map[string][]string{"a": {
+			`the path "/a/" is never found: the slash at the end of a path is not matched`,
+			`the path "/b%2Fc" is found for %252F alone: an encoded slash is matched as a slash`,
+		}}},
+		{"paths that the options leave", route.Options{Paths: route.PathOptions{EncodedSlash: true}}, []config{{ID: "a", Paths: []string{"/a/", "/b%2Fc"}}}, map[string][]string{"a": nil}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			table := route.NewTable(c.options)
+			for _, r := range c.routes {
+				table = table.With(mustNew(t, r))
+			}
+			for id, want := range c.want {
+				require.Equal(t, want, table.Warnings(id), id)
+			}
+		})
+	}
+	var empty *route.Table
+	require.Nil(t, empty.Warnings("a"))
+}
+
+// What a warning says is true: without the routes that it names, the route is
+// found, and with them for no request.
+func TestWarningsAreTrue(t *testing.T) {
+	for seed := range uint64(60) {
+		s := seeded(seed, 7)
+		table := route.NewTable(route.Options{Router: route.Router(seed % 3)})
+		for range 40 {
+			table = table.With(mustNew(t, s.config()))
+		}
+		never := map[string]bool{}
+		for r := range table.All() {
+			for _, text := range table.Warnings(r.ID()) {
+				if strings.HasPrefix(text, "it is never found") {
+					never[r.ID()] = true
+				}
+			}
+		}
+		for range 3000 {
+			req := s.request()
+			if m := table.Match(&req); m.Route != nil && never[m.Route.ID()] {
+				t.Fatalf("%+v: route %q is found, of which it is said that it is not: %v", req, m.Route.ID(), table.Explain(&req))
+			}
+		}
+	}
+}
