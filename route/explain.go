@@ -118,21 +118,21 @@ func (t *Table) candidates(req *Request) iter.Seq2[string, *candidate] {
 
 // each calls yield for the candidates of a path, in the order of match.
 func (n *node) each(path string, yield func(*candidate) bool) bool {
-	if n == nil || len(path) < len(n.path) {
+	if n == nil || len(path) < n.depth {
 		return true
 	}
-	end := len(path) == len(n.path)
+	end := len(path) == n.depth
 	if !end {
-		if i, ok := n.has.rank(path[len(n.path)]); ok && !n.children[i].each(path, yield) {
+		if i, ok := n.has.rank(path[n.depth]); ok && !n.children[i].each(path, yield) {
 			return false
 		}
 	}
-	if !strings.HasPrefix(path, n.path) {
+	if n.leaf == nil || !strings.HasPrefix(path, n.leaf.path) {
 		return true
 	}
-	lists := [][]candidate{n.prefix}
+	lists := [][]candidate{n.leaf.prefix}
 	if end {
-		lists = [][]candidate{n.exact, n.prefix}
+		lists = [][]candidate{n.leaf.exact, n.leaf.prefix}
 	}
 	for _, list := range lists {
 		for i := range list {

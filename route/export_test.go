@@ -54,20 +54,27 @@ func (n *node) check(above string, candidates *int) error {
 	if n == nil {
 		return nil
 	}
-	fail := func(what string) error { return fmt.Errorf("node %q: %s", n.path, what) }
+	path := n.path()
+	fail := func(what string) error { return fmt.Errorf("node %q: %s", path, what) }
 	switch {
-	case !strings.HasPrefix(n.path, above):
+	case !strings.HasPrefix(path, above):
 		return fail("is not below " + above)
-	case len(n.exact)+len(n.prefix) == 0 && len(n.children) < 2:
+	case n.leaf == nil && len(n.children) < 2:
 		return fail("is of no use")
-	case !slices.IsSortedFunc(n.exact, compareCandidates) || !slices.IsSortedFunc(n.prefix, compareCandidates):
-		return fail("has candidates out of order")
 	}
-	for exact, list := range map[bool][]candidate{true: n.exact, false: n.prefix} {
-		*candidates += len(list)
-		for _, c := range list {
-			if c.pattern.cut != n.path || c.pattern.exact != exact {
-				return fail("has route " + c.route.id)
+	if n.leaf != nil {
+		switch l := n.leaf; {
+		case l.path != path || len(l.exact)+len(l.prefix) == 0:
+			return fail("has the leaf of " + l.path)
+		case !slices.IsSortedFunc(l.exact, compareCandidates) || !slices.IsSortedFunc(l.prefix, compareCandidates):
+			return fail("has candidates out of order")
+		}
+		for exact, list := range map[bool][]candidate{true: n.leaf.exact, false: n.leaf.prefix} {
+			*candidates += len(list)
+			for _, c := range list {
+				if c.pattern.cut != path || c.pattern.exact != exact {
+					return fail("has route " + c.route.id)
+				}
 			}
 		}
 	}
@@ -79,7 +86,7 @@ func (n *node) check(above string, candidates *int) error {
 		if i >= len(n.children) {
 			return fail("has fewer children than bytes")
 		}
-		if err := n.children[i].check(n.path+string([]byte{byte(c)}), candidates); err != nil {
+		if err := n.children[i].check(path+string([]byte{byte(c)}), candidates); err != nil {
 			return err
 		}
 	}

@@ -101,26 +101,27 @@ func (t *Table) Match(req *Request) Match {
 // it passes the prefixes from the longest to the shortest. It goes no deeper than
 // configured paths are prefixes of each other.
 func (n *node) match(path string, req *Request, bit methodBits) *candidate {
-	if n == nil || len(path) < len(n.path) {
+	if n == nil || len(path) < n.depth {
 		return nil
 	}
-	end := len(path) == len(n.path)
+	end := len(path) == n.depth
 	if !end {
-		if i, ok := n.has.rank(path[len(n.path)]); ok {
+		if i, ok := n.has.rank(path[n.depth]); ok {
 			if c := n.children[i].match(path, req, bit); c != nil {
 				return c
 			}
 		}
 	}
-	if len(n.exact)+len(n.prefix) == 0 || !strings.HasPrefix(path, n.path) {
+	l := n.leaf
+	if l == nil || !strings.HasPrefix(path, l.path) {
 		return nil
 	}
 	if end {
-		if c := first(n.exact, req, bit); c != nil {
+		if c := first(l.exact, req, bit); c != nil {
 			return c
 		}
 	}
-	return first(n.prefix, req, bit)
+	return first(l.prefix, req, bit)
 }
 
 // first returns the first of the candidates that takes the request.

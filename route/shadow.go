@@ -78,11 +78,11 @@ func (t *Table) listOf(host string, p *pattern) []candidate {
 	if host != "" {
 		n, _ = t.hosts.Get(host)
 	}
-	for len(n.path) < len(p.cut) {
-		i, _ := n.has.rank(p.cut[len(n.path)])
+	for n.depth < len(p.cut) {
+		i, _ := n.has.rank(p.cut[n.depth])
 		n = &n.children[i]
 	}
-	return *n.list(p)
+	return *n.leaf.list(p)
 }
 
 // covers reports whether c takes every request that o takes. Both are in one list

@@ -7,7 +7,7 @@ import (
 )
 
 // A node is the root of a radix tree over the bytes of paths: the routes of one
-// host. The first byte of a path after that of the node decides which child it
+// host. The first byte of a path after those of the node decides which child it
 // goes on to. The bytes that are skipped so are compared where there are
 // candidates, once and for the whole path.
 //
@@ -15,21 +15,30 @@ import (
 // without candidates has two children or more, and the tree of no routes is nil.
 //
 // BenchmarkMatch at 100 000 routes counts misses of the CPU's cache. For that the
-// children are values, which takes a third off its time, and the fields that a
-// search reads on its way down come first and fill one line.
+// children are values, which takes a third off its time, and what a search reads on
+// its way down comes first and is as long as a line. BenchmarkWith counts what is
+// copied: for that everything else is behind a pointer.
 type node struct {
 	// children are the nodes whose paths are longer, ordered by the first byte
-	// after path. has is the set of these bytes.
+	// after the path of this one, which is depth bytes long. has is the set of
+	// these bytes.
 	children []node
-	path     string // what every path at or below this node begins with
 	has      byteSet
+	depth    int
+
+	leaf *leaf // nil if there are no candidates
+
+	// owner is the edit that made the node. Only it may change the node.
+	owner *edit
+}
+
+// A leaf has the candidates of a node.
+type leaf struct {
+	path string
 
 	// exact are the routes for this path, prefix those whose patterns are cut to
 	// it. Both are in the order in which they are tried.
 	exact, prefix []candidate
-
-	// owner is the edit that made the node. Only it may change the node.
-	owner *edit
 }
 
 // An edit is one call of With or Without. What it has copied is its own to change
@@ -66,11 +75,11 @@ func compareCandidates(a, b candidate) int {
 }
 
 // writable returns a node for e to change: n itself if it is e's, or else a copy.
-// For nil that is a new node with the given path.
+// For nil that is a new node for what is cut to path.
 func (n *node) writable(e *edit, path string) *node {
 	switch {
 	case n == nil:
-		return &node{path: path, owner: e}
+		return newNode(e, path)
 	case n.owner == e:
 		return n
 	}
@@ -78,41 +87,57 @@ func (n *node) writable(e *edit, path string) *node {
 	return &copied
 }
 
-// own makes e the owner of n, which must be writable: its slices become copies,
-// with room for so many more children.
+func newNode(e *edit, path string) *node {
+	return &node{depth: len(path), leaf: &leaf{path: path}, owner: e}
+}
+
+// own makes e the owner of n, which must be writable: what it points to becomes a
+// copy, with room for so many more children.
 func (n *node) own(e *edit, more int) {
 	if n.owner == e {
 		return
 	}
 	n.owner = e
 	n.children = append(make([]node, 0, len(n.children)+more), n.children...)
-	n.exact = slices.Clone(n.exact)
-	n.prefix = slices.Clone(n.prefix)
+	if n.leaf != nil {
+		n.leaf = &leaf{n.leaf.path, slices.Clone(n.leaf.exact), slices.Clone(n.leaf.prefix)}
+	}
+}
+
+// path returns the path of n.
+func (n *node) path() string {
+	below := n
+	for below.leaf == nil {
+		below = &below.children[0]
+	}
+	return below.leaf.path[:n.depth]
 }
 
 // add puts c at the cut of its pattern, which is at n or below. n must be writable.
 func (n *node) add(e *edit, c candidate) {
 	cut := c.pattern.cut
-	if common := commonPrefix(n.path, cut); common < len(n.path) {
+	if common := commonPrefix(n.path(), cut); common < n.depth {
 		lower := *n
-		*n = node{path: lower.path[:common], children: []node{lower}, owner: e}
-		n.has.flip(lower.path[common])
+		*n = node{depth: common, children: []node{lower}, owner: e}
+		n.has.flip(lower.path()[common])
 	}
-	at := len(n.path)
-	if at == len(cut) {
+	if n.depth == len(cut) {
 		n.own(e, 0)
-		list := n.list(c.pattern)
+		if n.leaf == nil {
+			n.leaf = &leaf{path: cut}
+		}
+		list := n.leaf.list(c.pattern)
 		i, _ := slices.BinarySearchFunc(*list, c, compareCandidates)
 		*list = slices.Insert(*list, i, c)
 		return
 	}
-	i, ok := n.has.rank(cut[at])
+	i, ok := n.has.rank(cut[n.depth])
 	if ok {
 		n.own(e, 0)
 	} else {
 		n.own(e, 1)
-		n.has.flip(cut[at])
-		n.children = slices.Insert(n.children, i, node{path: cut, owner: e})
+		n.has.flip(cut[n.depth])
+		n.children = slices.Insert(n.children, i, *newNode(e, cut))
 	}
 	n.children[i].add(e, c)
 }
@@ -120,34 +145,36 @@ func (n *node) add(e *edit, c candidate) {
 // remove takes c from where it must be. n must be writable.
 func (n *node) remove(e *edit, c candidate) {
 	n.own(e, 0)
-	cut := c.pattern.cut
-	if at := len(n.path); at == len(cut) {
-		list := n.list(c.pattern)
+	if cut := c.pattern.cut; n.depth == len(cut) {
+		list := n.leaf.list(c.pattern)
 		i := slices.Index(*list, c)
 		*list = slices.Delete(*list, i, i+1)
+		if len(n.leaf.exact)+len(n.leaf.prefix) == 0 {
+			n.leaf = nil
+		}
 	} else {
-		i, _ := n.has.rank(cut[at])
+		i, _ := n.has.rank(cut[n.depth])
 		n.children[i].remove(e, c)
 		if n.children[i].isEmpty() {
-			n.has.flip(cut[at])
+			n.has.flip(cut[n.depth])
 			n.children = slices.Delete(n.children, i, i+1)
 		}
 	}
-	if len(n.exact)+len(n.prefix) == 0 && len(n.children) == 1 {
+	if n.leaf == nil && len(n.children) == 1 {
 		*n = n.children[0]
 	}
 }
 
-// list returns the list of a pattern whose cut is the path of n.
-func (n *node) list(p *pattern) *[]candidate {
-	if p.exact {
-		return &n.exact
-	}
-	return &n.prefix
-}
-
 // isEmpty reports whether there is no route at n or below.
-func (n *node) isEmpty() bool { return len(n.exact)+len(n.prefix)+len(n.children) == 0 }
+func (n *node) isEmpty() bool { return n.leaf == nil && len(n.children) == 0 }
+
+// list returns the list of a pattern whose cut is the path of l.
+func (l *leaf) list(p *pattern) *[]candidate {
+	if p.exact {
+		return &l.exact
+	}
+	return &l.prefix
+}
 
 // commonPrefix returns how many bytes a and b begin with that are the same.
 func commonPrefix(a, b string) int {
