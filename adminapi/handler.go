@@ -176,12 +176,8 @@ func changeOf(o *apisix.Object) (c gateway.Change) {
 	case apisix.Upstreams:
 		c.Put.Upstreams = append(c.Put.Upstreams, *o.Upstream)
 	case apisix.Routes:
-		if o.Enabled {
-			c.Put.Routes = append(c.Put.Routes, *o.Route)
-		} else {
-			c.Delete.Routes = []string{o.ID}
-		}
-		if o.Enabled && o.Upstream != nil {
+		c.Put.Routes = append(c.Put.Routes, *o.Route)
+		if o.Upstream != nil {
 			c.Put.Upstreams = append(c.Put.Upstreams, *o.Upstream)
 		} else {
 			c.Delete.Upstreams = []string{inline}

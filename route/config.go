@@ -17,16 +17,18 @@ type Config struct {
 	//	a.test     // accepted: this name, whatever the case, the port or a trailing dot
 	//	*.a.test   // accepted: every name below a.test, however deep
 	//	*          // accepted: every name
-	//	a.test:80  // refused: the port is no part of the name
+	//	a.test:80  // accepted: this name, if the request has the port with it
 	Hosts []string
 
 	// Paths are the paths that a request may have, at least one. They are
 	// compared with the normalised path: decoded once, dot segments resolved,
-	// empty segments dropped, without the query.
+	// empty segments dropped, without the query. See the package doc.
 	//
 	//	/a     // accepted: this path
 	//	/a*    // accepted: /a and every path that begins so
 	//	/a/*   // accepted: /a/ and every path below, not /a
+	//	/a/*/b // accepted: the star stands for any bytes
+	//	/a/:id // accepted: a parameter with RouterURIWithParameter, else itself
 	//	/*     // accepted: every path
 	Paths []string
 

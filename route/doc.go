@@ -1,5 +1,6 @@
 // Package route finds the handler or the upstream that a request is for, by its
-// host, its path and its method.
+// host, its path, its method, the client's address, and conditions on the rest of
+// it.
 //
 // A [Config] is what a person wrote. [New] checks it and returns a [Route], which
 // never changes. A [Table] holds routes and finds the one for a request. It never
@@ -15,20 +16,26 @@
 //
 // # Which route is found
 //
-// The rules are those of Apache APISIX with its default router (host first):
+// The rules are those of Apache APISIX with its default router, [RouterHostURI]:
 //
 //  1. Routes whose host is the name of the request go first, then those with a
 //     wildcard that fits, the longest first, then those without a host. What
 //     finds no route in one goes on to the next.
-//  2. Within a host, an exact path goes before every prefix, and a longer prefix
-//     before a shorter one.
-//  3. Within a path, the higher priority goes first, then the older route. A
-//     route that is replaced keeps its age.
-//  4. The first route that takes the method of the request is the one.
+//  2. Within a host, an exact path goes before every pattern. Of two patterns, the
+//     one goes first that has more bytes before its first star or parameter.
+//  3. Where these are the same, the higher priority goes first, then the longer
+//     pattern, then the older route. A route that is replaced keeps its age.
+//  4. The first route whose conditions all hold is the one: its methods, the
+//     client's address, the whole of its pattern, Vars.
 //
 // So Priority decides only between routes of the same host and the same path: a
 // route for "*.a.test" and "/*" is found before one for "/login" without a host,
-// whatever their priorities.
+// whatever their priorities. [*Table.Explain] tells for a request which routes were
+// tried, in which order, and why each was passed over; [*Table.Warnings] tells of a
+// route that can never be found.
+//
+// With [RouterURI] and [RouterURIWithParameter], the first rule is not there: the
+// host is one of the conditions.
 //
 // # Hosts
 //
@@ -36,10 +43,13 @@
 //	*.a.test   // every name that ends in .a.test, however deep; not a.test
 //	*a.test    // every name that ends in a.test: a.test, b.a.test, aa.test
 //	*          // every name
-//	a.test:80  // refused: the port is no part of the name
+//	a.test:80  // that name, if the request has the port with it
 //	a.*.test   // refused: the star must be the first character
 //
-// A request that has no host (HTTP/1.0) finds only routes without one.
+// A request that has no host (HTTP/1.0) finds only routes without one. The port is
+// that of the Host field or :authority, where clients leave out 80 for http and 443
+// for https; it is not the one that the request came in by. To APISIX's
+// radixtree_host_uri, a host with a port is one that no request has.
 //
 // # Paths
 //
@@ -47,21 +57,32 @@
 // once, dot segments resolved, empty segments dropped, without the query. So it
 // is written in that form, and what could never be found is refused. Two more are
 // refused because they are hardly ever meant: a question mark, which a client must
-// send as %3F, and an escape such as %20, which it must send as %2520. A prefix
-// that ends before them finds such paths.
+// send as %3F, and an escape such as %20, which it must send as %2520. A pattern
+// whose star begins before them finds such paths.
 //
 //	/a         // this path; not /a/
 //	/a*        // /a and every path that begins so: /ab, /a/b
 //	/a/*       // /a/ and every path below it; not /a
-//	/*, *      // every path; as a prefix, "/" is the longer one
+//	/*, *      // every path; "/" is more than nothing before the star
+//	/a/*/b     // the star stands for any bytes, slashes among them: /a/x/b, /a/x/y/b
+//	/a/*.png   // the same: /a/x.png, /a/x/y.png
+//	/a/*rest   // as /a/*, and what the star stands for has the name rest
+//	/a/:id     // RouterURIWithParameter: one segment, which has the name id: /a/x
+//	/a/:id     // the other routers: this path, with the colon
 //	/file:list // this path: a colon within a segment is a byte like any other
 //	/a b       // this path; the client sends /a%20b
+//	/a%2Fb     // the path that a client sends so, with PathOptions.EncodedSlash
 //	a          // refused: every path begins with a slash
 //	/a//b      // refused: write /a/b
 //	/a%20b     // refused: write "/a b"
 //	/a?b=c     // refused: write /a
-//	/a/*/b     // refused: the star must be the last character
-//	/a/:id     // refused: there are no parameters; write /a/*
+//
+// A star has a name if it begins a segment of which the rest is one: a letter or an
+// underscore, then such, digits and hyphens. [*Match.Param] tells what parameters
+// and stars stand for. APISIX compares the rest of a pattern by a regular
+// expression, of which this departs where that surprises: what is no parameter is
+// not an expression ("/a.b/*/c" does not fit /axb/y/c), "/*.png" does not fit every
+// path, and neither does "/a*b" fit all that begins with /a.
 //
 // # Methods
 //
@@ -78,5 +99,6 @@
 // # What it does not do
 //
 // It does not serve, and it does not change the request: no path is cleaned, and
-// no client is redirected to one with a slash at its end.
+// no client is redirected to one with a slash at its end. The body alone is read, if
+// Vars ask for an argument of a form, and is there again for who comes next.
 package route

@@ -1,8 +1,6 @@
 package apisix
 
 import (
-	"strings"
-
 	"github.com/sallyport/sallyport/route"
 )
 
@@ -10,28 +8,23 @@ func (d *decoding) route(o *Object) {
 	doc := o.doc
 	d.refuseRoute(doc)
 	c := &route.Config{
-		ID:       o.ID,
-		Hosts:    oneOrMany(doc, "host", "hosts"),
-		Paths:    oneOrMany(doc, "uri", "uris"),
-		Methods:  stringsOf(doc, "methods"),
-		Priority: d.integer(doc, "priority"),
+		ID:          o.ID,
+		Hosts:       oneOrMany(doc, "host", "hosts"),
+		Paths:       oneOrMany(doc, "uri", "uris"),
+		Methods:     stringsOf(doc, "methods"),
+		RemoteAddrs: oneOrMany(doc, "remote_addr", "remote_addrs"),
+		Disabled:    !o.Enabled,
+		Priority:    d.integer(doc, "priority"),
 	}
 	o.Route = c
+	if vars := arrayOf(doc, "vars"); len(vars) > 0 {
+		c.Vars = vars
+	}
 	c.WebSocket, _ = doc["enable_websocket"].(bool)
 	if has(doc, "timeout") {
 		t := objectOf(doc, "timeout")
 		c.Timeout = &route.Timeout{Connect: seconds(t, "connect"), Send: seconds(t, "send"), Read: seconds(t, "read")}
 	}
-	hostProperty := "hosts"
-	if has(doc, "host") {
-		hostProperty = "host"
-	}
-	for _, host := range c.Hosts {
-		if name, ok := withoutPort(host); ok {
-			d.refuse(hostProperty, "%s has a port, and the port is no part of the name that a request is matched by: write %s", quote(host), quote(name))
-		}
-	}
-
 	switch {
 	case has(doc, "upstream_id"):
 		c.Upstream = IDString(doc["upstream_id"])
@@ -60,27 +53,9 @@ func (d *decoding) refuseRoute(doc map[string]any) {
 			d.refuse(property, "this gateway runs no Lua")
 		}
 	}
-	for _, property := range []string{"vars", "remote_addrs"} {
-		if len(arrayOf(doc, property)) > 0 { // an empty list restricts nothing
-			d.refuse(property, "it %s", unsupported)
-		}
-	}
-	for _, property := range []string{"remote_addr", "service_id", "plugin_config_id"} {
+	for _, property := range []string{"service_id", "plugin_config_id"} {
 		if has(doc, property) {
 			d.refuse(property, "it %s", unsupported)
 		}
 	}
-}
-
-// withoutPort returns what stands before the port of a host, and whether there is
-// one. An IPv6 address without brackets has none.
-func withoutPort(host string) (name string, ok bool) {
-	i := strings.LastIndexByte(host, ':')
-	if i < 0 || strings.HasSuffix(host, "]") {
-		return host, false
-	}
-	if !strings.HasPrefix(host, "[") && strings.Count(host, ":") > 1 {
-		return host, false
-	}
-	return host[:i], true
 }

@@ -39,7 +39,6 @@ var fields = map[Kind]map[string][2]string{
 		"Methods[#]":      {"methods[#]"},
 		"RemoteAddrs":     {"remote_addr", "remote_addrs"},
 		"RemoteAddrs[#]":  {"remote_addr", "remote_addrs[#]"},
-		"Vars":            {"vars"},
 		"Disabled":        {"status"},
 		"Priority":        {"priority"},
 		"Upstream":        {"upstream_id", "upstream"},
@@ -93,6 +92,9 @@ func FieldName(kind Kind, doc map[string]any, field string) string {
 	}
 	if m := certificate.FindStringSubmatch(field); m != nil && kind == SSLs {
 		return pairName(m[1], m[2])
+	}
+	if rest, ok := strings.CutPrefix(field, "Vars"); ok && kind == Routes {
+		return "vars" + rest
 	}
 	names, ok := fields[kind][indexes.ReplaceAllString(field, "[#]")]
 	if !ok {
