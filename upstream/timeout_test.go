@@ -3,11 +3,14 @@ package upstream_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,6 +322,136 @@ func TestEarlyAnswer(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, rest)
 	})
+}
+
+// An answer that came is passed on, though the connection was lost while the request
+// was still being sent: a node that answers and closes without reading resets it.
+func TestAnswerBeforeReset(t *testing.T) {
+	const answer = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 10\r\n\r\n"
+	for name, c := range map[string]struct {
+		answer string
+		late   time.Duration
+		step   int
+		after  time.Duration // until it fails; zero if it does not
+	}{
+		"answered":                 {answer + "0123456789", time.Second, 4096, 0},
+		"answered piece by piece":  {answer + "0123456789", time.Second, 60, 0},
+		"lost":                     {"", time.Second, 0, time.Second},
+		"lost, but not to readers": {"", time.Hour, 0, limits.Send},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dial := func(context.Context, string, string) (net.Conn, error) {
+					ours, theirs := net.Pipe()
+					theirs.Close()
+					return &lostConn{Conn: ours, answer: c.answer, late: c.late, step: c.step, lost: make(chan struct{}), closed: make(chan struct{})}, nil
+				}
+				p := newPool(t, upstream.Config{Nodes: []upstream.Node{{Host: "a.test"}}, Timeout: limits}, &upstream.Options{Dialer: dial})
+				begun := time.Now()
+				resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", strings.NewReader(strings.Repeat("x", 1<<20))))
+				if c.after > 0 {
+					wantError(t, err, 502, 1, "reset by peer")
+					require.Equal(t, c.after, time.Since(begun))
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, 413, resp.StatusCode)
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				require.Equal(t, "0123456789", string(body))
+				require.NoError(t, resp.Body.Close())
+				time.Sleep(time.Minute) // http.Transport gives the write a moment
+			})
+		})
+	}
+}
+
+// A lostConn is a connection that is reset at the second write, and that still has
+// an answer for whoever reads: a step of it each time late is over.
+type lostConn struct {
+	net.Conn
+	answer string
+	late   time.Duration
+	step   int
+
+	writes       int
+	lost, closed chan struct{}
+	lostOnce     sync.Once
+	closedOnce   sync.Once
+}
+
+func (c *lostConn) Write(p []byte) (int, error) {
+	if c.writes++; c.writes == 1 {
+		return len(p), nil
+	}
+	c.lostOnce.Do(func() { close(c.lost) })
+	return 0, syscall.ECONNRESET
+}
+
+func (c *lostConn) Read(p []byte) (int, error) {
+	<-c.lost
+	select {
+	case <-time.After(c.late):
+	case <-c.closed:
+		return 0, net.ErrClosed
+	}
+	if c.answer == "" {
+		return 0, syscall.ECONNRESET
+	}
+	n := min(copy(p, c.answer), c.step)
+	c.answer = c.answer[n:]
+	return n, nil
+}
+
+func (c *lostConn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *lostConn) Close() error {
+	c.closedOnce.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// A TLS connection to a node that takes nothing any more is closed in the time that
+// crypto/tls allows for its last alert, and not in that of a request.
+func TestCloseOfAStuckTLSConnection(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.pair(t, "a.test")
+	pair, err := tls.X509KeyPair(cert, key)
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		node := func(conn net.Conn) {
+			// Over a pipe, both sides of TLS 1.3 would wait for the other to read.
+			secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}, MaxVersion: tls.VersionTLS12})
+			r := bufio.NewReader(secure)
+			if _, err := readHead(r); err == nil {
+				_, _ = io.WriteString(secure, ok)
+			}
+			time.Sleep(time.Hour)
+		}
+		closed := make(chan time.Time, 10)
+		pipes := inMemory(map[string]func(net.Conn){"a.test:443": node})
+		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := pipes(ctx, network, address)
+			return &closeTimer{conn, closed}, err
+		}
+		p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{{Host: "a.test"}}, TLS: upstream.TLS{DangerouslySkipServerVerify: true}}, &upstream.Options{Dialer: dial})
+		_, body := roundTrip(t, p, newRequest(t, "GET", "http://a.test/", nil))
+		require.Equal(t, "ok", body)
+		begun := time.Now()
+		p.Close()
+		require.Equal(t, 5*time.Second, (<-closed).Sub(begun))
+		time.Sleep(time.Hour)
+	})
+}
+
+// A closeTimer tells when it is closed.
+type closeTimer struct {
+	net.Conn
+	closed chan<- time.Time
+}
+
+func (c *closeTimer) Close() error {
+	c.closed <- time.Now()
+	return c.Conn.Close()
 }
 
 func TestCallOptionsTimeout(t *testing.T) {

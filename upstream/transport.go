@@ -88,7 +88,7 @@ func (t *transport) connect(ctx context.Context, network, key string) (net.Conn,
 
 	conn, err := x.dial(ctx, network, t.address)
 	if err == nil {
-		conn = &nodeConn{Conn: conn}
+		conn = &nodeConn{Conn: conn, over: make(chan struct{})}
 		if t.tls != nil {
 			conn, err = t.handshake(ctx, conn, key)
 		}
@@ -179,6 +179,7 @@ func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	x.phase = sending
 	x.conn = conn
 	x.written = conn.written.Load()
+	conn.begun.Store(x.written)
 }
 
 func (x *exchange) wroteRequest(info httptrace.WroteRequestInfo) {
@@ -317,8 +318,32 @@ func (b *timedBody) Close() error {
 // take in time fails.
 type nodeConn struct {
 	net.Conn
-	limit   atomic.Int64 // of one write; zero is none
+	limit   atomic.Int64 // of one write; zero before the first request and after the last
 	written atomic.Int64 // bytes
+	begun   atomic.Int64 // written before the current request
+
+	over     chan struct{} // closed when nothing more will be read
+	overOnce sync.Once
+}
+
+func (c *nodeConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.overOnce.Do(func() { close(c.over) })
+	}
+	return n, err
+}
+
+// SetWriteDeadline is what crypto/tls calls before its last alert, and nobody else.
+// It must not take as long as a request may.
+func (c *nodeConn) SetWriteDeadline(t time.Time) error {
+	c.limit.Store(0)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *nodeConn) Close() error {
+	c.overOnce.Do(func() { close(c.over) })
+	return c.Conn.Close()
 }
 
 func (c *nodeConn) Write(p []byte) (int, error) {
@@ -330,8 +355,21 @@ func (c *nodeConn) Write(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
-	if errors.Is(err, os.ErrDeadlineExceeded) && limit > 0 {
+	switch {
+	case err == nil || limit <= 0 || c.written.Load() == c.begun.Load():
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = &timeoutError{"the node took nothing more of the request", limit}
+	default:
+		// A part of the request was sent. A node that answers before it has read the request, and then closes,
+		// resets the connection: the answer is there, and the write fails.
+		// http.Transport takes whichever it hears of first, and lets a failed write
+		// break off the answer's body. So it hears of the write last.
+		ended := time.NewTimer(limit)
+		defer ended.Stop()
+		select {
+		case <-c.over:
+		case <-ended.C:
+		}
 	}
 	return n, err
 }
