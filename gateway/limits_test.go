@@ -562,12 +562,12 @@ func TestHeadersAndStreams(t *testing.T) {
 	t.Run("rapid reset", func(t *testing.T) {
 		// CVE-2023-44487: what was reset counts until it has ended.
 		var release chan struct{}
-		var begun atomic.Int32
-		handler := func(http.ResponseWriter, *http.Request) {
+		var begun atomic.Int64
+		stubborn := func(http.ResponseWriter, *http.Request) {
 			begun.Add(1)
 			<-release
 		}
-		inBubble(t, handler, func(b *bubble) {
+		inBubble(t, stubborn, func(b *bubble) {
 			release = make(chan struct{})
 			defer close(release)
 			conn := b.h2()
