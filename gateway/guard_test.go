@@ -432,6 +432,9 @@ func TestPlainPort(t *testing.T) {
 		status, body := g.get(client, g.plain, "mtls.test", "/")
 		require.Equal(t, 403, status)
 		require.Contains(t, body, "use https")
+		for _, reason := range []string{"this name is served over TLS only", "this route is for every host"} {
+			require.Contains(t, g.log.String(), `level=WARN msg="request refused" status=403 reason="`+reason)
+		}
 
 		// It goes by what is demanded now.
 		_, err := g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"mtls", "other", "wild"}}})

@@ -60,7 +60,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if match != nil && snap.ssl.Demanding() && match.EveryHost() && !ssl.ACMEChallenge(rawPath) {
 			// Over TLS, this route may be reached with a client certificate alone:
 			// by which name, a Host that anyone can write does not tell.
-			answer(w, r, http.StatusForbidden, "this route is for every host, and some server names demand client certificates: it is served over TLS only; use https")
+			s.refuse(w, r, &ssl.Refusal{
+				Status:  http.StatusForbidden,
+				Message: "this route is for every host, and some server names demand client certificates: it is served over TLS only; use https",
+				Host:    r.Host,
+			})
 			return
 		}
 	}
@@ -140,7 +144,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if s.o.Logger != nil {
 		s.o.Logger.Warn("request refused",
-			"status", refusal.Status, "reason", refusal.Message, "remote", r.RemoteAddr,
+			"status", refusal.Status, "reason", refusal.Message, "remote", r.RemoteAddr, "path", r.URL.Path,
 			"host", refusal.Host, "server_name", refusal.ServerName, "profile", refusal.Profile)
 	}
 	if refusal.Closes(r) {
