@@ -2,14 +2,15 @@ package main
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"strings"
 )
 
 // printNextSteps prints the commands of APISIX's how-to "configure mTLS between
 // client and APISIX", with the addresses of this process.
 func printNextSteps(c config) {
-	if c.admin == "off" {
+	if c.admin == "off" || c.https == "off" {
+		fmt.Println("\nThe how-to needs both HTTPS and the Admin API (-https, -admin).")
 		return
 	}
 	key := ""
@@ -17,23 +18,29 @@ func printNextSteps(c config) {
 		fmt.Println("\nThe Admin API has no key (-admin-key): it answers only requests for localhost or a loopback address.")
 	} else {
 		key = ` -H "X-API-KEY: $admin_key"`
+		fmt.Println("\nSet admin_key to the key first.")
 	}
 	if c.plain == "guarded" && c.http != "off" {
 		fmt.Println("Once a server name demands client certificates, a route without a host is served over HTTPS only (-plain open changes that).")
 	}
-	origin := c.origin
-	if origin == "off" {
-		origin = "127.0.0.1:8081"
+	if c.origin == "off" {
+		c.origin = "127.0.0.1:8081"
+		fmt.Println("The built-in origin is off: put the address of yours in the place of " + c.origin + ".")
 	}
-	port := "9443"
-	if _, p, err := net.SplitHostPort(c.https); err == nil {
-		port = p
+	https := reachable(c.https)
+	colon := strings.LastIndexByte(https, ':')
+	fmt.Print(strings.NewReplacer(
+		"{admin}", reachable(c.admin), "{key}", key, "{origin}", reachable(c.origin), "{host}", https[:colon], "{port}", https[colon+1:],
+	).Replace(howTo))
+}
+
+// reachable returns the address by which a listener is reached from this machine.
+func reachable(listener string) string {
+	addr, err := netip.ParseAddrPort(listener)
+	if err != nil || !addr.Addr().IsUnspecified() {
+		return listener
 	}
-	fmt.Print(strings.NewReplacer("{admin}", c.admin, "{key}", key, "{origin}", origin, "{port}", port).Replace(howTo))
-	if c.key != "" {
-		fmt.Println("\nBefore these, set admin_key to the key.")
-	}
-	fmt.Println("\nCtrl-C drains and stops.")
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port()).String()
 }
 
 // The commands are written for bash. The server's certificate has a common name
@@ -56,6 +63,6 @@ server_cert=$(cat server.crt) server_key=$(cat server.key) ca_cert=$(cat ca.crt)
 curl -i "http://{admin}/apisix/admin/ssls"{key} -X PUT -d '{"id":"quickstart-tls-client-ssl","sni":"test.com","cert":"'"${server_cert}"'","key":"'"${server_key}"'","client":{"ca":"'"${ca_cert}"'"}}'
 
 # 4. With the client's certificate, and without.
-curl -ikv --resolve test.com:{port}:127.0.0.1 https://test.com:{port}/ip --cert client.crt --key client.key
-curl -ikv --resolve test.com:{port}:127.0.0.1 https://test.com:{port}/ip
+curl -ikv --resolve test.com:{port}:{host} https://test.com:{port}/ip --cert client.crt --key client.key
+curl -ikv --resolve test.com:{port}:{host} https://test.com:{port}/ip
 `

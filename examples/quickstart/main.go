@@ -28,11 +28,12 @@ func main() {
 	flag.StringVar(&c.admin, "admin", "127.0.0.1:9180", "`address` of the Admin API, or off")
 	flag.StringVar(&c.origin, "origin", "127.0.0.1:8081", "`address` of the built-in origin, or off")
 	flag.StringVar(&c.key, "admin-key", "", "`key` of the Admin API; without one it answers on loopback only")
-	flag.StringVar(&c.plain, "plain", "guarded", "what is served without TLS: guarded, or open for `everything` as in APISIX")
+	flag.StringVar(&c.plain, "plain", "guarded", "`rule` for what is served without TLS: guarded, or open for everything as in APISIX")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the draining
 	if err := run(ctx, c); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
@@ -45,6 +46,7 @@ type config struct{ https, http, admin, origin, key, plain string }
 // A door is one listener and what serves it.
 type door struct {
 	name     string
+	flag     string
 	addr     *string
 	serve    func(net.Listener) error
 	shutdown func(context.Context) error
@@ -74,17 +76,17 @@ func run(ctx context.Context, c config) error {
 	failed := make(chan error, 4)
 	var open []door
 	for _, d := range []door{
-		{"HTTPS", &c.https, gw.ServeTLS, gw.Shutdown},
-		{"HTTP", &c.http, gw.Serve, gw.Shutdown},
-		{"Admin API", &c.admin, admin.Serve, admin.Shutdown},
-		{"Origin", &c.origin, origin.Serve, origin.Shutdown},
+		{"HTTPS", "https", &c.https, gw.ServeTLS, gw.Shutdown},
+		{"HTTP", "http", &c.http, gw.Serve, gw.Shutdown},
+		{"Admin API", "admin", &c.admin, admin.Serve, admin.Shutdown},
+		{"Origin", "origin", &c.origin, origin.Serve, origin.Shutdown},
 	} {
 		if *d.addr == "off" {
 			continue
 		}
 		l, err := net.Listen("tcp", *d.addr)
 		if err != nil {
-			return fmt.Errorf("%s: %w", d.name, err)
+			return fmt.Errorf("%s: %w (another address, or off: -%s)", d.name, err, d.flag)
 		}
 		*d.addr = l.Addr().String() // port 0 has become a port
 		fmt.Printf("%-10s %s\n", d.name, l.Addr())
@@ -95,7 +97,11 @@ func run(ctx context.Context, c config) error {
 			}
 		}()
 	}
+	if len(open) == 0 {
+		return errors.New("everything is off")
+	}
 	printNextSteps(c)
+	fmt.Println("\nCtrl-C drains and stops, at once if it is pressed again.")
 
 	select {
 	case err = <-failed:

@@ -221,9 +221,22 @@ func TestFlags(t *testing.T) {
 	}{
 		{config{https: "off", http: "off", admin: "0.0.0.0:0", origin: "off", plain: "guarded"}, "is not on loopback: give it an -admin-key"},
 		{config{https: "off", http: "off", admin: "off", origin: "off", plain: "ajar"}, `-plain "ajar" is neither guarded nor open`},
-		{config{https: "nowhere", http: "off", admin: "off", origin: "off", plain: "open"}, "HTTPS: listen tcp"},
+		{config{https: "nowhere", http: "off", admin: "off", origin: "off", plain: "open"}, "HTTPS: listen tcp: address nowhere: missing port in address (another address, or off: -https)"},
+		{config{https: "off", http: "off", admin: "off", origin: "off", plain: "open"}, "everything is off"},
 	} {
 		require.ErrorContains(t, run(t.Context(), c.config), c.want)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	for listener, want := range map[string]string{
+		"127.0.0.1:9443": "127.0.0.1:9443",
+		"[::1]:9443":     "[::1]:9443",
+		"[::]:9443":      "127.0.0.1:9443",
+		"0.0.0.0:9443":   "127.0.0.1:9443",
+		"10.0.0.1:9443":  "10.0.0.1:9443",
+	} {
+		require.Equal(t, want, reachable(listener))
 	}
 }
 
