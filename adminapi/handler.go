@@ -212,7 +212,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodOptions {
 		// APISIX allows every origin here. A page of another origin has no
 		// business with an Admin API, so no CORS header is sent.
-		w.Header().Set("Allow", "GET, HEAD, PUT, POST, DELETE, OPTIONS")
+		w.Header().Set("Allow", allowed)
 		w.WriteHeader(http.StatusOK)
 		return
 	}
@@ -227,8 +227,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f != nil {
 		status, body = f.status, f.body()
 	}
+	if status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", allowed)
+	}
 	write(w, r, status, body)
 }
+
+const allowed = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
 
 // serve routes a request. Segments are compared as they were sent, before any
 // decoding: "%2f" is no slash, and an id has nothing that would be encoded.
@@ -271,6 +276,12 @@ func (h *Handler) serve(r *http.Request) (status int, body map[string]any, _ *fa
 		return h.post(r, kind, id, sent)
 	case http.MethodDelete:
 		return h.delete(r, kind, id)
+	case http.MethodPatch:
+		return 0, nil, &failure{
+			status:      http.StatusMethodNotAllowed,
+			text:        "not supported `PATCH` method for " + kind.Singular(),
+			description: "PUT the whole document instead",
+		}
 	}
 	return 0, nil, notFound
 }

@@ -150,6 +150,9 @@ func (o *Object) Translate(err error) error {
 			continue
 		}
 		f.add(`property "%s" validation failed: %s`, FieldName(o.Kind, o.doc, field), reason)
+		if m := certificate.FindStringSubmatch(field); m != nil && m[2] == "KeyPEM" {
+			f[len(f)-1].hint = `"openssl x509 -noout -pubkey -in CERT" and "openssl pkey -pubout -in KEY" print the same for a certificate and its key`
+		}
 	}
 	return f.err(inConfiguration)
 }

@@ -116,7 +116,7 @@ func TestTranslate(t *testing.T) {
 		&ssl.ConfigError{ID: "1", Field: "Names[0]", Err: reason},
 		fmt.Errorf("gateway: %w", errors.Join(&ssl.ConfigError{ID: "1", Field: "Certificates[0].KeyPEM", Err: errors.Join(reason, reason)})),
 	)), `invalid configuration: property "snis[0]" validation failed: is wrong; property "key" validation failed: is wrong
-is wrong`)
+is wrong ("openssl x509 -noout -pubkey -in CERT" and "openssl pkey -pubout -in KEY" print the same for a certificate and its key)`)
 	// Those of others stay as they are.
 	require.EqualError(t, o.Translate(&ssl.ConfigError{ID: "2", Field: "Names[0]", Err: reason}), `invalid configuration: ssl: profile "2": Names[0]: is wrong`)
 	require.EqualError(t, o.Translate(&route.ConfigError{ID: "1", Field: "Paths[0]", Err: reason}), `invalid configuration: route: route "1": Paths[0]: is wrong`)

@@ -129,6 +129,7 @@ func (s *schema) checkObject(m map[string]any) (f faults) {
 	}
 	if unknown != nil {
 		f.add("additional properties forbidden, found %s", strings.Join(unknown, ", "))
+		f[len(f)-1].hint = "known are " + strings.Join(slices.Sorted(maps.Keys(s.properties)), ", ")
 	}
 	return f
 }

@@ -318,6 +318,7 @@ func TestHints(t *testing.T) {
 		{apisix.SSLs, `{"sni":"a","cert":"server.crt","key":"@key"}`, "it must be the text of the PEM file, not its name"},
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"/etc/ssl/server"}`, "it must be the text of the PEM file, not its name"},
 		{apisix.SSLs, `{"sni":"a","cert":"-----BEGIN CERTIFICATE-----\n","key":"@key"}`, "the PEM text is cut off"},
+		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","name":"x"}`, "known are cert, certs, client, create_time, desc, id, key, keys, labels, sni, snis, ssl_protocols, status, type, update_time"},
 		{apisix.Upstreams, `{"nodes":{"::1":1}}`, "as in [::1], or [::1]:80 with a port"},
 	} {
 		err := asError(t, apisix.Validate(c.kind, f.doc(c.doc)))
@@ -325,7 +326,7 @@ func TestHints(t *testing.T) {
 		require.Equal(t, err.Text+" ("+c.want+")", err.Error())
 	}
 	// Nothing to add.
-	require.Empty(t, asError(t, apisix.Validate(apisix.Routes, f.doc(`{"uri":"/","upstream_id":1,"nmae":"x"}`))).Hint)
+	require.Empty(t, asError(t, apisix.Validate(apisix.Routes, f.doc(`{"uri":"","upstream_id":1}`))).Hint)
 }
 
 func TestDocument(t *testing.T) {
