@@ -14,6 +14,7 @@
 package urlpath
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/url"
@@ -186,7 +187,7 @@ func resolve(path string) (resolved string, changed bool, err error) {
 			if len(out) == 1 {
 				return "", false, ErrAboveRoot
 			}
-			out = out[:strings.LastIndexByte(string(out[:len(out)-1]), '/')+1]
+			out = out[:bytes.LastIndexByte(out[:len(out)-1], '/')+1]
 			continue
 		}
 		out = append(out, segment...)

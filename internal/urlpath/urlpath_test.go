@@ -132,6 +132,13 @@ func TestParseDoesNotAllocate(t *testing.T) {
 	}))
 }
 
+// What a path costs grows with its length alone: each step up must not copy what
+// stands before it.
+func TestParseIsLinear(t *testing.T) {
+	hostile := "/" + strings.Repeat("a", 10_000) + strings.Repeat("/x/..", 2_000)
+	require.LessOrEqual(t, testing.AllocsPerRun(10, func() { _, _ = urlpath.Parse(hostile) }), 2.0)
+}
+
 // The obvious version: decode, then handle the segments as a list.
 func oracle(raw string) (string, bool) {
 	decoded, err := url.PathUnescape(raw)
