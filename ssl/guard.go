@@ -11,7 +11,9 @@ import (
 )
 
 // This file is the guard: the way of every request. It takes no lock but that of
-// the remembered verdict, and works on the one table that it is given.
+// a verdict that was not asked for lately, and works on the one table that it is
+// given. BenchmarkJudge keeps watch on time, TestVerdictDoesNotAllocate on
+// allocations.
 
 // A Refusal is the guard's reason not to serve a request. It is the error of
 // [*Terminator.Judge].
@@ -82,6 +84,14 @@ const (
 //
 // Judge may be called by any number of goroutines.
 func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string) (*Identity, error) {
+	q := question{table: t.number(), host: host}
+	if cs != nil && len(cs.PeerCertificates) > 0 {
+		// Most requests ask what the one before did.
+		q.serverName = cs.ServerName
+		if v := tm.verdicts.find(cs); v != nil && v.answers(q) && tm.lasts(v) {
+			return v.identity, nil
+		}
+	}
 	var name string
 	if host != "" {
 		var ok bool
@@ -111,8 +121,9 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	case !governing.Demands():
 		return nil, nil
 	}
-	if identity, err := tm.judge(governing, cs); err == nil {
-		return identity, nil
+	if v := tm.verdict(governing, cs); v.err == nil {
+		v.remember(q)
+		return v.identity, nil
 	}
 	switch {
 	case tm.satisfied(cs):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sallyport/sallyport/internal/hamt"
 	"github.com/sallyport/sallyport/internal/hostname"
@@ -22,7 +23,13 @@ type Table struct {
 	// certificates.
 	next      uint64
 	demanding int
+
+	// version is this table's alone, in the whole process.
+	version uint64
 }
+
+// versions counts the tables.
+var versions atomic.Uint64
 
 // A claim is a profile's place in a table. It stays the same when the profile is
 // replaced by another with its ID.
@@ -62,11 +69,20 @@ func (t *Table) Without(ids ...string) *Table {
 }
 
 func (t *Table) copy() *Table {
-	if t == nil {
-		return &Table{}
+	c := Table{}
+	if t != nil {
+		c = *t
 	}
-	c := *t
+	c.version = versions.Add(1)
 	return &c
+}
+
+// number returns the table's version. Empty tables may have none.
+func (t *Table) number() uint64 {
+	if t == nil {
+		return 0
+	}
+	return t.version
 }
 
 func (t *Table) add(c claim) {

@@ -32,6 +32,7 @@ type Terminator struct {
 	fallback         string
 	o                Options
 	verdicts         *verdicts // not part of what %+v prints: it changes all the time
+	clock            *coarseClock
 }
 
 // NewTerminator returns a Terminator over the table that a function returns. The
@@ -54,6 +55,7 @@ func NewTerminator(table func() *Table, o *Options) *Terminator {
 		tm.o.MaxHandshakes = defaultMaxHandshakes
 	}
 	tm.verdicts = newVerdicts()
+	tm.clock = &coarseClock{}
 
 	// A config without certificates is how crypto/tls is made to send
 	// unrecognized_name; an error of GetConfigForClient would be internal_error.

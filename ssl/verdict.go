@@ -7,25 +7,36 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 	"weak"
 )
 
 // judge returns the identity of a connection's client under a profile's policy,
-// now, or why the client does not satisfy it. It is remembered for the connection
-// for as long as nothing of the chain expires.
+// now, or why the client does not satisfy it.
 func (tm *Terminator) judge(p *Profile, cs *tls.ConnectionState) (*Identity, error) {
+	v := tm.verdict(p, cs)
+	return v.identity, v.err
+}
+
+// noCertificate is the verdict on a client that showed none.
+var noCertificate = &verdict{err: errUnverified}
+
+// verdict returns the verdict on a connection's client under a profile's policy,
+// now. It is remembered for the connection for as long as nothing of the chain
+// expires.
+func (tm *Terminator) verdict(p *Profile, cs *tls.ConnectionState) *verdict {
 	if p.client == nil || len(cs.PeerCertificates) == 0 {
-		return nil, errUnverified
+		return noCertificate
 	}
 	now := tm.now()
 	if v := tm.verdicts.find(cs); v != nil && v.profile == p && !now.After(v.until) {
-		return v.identity, v.err
+		return v
 	}
 	v := tm.verdictOf(p, cs, now)
 	tm.verdicts.remember(cs, v)
-	return v.identity, v.err
+	return v
 }
 
 func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Time) *verdict {
@@ -84,6 +95,19 @@ type verdicts struct {
 		m  map[uintptr]*verdict
 		_  [32]byte // to keep the locks on lines of their own
 	}
+
+	// near has the verdicts of connections that are in use, each in the one place
+	// that its address gives it, and so without a lock: a copy of what is in the
+	// shards, written under their locks. BenchmarkJudge keeps watch.
+	near [1 << nearBits]atomic.Pointer[verdict]
+}
+
+// nearBits makes room for 4096 verdicts, in 32 KiB.
+const nearBits = 12
+
+// nearest returns the place of an address in near.
+func (vs *verdicts) nearest(key uintptr) *atomic.Pointer[verdict] {
+	return &vs.near[uint64(key)*0x9e3779b97f4a7c15>>(64-nearBits)] // Fibonacci hashing
 }
 
 // Nothing in a verdict may lead to the slice by which it is found: it would never
@@ -98,6 +122,39 @@ type verdict struct {
 	// satisfied says that the client has satisfied a profile that demands it of
 	// every connection, such as that of the handshake, now or before.
 	satisfied bool
+
+	// asked has the questions that the guard answered by this verdict, each in
+	// the place that the length of its host gives it: some clients alternate
+	// between two names.
+	asked [4]atomic.Pointer[question]
+}
+
+// A question is what the guard's answer depends on, but for the client and the
+// time, which are the verdict's.
+type question struct {
+	table            uint64 // version of the table: a pointer would keep it alive
+	serverName, host string
+}
+
+// answers reports whether the guard let a request of the verdict's client through
+// before that differs from this one in nothing that counts.
+func (v *verdict) answers(q question) bool {
+	asked := v.asked[len(q.host)%len(v.asked)].Load()
+	return asked != nil && *asked == q
+}
+
+func (v *verdict) remember(q question) {
+	v.asked[len(q.host)%len(v.asked)].Store(&q)
+}
+
+// lasts reports whether a verdict is good for a moment longer at least, by a
+// cheap look at the time.
+func (tm *Terminator) lasts(v *verdict) bool {
+	if tm.base.Time != nil {
+		return !tm.base.Time().After(v.until)
+	}
+	// The clock is behind by less than a second, and shows whole ones.
+	return tm.clock.seconds()+2 <= v.until.Unix()
 }
 
 func newVerdicts() *verdicts {
@@ -111,13 +168,18 @@ func newVerdicts() *verdicts {
 func (vs *verdicts) find(cs *tls.ConnectionState) *verdict {
 	place := &cs.PeerCertificates[0]
 	key := uintptr(unsafe.Pointer(place))
+	near := vs.nearest(key)
+	if v := near.Load(); v != nil && v.place.Value() == place {
+		return v
+	}
 	shard := &vs.shards[key>>4%uintptr(len(vs.shards))]
 	shard.mu.RLock()
+	defer shard.mu.RUnlock()
 	v := shard.m[key]
-	shard.mu.RUnlock()
 	if v == nil || v.place.Value() != place {
 		return nil
 	}
+	near.Store(v)
 	return v
 }
 
@@ -131,6 +193,7 @@ func (vs *verdicts) remember(cs *tls.ConnectionState, v *verdict) {
 	another := old == nil || old.place != v.place
 	v.satisfied = v.identity != nil && !v.profile.optional() || !another && old.satisfied
 	shard.m[key] = v
+	vs.nearest(key).Store(v)
 	shard.mu.Unlock()
 	if another {
 		runtime.AddCleanup(place, vs.forget, forgotten{key, v.place})
@@ -150,5 +213,6 @@ func (vs *verdicts) forget(f forgotten) {
 	defer shard.mu.Unlock()
 	if v := shard.m[f.key]; v != nil && v.place == f.place {
 		delete(shard.m, f.key)
+		vs.nearest(f.key).CompareAndSwap(v, nil)
 	}
 }
