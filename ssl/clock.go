@@ -19,16 +19,23 @@ const coarseTick = 100 * time.Millisecond
 
 // seconds returns the Unix time.
 func (c *coarseClock) seconds() int64 {
-	s := c.shown.Load()
-	if s == 0 {
-		s = time.Now().Unix()
-		if c.shown.CompareAndSwap(0, s) {
-			time.AfterFunc(coarseTick, c.tick)
-		}
-	} else if !c.wanted.Load() {
-		c.wanted.Store(true)
+	if s := c.shown.Load(); s != 0 && c.wanted.Load() {
+		return s
 	}
-	return s
+	return c.start()
+}
+
+// start notes that somebody looks at the clock, and sets it going if it stands.
+func (c *coarseClock) start() int64 {
+	c.wanted.Store(true)
+	if s := c.shown.Load(); s != 0 {
+		return s
+	}
+	now := time.Now().Unix()
+	if c.shown.CompareAndSwap(0, now) {
+		time.AfterFunc(coarseTick, c.tick)
+	}
+	return now
 }
 
 func (c *coarseClock) tick() {

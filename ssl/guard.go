@@ -84,11 +84,9 @@ const (
 //
 // Judge may be called by any number of goroutines.
 func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string) (*Identity, error) {
-	q := question{table: t.number(), host: host}
 	if cs != nil && len(cs.PeerCertificates) > 0 {
 		// Most requests ask what the one before did.
-		q.serverName = cs.ServerName
-		if v := tm.verdicts.find(cs); v != nil && v.answers(q) && tm.lasts(v) {
+		if v := tm.verdicts.find(cs); v != nil && v.answers(t, cs.ServerName, host) && tm.lasts(v) {
 			return v.identity, nil
 		}
 	}
@@ -122,7 +120,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 		return nil, nil
 	}
 	if v := tm.verdict(governing, cs); v.err == nil {
-		v.remember(q)
+		v.remember(t, cs.ServerName, host)
 		return v.identity, nil
 	}
 	switch {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -14,8 +15,8 @@ import (
 
 // Listener returns a listener that yields *tls.Conn whose handshake is done. The
 // handshakes run off the accept loop, bounded in number and in time by
-// [Options.MaxHandshakes] and [Options.HandshakeTimeout], and every one that
-// fails is reported with its reason to [Options.Logger] and [Options.Trace];
+// [Options.MaxHandshakes], [Options.MaxHandshakesPerAddr] and
+// [Options.HandshakeTimeout], and every one that fails is reported with its reason to [Options.Logger] and [Options.Trace];
 // [http.Server] would tell no more than a line.
 //
 // What it yields goes to [http.Server.Serve] as it is (HTTP/2 needs exactly a
@@ -30,6 +31,7 @@ func (tm *Terminator) Listener(l net.Listener) net.Listener {
 		ready:    make(chan *tls.Conn),
 		closed:   make(chan struct{}),
 		pending:  map[net.Conn]struct{}{},
+		perAddr:  map[netip.Prefix]int{},
 	}
 	tl.start = sync.OnceFunc(tl.begin)
 	return tl
@@ -50,6 +52,7 @@ type listener struct {
 	mu      sync.Mutex // guards what follows
 	err     error      // why closed is closed
 	pending map[net.Conn]struct{}
+	perAddr map[netip.Prefix]int // places in slots that a remote address has
 }
 
 // Accept returns the next connection whose handshake is done.
@@ -136,6 +139,48 @@ func (l *listener) acceptLoop() {
 	}
 }
 
+// addrOf returns what is taken for one remote address, or the zero Prefix for what
+// is none.
+func addrOf(a net.Addr) netip.Prefix {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = 64
+	}
+	prefix, _ := addr.Prefix(bits) // no error: there are as many bits
+	return prefix
+}
+
+// enter gives a remote address one place more, unless it has all that it may have.
+func (l *listener) enter(addr netip.Prefix) bool {
+	if !addr.IsValid() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.perAddr[addr] >= l.tm.o.MaxHandshakesPerAddr {
+		return false
+	}
+	l.perAddr[addr]++
+	return true
+}
+
+// leave takes the place of enter back.
+func (l *listener) leave(addr netip.Prefix) {
+	if !addr.IsValid() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.perAddr[addr]--; l.perAddr[addr] == 0 {
+		delete(l.perAddr, addr)
+	}
+}
+
 // handshake makes the handshake and hands the connection over. It keeps its place
 // until then: if nobody takes what is done, no more is begun.
 func (l *listener) handshake(c net.Conn) {
@@ -143,6 +188,20 @@ func (l *listener) handshake(c net.Conn) {
 	defer func() { <-l.slots }()
 	if !l.track(c) {
 		return
+	}
+	if l.tm.o.MaxHandshakesPerAddr > 0 {
+		// Here and not in the accept loop: the connections of a listener that
+		// reads the PROXY protocol may wait for it to tell their address.
+		addr := addrOf(c.RemoteAddr())
+		if !l.enter(addr) {
+			l.untrack(c)
+			c.Close()
+			if trace := l.tm.o.Trace; trace != nil && trace.TurnedAway != nil {
+				trace.TurnedAway(c.RemoteAddr())
+			}
+			return
+		}
+		defer l.leave(addr)
 	}
 	conn, err := l.tm.handshake(c, l.config)
 	l.untrack(c)

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -462,6 +463,169 @@ func TestMaxHandshakes(t *testing.T) {
 			require.EqualValues(t, min(16, 8+4+n+1), p.accepted.Load())
 		}
 	})
+}
+
+// A fromAddr is a connection that comes from some address.
+type fromAddr struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (a fromAddr) RemoteAddr() net.Addr { return a.remote }
+
+// One address has no more than MaxHandshakesPerAddr connections on their way to
+// Accept, whether their handshake goes on, has failed or is done, and gets its
+// places back with each.
+func TestMaxHandshakesPerAddr(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	config := server(ca, "1", nil, "a.test")
+	tcp := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
+	for _, c := range []struct {
+		name    string
+		one     []net.Addr // all the same address
+		another net.Addr
+	}{
+		{"IPv4", []net.Addr{tcp("192.0.2.1"), tcp("::ffff:192.0.2.1")}, tcp("192.0.2.2")},
+		{"IPv6", []net.Addr{tcp("2001:db8::1"), tcp("2001:db8::ffff:0:0:1")}, tcp("2001:db8:0:1::1")},
+		{"IPv6 with a zone", []net.Addr{&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"}, tcp("fe80::2")}, tcp("fe81::1")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &ssl.Options{MaxHandshakesPerAddr: 3, HandshakeTimeout: time.Minute}
+				reports := newReports(o)
+				away := make(chan net.Addr, 64)
+				o.Trace.TurnedAway = func(remote net.Addr) { away <- remote }
+				p := newPipes()
+				l := bubbleStore(t, o, config).Listener(p)
+				defer l.Close()
+				got := make(chan net.Conn)
+				go func() {
+					for {
+						conn, err := l.Accept()
+						if err != nil {
+							return
+						}
+						got <- conn
+					}
+				}()
+				dial := func(remote net.Addr) net.Conn {
+					ours, theirs := net.Pipe()
+					p.conns <- fromAddr{theirs, remote}
+					synctest.Wait()
+					return ours
+				}
+				one := func(i int) net.Addr { return c.one[i%len(c.one)] }
+				full := func(message string) {
+					t.Helper()
+					over := dial(one(0))
+					require.Len(t, away, 1, message)
+					require.Equal(t, one(0), <-away)
+					_, err := over.Read(make([]byte, 1))
+					require.Equal(t, io.EOF, err)
+				}
+				free := func(message string) net.Conn {
+					t.Helper()
+					conn := dial(one(1))
+					require.Empty(t, away, message)
+					return conn
+				}
+				var silent []net.Conn
+				for i := range 3 {
+					silent = append(silent, dial(one(i)))
+				}
+				require.Empty(t, away)
+				full("handshakes go on")
+
+				// Nobody else has less for it, nor those without an address.
+				for range 3 {
+					dial(c.another).Close()
+				}
+				for range 5 {
+					dial(&net.UnixAddr{Name: "@", Net: "unix"}).Close()
+				}
+				require.Empty(t, away)
+				for range 8 {
+					<-reports.failed
+				}
+
+				// A handshake that fails gives its place back, once.
+				silent[0].Close()
+				synctest.Wait()
+				require.Equal(t, ssl.ClientAbort, (<-reports.failed).Reason)
+				silent[0] = free("one has failed")
+				full("and another has come")
+
+				// So does one that is done, when somebody takes it.
+				for _, conn := range silent {
+					client := tls.Client(conn, ssltest.ClientConfig("a.test"))
+					go func() {
+						_ = client.Handshake()
+						_, _ = client.Read(make([]byte, 1))
+					}()
+				}
+				synctest.Wait()
+				require.Len(t, reports.done, 3)
+				// Accept has one in its hands.
+				free("one is taken").Close()
+				<-reports.failed
+				for range 3 {
+					(<-got).Close()
+				}
+				synctest.Wait()
+				for range 3 {
+					free("all are taken")
+				}
+				full("and the places too")
+
+				// And the time.
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				for range 3 {
+					require.Equal(t, ssl.Timeout, (<-reports.failed).Reason)
+					free("their time is over").Close()
+				}
+			})
+		})
+	}
+}
+
+// Real sockets, and nobody who is told.
+func TestMaxHandshakesPerAddrOfSockets(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	const clients = 5
+	for bound, alive := range map[int]int{0: clients, 2: 2} {
+		l := newStore(t, &ssl.Options{MaxHandshakesPerAddr: bound}, server(ca, "1", nil, "a.test")).Listener(listen(t))
+		acceptAll(t, l)
+		ends := make(chan error, clients) // of the waiting of a client that sends nothing
+		var conns []net.Conn
+		for range clients {
+			c, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(patience))
+			conns = append(conns, c)
+			go func() {
+				_, err := c.Read(make([]byte, 1))
+				ends <- err
+			}()
+		}
+		for range clients - alive {
+			require.ErrorIs(t, <-ends, io.EOF)
+		}
+		for _, c := range conns {
+			_ = c.SetReadDeadline(time.Now())
+		}
+		for range alive {
+			require.ErrorIs(t, <-ends, os.ErrDeadlineExceeded)
+		}
+		for _, c := range conns {
+			_ = c.SetDeadline(time.Now().Add(patience))
+			if tls.Client(c, ssltest.ClientConfig("a.test")).Handshake() == nil {
+				alive--
+			}
+		}
+		require.Zero(t, alive)
+	}
 }
 
 type temporaryError struct{ error }

@@ -3,6 +3,7 @@ package ssl
 import (
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 )
 
@@ -35,6 +36,14 @@ type Options struct {
 	// connections wait in the queue of the operating system. Zero is 512.
 	MaxHandshakes int
 
+	// MaxHandshakesPerAddr bounds how many of them one remote address has at a
+	// time, so that a single client cannot take all places. Further connections
+	// from it are closed at once. An address is an IPv4 address or an IPv6 /64,
+	// which is what one customer has; connections without either, such as those
+	// over a Unix socket, are not bounded. Zero is no bound: behind a load balancer
+	// everybody has its address.
+	MaxHandshakesPerAddr int
+
 	// Logger receives one record for each handshake that failed behind
 	// [*Terminator.Listener]. If nil, nothing is logged.
 	Logger *slog.Logger
@@ -53,6 +62,11 @@ type Trace struct {
 
 	// HandshakeFailed is called for one that failed.
 	HandshakeFailed func(*HandshakeError)
+
+	// TurnedAway is called for a connection that was closed without a handshake,
+	// because its address has [Options.MaxHandshakesPerAddr] already. Nothing is
+	// logged, lest a flood of connections becomes one of records.
+	TurnedAway func(remote net.Addr)
 }
 
 const (

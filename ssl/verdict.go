@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,13 +139,15 @@ type question struct {
 
 // answers reports whether the guard let a request of the verdict's client through
 // before that differs from this one in nothing that counts.
-func (v *verdict) answers(q question) bool {
-	asked := v.asked[len(q.host)%len(v.asked)].Load()
-	return asked != nil && *asked == q
+func (v *verdict) answers(t *Table, serverName, host string) bool {
+	q := v.asked[len(host)%len(v.asked)].Load()
+	return q != nil && q.table == t.number() && q.host == host && q.serverName == serverName
 }
 
-func (v *verdict) remember(q question) {
-	v.asked[len(q.host)%len(v.asked)].Store(&q)
+// remember notes a question. The host may be a part of a whole header block, which
+// is not to be kept.
+func (v *verdict) remember(t *Table, serverName, host string) {
+	v.asked[len(host)%len(v.asked)].Store(&question{t.number(), serverName, strings.Clone(host)})
 }
 
 // lasts reports whether a verdict is good for a moment longer at least, by a
@@ -167,11 +170,15 @@ func newVerdicts() *verdicts {
 
 func (vs *verdicts) find(cs *tls.ConnectionState) *verdict {
 	place := &cs.PeerCertificates[0]
-	key := uintptr(unsafe.Pointer(place))
-	near := vs.nearest(key)
-	if v := near.Load(); v != nil && v.place.Value() == place {
+	if v := vs.nearest(uintptr(unsafe.Pointer(place))).Load(); v != nil && v.place.Value() == place {
 		return v
 	}
+	return vs.findFar(place)
+}
+
+// findFar finds a verdict that is not near, and brings it there.
+func (vs *verdicts) findFar(place **x509.Certificate) *verdict {
+	key := uintptr(unsafe.Pointer(place))
 	shard := &vs.shards[key>>4%uintptr(len(vs.shards))]
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
@@ -179,7 +186,7 @@ func (vs *verdicts) find(cs *tls.ConnectionState) *verdict {
 	if v == nil || v.place.Value() != place {
 		return nil
 	}
-	near.Store(v)
+	vs.nearest(key).Store(v)
 	return v
 }
 

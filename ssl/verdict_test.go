@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -137,6 +138,90 @@ func TestVerdictExpires(t *testing.T) {
 				require.True(t, refusal.Close)
 			}
 		})
+	}
+}
+
+// The same by the clock of the system, which is not asked for every request: up to
+// the last moment and not beyond it, however often somebody asks.
+func TestVerdictExpiresByTheClock(t *testing.T) {
+	for _, pause := range []time.Duration{10 * time.Millisecond, 333 * time.Millisecond, 7 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			end := time.Now().Add(time.Minute).Truncate(time.Second)
+			people := ssltest.NewCA(t, "people") // of the bubble's year
+			store := newStore(t, nil, server(people, "1", &ssl.ClientAuth{CAPEM: people.PEM()}, "a.test"))
+			alice := people.Client("alice", ssltest.Until(end))
+			leaf := connection("", alice).PeerCertificates[0]
+			cs := connection("a.test", alice, leaf, people.Certificate())
+			for range 2 * time.Minute / pause {
+				_, err := store.Judge(store.Table(), cs, "a.test", "/")
+				require.Equal(t, time.Now().After(end), err != nil, "%v", time.Until(end))
+				time.Sleep(pause)
+			}
+			require.True(t, time.Now().After(end))
+		})
+	}
+}
+
+// The clock of the guard goes while there are requests, and no longer.
+func TestClockStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		people := ssltest.NewCA(t, "people")
+		store := newStore(t, nil, server(people, "1", &ssl.ClientAuth{CAPEM: people.PEM()}, "a.test"))
+		cs := connection("a.test", people.Client("alice"))
+		_, err := store.Judge(store.Table(), cs, "a.test", "/")
+		require.NoError(t, err)
+		require.False(t, store.ClockRuns(), "what is not remembered yet is judged by the exact time")
+		for range 3 {
+			for range 100 {
+				_, err := store.Judge(store.Table(), cs, "a.test", "/")
+				require.NoError(t, err)
+				time.Sleep(50 * time.Millisecond)
+				require.True(t, store.ClockRuns())
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.False(t, store.ClockRuns())
+		}
+	})
+}
+
+// An answer that is remembered is that to the same question: the table, the Host
+// and the server name count, whatever their length.
+func TestSameQuestion(t *testing.T) {
+	people := ssltest.NewCA(t, "people")
+	auth := &ssl.ClientAuth{CAPEM: people.PEM()}
+	store := newStore(t, nil,
+		server(people, "1", auth, "a.test", "b.test"),
+		server(people, "2", auth, "c.test"),
+		server(people, "3", nil, "d.test"),
+	)
+	cs := connection("a.test", people.Client("alice"))
+	elsewhere := *cs
+	elsewhere.ServerName = "d.test"
+	nameless := *cs
+	nameless.ServerName = ""
+	table := store.Table()
+	other := table.Without("1").With(profile(t, server(people, "4", auth, "a.test", "b.test")))
+	for range 3 {
+		for _, c := range []struct {
+			table *ssl.Table
+			cs    *tls.ConnectionState
+			host  string
+			want  string // the profile's ID, "" for a refusal, "-" for nobody
+		}{
+			{table, cs, "a.test", "1"}, {table, cs, "b.test", "1"}, {table, cs, "A.TEST", "1"}, {table, cs, "a.test:44", "1"}, {table, cs, "a.test", "1"},
+			{table, cs, "c.test", ""}, {table, cs, "d.test", ""}, {table, cs, "e.test", ""}, {table, cs, "a.test", "1"},
+			{table, &elsewhere, "a.test", ""}, {table, &nameless, "a.test", ""}, {table, cs, "", ""},
+			{table.Without("1"), cs, "a.test", "-"}, {nil, cs, "a.test", "-"}, {&ssl.Table{}, cs, "a.test", "-"}, {other, cs, "a.test", "4"},
+		} {
+			identity, err := store.Judge(c.table, c.cs, c.host, "/")
+			require.Equal(t, c.want == "", err != nil, "%q for %q", c.cs.ServerName, c.host)
+			if c.want == "" || c.want == "-" {
+				require.Nil(t, identity, "%q for %q", c.cs.ServerName, c.host)
+			} else {
+				require.Equal(t, c.want, identity.Profile().ID())
+			}
+		}
 	}
 }
 
