@@ -387,8 +387,9 @@ func ExampleTerminator_Listener() {
 	ca, aliens := ssltest.NewCA(t, "root"), ssltest.NewCA(t, "another root")
 	failures := make(chan *ssl.HandshakeError, 1)
 	store := ssl.NewStore(&ssl.Options{
-		Logger: slog.New(slog.DiscardHandler), // or slog.Default()
-		Trace:  &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { failures <- e }},
+		MaxHandshakesPerAddr: 64,                            // where no load balancer stands in front
+		Logger:               slog.New(slog.DiscardHandler), // or slog.Default()
+		Trace:                &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { failures <- e }},
 	})
 	if _, err := store.Put(ssl.Config{
 		ID:           "1",

@@ -146,12 +146,12 @@ func addrOf(a net.Addr) netip.Prefix {
 	if !ok {
 		return netip.Prefix{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	addr := tcp.AddrPort().Addr().Unmap()
 	bits := addr.BitLen()
 	if addr.Is6() {
 		bits = 64
 	}
-	prefix, _ := addr.Prefix(bits) // no error: there are as many bits
+	prefix, _ := addr.Prefix(bits) // without a zone; no error: there are as many bits
 	return prefix
 }
 
