@@ -1,10 +1,14 @@
 package ssl_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,32 +17,47 @@ import (
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
-// tableOf makes a table of as many names, half of them wildcards, 100 to a profile.
-func tableOf(b *testing.B, names int) (table *ssl.Table) {
-	m := newMaker(b)
-	for first := 0; first < names; first += 100 {
-		var patterns []string
-		for i := first; i < first+100; i += 2 {
-			patterns = append(patterns, fmt.Sprintf("host-%d.example.test", i), fmt.Sprintf("*.zone-%d.example.test", i))
-		}
-		table = table.With(m.profile(fmt.Sprint(first), true, patterns...))
+// sizes are the numbers of profiles that the benchmarks run with.
+func sizes(b *testing.B) []int {
+	if testing.Short() {
+		return []int{100, 10_000}
 	}
-	return table
+	return []int{100, 10_000, 100_000}
+}
+
+// ofSize returns the configurations of some profiles, each with two names of its
+// own, and a table of them. They share one certificate, which nothing here looks
+// at. It does not keep them: a large heap makes every benchmark after it slower.
+func ofSize(b *testing.B, profiles int) ([]ssl.Config, *ssl.Table) {
+	b.Helper()
+	m := newMaker(b)
+	configs := make([]ssl.Config, profiles)
+	for i := range configs {
+		configs[i] = ssl.Config{
+			ID:           fmt.Sprint(i),
+			Names:        []string{fmt.Sprintf("host-%d.example.test", i), fmt.Sprintf("*.zone-%d.example.test", i)},
+			Certificates: []ssl.KeyPair{m.pair},
+			Client:       m.client,
+		}
+	}
+	compiled, err := ssl.Compile(configs)
+	require.NoError(b, err)
+	return configs, (*ssl.Table)(nil).With(compiled...)
 }
 
 func BenchmarkLookup(b *testing.B) {
-	for _, names := range []int{100, 10_000, 100_000} {
-		table := tableOf(b, names)
+	for _, profiles := range sizes(b) {
+		_, table := ofSize(b, profiles)
 		for _, c := range []struct {
 			kind, hit string
 			name      string
 		}{
-			{"exact", "y", fmt.Sprintf("host-%d.example.test", names/2)},
-			{"wildcard", "y", fmt.Sprintf("www.zone-%d.example.test", names/2)},
+			{"exact", "y", fmt.Sprintf("host-%d.example.test", profiles/2)},
+			{"wildcard", "y", fmt.Sprintf("www.zone-%d.example.test", profiles/2)},
 			{"exact", "n", "www.elsewhere.test"},
-			{"wildcard", "n", fmt.Sprintf("a.b.zone-%d.example.test", names/2)},
+			{"wildcard", "n", fmt.Sprintf("a.b.zone-%d.example.test", profiles/2)},
 		} {
-			b.Run(fmt.Sprintf("names=%d/kind=%s/hit=%s", names, c.kind, c.hit), func(b *testing.B) {
+			b.Run(fmt.Sprintf("profiles=%d/kind=%s/hit=%s", profiles, c.kind, c.hit), func(b *testing.B) {
 				require.Equal(b, c.hit == "y", table.Lookup(c.name) != nil)
 				b.ReportAllocs()
 				for b.Loop() {
@@ -46,84 +65,137 @@ func BenchmarkLookup(b *testing.B) {
 				}
 			})
 		}
+		// All names in turn: what the caches of the processor do not have.
+		b.Run(fmt.Sprintf("profiles=%d/kind=all/hit=y", profiles), func(b *testing.B) {
+			names := make([]string, profiles)
+			for i := range names {
+				names[i] = fmt.Sprintf("host-%d.example.test", i)
+			}
+			rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				_ = table.Lookup(names[i%len(names)])
+			}
+		})
 	}
 }
 
 // The price of the guard for a request.
 func BenchmarkJudge(b *testing.B) {
 	ca := ssltest.NewCA(b, "root")
-	store := newStore(b, nil,
-		server(ca, "strict", &ssl.ClientAuth{CAPEM: ca.PEM()}, "strict.test", "also.test"),
-		server(ca, "optional", &ssl.ClientAuth{CAPEM: ca.PEM(), SkipPaths: []string{"^/public/"}}, "optional.test"),
-		server(ca, "public", nil, "public.test"),
-	)
-	table, alice := store.Table(), ca.Client("alice")
-	for _, c := range []struct {
-		kind, host, path string
-		cs               *tls.ConnectionState
-		ok               bool
-	}{
-		{"remembered", "strict.test", "/", connection("strict.test", alice), true},
-		{"remembered_port", "strict.test:9443", "/", connection("strict.test", alice), true},
-		{"other_name", "also.test", "/", connection("strict.test", alice), true},
-		{"public", "public.test", "/", &tls.ConnectionState{ServerName: "public.test"}, true},
-		{"skipped", "optional.test", "/public/index.html", &tls.ConnectionState{ServerName: "optional.test"}, true},
-		{"misdirected", "strict.test", "/", &tls.ConnectionState{ServerName: "public.test"}, false},
-		{"plain_http", "public.test", "/", nil, true},
-	} {
-		b.Run("kind="+c.kind, func(b *testing.B) {
-			_, err := store.Judge(table, c.cs, c.host, c.path)
-			require.Equal(b, c.ok, err == nil)
+	store := ssl.NewStore(nil)
+	for _, profiles := range sizes(b) {
+		_, table := ofSize(b, profiles)
+		table = table.With(
+			profile(b, server(ca, "strict", &ssl.ClientAuth{CAPEM: ca.PEM()}, "strict.test", "also.test")),
+			profile(b, server(ca, "optional", &ssl.ClientAuth{CAPEM: ca.PEM(), SkipPaths: []string{"^/public/"}}, "optional.test")),
+			profile(b, server(ca, "public", nil, "public.test")),
+		)
+		alice := ca.Client("alice")
+		for _, c := range []struct {
+			kind, host, path string
+			cs               *tls.ConnectionState
+			ok               bool
+		}{
+			{"remembered", "strict.test", "/", connection("strict.test", alice), true},
+			{"remembered_port", "strict.test:9443", "/", connection("strict.test", alice), true},
+			{"other_name", "also.test", "/", connection("strict.test", alice), true},
+			{"public", "public.test", "/", &tls.ConnectionState{ServerName: "public.test"}, true},
+			{"skipped", "optional.test", "/public/index.html", &tls.ConnectionState{ServerName: "optional.test"}, true},
+			{"misdirected", "strict.test", "/", &tls.ConnectionState{ServerName: "public.test"}, false},
+			{"plain_http", "public.test", "/", nil, true},
+		} {
+			b.Run(fmt.Sprintf("profiles=%d/kind=%s", profiles, c.kind), func(b *testing.B) {
+				_, err := store.Judge(table, c.cs, c.host, c.path)
+				require.Equal(b, c.ok, err == nil)
+				b.ReportAllocs()
+				for b.Loop() {
+					_, _ = store.Judge(table, c.cs, c.host, c.path)
+				}
+			})
+		}
+		b.Run(fmt.Sprintf("profiles=%d/kind=remembered_parallel", profiles), func(b *testing.B) {
 			b.ReportAllocs()
-			for b.Loop() {
-				_, _ = store.Judge(table, c.cs, c.host, c.path)
-			}
+			b.RunParallel(func(pb *testing.PB) {
+				cs := connection("strict.test", alice)
+				for pb.Next() {
+					_, _ = store.Judge(table, cs, "strict.test", "/")
+				}
+			})
 		})
 	}
-	b.Run("kind=remembered_parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			cs := connection("strict.test", alice)
-			for pb.Next() {
-				_, _ = store.Judge(table, cs, "strict.test", "/")
-			}
-		})
-	})
 }
 
 // The price of a change, by the number of profiles that stay as they are. parse=n is
 // the table alone.
 func BenchmarkPut(b *testing.B) {
-	for _, profiles := range []int{100, 10_000, 100_000} {
-		if testing.Short() && profiles > 10_000 {
-			continue
-		}
-		b.Run(fmt.Sprintf("profiles=%d", profiles), func(b *testing.B) {
-			m := newMaker(b)
-			var table *ssl.Table
-			configs := make([]ssl.Config, profiles)
-			for i := range configs {
-				configs[i] = ssl.Config{ID: fmt.Sprint(i), Names: []string{fmt.Sprintf("host-%d.example.test", i)}, Certificates: []ssl.KeyPair{m.pair}, Client: m.client}
-			}
+	for _, profiles := range sizes(b) {
+		configs, table := ofSize(b, profiles)
+		b.Run(fmt.Sprintf("profiles=%d/parse=y", profiles), func(b *testing.B) {
 			store := ssl.NewStore(nil)
 			_, err := store.Put(configs...)
 			require.NoError(b, err)
-			table = store.Table()
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = store.Put(configs[profiles/2])
+			}
+		})
+		b.Run(fmt.Sprintf("profiles=%d/parse=n", profiles), func(b *testing.B) {
 			p := profile(b, configs[profiles/2])
-			b.Run("parse=y", func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					_, _ = store.Put(configs[profiles/2])
-				}
-			})
-			b.Run("parse=n", func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					table = table.With(p)
-				}
-			})
+			b.ReportAllocs()
+			for b.Loop() {
+				table = table.With(p)
+			}
 		})
 	}
+}
+
+// Starting with many pairs, each with a certificate and an ECDSA key of its own, and
+// what a profile then weighs: kept=loaded after loading, kept=used after a handshake
+// for each.
+func BenchmarkLoad(b *testing.B) {
+	servers, people := ssltest.NewCA(b, "servers"), ssltest.NewCA(b, "people")
+	for _, profiles := range sizes(b) {
+		for _, auth := range []string{"none", "mtls"} {
+			b.Run(fmt.Sprintf("profiles=%d/auth=%s", profiles, auth), func(b *testing.B) {
+				configs := make([]ssl.Config, profiles)
+				for i := range configs {
+					name := fmt.Sprintf("host-%d.example.test", i)
+					configs[i] = ssl.Config{ID: fmt.Sprint(i), Names: []string{name}, Certificates: []ssl.KeyPair{servers.Server(name)}}
+					if auth == "mtls" {
+						// A copy for each, as separate documents have it.
+						configs[i].Client = &ssl.ClientAuth{CAPEM: bytes.Clone(people.PEM())}
+					}
+				}
+				before := liveBytes()
+				var store *ssl.Store
+				b.ReportAllocs()
+				for b.Loop() {
+					store = ssl.NewStore(nil)
+					if _, err := store.Put(configs...); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric((liveBytes()-before)/float64(profiles), "loaded-B/profile")
+				for i := range configs {
+					_, _ = store.GetConfigForClient(&tls.ClientHelloInfo{ServerName: configs[i].Names[0]})
+				}
+				b.ReportMetric((liveBytes()-before)/float64(profiles), "used-B/profile")
+				runtime.KeepAlive(configs)
+				runtime.KeepAlive(store)
+			})
+		}
+	}
+}
+
+// liveBytes returns the size of what is reachable on the heap.
+func liveBytes() float64 {
+	var stats runtime.MemStats
+	for range 2 { // the second time for what had a cleanup
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapAlloc)
 }
 
 // A handshake over loopback, client and server together, beside what crypto/tls
@@ -140,23 +212,25 @@ func BenchmarkHandshake(b *testing.B) {
 		}
 		return c
 	}
-	with := func(names int, client *ssl.ClientAuth) *tls.Config {
-		config := ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{pair}, Client: client}
-		for i := range names - 1 {
-			config.Names = append(config.Names, fmt.Sprintf("host-%d.example.test", i))
+	with := func(profiles int, client *ssl.ClientAuth) *tls.Config {
+		var table *ssl.Table
+		if profiles > 1 {
+			_, table = ofSize(b, profiles)
 		}
-		return newStore(b, nil, config).TLSConfig()
+		table = table.With(profile(b, ssl.Config{ID: "a", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{pair}, Client: client}))
+		return ssl.NewTerminator(func() *ssl.Table { return table }, nil).TLSConfig()
 	}
+	largest := slices.Max(sizes(b))
 	for _, c := range []struct {
 		name   string
 		config *tls.Config
 		cert   bool
 	}{
-		{"impl=ssl/names=1/auth=mtls", with(1, &ssl.ClientAuth{CAPEM: people.PEM()}), true},
-		{"impl=ssl/names=100000/auth=mtls", with(100_000, &ssl.ClientAuth{CAPEM: people.PEM()}), true},
-		{"impl=crypto_tls/names=1/auth=mtls", bare(tls.RequireAndVerifyClientCert), true},
-		{"impl=ssl/names=1/auth=none", with(1, nil), false},
-		{"impl=crypto_tls/names=1/auth=none", bare(tls.NoClientCert), false},
+		{"impl=ssl/profiles=1/auth=mtls", with(1, &ssl.ClientAuth{CAPEM: people.PEM()}), true},
+		{fmt.Sprintf("impl=ssl/profiles=%d/auth=mtls", largest), with(largest, &ssl.ClientAuth{CAPEM: people.PEM()}), true},
+		{"impl=crypto_tls/profiles=1/auth=mtls", bare(tls.RequireAndVerifyClientCert), true},
+		{"impl=ssl/profiles=1/auth=none", with(1, nil), false},
+		{"impl=crypto_tls/profiles=1/auth=none", bare(tls.NoClientCert), false},
 	} {
 		for _, resume := range []string{"n", "y"} {
 			b.Run(c.name+"/resume="+resume, func(b *testing.B) {

@@ -7,7 +7,10 @@ import (
 
 // What the tests of the external package see of the inside.
 
-var ParseCRLs = parseCRLs
+var (
+	ParseCRLs  = parseCRLs
+	InParallel = inParallel
+)
 
 // MaxVerified bounds the chains that CacheVerified remembers.
 const MaxVerified = maxVerified

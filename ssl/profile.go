@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -98,28 +100,60 @@ func New(c Config) (*Profile, error) {
 	return p, nil
 }
 
-// Compile makes a profile of each Config. Two with the same ID are an error. The
-// error joins the faults of all.
+// Compile makes a profile of each Config, on all processors if there are many. Two
+// with the same ID are an error. The error joins the faults of all.
 func Compile(configs []Config) ([]*Profile, error) {
+	profiles, errs := make([]*Profile, len(configs)), make([]error, len(configs))
+	inParallel(len(configs), func(i int) { profiles[i], errs[i] = New(configs[i]) })
 	var faults []error
 	seen := map[string]bool{}
-	profiles := make([]*Profile, 0, len(configs))
-	for _, c := range configs {
+	for i, c := range configs {
 		if seen[c.ID] {
 			faults = append(faults, &ConfigError{ID: c.ID, Field: "ID", Err: errors.New("stands twice in one change")})
 		}
 		seen[c.ID] = true
-		p, err := New(c)
-		if err != nil {
-			faults = append(faults, err)
-			continue
+		if errs[i] != nil {
+			faults = append(faults, errs[i])
 		}
-		profiles = append(profiles, p)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	return profiles, nil
+}
+
+// minParallel is how many profiles make another goroutine worth its while.
+const minParallel = 16
+
+// inParallel calls f with 0 to n-1. A panic in f is one of the caller: behind an
+// Admin API it costs a request, and not the process.
+func inParallel(n int, f func(int)) {
+	workers := min(runtime.GOMAXPROCS(0), n/minParallel)
+	if workers < 2 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var working sync.WaitGroup
+	panics := make(chan any, workers)
+	for range workers {
+		working.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					panics <- r
+				}
+			}()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	working.Wait()
+	if len(panics) > 0 {
+		panic(<-panics)
+	}
 }
 
 // ID returns the profile's ID.

@@ -2,6 +2,7 @@ package ssl_test
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,6 +130,14 @@ func TestConfigErrors(t *testing.T) {
 			c.Certificates[0].KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("garbage")})
 		}, "Certificates[0].KeyPEM", "is no private key in PKCS #8, PKCS #1 or SEC 1"},
 		{"another's key", func(c *ssl.Config) { c.Certificates[0].KeyPEM = another.KeyPEM }, "Certificates[0].KeyPEM", "is not the key of the certificate"},
+		{"the key of another kind", func(c *ssl.Config) { c.Certificates[0].KeyPEM = selfSigned(t, rsaKey(), rsaKey().Public()).KeyPEM }, "Certificates[0].KeyPEM", "is not the key of the certificate"},
+		{"a key for key agreement", func(c *ssl.Config) {
+			key, err := ecdh.X25519().GenerateKey(rand.Reader)
+			require.NoError(t, err)
+			der, err := x509.MarshalPKCS8PrivateKey(key)
+			require.NoError(t, err)
+			c.Certificates[0].KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+		}, "Certificates[0].KeyPEM", "is not the key of the certificate"},
 		{"another's key in the second pair", func(c *ssl.Config) {
 			c.Certificates = append(c.Certificates, ssl.KeyPair{CertPEM: pair.CertPEM, KeyPEM: another.KeyPEM})
 		}, "Certificates[1].KeyPEM", "is not the key of the certificate"},
@@ -283,6 +293,56 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	_, err = store.Apply(ssl.Change{Put: []ssl.Config{{ID: "3", Names: []string{"b.test"}, Certificates: []ssl.KeyPair{pair}}, bad}, Delete: []string{"0"}})
 	require.Error(t, err)
 	require.Same(t, before, store.Table())
+}
+
+// Many configurations are compiled at the same time, and come back in their order.
+func TestCompileMany(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	pair, auth := ca.Server("a.test"), &ssl.ClientAuth{CAPEM: ca.PEM()}
+	configs := make([]ssl.Config, 300)
+	for i := range configs {
+		configs[i] = ssl.Config{ID: fmt.Sprint(i), Names: []string{fmt.Sprintf("host-%d.test", i)}, Certificates: []ssl.KeyPair{pair}, Client: auth}
+	}
+	profiles, err := ssl.Compile(configs)
+	require.NoError(t, err)
+	require.Len(t, profiles, len(configs))
+	for i, p := range profiles {
+		require.Equal(t, configs[i].ID, p.ID())
+		require.Equal(t, configs[i].Names, p.Names())
+	}
+
+	configs[7].Names, configs[250].Certificates, configs[251].ID = nil, nil, "3"
+	profiles, err = ssl.Compile(configs)
+	require.Nil(t, profiles)
+	var got []string
+	for _, e := range configErrors(t, err) {
+		got = append(got, e.ID+" "+e.Field)
+	}
+	require.Equal(t, []string{"7 Names", "250 Certificates", "3 ID"}, got)
+
+	none, err := ssl.Compile(nil)
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
+
+// Each is done once, and a panic is the caller's, who may live on.
+func TestInParallel(t *testing.T) {
+	for _, n := range []int{0, 1, 15, 16, 17, 31, 32, 33, 1000} {
+		done := make([]atomic.Int32, n)
+		ssl.InParallel(n, func(i int) { done[i].Add(1) })
+		for i := range done {
+			require.EqualValues(t, 1, done[i].Load())
+		}
+		if n > 0 {
+			require.PanicsWithValue(t, "at the disco", func() {
+				ssl.InParallel(n, func(i int) {
+					if i == n/2 {
+						panic("at the disco")
+					}
+				})
+			})
+		}
+	}
 }
 
 func TestProfile(t *testing.T) {
