@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -244,4 +245,90 @@ func ExampleTable_All() {
 	// b u
 	// a v
 	// a true
+}
+
+// What stood where a pattern has a parameter or a star can be read afterwards.
+func ExampleMatch_Param() {
+	table := route.NewTable(route.Options{Router: route.RouterURIWithParameter}).With(
+		must(route.New(route.Config{ID: "avatar", Paths: []string{"/users/:id/avatars/*file"}, Upstream: "u"})),
+	)
+	m := table.Match(&route.Request{Method: "GET", Path: "/users/4711/avatars/2026/large.png"})
+	id, ok := m.Param("id")
+	fmt.Println(m.Pattern(), id, ok)
+	for name, value := range m.Params() {
+		fmt.Println(name, "=", value)
+	}
+	// Output:
+	// /users/:id/avatars/*file 4711 true
+	// id = 4711
+	// file = 2026/large.png
+}
+
+// With the router uri, the path goes before the host.
+func ExampleNewTable() {
+	routes := []*route.Route{
+		must(route.New(route.Config{ID: "host", Hosts: []string{"a.test"}, Paths: []string{"/*"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "path", Paths: []string{"/login"}, Upstream: "u"})),
+	}
+	for _, router := range []route.Router{route.RouterHostURI, route.RouterURI} {
+		table := route.NewTable(route.Options{Router: router}).With(routes...)
+		fmt.Println(table.Options().Router, table.Match(&route.Request{Method: "GET", Host: "a.test", Path: "/login"}).Route.ID())
+	}
+	// Output:
+	// host_uri host
+	// uri path
+}
+
+// A flag for the router.
+func ExampleRouter_UnmarshalText() {
+	var router route.Router
+	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.TextVar(&router, "router", route.RouterHostURI, "host_uri, uri or uri_with_parameter")
+	fmt.Println(flags.Parse([]string{"-router", "uri_with_parameter"}), router)
+	fmt.Println(flags.Parse([]string{"-router", "radix"}))
+	// Output:
+	// <nil> uri_with_parameter
+	// invalid value "radix" for flag -router: route: "radix" is none of host_uri, uri and uri_with_parameter
+}
+
+// Why is a route with a priority of 100 not found?
+func ExampleTable_Explain() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "maintenance", Paths: []string{"/*"}, Priority: 100, Upstream: "u"})),
+		must(route.New(route.Config{ID: "api", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "upload", Hosts: []string{"a.test"}, Paths: []string{"/api/files/*"}, Methods: []string{"PUT"}, Upstream: "u"})),
+	)
+	fmt.Print(table.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/api/files/1"}))
+	// Output:
+	// GET a.test/api/files/1: route "api"
+	// - route "upload" (a.test/api/files/*, priority 0): passed over: the method is none of PUT
+	// - route "api" (a.test/api/*, priority 0): found
+	// - route "maintenance" (/*, priority 100): not reached: route "api" is for the host a.test, and hosts go first, whatever the priorities
+}
+
+func ExampleTable_ExplainHTTP() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "inside", Paths: []string{"/*"}, RemoteAddrs: []string{"10.0.0.0/8"}, Upstream: "u"})),
+	)
+	x, err := table.ExplainHTTP(httptest.NewRequest("GET", "http://A.test/x/../y", nil)) // from 192.0.2.1
+	if err != nil {
+		panic(err)
+	}
+	fmt.Print(x)
+	// Output:
+	// GET a.test/y: no route
+	// - route "inside" (/*, priority 0): passed over: RemoteAddrs: the client's address 192.0.2.1 is not in them
+}
+
+// Two routes for the same requests.
+func ExampleTable_Warnings() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "a", Paths: []string{"/users/*"}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "b", Paths: []string{"/users/*"}, Methods: []string{"GET"}, Upstream: "v"})),
+	)
+	for _, warning := range table.Warnings("b") {
+		fmt.Println(warning)
+	}
+	// Output: it is never found: route "a" goes before it and takes all of its requests
 }
