@@ -1,0 +1,398 @@
+package route
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/clientcert"
+)
+
+// MaxPostForm is how many bytes the body of a request may have for its arguments to
+// be found by post_arg_NAME. In a longer one, all are absent.
+const MaxPostForm = 64 << 10
+
+// HTTPLookups are the [Lookups] of a request that net/http has read as a server. They
+// know every variable in the package doc that a [Request] does not have itself.
+//
+//   - A header field with several lines has one value, in which they are joined by
+//     ", ", or for Cookie by "; ".
+//   - arg_NAME is the first argument of that name. Name and value are decoded, a plus
+//     is a blank, and a percent sign that begins no escape stands for itself. An
+//     argument without "=" is there, and empty. The semicolon separates nothing.
+//   - cookie_NAME is the first cookie of that name, without quotes around it.
+//   - post_arg_NAME is an argument of a body of type application/x-www-form-urlencoded
+//     of no more than [MaxPostForm] bytes. Asking for one reads the body, once, as
+//     long as that may take. It can be read again: Body of the request then begins
+//     with what was read, and an error comes again in its place. Copies of the
+//     request that were made before have lost it.
+//   - ssl_client_verify is "NONE" for a client without a certificate, "SUCCESS" if
+//     crypto/tls verified it, and "FAILED:certificate not verified" if not. What is in
+//     the certificate is there only if it was verified.
+//
+// Variables that cost something to compute are computed once. HTTPLookups must not be
+// used by two goroutines at a time, and not after the handler has returned.
+type HTTPLookups struct {
+	request *http.Request
+	client  clientcert.Variables
+
+	serverAddr, serverPort string // of the local address, once it was read
+	localRead              bool
+
+	form     string // the body, once it was read
+	formRead bool
+
+	// decoded is what decodedFrom says: one argument is often asked for by many
+	// routes, one after the other.
+	decoded, decodedFrom string
+}
+
+var _ Lookups = (*HTTPLookups)(nil)
+
+// NewHTTPLookups returns the lookups of a request. It looks at nothing yet.
+func NewHTTPLookups(r *http.Request) *HTTPLookups { return &HTTPLookups{request: r} }
+
+// Lookup implements [Lookups].
+func (l *HTTPLookups) Lookup(kind VarKind, name string) (value string, ok bool) {
+	switch kind {
+	case VarHeader:
+		return l.header(name)
+	case VarArg:
+		value, ok = argument(l.request.URL.RawQuery, name)
+		return l.decode(value), ok
+	case VarCookie:
+		return cookie(l.request.Header["Cookie"], name)
+	case VarPostArg:
+		l.readForm()
+		value, ok = argument(l.form, name)
+		return l.decode(value), ok
+	case VarOther:
+		if strings.HasPrefix(name, "ssl_") {
+			return l.tls(name)
+		}
+		return l.other(name)
+	default:
+		return "", false
+	}
+}
+
+// LookupAll implements [Lookups]: for ssl_client_dns_sans and ssl_client_uri_sans.
+func (l *HTTPLookups) LookupAll(name string) (values []string, ok bool) {
+	if !strings.HasPrefix(name, "ssl_client_") {
+		return nil, false // the usual case
+	}
+	return l.verifiedClient().LookupAll(name)
+}
+
+func (l *HTTPLookups) header(name string) (value string, ok bool) {
+	var lines []string
+	switch name {
+	case "Host": // net/http takes these out
+		return l.request.Host, l.request.Host != ""
+	case "Transfer-Encoding":
+		lines = l.request.TransferEncoding
+	default:
+		lines = l.request.Header[name]
+	}
+	switch len(lines) {
+	case 0:
+		return "", false
+	case 1:
+		return lines[0], true
+	}
+	separator := ", "
+	if name == "Cookie" {
+		separator = "; " // RFC 9113, section 8.2.3
+	}
+	return strings.Join(lines, separator), true
+}
+
+func (l *HTTPLookups) other(name string) (value string, ok bool) {
+	r := l.request
+	switch name {
+	case "request_uri":
+		return requestURI(r), true
+	case "args":
+		return r.URL.RawQuery, r.URL.RawQuery != "" || r.URL.ForceQuery
+	case "is_args":
+		if r.URL.RawQuery != "" {
+			return "?", true
+		}
+		return "", true
+	case "scheme":
+		if r.TLS != nil {
+			return "https", true
+		}
+		return "http", true
+	case "server_addr":
+		l.readLocal()
+		return l.serverAddr, l.serverAddr != ""
+	case "server_port":
+		l.readLocal()
+		return l.serverPort, l.serverPort != ""
+	case "remote_port":
+		i := strings.LastIndexByte(r.RemoteAddr, ':')
+		if i < 0 {
+			return "", false
+		}
+		return r.RemoteAddr[i+1:], true
+	case "server_protocol":
+		return r.Proto, true
+	case "content_type":
+		return l.header("Content-Type")
+	case "content_length":
+		return l.header("Content-Length")
+	default:
+		return "", false
+	}
+}
+
+// requestURI returns the target of a request without the host that a proxy's client
+// puts into it.
+func requestURI(r *http.Request) string {
+	uri := r.RequestURI
+	if strings.HasPrefix(uri, "/") || uri == "*" {
+		return uri
+	}
+	return r.URL.RequestURI()
+}
+
+// readLocal reads the address that the client connected to.
+func (l *HTTPLookups) readLocal() {
+	if l.localRead {
+		return
+	}
+	l.localRead = true
+	var local netip.AddrPort
+	switch addr := l.request.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.TCPAddr:
+		local = addr.AddrPort()
+	case net.Addr:
+		local, _ = netip.ParseAddrPort(addr.String())
+	}
+	if local.IsValid() {
+		l.serverAddr = plainAddr(local.Addr()).String()
+		l.serverPort = strconv.Itoa(int(local.Port()))
+	}
+}
+
+func (l *HTTPLookups) tls(name string) (value string, ok bool) {
+	state := l.request.TLS
+	if state == nil {
+		return "", false
+	}
+	switch name {
+	case "ssl_server_name":
+		return state.ServerName, state.ServerName != ""
+	case "ssl_protocol":
+		return protocolName(state.Version), true
+	case "ssl_cipher":
+		return cipherName(state.CipherSuite), true
+	case "ssl_client_verify":
+		switch {
+		case len(state.PeerCertificates) == 0:
+			return "NONE", true
+		case len(state.VerifiedChains) == 0:
+			return "FAILED:certificate not verified", true
+		}
+		return "SUCCESS", true
+	default:
+		return l.verifiedClient().Lookup(name)
+	}
+}
+
+// verifiedClient returns the variables of the client's certificate, or those of none
+// if crypto/tls has not verified it.
+func (l *HTTPLookups) verifiedClient() *clientcert.Variables {
+	if state := l.request.TLS; state != nil && len(state.VerifiedChains) > 0 {
+		l.client.Certificate = state.VerifiedChains[0][0]
+	}
+	return &l.client
+}
+
+// protocolName returns nginx's name of a version of TLS.
+func protocolName(version uint16) string {
+	switch version {
+	case tls.VersionTLS10:
+		return "TLSv1"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	default:
+		return tls.VersionName(version)
+	}
+}
+
+// cipherName returns OpenSSL's name of a cipher suite, which is nginx's. In TLS 1.3,
+// it is that of the standard.
+func cipherName(suite uint16) string {
+	if name, ok := cipherNames[suite]; ok {
+		return name
+	}
+	return tls.CipherSuiteName(suite)
+}
+
+var cipherNames = map[uint16]string{
+	tls.TLS_RSA_WITH_RC4_128_SHA:                      "RC4-SHA",
+	tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA:                 "DES-CBC3-SHA",
+	tls.TLS_RSA_WITH_AES_128_CBC_SHA:                  "AES128-SHA",
+	tls.TLS_RSA_WITH_AES_256_CBC_SHA:                  "AES256-SHA",
+	tls.TLS_RSA_WITH_AES_128_CBC_SHA256:               "AES128-SHA256",
+	tls.TLS_RSA_WITH_AES_128_GCM_SHA256:               "AES128-GCM-SHA256",
+	tls.TLS_RSA_WITH_AES_256_GCM_SHA384:               "AES256-GCM-SHA384",
+	tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA:              "ECDHE-ECDSA-RC4-SHA",
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA:          "ECDHE-ECDSA-AES128-SHA",
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA:          "ECDHE-ECDSA-AES256-SHA",
+	tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA:                "ECDHE-RSA-RC4-SHA",
+	tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA:           "ECDHE-RSA-DES-CBC3-SHA",
+	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA:            "ECDHE-RSA-AES128-SHA",
+	tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA:            "ECDHE-RSA-AES256-SHA",
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256:       "ECDHE-ECDSA-AES128-SHA256",
+	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256:         "ECDHE-RSA-AES128-SHA256",
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:         "ECDHE-RSA-AES128-GCM-SHA256",
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:       "ECDHE-ECDSA-AES128-GCM-SHA256",
+	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:         "ECDHE-RSA-AES256-GCM-SHA384",
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384:       "ECDHE-ECDSA-AES256-GCM-SHA384",
+	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256:   "ECDHE-RSA-CHACHA20-POLY1305",
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: "ECDHE-ECDSA-CHACHA20-POLY1305",
+}
+
+// argument returns the value, not yet decoded, of the first argument of a name.
+func argument(query, name string) (value string, ok bool) {
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		if pair == "" {
+			continue
+		}
+		if key, value, _ := strings.Cut(pair, "="); decodesTo(key, name) {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// decodesTo reports whether s says name. It decodes nothing that it would have to
+// store.
+func decodesTo(s, name string) bool {
+	for s != "" {
+		if len(s) < len(name) || name == "" {
+			return false
+		}
+		var c byte
+		if c, s = decodeByte(s); c != name[0] {
+			return false
+		}
+		name = name[1:]
+	}
+	return name == ""
+}
+
+// decode returns what an argument says. It allocates only where there is something
+// to decode.
+func (l *HTTPLookups) decode(s string) string {
+	if !strings.ContainsAny(s, "%+") {
+		return s
+	}
+	if s != l.decodedFrom {
+		var b strings.Builder
+		b.Grow(len(s))
+		for rest := s; rest != ""; {
+			var c byte
+			c, rest = decodeByte(rest)
+			b.WriteByte(c)
+		}
+		l.decoded, l.decodedFrom = b.String(), s
+	}
+	return l.decoded
+}
+
+// decodeByte returns the first byte that s says, and what is behind it.
+func decodeByte(s string) (byte, string) {
+	switch {
+	case s[0] == '+':
+		return ' ', s[1:]
+	case s[0] == '%' && len(s) > 2:
+		if high, low := hexDigit(s[1]), hexDigit(s[2]); high >= 0 && low >= 0 {
+			return byte(high<<4 | low), s[3:]
+		}
+	}
+	return s[0], s[1:]
+}
+
+// cookie returns the value of the first cookie of a name. Unlike net/http, it takes
+// every byte in a value, as nginx and browsers do.
+func cookie(lines []string, name string) (value string, ok bool) {
+	for _, line := range lines {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			key, value, ok := strings.Cut(trimBlanks(pair), "=")
+			if trimBlanks(key) != name || !ok && key == "" {
+				continue
+			}
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// trimBlanks drops the white space of RFC 9110, section 5.6.3.
+func trimBlanks(s string) string { return strings.Trim(s, " \t") }
+
+// readForm reads the body, if it may be a form.
+func (l *HTTPLookups) readForm() {
+	if l.formRead {
+		return
+	}
+	l.formRead = true
+	r := l.request
+	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength > MaxPostForm ||
+		!strings.EqualFold(trimBlanks(mediaType), "application/x-www-form-urlencoded") {
+		return
+	}
+	var ahead strings.Builder
+	n, err := io.Copy(&ahead, io.LimitReader(r.Body, MaxPostForm+1))
+	if err == nil && n <= MaxPostForm {
+		err = io.EOF // or else the limit stopped it
+		l.form = ahead.String()
+	}
+	r.Body = &aheadBody{ahead.String(), err, r.Body}
+}
+
+// An aheadBody is a body of which a part was read ahead.
+type aheadBody struct {
+	ahead string // what was read and is still to be returned
+	err   error  // what the reading ended with; nil if more can be read
+	body  io.ReadCloser
+}
+
+func (b *aheadBody) Read(p []byte) (int, error) {
+	switch {
+	case b.ahead != "":
+		n := copy(p, b.ahead)
+		b.ahead = b.ahead[n:]
+		return n, nil
+	case b.err != nil:
+		return 0, b.err
+	default:
+		return b.body.Read(p)
+	}
+}
+
+// Close closes the body. What was read ahead is gone then, as the rest is.
+func (b *aheadBody) Close() error {
+	b.ahead, b.err = "", nil
+	return b.body.Close()
+}
