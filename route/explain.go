@@ -96,6 +96,7 @@ func (t *Table) ExplainHTTP(r *http.Request) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
+	req.Lookups = NewHTTPLookups(r)
 	return t.Explain(&req), nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sallyport/sallyport/internal/hostname"
 	"github.com/sallyport/sallyport/internal/urlpath"
@@ -184,10 +185,19 @@ func (t *Table) MatchHTTP(r *http.Request) (Match, error) {
 	if err != nil {
 		return Match{}, err
 	}
+	if t != nil && t.withVars > 0 {
+		l := httpLookups.Get().(*HTTPLookups)
+		*l = HTTPLookups{request: r}
+		defer func() { *l = HTTPLookups{}; httpLookups.Put(l) }()
+		req.Lookups = l
+	}
 	return t.Match(&req), nil
 }
 
-// request makes a Request of what a server has read.
+// httpLookups are those of nobody: no Match keeps what it was found with.
+var httpLookups = sync.Pool{New: func() any { return new(HTTPLookups) }}
+
+// request makes a Request of what a server has read, but for its Lookups.
 func (t *Table) request(r *http.Request) (Request, error) {
 	req := Request{Method: r.Method}
 	if r.Host != "" {
@@ -202,7 +212,7 @@ func (t *Table) request(r *http.Request) (Request, error) {
 		return Request{}, fmt.Errorf("route: the request's %w", err)
 	}
 	req.Path = path.Normal
-	if t == nil || t.withAddrs == 0 && t.withVars == 0 {
+	if !t.Conditional() {
 		return req, nil
 	}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {

@@ -3,6 +3,7 @@ package route_test
 import (
 	"cmp"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -86,7 +87,7 @@ func (o oracle) ways(req route.Request) []way {
 func (o oracle) match(req route.Request) (id string, params map[string]string) {
 	for _, w := range o.ways(req) {
 		params, fits := fullMatch(w.path, req.Path, o.router)
-		if fits && takes(w.route, req) {
+		if fits && takes(w.route, req) && varsHold(w.route.Vars, req, params) {
 			return w.route.ID, params
 		}
 	}
@@ -110,6 +111,31 @@ func takes(c route.Config, req route.Request) bool {
 		name, port := cutPort(s)
 		return hostRank(name, req.Host) > 0 && (port == "" || port == req.Port)
 	})
+}
+
+// varsHold knows what each of varsOf means.
+func varsHold(vars []any, req route.Request, params map[string]string) bool {
+	if vars == nil {
+		return true
+	}
+	for meaning, of := range varsOf {
+		if !reflect.DeepEqual(of, vars) {
+			continue
+		}
+		switch meaning {
+		case "a=1":
+			return req.Lookups == argA("1")
+		case "a=2":
+			return req.Lookups == argA("2")
+		case "host has b":
+			return strings.Contains(req.Host, "b")
+		case "id=b":
+			return params["id"] == "b"
+		case "no b":
+			return !strings.Contains(req.Path, "b")
+		}
+	}
+	panic("unknown vars")
 }
 
 func cutPort(host string) (name, port string) {

@@ -91,6 +91,11 @@ func New(c Config) (*Route, error) {
 		prefixes = append(prefixes, p)
 	}
 	r.addrs = newAddrs(prefixes)
+	var wrong []varsFault
+	r.vars, r.warnings, wrong = parseVars(c.Vars)
+	for _, f := range wrong {
+		fault(f.field, f.err)
+	}
 	for i, m := range c.Methods {
 		field := fmt.Sprintf("Methods[%d]", i)
 		if err := checkMethod(m); err != nil {

@@ -31,6 +31,10 @@ type Table struct {
 	withAddrs, withVars int
 }
 
+// Conditional reports whether a route of the table has RemoteAddrs or Vars. If none
+// has, a [Request] needs neither Client nor Lookups.
+func (t *Table) Conditional() bool { return t != nil && t.withAddrs+t.withVars > 0 }
+
 // An entry is a route with its age.
 type entry struct {
 	route *Route

@@ -235,8 +235,27 @@ var (
 	pathStars   = []string{"/a/*/b", "/*x/b", "/a/*/c/*y", "/*/b/*", "/a*c", "/a/:id", "/:id", "/:id/b", "/a/:x/:y", "/:a/*b/c", "/a/:x/*", "/*a/b/:c", "/*/:x/b/*", "*b", "/a/**", "/:/a", "/*.b", "/a/*/:x/c/*"}
 	methodWords = []string{"GET", "POST", "PUT", "PURGE", "QUERY"}
 	addrWords   = []string{"10.0.0.1", "10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/25", "2001:db8::/32", "::1", "0.0.0.0/0"}
+	varsWords   = []string{"a=1", "a=2", "host has b", "id=b", "no b"}
 	clientWords = []string{"10.0.0.1", "10.1.2.3", "192.0.2.1", "192.0.2.200", "2001:db8::1", "::1"}
 )
+
+// varsOf are Vars, by what they mean.
+var varsOf = map[string][]any{
+	"a=1":        {[]any{"arg_a", "==", "1"}},
+	"a=2":        {[]any{"arg_a", 2}},
+	"host has b": {[]any{"host", "~~", "b"}},
+	"id=b":       {[]any{"uri_param_id", "==", "b"}},
+	"no b":       {[]any{"uri", "!", "~~", "b"}},
+}
+
+// argA has the argument a.
+type argA string
+
+func (a argA) Lookup(kind route.VarKind, name string) (string, bool) {
+	return string(a), kind == route.VarArg && name == "a"
+}
+
+func (argA) LookupAll(string) ([]string, bool) { return nil, false }
 
 // A source gives numbers in [0, n): random ones, or those of a fuzzer.
 type source func(n int) int
@@ -264,6 +283,9 @@ func (s source) config() route.Config {
 	}
 	if s(4) == 0 {
 		c.RemoteAddrs = s.some(addrWords, 2)
+	}
+	if s(4) == 0 {
+		c.Vars = varsOf[varsWords[s(len(varsWords))]]
 	}
 	c.Disabled = s(10) == 0
 	switch s(4) {
@@ -294,6 +316,9 @@ func (s source) request() route.Request {
 	if i := s(len(hostWords) + 1); i > 0 {
 		req.Host = hostWords[i-1]
 		req.Port = []string{"", "", "80", "8080"}[s(4)]
+	}
+	if s(2) == 0 {
+		req.Lookups = argA([]string{"1", "2", "3"}[s(3)])
 	}
 	if i := s(len(clientWords) + 1); i > 0 {
 		req.Client = netip.MustParseAddr(clientWords[i-1])

@@ -42,12 +42,16 @@ var CipherName = cipherName
 // values.
 var VarNames = varNames
 
-// MatchOf returns what a path captured: names and values by turns.
+// MatchOf returns a Match whose path has captured something: names and values by
+// turns. No value has the byte that stands between them.
 func MatchOf(params ...string) *Match {
-	m := new(Match)
+	const end = "\x01"
+	p := &pattern{}
+	m := &Match{pattern: p}
 	for i := 0; i < len(params); i += 2 {
-		m.names = append(m.names, params[i])
-		m.values = append(m.values, params[i+1])
+		p.stars = append(p.stars, starGroup{name: len(p.names), group: group{{literal: end}}})
+		p.names = append(p.names, params[i])
+		m.path += params[i+1] + end
 	}
 	return m
 }
