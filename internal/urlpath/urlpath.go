@@ -11,6 +11,24 @@
 //     is not plain, and nothing that lowers a guard may rest on it.
 //   - What has no reading at all is refused: an invalid percent-encoding, an
 //     encoded NUL, a control character, a path above the root.
+//
+// [Options] change what is matched, never what is forwarded.
+//
+// # Laws
+//
+// Whatever the Options and whatever the bytes:
+//
+//   - Normal begins with a slash.
+//   - Normal is read as itself: encoded as a client has to encode it (controls,
+//     spaces and the bytes %#?; but under EncodedSlash "%2F" as it stands) and read
+//     under the same Options, it is the same again.
+//   - If Plain, then Raw, percent-decoded, is Normal, and whoever decodes once
+//     more or resolves dot segments once more gets nothing else.
+//   - If Plain, then Raw under any other Options has the same Normal and is plain
+//     too, but for the trailing slash that DeleteTailSlash drops. So what a guard
+//     reads in [Path.Guard] under the zero Options is what was matched.
+//   - Under PlainOnly, each path that is read is plain.
+//   - There is no other error than the Err values of this package, and no panic.
 package urlpath
 
 import (
@@ -19,6 +37,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -30,31 +49,95 @@ type Path struct {
 	// Normal is the normalised path. It begins with a slash.
 	Normal string
 
-	// Plain reports that Raw can mean nothing but Normal to any origin: it has
-	// no dot segment, empty segment, backslash or semicolon, and no encoded byte
-	// that is reserved (RFC 3986, section 2.2), a percent sign, a backslash, a
-	// control character or part of invalid UTF-8.
+	// Plain reports that Raw can mean nothing but Normal to any origin. It has no
+	//
+	//   - dot segment or empty segment, nor one of spaces, with or without dots
+	//     (Windows takes spaces off the end of a name);
+	//   - anything that [Options] had an effect on;
+	//   - backslash or semicolon;
+	//   - encoded byte that is reserved (RFC 3986, section 2.2), a percent sign, a
+	//     backslash or a control character;
+	//   - invalid UTF-8 (such as an overlong slash), encoded or not;
+	//   - character that is compatible with a full stop, a slash or the like, as
+	//     the fullwidth ones are.
 	Plain bool
 }
 
-// The reasons to refuse a path.
+// Guard returns what a guard is to see that reads the path by itself, as package
+// ssl does for its skip paths: the raw path if it is plain, and else "", which is no
+// path, so that nothing can be skipped for it. Only of a plain path is it certain
+// that the guard, the matcher under whatever [Options], and the origin read the same.
+func (p Path) Guard() string {
+	if !p.Plain {
+		return ""
+	}
+	return p.Raw
+}
+
+// Options are for origins that read paths in ways of their own. The zero Options
+// are nginx's reading. Any of them can be combined: first parameters are cut off,
+// then the path is decoded and its dot segments resolved, then a trailing slash is
+// dropped, and last, what is not plain is refused.
+type Options struct {
+	// DeleteTailSlash drops one trailing slash of the normalised path, which then
+	// is not plain: the origin sees the slash. "/" stays. A slash that
+	// EncodedSlash keeps encoded is not a trailing one.
+	DeleteTailSlash bool
+
+	// Servlet cuts the parameters of each segment off, from its first semicolon
+	// to the next slash, before anything is decoded, as a servlet container does.
+	// An encoded semicolon or, in parameters, an encoded slash is data. Segments
+	// that become another kind of segment by it are refused ([ErrDotParameters],
+	// [ErrEncodedDotParameters], [ErrEmptyParameters]). A path of which something
+	// was cut off is not plain.
+	Servlet bool
+
+	// EncodedSlash keeps an encoded slash, as "%2F", and as a part of its segment.
+	// Such a path is not plain. What reads like one without being one is refused
+	// ([ErrEncodedSlashTwice]), and so are dot segments beside one
+	// ([ErrEncodedSlashDot]): an origin that does separate at encoded slashes gets
+	// at least no path outside the directory that was matched.
+	EncodedSlash bool
+
+	// PlainOnly refuses every path that is not plain, with [ErrNotPlain]. Beside
+	// DeleteTailSlash, that is every path with a trailing slash but "/".
+	PlainOnly bool
+}
+
+// The reasons to refuse a path. Where there are several, any of them is returned.
 var (
 	ErrNotAbsolute = errors.New("path does not begin with a slash")
 	ErrEscape      = errors.New("path has a percent sign that two hexadecimal digits do not follow")
 	ErrControl     = errors.New("path has a control character")
 	ErrFragment    = errors.New("path has a fragment")
+	ErrQuery       = errors.New("path has a query")
 	ErrAboveRoot   = errors.New("path has a dot segment that leads above the root")
+
+	// Under Options.Servlet.
+	ErrDotParameters        = errors.New("path has a dot segment with parameters")
+	ErrEncodedDotParameters = errors.New("path has a dot segment, encoded twice, with parameters")
+	ErrEmptyParameters      = errors.New("path has an empty segment with parameters")
+
+	// Under Options.EncodedSlash.
+	ErrEncodedSlashTwice = errors.New("path has a slash that is encoded twice")
+	ErrEncodedSlashDot   = errors.New("path has a dot segment beside an encoded slash")
+
+	// Under Options.PlainOnly.
+	ErrNotPlain = errors.New("path can be read in more than one way")
 )
 
 // What a byte of a raw path asks for.
 const (
 	ordinary = iota
-	slash
 	dot
+	backslash
+	high  // part of UTF-8, or not
+	slash // here begins what is not its own decoded form, or may not be
 	percent
-	unplain // stands for itself, but not to every origin
+	semicolon
 	control
 	number
+	question
 )
 
 var class = func() (t [256]uint8) {
@@ -62,57 +145,71 @@ var class = func() (t [256]uint8) {
 		t[c] = control
 	}
 	t[0x7f], t[' '] = control, control
-	t['/'], t['.'], t['%'], t['#'] = slash, dot, percent, number
-	t['\\'], t[';'] = unplain, unplain
+	for c := utf8.RuneSelf; c < len(t); c++ {
+		t[c] = high
+	}
+	t['/'], t['.'], t['%'], t['#'], t['?'] = slash, dot, percent, number, question
+	t['\\'], t[';'] = backslash, semicolon
 	return t
 }()
 
+// Parse reads a raw path, without query, under the zero [Options].
+func Parse(raw string) (Path, error) {
+	return Options{}.Parse(raw)
+}
+
 // Parse reads a raw path, without query. A path that needs no normalising is
 // read in one pass and without allocation.
-func Parse(raw string) (Path, error) {
+func (o Options) Parse(raw string) (Path, error) {
 	if raw == "" || raw[0] != '/' {
 		return Path{}, ErrNotAbsolute
 	}
-	plain, normal := true, true
-	afterSlash := false
-	for i := 0; i < len(raw); i++ {
-		c := class[raw[i]]
-		switch c {
-		case slash:
-			if afterSlash {
-				normal = false
-			}
-			afterSlash = true
-			continue
-		case dot:
+	p := Path{Raw: raw, Normal: raw, Plain: true}
+	normal, ascii := true, true
+	for i := 1; i < len(raw); i++ {
+		switch class[raw[i]] {
+		case slash, dot:
 			// A segment that begins with a dot may be a dot segment: let the
 			// slow path see.
-			if afterSlash {
+			if raw[i-1] == '/' {
 				normal = false
 			}
 		case percent:
 			normal = false
-		case unplain:
-			plain = false
+		case semicolon:
+			p.Plain = false
+			if o.Servlet {
+				normal = false
+			}
+		case backslash:
+			p.Plain = false
+		case high:
+			ascii = false
 		case control:
 			return Path{}, ErrControl
 		case number:
 			return Path{}, ErrFragment
+		case question:
+			return Path{}, ErrQuery
 		}
-		afterSlash = false
 	}
-	if normal {
-		return Path{Raw: raw, Normal: raw, Plain: plain}, nil
+	if !normal {
+		resolved, plain, decodedASCII, err := o.normalise(raw)
+		if err != nil {
+			return Path{}, err
+		}
+		p.Normal, p.Plain, ascii = resolved, p.Plain && plain, ascii && decodedASCII
 	}
-	decoded, decodedPlain, err := decode(raw)
-	if err != nil {
-		return Path{}, err
+	if !ascii && !unambiguous(p.Normal) {
+		p.Plain = false
 	}
-	resolved, changed, err := resolve(decoded)
-	if err != nil {
-		return Path{}, err
+	if n := len(p.Normal) - 1; o.DeleteTailSlash && n > 0 && p.Normal[n] == '/' {
+		p.Normal, p.Plain = p.Normal[:n], false
 	}
-	return Path{Raw: raw, Normal: resolved, Plain: plain && decodedPlain && !changed}, nil
+	if o.PlainOnly && !p.Plain {
+		return Path{}, ErrNotPlain
+	}
+	return p, nil
 }
 
 // reserved are the bytes whose encoded form is not the same as they are
@@ -120,42 +217,138 @@ func Parse(raw string) (Path, error) {
 // takes for a separator.
 const reserved = ":/?#[]@!$&'()*+,;=" + `%\`
 
-// decode resolves percent-encoding, once.
-func decode(raw string) (decoded string, plain bool, err error) {
-	if strings.IndexByte(raw, '%') < 0 {
-		return raw, true, nil
-	}
-	plain = true
-	high := false
-	out := make([]byte, 0, len(raw))
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		if c == '%' {
+// normalise is the slow path of Parse: it decodes raw, once, and drops empty
+// segments and resolves dot segments (RFC 3986, section 5.2.4, with slashes merged
+// first, as nginx does). raw has passed the first look: it begins with a slash.
+// ascii tells whether all that was encoded is ASCII.
+//
+// BenchmarkParse keeps watch: out is on the stack as long as it is handed about by
+// value.
+func (o Options) normalise(raw string) (normal string, plain, ascii bool, err error) {
+	var short [128]byte
+	out := append(short[:0], '/') // and whole segments with a slash each, and what there is of one more
+	start := len(out)             // where that one begins
+	kept := 0                     // the encoded slashes in that one
+	parameters := false           // the rest of that one is cut off
+	plain, ascii = true, true
+	for i := 1; i <= len(raw); i++ {
+		run := i
+		for i < len(raw) && class[raw[i]] < slash {
+			i++
+		}
+		if !parameters {
+			out = append(out, raw[run:i]...)
+		}
+		c := byte('/') // the end of the path ends its last segment
+		if i < len(raw) {
+			c = raw[i]
+		}
+		separator := c == '/'
+		switch {
+		case separator:
+			parameters = false
+		case c == ';' && o.Servlet && !parameters:
+			parameters, plain = true, false
+			if err := checkCut(string(out[start:]), strings.IndexByte(raw[i:], '/') < 0); err != nil {
+				return "", false, false, err
+			}
+		case c == '%':
 			if i+2 >= len(raw) {
-				return "", false, ErrEscape
+				return "", false, false, ErrEscape
 			}
 			hi, lo := unhex[raw[i+1]], unhex[raw[i+2]]
 			if hi|lo > 0xf {
-				return "", false, ErrEscape
+				return "", false, false, ErrEscape
 			}
 			c = hi<<4 | lo
 			i += 2
 			switch {
 			case c == 0:
-				return "", false, ErrControl
+				return "", false, false, ErrControl
 			case c < 0x20 || c == 0x7f || strings.IndexByte(reserved, c) >= 0:
 				plain = false
 			case c >= utf8.RuneSelf:
-				high = true
+				ascii = false
 			}
+			separator = c == '/' && !o.EncodedSlash
 		}
-		out = append(out, c)
+		switch {
+		case parameters:
+		case separator:
+			if o.EncodedSlash {
+				if err := checkSlashes(string(out[start:]), kept); err != nil {
+					return "", false, false, err
+				}
+			}
+			var same bool
+			if out, same, err = end(out, start, i < len(raw)); err != nil {
+				return "", false, false, err
+			}
+			plain = plain && same
+			start, kept = len(out), 0
+		case c == '/':
+			out = append(out, encodedSlash...)
+			kept++
+		default:
+			out = append(out, c)
+		}
 	}
-	decoded = string(out)
-	if high && !utf8.ValidString(decoded) {
-		plain = false // an overlong slash is no slash to us, but to others
+	return string(out), plain, ascii, nil
+}
+
+// end ends the last segment of out, which begins at start. slash tells whether a
+// slash ends it, or the path. same tells whether it stands for itself to everybody.
+func end(out []byte, start int, slash bool) (_ []byte, same bool, err error) {
+	segment := out[start:]
+	switch string(segment) {
+	case "":
+		return out, !slash, nil
+	case ".":
+		return out[:start], false, nil
+	case "..":
+		if start == 1 {
+			return nil, false, ErrAboveRoot
+		}
+		return out[:bytes.LastIndexByte(out[:start-1], '/')+1], false, nil
 	}
-	return decoded, plain, nil
+	same = bytes.IndexByte(segment, ' ') < 0 || len(bytes.Trim(segment, ". ")) > 0
+	if slash {
+		out = append(out, '/')
+	}
+	return out, same, nil
+}
+
+const encodedSlash = "%2F"
+
+// checkSlashes refuses a segment that has two readings once encoded slashes are
+// kept, as kept ones of it are.
+func checkSlashes(segment string, kept int) error {
+	if strings.Count(segment, "%2F")+strings.Count(segment, "%2f") > kept {
+		return ErrEncodedSlashTwice
+	}
+	if kept == 0 {
+		return nil
+	}
+	for piece := range strings.SplitSeq(segment, encodedSlash) {
+		if piece == "." || piece == ".." {
+			return ErrEncodedSlashDot
+		}
+	}
+	return nil
+}
+
+// checkCut refuses a segment that is another kind of segment without its
+// parameters than with them. last tells whether it is the last one.
+func checkCut(segment string, last bool) error {
+	switch twice := strings.ReplaceAll(strings.ToLower(segment), "%2e", "."); {
+	case segment == "." || segment == "..":
+		return ErrDotParameters
+	case twice == "." || twice == "..":
+		return ErrEncodedDotParameters
+	case segment == "" && !last:
+		return ErrEmptyParameters
+	}
+	return nil
 }
 
 var unhex = func() (t [256]byte) {
@@ -171,34 +364,33 @@ var unhex = func() (t [256]byte) {
 	return t
 }()
 
-// resolve drops empty segments and resolves dot segments (RFC 3986, section
-// 5.2.4, with slashes merged first, as nginx does). What it returns, it returns
-// unchanged when given again.
-func resolve(path string) (resolved string, changed bool, err error) {
-	out := make([]byte, 1, len(path)) // always ends in a slash at this point
-	out[0] = '/'
-	for rest := path[1:]; rest != ""; {
-		segment, after, more := strings.Cut(rest, "/")
-		rest = after
-		switch segment {
-		case "", ".":
-			continue
-		case "..":
-			if len(out) == 1 {
-				return "", false, ErrAboveRoot
-			}
-			out = out[:bytes.LastIndexByte(out[:len(out)-1], '/')+1]
-			continue
-		}
-		out = append(out, segment...)
-		if more {
-			out = append(out, '/')
-		}
-	}
-	if string(out) == path {
-		return path, false, nil
-	}
-	return string(out), true, nil
+// unambiguous reports whether what is not ASCII in a path stands for itself to
+// every origin.
+func unambiguous(path string) bool {
+	return utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool {
+		return r >= utf8.RuneSelf && unicode.Is(lookalikes, r)
+	})
+}
+
+// lookalikes are the characters that Unicode's compatibility normalisation (NFKC)
+// or the best fit of Windows turns into text with one of ./\%;?# in it. An origin
+// that does so after it has checked the path finds a dot segment in it then.
+var lookalikes = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{Lo: 0x037e, Hi: 0x037e, Stride: 1}, // Greek question mark
+		{Lo: 0x2024, Hi: 0x2026, Stride: 1}, // dot leaders, ellipsis
+		{Lo: 0x2044, Hi: 0x2049, Stride: 1}, // fraction slash, pairs of question and exclamation mark
+		{Lo: 0x2100, Hi: 0x2101, Stride: 1}, // a/c, a/s
+		{Lo: 0x2105, Hi: 0x2106, Stride: 1}, // c/o, c/u
+		{Lo: 0x2215, Hi: 0x2216, Stride: 1}, // division slash, set minus
+		{Lo: 0x2488, Hi: 0x249b, Stride: 1}, // numbers with a full stop
+		{Lo: 0x33c2, Hi: 0x33d8, Stride: 1}, // squared abbreviations
+		{Lo: 0xfe10, Hi: 0xfe19, Stride: 1}, // vertical forms
+		{Lo: 0xfe30, Hi: 0xfe30, Stride: 1}, // two dots, one above the other
+		{Lo: 0xfe50, Hi: 0xfe6f, Stride: 1}, // small forms
+		{Lo: 0xff01, Hi: 0xff5e, Stride: 1}, // fullwidth forms
+	},
+	R32: []unicode.Range32{{Lo: 0x1f100, Hi: 0x1f100, Stride: 1}}, // 0.
 }
 
 // Target splits a request target into path and query (RFC 9112, section 3.2),
@@ -211,7 +403,8 @@ func Target(target string) (path, query string, hasQuery, ok bool) {
 		return target, query, hasQuery, true
 	}
 	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+	// Not EqualFold, to which "ſ" is an s.
+	if lower := strings.ToLower(scheme); !ok || lower != "http" && lower != "https" {
 		return "", "", false, false
 	}
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
