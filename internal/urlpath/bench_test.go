@@ -19,6 +19,7 @@ func BenchmarkParse(b *testing.B) {
 		{"slash", "/projects/group%2Fproject/issues"},
 		{"long", strings.Repeat("/segment", 512)},
 		{"climbing", strings.Repeat("/a", 1024) + strings.Repeat("/..", 1024)},
+		{"semicolons", "/a" + strings.Repeat(";", 4096)},
 		{"escapes", "/" + strings.Repeat("%61", 1024)},
 	} {
 		for _, o := range []struct {

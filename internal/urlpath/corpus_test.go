@@ -41,6 +41,7 @@ var corpus = []struct {
 	{"/a/", plain("/a/"), where{tail: unplain("/a")}},
 	{"/a/b.c", plain("/a/b.c"), nil},
 	{"/caf%C3%A9", plain("/café"), nil},
+	{"/caf%C3%A9/", plain("/café/"), where{tail: unplain("/café")}},
 	{"/caf\u00e9/", plain("/café/"), where{tail: unplain("/café")}},
 	{"/%7Euser", plain("/~user"), nil},
 	{"/a%20b", plain("/a b"), nil},

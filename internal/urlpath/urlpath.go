@@ -220,7 +220,8 @@ const reserved = ":/?#[]@!$&'()*+,;=" + `%\`
 // normalise is the slow path of Parse: it decodes raw, once, and drops empty
 // segments and resolves dot segments (RFC 3986, section 5.2.4, with slashes merged
 // first, as nginx does). raw has passed the first look: it begins with a slash.
-// ascii tells whether all that was encoded is ASCII.
+// plain is for what the first look did not see; ascii tells whether all that was
+// encoded is ASCII.
 //
 // BenchmarkParse keeps watch: out is on the stack as long as it is handed about by
 // value.
@@ -247,8 +248,8 @@ func (o Options) normalise(raw string) (normal string, plain, ascii bool, err er
 		switch {
 		case separator:
 			parameters = false
-		case c == ';' && o.Servlet && !parameters:
-			parameters, plain = true, false
+		case c == ';' && o.Servlet && !parameters: // once a segment, lest time is quadratic
+			parameters = true
 			if err := checkCut(string(out[start:]), strings.IndexByte(raw[i:], '/') < 0); err != nil {
 				return "", false, false, err
 			}
@@ -275,7 +276,7 @@ func (o Options) normalise(raw string) (normal string, plain, ascii bool, err er
 		switch {
 		case parameters:
 		case separator:
-			if o.EncodedSlash {
+			if o.EncodedSlash && bytes.IndexByte(out[start:], '%') >= 0 {
 				if err := checkSlashes(string(out[start:]), kept); err != nil {
 					return "", false, false, err
 				}
