@@ -267,7 +267,11 @@ func TestConfigure(t *testing.T) {
 	}
 	report, err := h.gw.Configure(first)
 	require.NoError(t, err)
-	require.Equal(t, []gateway.Warning{{Kind: "ssl", ID: "newer", Text: `the server name a.test is that of the older profile "older" too, which answers for it`}}, report.Warnings)
+	require.Equal(t, []gateway.Warning{
+		{Kind: "ssl", ID: "newer", Text: `the server name a.test is that of the older profile "older" too, which answers for it`},
+		{Kind: "route", ID: "older", Text: `route "newer" is never found any more: route "older" goes before it and takes all of its requests`},
+		{Kind: "route", ID: "newer", Text: `it is never found: route "older" goes before it and takes all of its requests`},
+	}, report.Warnings)
 	get := func(path string) string {
 		status, body := h.get(h.client(h.http1, "a.test"), h.http1, "a.test", path)
 		return fmt.Sprint(status, " ", body)

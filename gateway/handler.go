@@ -27,7 +27,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rawPath := urlpath.Raw(r)
-	path, err := urlpath.Parse(rawPath)
+	path, err := urlpath.Options(s.o.Route.Paths).Parse(rawPath)
 	if err != nil {
 		answer(w, r, http.StatusBadRequest, err.Error())
 		return
@@ -46,18 +46,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	identity, refused := s.term.Judge(snap.ssl, r.TLS, r.Host, rawPath)
+	identity, refused := s.term.Judge(snap.ssl, r.TLS, r.Host, path.Guard())
 	if refused != nil && r.TLS != nil {
 		s.refuse(w, r, refused)
 		return
 	}
-	match := snap.routes.Match(&route.Request{Method: r.Method, Host: host, Path: path.Normal}).Route
+	req := route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal}
+	if snap.routes.Conditional() {
+		r = s.ask(&req, r, identity)
+	}
+	found := snap.routes.Match(&req)
+	match := found.Route
 	if r.TLS == nil && s.o.PlainHTTP == PlainGuarded && (match == nil || !match.AllowPlain()) {
 		if refused != nil {
 			s.refuse(w, r, refused)
 			return
 		}
-		if match != nil && snap.ssl.Demanding() && match.EveryHost() && !ssl.ACMEChallenge(rawPath) {
+		if match != nil && snap.ssl.Demanding() && match.EveryHost() && !ssl.ACMEChallenge(path.Guard()) {
 			// Over TLS, this route may be reached with a client certificate alone:
 			// by which name, a Host that anyone can write does not tell.
 			s.refuse(w, r, &ssl.Refusal{
@@ -74,7 +79,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	if handler := match.Handler(); handler != nil {
-		s.serveLocal(w, r, handler, identity)
+		s.serveLocal(w, r, &found, identity)
 		return
 	}
 	pool, ok := snap.pools.Get(match.Upstream())

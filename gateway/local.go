@@ -4,14 +4,16 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 )
 
 // serveLocal lets a handler of the user's answer: with the client's identity in
-// the context, and a header that says of the client what one that goes to a node
-// would say. Nothing else is taken from the request: hop-by-hop fields are there,
-// and an Upgrade is the handler's to refuse.
-func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, handler http.Handler, identity *ssl.Identity) {
+// the context, what the route's path has captured in PathValue, and a header that
+// says of the client what one that goes to a node would say. Nothing else is taken
+// from the request: hop-by-hop fields are there, and an Upgrade is the handler's to
+// refuse.
+func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, found *route.Match, identity *ssl.Identity) {
 	from := s.senderOf(r)
 	ctx := r.Context()
 	if identity != nil {
@@ -20,6 +22,9 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, handler http
 	in := r
 	r = r.WithContext(ctx)
 	r.Header = in.Header.Clone()
+	for name, value := range found.Params() {
+		r.SetPathValue(name, value)
+	}
 	scrub(r.Header, from.trusted)
 	setForwarding(r.Header, in, from)
 	if r.Trailer != nil {
@@ -33,7 +38,7 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, handler http
 			_ = r.MultipartForm.RemoveAll()
 		}
 	}()
-	handler.ServeHTTP(w, r)
+	found.Route.Handler().ServeHTTP(w, r)
 }
 
 // A trailerBody is a body at whose end a trailer comes, which must not say what a

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
@@ -19,6 +20,10 @@ type Options struct {
 	// Upstream is for the connections to nodes. If it has no Logger, it uses this
 	// one's.
 	Upstream upstream.Options
+
+	// Route says how routes are found: by host or by path first, and how paths are
+	// read.
+	Route route.Options
 
 	// Logger receives one record for each handshake and each request that failed.
 	// If nil, nothing is logged.

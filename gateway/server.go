@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
@@ -51,7 +52,7 @@ func New(o *Options) *Server {
 	if s.o.Upstream.Logger == nil {
 		s.o.Upstream.Logger = s.o.Logger
 	}
-	s.snap.Store(&snapshot{})
+	s.snap.Store(&snapshot{routes: route.NewTable(s.o.Route)})
 	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, &s.o.TLS)
 	s.proxy = s.newProxy()
 	s.http = s.newHTTPServer()

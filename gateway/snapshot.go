@@ -291,6 +291,11 @@ func (p *Prepared) report(snap *snapshot) (report Report) {
 			report.Warnings = append(report.Warnings, Warning{Kind: "ssl", ID: profile.ID(), Text: text})
 		}
 	}
+	for _, r := range p.routes {
+		for _, text := range snap.routes.Warnings(r.ID()) {
+			report.Warnings = append(report.Warnings, Warning{Kind: "route", ID: r.ID(), Text: text})
+		}
+	}
 	for _, c := range p.change.Put.Upstreams {
 		if c.Scheme == "https" && c.TLS.DangerouslySkipServerVerify {
 			report.Warnings = append(report.Warnings, Warning{Kind: "upstream", ID: c.ID, Text: "the certificates of its nodes are not verified"})

@@ -61,7 +61,8 @@ type Config struct {
 	// Upstream and Handler must be set.
 	Upstream string
 
-	// Handler answers the requests itself.
+	// Handler answers the requests itself. Package gateway gives it what the path
+	// has captured by [http.Request.PathValue], and others can: see [Match.Params].
 	Handler http.Handler
 
 	// AllowPlain lets requests over plain HTTP through where the host, or for a

@@ -27,9 +27,13 @@ func parseHost(s string) (hostPattern, error) {
 	return hostPattern{canonical, port}, nil
 }
 
-// portOf returns the port of a Host that has a canonical name, as [Request.Port]
-// has it.
-func portOf(host string) string {
+// PortOf returns what [Request.Port] is for a Host field or an :authority. The Host
+// must be a valid one: a name and, perhaps, a port.
+//
+//	a.test:8080  // 8080
+//	[::1]:0080   // 80
+//	a.test       // nothing
+func PortOf(host string) string {
 	i := strings.LastIndexByte(host, ':')
 	if i <= strings.LastIndexByte(host, ']') {
 		return ""

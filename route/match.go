@@ -179,7 +179,8 @@ var errHost = errors.New("route: the request's host is no name")
 //
 // The path is the one that the client sent, unless a handler in front has
 // changed r.URL, as [http.StripPrefix] does. The client is the peer of the
-// connection, r.RemoteAddr. Vars are answered by [HTTPLookups].
+// connection, r.RemoteAddr. Vars are answered by [HTTPLookups]: if they ask for an
+// argument of a form, r.Body is replaced by one that begins anew.
 func (t *Table) MatchHTTP(r *http.Request) (Match, error) {
 	req, err := t.request(r)
 	if err != nil {
@@ -205,9 +206,9 @@ func (t *Table) request(r *http.Request) (Request, error) {
 		if !ok {
 			return Request{}, errHost
 		}
-		req.Host, req.Port = host, portOf(r.Host)
+		req.Host, req.Port = host, PortOf(r.Host)
 	}
-	path, err := urlpath.Parse(urlpath.Raw(r))
+	path, err := urlpath.Options(t.Options().Paths).Parse(urlpath.Raw(r))
 	if err != nil {
 		return Request{}, fmt.Errorf("route: the request's %w", err)
 	}

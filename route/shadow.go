@@ -12,9 +12,10 @@ import (
 // paths and Vars means something else than what one may think. There are none for
 // an ID that the table does not have.
 //
-// It compares routes of the same host and path with each other, one by one. That
-// several of them together, or routes with longer paths, leave nothing to be found
-// for another, it does not see.
+// It compares the route with others of the same host and path, one by one: with the
+// 256 that are tried last before it, and the 256 that are tried first behind it, of
+// which it names eight. That several of them together, or routes with longer paths,
+// leave nothing to be found for another, it does not see.
 func (t *Table) Warnings(id string) []string {
 	if t == nil {
 		return nil
@@ -35,6 +36,13 @@ func (t *Table) Warnings(id string) []string {
 	return out
 }
 
+// The limits of [*Table.Warnings], whose time is also that of loading a whole
+// configuration.
+const (
+	maxCompared = 256
+	maxHidden   = 8
+)
+
 func beforeIt(ids []string) string {
 	if len(ids) == 1 {
 		return fmt.Sprintf("route %q goes before it and takes all of its requests", ids[0])
@@ -47,25 +55,33 @@ func beforeIt(ids []string) string {
 func (t *Table) shadowing(en *entry) (ids []string) {
 	for host, c := range t.places(en) {
 		list := t.listOf(host, c.pattern)
-		i := slices.IndexFunc(list, func(o candidate) bool { return o == c || o.covers(&c, host) })
-		switch by := list[i]; {
-		case by == c:
+		at := slices.Index(list, c)
+		list = list[max(0, at-maxCompared):at]
+		i := slices.IndexFunc(list, func(o candidate) bool { return o.covers(&c, host) })
+		switch {
+		case i < 0:
 			return nil
-		case by.route != en.route: // by its own, it does not hide itself
-			ids = append(ids, by.route.id)
+		case list[i].route != en.route: // by its own, it does not hide itself
+			ids = append(ids, list[i].route.id)
 		}
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }
 
-// behind returns the routes that a route covers in some place.
+// behind returns some of the routes that a route covers in some place.
 func (t *Table) behind(en *entry) (others []*entry) {
 	for host, c := range t.places(en) {
 		list := t.listOf(host, c.pattern)
-		for _, o := range list[slices.Index(list, c)+1:] {
-			if other, _ := t.byID.Get(o.route.id); o.route != en.route && c.covers(&o, host) && !slices.Contains(others, other) {
-				others = append(others, other)
+		list = list[slices.Index(list, c)+1:]
+		for _, o := range list[:min(len(list), maxCompared)] {
+			if len(others) == maxHidden {
+				return others
+			}
+			if o.route != en.route && c.covers(&o, host) {
+				if other, _ := t.byID.Get(o.route.id); !slices.Contains(others, other) {
+					others = append(others, other)
+				}
 			}
 		}
 	}
