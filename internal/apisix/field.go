@@ -144,6 +144,9 @@ func (o *Object) Translate(err error) error {
 	}
 	var f faults
 	for _, leaf := range leaves(err) {
+		if len(f) > maxFaults {
+			break // more than will be told, and to name the node of each takes all nodes
+		}
 		field, reason := o.fieldOf(leaf)
 		if field == "" {
 			f.add("%s", leaf)

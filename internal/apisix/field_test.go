@@ -106,6 +106,22 @@ func fieldPaths(typ reflect.Type, prefix string) (paths []string) {
 	return paths
 }
 
+// Translating stops where telling does: to name the node of a fault takes all nodes.
+func TestTranslateManyFaults(t *testing.T) {
+	nodes := map[string]any{}
+	var all []error
+	for i := range 3_000 {
+		nodes[fmt.Sprintf("/%d", i)] = 1.0
+		all = append(all, &upstream.ConfigError{ID: "1", Field: fmt.Sprintf("Nodes[%d].Host", i), Err: errors.New("is wrong")})
+	}
+	o, err := apisix.Decode(apisix.Upstreams, "1", map[string]any{"nodes": nodes})
+	require.NoError(t, err)
+	allocs := testing.AllocsPerRun(1, func() { err = o.Translate(errors.Join(all...)) })
+	require.Less(t, allocs, 9_000.0)
+	require.Equal(t, 16, strings.Count(err.Error(), "is wrong"))
+	require.ErrorContains(t, err, "; and more")
+}
+
 func TestTranslate(t *testing.T) {
 	f := newFixture(t)
 	reason := errors.New("is wrong")
