@@ -362,3 +362,36 @@ func TestCancelledRequest(t *testing.T) {
 	wantError(t, err, upstream.StatusClientClosedRequest, 1)
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+// Idempotency-Key is the client's word, and to http.Transport reason enough to send a
+// POST again over a new connection. A node that does not know the field would do
+// it twice.
+func TestIdempotencyKeyIsNoReasonToRetry(t *testing.T) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		var heads atomic.Int64
+		var got atomic.Value
+		node := newOrigin(t, func(conn net.Conn) {
+			r := bufio.NewReader(conn)
+			if _, err := readHead(r); err != nil {
+				return
+			}
+			io.WriteString(conn, ok)
+			head, err := readHead(r)
+			if err != nil {
+				return
+			}
+			heads.Add(1)
+			got.Store(head)
+		})
+		p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+		get(t, p, "http://a.test/")
+		req := newRequest(t, "POST", "http://a.test/", nil)
+		req.Header.Set(name, "k1")
+		_, err := p.RoundTrip(req)
+		wantError(t, err, 502, 1, "the node closed the connection without an answer")
+		require.EqualValues(t, 1, heads.Load())
+		require.EqualValues(t, 1, node.conns.Load())
+		require.Contains(t, strings.ToLower(got.Load().(string)), "\r\n"+strings.ToLower(name)+": k1\r\n")
+		require.Equal(t, "k1", req.Header.Get(name), "the caller's header is left alone")
+	}
+}

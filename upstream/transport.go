@@ -5,10 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,7 +66,9 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 		WroteRequest:         x.wroteRequest,
 		GotFirstResponseByte: x.gotFirstResponseByte,
 	})
-	resp, err := t.rt.RoundTrip(req.WithContext(ctx))
+	req = req.WithContext(ctx)
+	req.Header = unpromised(req.Header)
+	resp, err := t.rt.RoundTrip(req)
 	if err != nil {
 		far := x.progress(err)
 		return nil, far, x.end(err)
@@ -75,6 +80,27 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 	x.pause()
 	resp.Body = &timedBody{resp.Body, x}
 	return resp, answered, nil
+}
+
+// unpromised returns a header by which http.Transport does not take a request for
+// idempotent whatever its method: it would send a POST twice over the word of
+// a client, to a node that may not know the field. It looks for the canonical
+// spelling alone.
+func unpromised(h http.Header) http.Header {
+	cloned := false
+	for _, name := range [...]string{"Idempotency-Key", "X-Idempotency-Key"} {
+		values, ok := h[name]
+		if !ok {
+			continue
+		}
+		if !cloned {
+			h, cloned = maps.Clone(h), true
+		}
+		delete(h, name)
+		lower := strings.ToLower(name)
+		h[lower] = slices.Concat(h[lower], values)
+	}
+	return h
 }
 
 // connect is what http.Transport dials with, with TLS and without. It runs in a
