@@ -367,6 +367,17 @@ func TestConfigIsCopied(t *testing.T) {
 	status, body := h.get(h.client(h.http1, "a.test"), h.http1, "a.test", "/")
 	require.Equal(t, 200, status)
 	require.Equal(t, "ok", body)
+
+	// Nor does it after Prepare.
+	skipping := upstreamTo("2", h.origin.address)
+	skipping.Scheme, skipping.TLS.DangerouslySkipServerVerify = "https", true
+	c := gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{skipping}}, Delete: gateway.IDs{Routes: []string{"none"}, SSL: []string{"none"}, Upstreams: []string{"none"}}}
+	prepared, err := h.gw.Prepare(c)
+	require.NoError(t, err)
+	c.Delete.Routes[0], c.Delete.SSL[0], c.Delete.Upstreams[0], c.Put.Upstreams[0].Scheme = "1", "1", "1", "http"
+	require.Len(t, prepared.Commit().Warnings, 1)
+	status, _ = h.get(h.client(h.http1, "a.test"), h.http1, "a.test", "/")
+	require.Equal(t, 200, status)
 }
 
 // A hammer does something over and over on several goroutines.

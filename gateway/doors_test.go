@@ -89,6 +89,8 @@ var identities = []string{
 	"X-Forwarded-Tls-Client-Cert-Info", "X-Client-Verify", "X-Client-Dn", "X-Client-Cert",
 	"X-Ssl-Client-Verify", "X-SSL-Client-S-DN", "Ssl-Client-Verify", "Ssl-Client", "X-Arr-Clientcert",
 	"X-Tls-Client-Subject", "X-Client-Fingerprint",
+	"X-Client-Cn", "X-Client-San", "X-Client-Certificate", "X-Ssl-Client", "X-Ssl-Cert", "X-Ssl-Issuer",
+	"L5d-Client-Id", "X-Amzn-Mtls-Clientcert-Subject", "Cf-Client-Cert-Sha256",
 }
 
 // forwardings are the names of what a proxy says it saw.

@@ -23,7 +23,10 @@ var identityNames = []string{
 	"x-client-verify", "x-client-dn", "x-client-cert", // nginx and Apache recipes
 	"x-client-subject", "x-client-issuer", "x-client-serial", //
 	"x-client-fingerprint", "x-verified", "ssl-client", //
+	"x-client-cn", "x-client-san", "x-client-certificate", //
+	"x-ssl-client", "x-ssl-cert", "x-ssl-issuer", //
 	"x-arr-clientcert", // IIS
+	"l5d-client-id",    // Linkerd
 }
 
 // identityPrefixes are the beginnings of families of such names.
@@ -31,6 +34,7 @@ var identityPrefixes = []string{
 	"x-ssl-client-", "ssl-client-", // nginx's variables, and HAProxy's recipes
 	"x-tls-client-", "tls-client-",
 	"x-client-cert-", "x-mtls-",
+	"x-amzn-mtls-", "cf-client-cert-", // load balancers of AWS and Cloudflare
 }
 
 // isForwarding reports whether a folded name is of a field in which a proxy tells

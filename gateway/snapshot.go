@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sallyport/sallyport/internal/hamt"
 	"github.com/sallyport/sallyport/route"
@@ -27,7 +28,7 @@ type snapshot struct {
 // Prepared is a [Change] that was checked and cannot fail any more.
 type Prepared struct {
 	server    *Server
-	change    Change
+	gone      IDs // a copy: a Change is its maker's
 	profiles  []*ssl.Profile
 	routes    []*route.Route
 	upstreams []*upstream.Upstream
@@ -70,7 +71,8 @@ func (s *Server) Prepare(c Change) (*Prepared, error) {
 }
 
 func (s *Server) prepare(snap *snapshot, c Change) (*Prepared, error) {
-	p := &Prepared{server: s, change: c}
+	p := &Prepared{server: s}
+	p.gone = IDs{slices.Clone(c.Delete.SSL), slices.Clone(c.Delete.Routes), slices.Clone(c.Delete.Upstreams)}
 	var faults []error
 	var err error
 	if p.profiles, err = ssl.Compile(c.Put.SSL); err != nil {
@@ -120,7 +122,7 @@ func (snap *snapshot) dangling(p *Prepared) (faults []error) {
 		put[u.ID()] = true
 	}
 	deleted := map[string]bool{}
-	for _, id := range p.change.Delete.Upstreams {
+	for _, id := range p.gone.Upstreams {
 		_, there := snap.pools.Get(id)
 		deleted[id] = there && !put[id]
 	}
@@ -147,7 +149,7 @@ func (snap *snapshot) userOf(id string, p *Prepared) string {
 	for _, r := range p.routes {
 		touched[r.ID()] = true
 	}
-	for _, id := range p.change.Delete.Routes {
+	for _, id := range p.gone.Routes {
 		touched[id] = true
 	}
 	for r := range snap.routes.All() {
@@ -167,7 +169,7 @@ func (snap *snapshot) usersAfter(p *Prepared) hamt.Map[int] {
 			users = addUser(users, old.Upstream(), -1)
 		}
 	}
-	for _, id := range p.change.Delete.Routes {
+	for _, id := range p.gone.Routes {
 		release(id)
 	}
 	for _, r := range p.routes {
@@ -257,13 +259,13 @@ func (p *Prepared) commitLocked() Report {
 	s := p.server
 	old := s.snap.Load()
 	next := &snapshot{
-		ssl:    old.ssl.Without(p.change.Delete.SSL...).With(p.profiles...),
-		routes: old.routes.Without(p.change.Delete.Routes...).With(p.routes...),
+		ssl:    old.ssl.Without(p.gone.SSL...).With(p.profiles...),
+		routes: old.routes.Without(p.gone.Routes...).With(p.routes...),
 		pools:  old.pools,
 		users:  old.usersAfter(p),
 	}
 	var replaced []*upstream.Pool
-	for _, id := range p.change.Delete.Upstreams {
+	for _, id := range p.gone.Upstreams {
 		if pool, ok := next.pools.Get(id); ok {
 			replaced = append(replaced, pool)
 			next.pools = next.pools.Without(id)
@@ -296,7 +298,8 @@ func (p *Prepared) report(snap *snapshot) (report Report) {
 			report.Warnings = append(report.Warnings, Warning{Kind: "route", ID: r.ID(), Text: text})
 		}
 	}
-	for _, c := range p.change.Put.Upstreams {
+	for _, u := range p.upstreams {
+		c := u.Config()
 		if c.Scheme == "https" && c.TLS.DangerouslySkipServerVerify {
 			report.Warnings = append(report.Warnings, Warning{Kind: "upstream", ID: c.ID, Text: "the certificates of its nodes are not verified"})
 		}
