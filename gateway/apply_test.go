@@ -166,6 +166,7 @@ func TestReferences(t *testing.T) {
 	_, err = h.gw.Apply(gateway.Change{Delete: gateway.IDs{Upstreams: []string{"1"}}, AllowDangling: true})
 	require.NoError(t, err)
 	require.Equal(t, 502, status())
+	require.Contains(t, h.log.String(), `error="gateway: upstream \"1\": there is no such upstream"`)
 	require.NoError(t, put(gateway.Config{Routes: []route.Config{local("other", "/x", "x")}}), "what dangles already is no reason to refuse another change")
 	require.ErrorIs(t, put(toOne), gateway.ErrNoUpstream)
 	require.Equal(t, 502, status())

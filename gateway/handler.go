@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -84,7 +85,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	pool, ok := snap.pools.Get(match.Upstream())
 	if !ok {
-		s.logFailure(r, match, errDanglingUpstream)
+		s.logFailure(r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), ErrNoUpstream))
 		answer(w, r, http.StatusBadGateway, "the upstream of the route does not exist")
 		return
 	}
@@ -138,8 +139,6 @@ func canonicalHost(r *http.Request) (host string, ok bool) {
 	}
 	return host, true
 }
-
-var errDanglingUpstream = errors.New("gateway: the route's upstream does not exist")
 
 // refuse answers with the guard's refusal.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
