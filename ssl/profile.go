@@ -173,14 +173,18 @@ func (p *Profile) optional() bool { return p.client != nil && len(p.client.skips
 func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 	for i, cert := range p.certs() {
 		leaf := cert.Leaf
-		switch which := fmt.Sprintf("certificate %d (%s)", i+1, subject(leaf)); {
+		var text string
+		switch {
 		case now.After(leaf.NotAfter):
-			warnings = append(warnings, fmt.Sprintf("%s expired on %s", which, leaf.NotAfter.UTC().Format(time.DateOnly)))
+			text = "expired on " + leaf.NotAfter.UTC().Format(time.DateOnly)
 		case now.Before(leaf.NotBefore):
-			warnings = append(warnings, fmt.Sprintf("%s is not valid before %s", which, leaf.NotBefore.UTC().Format(time.RFC3339)))
+			text = "is not valid before " + leaf.NotBefore.UTC().Format(time.RFC3339)
 		case !slices.ContainsFunc(p.names, func(name string) bool { return covers(leaf, name) }):
-			warnings = append(warnings, which+" names none of the server names as a subject alternative name: clients that check will refuse it")
+			text = "names none of the server names as a subject alternative name: clients that check will refuse it"
+		default:
+			continue
 		}
+		warnings = append(warnings, fmt.Sprintf("certificate %d (%s) %s", i+1, subject(leaf), text))
 	}
 	return warnings
 }

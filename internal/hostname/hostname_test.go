@@ -129,6 +129,50 @@ func TestCanonicalPattern(t *testing.T) {
 	}
 }
 
+// slowly is the rule of [hostname.Canonical] for names, a byte at a time.
+func slowly(name string) (string, bool) {
+	name = strings.TrimSuffix(name, ".")
+	if name == "" || len(name) > 253 {
+		return "", false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return "", false
+		}
+	}
+	for _, c := range []byte(name) {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", rune(c)) {
+			return "", false
+		}
+	}
+	return strings.ToLower(name), true
+}
+
+// Every byte at every place of names of every length, and every two dots.
+func TestCanonicalByteByByte(t *testing.T) {
+	check := func(name []byte) {
+		want, wantOK := slowly(string(name))
+		got, ok := hostname.Canonical(string(name))
+		if want != got || wantOK != ok {
+			t.Fatalf("%q: %q, %t", name, got, ok)
+		}
+	}
+	for length := 1; length <= 70; length++ {
+		for at := range length {
+			name := []byte(strings.Repeat("az09-_m", 10)[:length])
+			for c := range 256 {
+				name[at] = byte(c)
+				check(name)
+			}
+			for other := range length {
+				name := []byte(strings.Repeat("l", length))
+				name[at], name[other] = '.', '.'
+				check(name)
+			}
+		}
+	}
+}
+
 func TestCanonicalDoesNotAllocate(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		hostname.Canonical("www.example.test.")
@@ -144,6 +188,11 @@ func FuzzCanonical(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		c, ok := hostname.Canonical(s)
+		if !strings.HasPrefix(s, "[") {
+			want, wantOK := slowly(s)
+			require.Equal(t, want, c)
+			require.Equal(t, wantOK, ok)
+		}
 		if !ok {
 			require.Empty(t, c)
 			return
@@ -301,6 +350,17 @@ func FuzzIndex(f *testing.F) {
 		}
 		require.Empty(t, walk(&x, ""), "no name fits nothing")
 	})
+}
+
+func BenchmarkCanonical(b *testing.B) {
+	for _, name := range []string{"a.test", "www.example-host.test", "WWW.example-host.test", strings.Repeat("label.", 15) + "test"} {
+		b.Run(fmt.Sprintf("bytes=%d/upper=%t", len(name), name != strings.ToLower(name)), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				hostname.Canonical(name)
+			}
+		})
+	}
 }
 
 func BenchmarkMatch(b *testing.B) {
