@@ -2,6 +2,7 @@ package ssl
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -101,8 +102,8 @@ func readFile(name string) ([]byte, error) {
 // WatchOptions are for [Watch]. A nil *WatchOptions and a zero one mean the same.
 type WatchOptions struct {
 	// Interval is how often the files are looked at. Zero is 10 seconds. Looking
-	// costs a stat of each file; they are read if one has changed, and again for
-	// as long as something is wrong with them.
+	// costs a stat of each file; they are read if one has changed, once more if
+	// that was a moment ago, and again for as long as something is wrong with them.
 	Interval time.Duration
 
 	// Logger receives a record for each profile that was put, or could not be.
@@ -136,6 +137,8 @@ type watched struct {
 	id    string
 	names []string               // of the files
 	seen  map[string]fs.FileInfo // nil for a file that cannot be looked at
+	young bool                   // when it was read, a file had changed a moment ago
+	sum   [sha256.Size]byte      // of what was put last
 	err   error                  // of the last try
 
 	// load is [FileConfig.Load]. No verb of fmt looks into a function, as some do
@@ -175,6 +178,9 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	if _, err := put(first...); err != nil {
 		return nil, err
 	}
+	for i, f := range w.files {
+		f.sum = sumOf(first[i])
+	}
 	go w.run()
 	return w, nil
 }
@@ -201,7 +207,7 @@ func (w *Watcher) Check() error {
 	defer w.mu.Unlock()
 	var faults []error
 	for _, f := range w.files {
-		if changed := !same(look(f.names), f.seen); changed || f.err != nil {
+		if changed := !same(look(f.names), f.seen); changed || f.young || f.err != nil {
 			w.reload(f, changed)
 		}
 		faults = append(faults, f.err)
@@ -214,8 +220,14 @@ func (w *Watcher) Check() error {
 // want of file descriptors, or an owner or mode, which are not looked at.
 func (w *Watcher) reload(f *watched, changed bool) {
 	c, err := f.read()
+	sum := sumOf(c)
+	if err == nil && f.err == nil && !changed && sum == f.sum {
+		return // there was no other change
+	}
 	if err == nil {
-		_, err = w.put(c)
+		if _, err = w.put(c); err == nil {
+			f.sum = sum
+		}
 	}
 	known := f.err
 	f.err = err
@@ -237,17 +249,45 @@ func (w *Watcher) reload(f *watched, changed bool) {
 // readTries is how often files are read that change meanwhile.
 const readTries = 5
 
+// youth is how long after a change of a file another one may have the same time:
+// the longest that a file system in use counts in is two seconds.
+const youth = 2 * time.Second
+
 // read reads the files, and again if they were replaced meanwhile: what is put is
 // of one state of them.
 func (f *watched) read() (Config, error) {
 	for range readTries {
-		f.seen = look(f.names)
+		f.seen, f.young = look(f.names), false
+		for _, info := range f.seen {
+			f.young = f.young || info != nil && time.Since(info.ModTime()) < youth
+		}
 		c, err := f.load()
 		if same(look(f.names), f.seen) {
 			return c, err
 		}
 	}
 	return Config{}, fmt.Errorf("ssl: profile %q: the files change while they are read", f.id)
+}
+
+// sumOf is the SHA-256 of all that a Config may have from files.
+func sumOf(c Config) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	write := func(parts ...[]byte) {
+		writeInt(h, len(parts))
+		for _, part := range parts {
+			writeInt(h, len(part))
+			h.Write(part)
+		}
+	}
+	for _, pair := range c.Certificates {
+		write(pair.CertPEM, pair.KeyPEM)
+	}
+	if c.Client != nil {
+		write(c.Client.CAPEM)
+		write(c.Client.CRLs...)
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // Close ends the watching. The profiles stay.

@@ -309,6 +309,62 @@ func TestWatchTicks(t *testing.T) {
 	}
 }
 
+// A file that changes twice in a moment may look the same after the second time. It
+// is read once more, and put only if it is another.
+func TestWatchTwoChangesAtOneTime(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	first := servers.Server("a.test")
+	second := servers.Server("a.test")
+	for len(second.CertPEM) != len(first.CertPEM) { // the length of a signature varies
+		second = servers.Server("a.test")
+	}
+	require.Len(t, second.KeyPEM, len(first.KeyPEM))
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	write := func(pair ssl.KeyPair, changed time.Time) {
+		for name, data := range map[string][]byte{cert: pair.CertPEM, key: pair.KeyPEM} {
+			require.NoError(t, os.WriteFile(name, data, 0o600))
+			require.NoError(t, os.Chtimes(name, changed, changed))
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		changed time.Time
+		noticed bool
+	}{
+		{"now", time.Now(), true},
+		{"ahead of our clock", time.Now().Add(time.Hour), true},
+		{"long ago", time.Now().Add(-time.Hour), false}, // not what a clock does
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			write(first, c.changed)
+			store := ssl.NewStore(nil)
+			puts := 0
+			put := func(configs ...ssl.Config) (ssl.Report, error) {
+				puts++
+				return store.Put(configs...)
+			}
+			w, err := ssl.Watch(put, &ssl.WatchOptions{Interval: time.Hour}, ssl.FileConfig{
+				Config:   ssl.Config{ID: "1", Names: []string{"a.test"}},
+				KeyPairs: []ssl.KeyPairFiles{{Cert: cert, Key: key}},
+			})
+			require.NoError(t, err)
+			t.Cleanup(w.Close)
+			for range 3 {
+				require.NoError(t, w.Check())
+			}
+			require.Equal(t, 1, puts)
+			before := store.Table().Lookup("a.test")
+			write(second, c.changed)
+			for range 3 {
+				require.NoError(t, w.Check())
+			}
+			require.Equal(t, c.noticed, puts == 2)
+			require.Equal(t, c.noticed, before != store.Table().Lookup("a.test"))
+		})
+	}
+}
+
 // At first all must be right, and all that is wrong is told.
 func TestWatchErrors(t *testing.T) {
 	m := newMount(t, pairFiles(ssltest.NewCA(t, "servers").Server("a.test"), nil))

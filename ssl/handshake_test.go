@@ -613,6 +613,31 @@ func TestBase(t *testing.T) {
 	})
 }
 
+// A client that has to say hello twice gets what its name gets otherwise.
+func TestHelloRetryRequest(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	store := newStore(t, &ssl.Options{Base: &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}},
+		server(servers, "public", nil, "public.test"),
+		server(servers, "strict", &ssl.ClientAuth{CAPEM: people.PEM()}, "strict.test"),
+	)
+	s := serveTLS(t, store.TLSConfig())
+	visit := func(name string, certs ...tls.Certificate) (there, here side) {
+		return s.visit(t, client(tls.VersionTLS13, name, certs...))
+	}
+	c, here := visit("strict.test", people.Client("alice"))
+	require.NoError(t, c.err)
+	require.True(t, c.state.HelloRetryRequest)
+	identity, err := store.Judge(store.Table(), &here.state, "strict.test", "/")
+	require.NoError(t, err)
+	require.Equal(t, "strict", identity.Profile().ID())
+	c, _ = visit("strict.test")
+	require.Equal(t, certificateRequired, alertOf(c.err))
+	c, _ = visit("public.test")
+	require.NoError(t, c.err)
+	c, _ = visit("unknown.test")
+	require.Equal(t, unrecognizedName, alertOf(c.err))
+}
+
 // A protocol that relaxes client authentication elsewhere does not here.
 func TestACMEProtocolIsNoWayIn(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")

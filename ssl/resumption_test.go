@@ -180,6 +180,42 @@ func TestResumption(t *testing.T) {
 	}
 }
 
+// No session opens a name that nobody has, although crypto/tls would look for no
+// certificate then. Where the ticket keys are Base's, the configuration of such a
+// name has them too, and nothing else stands against it than that it takes no
+// tickets.
+func TestResumptionAtUnknownNames(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	for _, keys := range [][][32]byte{nil, {{1}}} {
+		for _, auth := range []*ssl.ClientAuth{nil, {CAPEM: ca.PEM()}} {
+			forVersions(t, func(t *testing.T, version uint16, _ int) {
+				base := &tls.Config{}
+				if keys != nil {
+					base.SetSessionTicketKeys(keys)
+				}
+				store := newStore(t, &ssl.Options{Base: base}, server(ca, "1", auth, "a.test"))
+				s := serveTLS(t, store.TLSConfig())
+				i := &intruder{t: t, version: version}
+				var certs []tls.Certificate
+				if auth != nil {
+					certs = append(certs, ca.Client("alice"))
+				}
+				i.visit(s, "a.test", certs...)
+				i.cache.keep = true
+				resumed, _, _ := i.visit(s, "a.test")
+				require.True(t, resumed)
+				for _, name := range []string{"unknown.test", ""} {
+					_, alert, _ := i.visit(s, name)
+					require.Equal(t, unrecognizedName, alert, "%q", name)
+				}
+				store.Delete("1")
+				_, alert, _ := i.visit(s, "a.test")
+				require.Equal(t, unrecognizedName, alert)
+			})
+		}
+	}
+}
+
 // A session ends with the certificate of the client, or that of an intermediate or
 // root, whichever is first.
 func TestResumptionUntilExpiry(t *testing.T) {
