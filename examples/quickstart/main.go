@@ -19,6 +19,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
 )
 
 func main() {
@@ -29,6 +30,7 @@ func main() {
 	flag.StringVar(&c.origin, "origin", "127.0.0.1:8081", "`address` of the built-in origin, or off")
 	flag.StringVar(&c.key, "admin-key", "", "`key` of the Admin API; without one it answers on loopback only")
 	flag.StringVar(&c.plain, "plain", "guarded", "`rule` for what is served without TLS: guarded, or open for everything as in APISIX")
+	flag.TextVar(&c.router, "router", route.RouterHostURI, "`router` of APISIX that finds routes: host_uri, uri or uri_with_parameter")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -41,7 +43,10 @@ func main() {
 }
 
 // A config is what the flags say.
-type config struct{ https, http, admin, origin, key, plain string }
+type config struct {
+	https, http, admin, origin, key, plain string
+	router                                 route.Router
+}
 
 // A door is one listener and what serves it.
 type door struct {
@@ -57,7 +62,7 @@ func run(ctx context.Context, c config) error {
 		return fmt.Errorf("%q is no flag: see -help", flag.Arg(0))
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	options := &gateway.Options{Logger: logger}
+	options := &gateway.Options{Logger: logger, Route: route.Options{Router: c.router}}
 	switch c.plain {
 	case "guarded":
 	case "open":
