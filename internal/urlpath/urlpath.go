@@ -80,16 +80,22 @@ func (p Path) Guard() string {
 // dropped, and last, what is not plain is refused.
 type Options struct {
 	// DeleteTailSlash drops one trailing slash of the normalised path, which then
-	// is not plain: the origin sees the slash. "/" stays. A slash that
-	// EncodedSlash keeps encoded is not a trailing one.
+	// is not plain: the origin sees the slash. A slash that EncodedSlash keeps
+	// encoded is not a trailing one.
+	//
+	// It is APISIX's delete_uri_tail_slash, but that "/" stays: APISIX leaves "" of
+	// it, for which no route but "*" is found.
 	DeleteTailSlash bool
 
 	// Servlet cuts the parameters of each segment off, from its first semicolon
 	// to the next slash, before anything is decoded, as a servlet container does.
 	// An encoded semicolon or, in parameters, an encoded slash is data. Segments
 	// that become another kind of segment by it are refused ([ErrDotParameters],
-	// [ErrEncodedDotParameters], [ErrEmptyParameters]). A path of which something
-	// was cut off is not plain.
+	// [ErrEncodedDotParameters] and, but for the last segment,
+	// [ErrEmptyParameters]). A path of which something was cut off is not plain.
+	//
+	// It is APISIX's normalize_uri_like_servlet, but that in APISIX parameters
+	// begin at an encoded semicolon too.
 	Servlet bool
 
 	// EncodedSlash keeps an encoded slash, as "%2F", and as a part of its segment.
@@ -97,6 +103,8 @@ type Options struct {
 	// ([ErrEncodedSlashTwice]), and so are dot segments beside one
 	// ([ErrEncodedSlashDot]): an origin that does separate at encoded slashes gets
 	// at least no path outside the directory that was matched.
+	//
+	// It is APISIX's match_uri_encoded_slash.
 	EncodedSlash bool
 
 	// PlainOnly refuses every path that is not plain, with [ErrNotPlain]. Beside
@@ -164,25 +172,24 @@ func (o Options) Parse(raw string) (Path, error) {
 	if raw == "" || raw[0] != '/' {
 		return Path{}, ErrNotAbsolute
 	}
-	p := Path{Raw: raw, Normal: raw, Plain: true}
-	normal, ascii := true, true
+	unchanged, plain, ascii := true, true, true
 	for i := 1; i < len(raw); i++ {
 		switch class[raw[i]] {
 		case slash, dot:
 			// A segment that begins with a dot may be a dot segment: let the
 			// slow path see.
 			if raw[i-1] == '/' {
-				normal = false
+				unchanged = false
 			}
 		case percent:
-			normal = false
+			unchanged = false
 		case semicolon:
-			p.Plain = false
+			plain = false
 			if o.Servlet {
-				normal = false
+				unchanged = false
 			}
 		case backslash:
-			p.Plain = false
+			plain = false
 		case high:
 			ascii = false
 		case control:
@@ -193,23 +200,25 @@ func (o Options) Parse(raw string) (Path, error) {
 			return Path{}, ErrQuery
 		}
 	}
-	if !normal {
-		resolved, plain, decodedASCII, err := o.normalise(raw)
-		if err != nil {
+	normal := raw
+	if !unchanged {
+		var same, encodedASCII bool
+		var err error
+		if normal, same, encodedASCII, err = o.normalise(raw); err != nil {
 			return Path{}, err
 		}
-		p.Normal, p.Plain, ascii = resolved, p.Plain && plain, ascii && decodedASCII
+		plain, ascii = plain && same, ascii && encodedASCII
 	}
-	if !ascii && !unambiguous(p.Normal) {
-		p.Plain = false
+	if !ascii {
+		plain = plain && unambiguous(normal)
 	}
-	if n := len(p.Normal) - 1; o.DeleteTailSlash && n > 0 && p.Normal[n] == '/' {
-		p.Normal, p.Plain = p.Normal[:n], false
+	if n := len(normal) - 1; o.DeleteTailSlash && n > 0 && normal[n] == '/' {
+		normal, plain = normal[:n], false
 	}
-	if o.PlainOnly && !p.Plain {
+	if o.PlainOnly && !plain {
 		return Path{}, ErrNotPlain
 	}
-	return p, nil
+	return Path{Raw: raw, Normal: normal, Plain: plain}, nil
 }
 
 // reserved are the bytes whose encoded form is not the same as they are
@@ -368,9 +377,12 @@ var unhex = func() (t [256]byte) {
 // unambiguous reports whether what is not ASCII in a path stands for itself to
 // every origin.
 func unambiguous(path string) bool {
-	return utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool {
-		return r >= utf8.RuneSelf && unicode.Is(lookalikes, r)
-	})
+	for _, r := range path {
+		if r >= utf8.RuneSelf && unicode.Is(lookalikes, r) {
+			return false
+		}
+	}
+	return utf8.ValidString(path)
 }
 
 // lookalikes are the characters that Unicode's compatibility normalisation (NFKC)
