@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -152,13 +153,28 @@ func (o *Object) Translate(err error) error {
 			f.add("%s", leaf)
 			continue
 		}
-		f.add(`property "%s" validation failed: %s`, FieldName(o.Kind, o.doc, field), reason)
+		name := FieldName(o.Kind, o.doc, field)
+		var vars interface {
+			APISIXText() string
+			Hint() string
+		}
+		if errors.As(reason, &vars) && vars.APISIXText() != "" {
+			f = append(f, fault{inVars + vars.APISIXText(), name + ": " + vars.Hint()})
+			continue
+		}
+		f.add(`property "%s" validation failed: %s`, name, reason)
 		if m := certificate.FindStringSubmatch(field); m != nil && m[2] == "KeyPEM" {
 			f[len(f)-1].hint = `"openssl x509 -noout -pubkey -in CERT" and "openssl pkey -pubout -in KEY" print the same for a certificate and its key`
 		}
 	}
+	if !slices.ContainsFunc(f, func(f fault) bool { return !strings.HasPrefix(f.text, inVars) }) {
+		return f.err("")
+	}
 	return f.err(inConfiguration)
 }
+
+// inVars begins every text about vars. It alone has nothing before it.
+const inVars = "failed to validate the 'vars' expression: "
 
 // fieldOf returns the field of a Config of the object that an error is about. It
 // is "" if it is about something else.
