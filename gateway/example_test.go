@@ -490,3 +490,28 @@ func ExamplePlainHTTP() {
 	// 403
 	// 200
 }
+
+// Which route would answer a request, and why not another?
+func ExampleServer_Routes() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ok") })
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{
+		{ID: "canary", Paths: []string{"/*"}, Vars: []any{[]any{"http_x_canary", "==", "1"}}, Priority: 1, Handler: ok},
+		{ID: "all", Paths: []string{"/*"}, Handler: ok},
+	}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	explanation, err := gw.Routes().ExplainHTTP(httptest.NewRequest("GET", "http://a.test/x", nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(explanation)
+	// Output:
+	// GET a.test/x: route "all"
+	// - route "canary" (/*, priority 1): passed over: Vars[0]: http_x_canary is absent, not == "1"
+	// - route "all" (/*, priority 0): found
+}

@@ -153,3 +153,7 @@ func statusOf(err error) int {
 	}
 	return http.StatusBadGateway
 }
+
+// Routes returns the route table that requests are matched with now. It is for
+// looking at, by [route.Table.ExplainHTTP] for example: [*Server.Apply] changes it.
+func (s *Server) Routes() *route.Table { return s.snap.Load().routes }
