@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strconv"
 	"strings"
 
@@ -334,8 +335,11 @@ func cookie(lines []string, name string) (value string, ok bool) {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			key, value, ok := strings.Cut(trimBlanks(pair), "=")
-			if trimBlanks(key) != name || !ok && key == "" {
+			if pair = textproto.TrimString(pair); pair == "" {
+				continue
+			}
+			key, value, _ := strings.Cut(pair, "=")
+			if textproto.TrimString(key) != name {
 				continue
 			}
 			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
@@ -347,9 +351,6 @@ func cookie(lines []string, name string) (value string, ok bool) {
 	return "", false
 }
 
-// trimBlanks drops the white space of RFC 9110, section 5.6.3.
-func trimBlanks(s string) string { return strings.Trim(s, " \t") }
-
 // readForm reads the body, if it may be a form.
 func (l *HTTPLookups) readForm() {
 	if l.formRead {
@@ -359,7 +360,7 @@ func (l *HTTPLookups) readForm() {
 	r := l.request
 	mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength > MaxPostForm ||
-		!strings.EqualFold(trimBlanks(mediaType), "application/x-www-form-urlencoded") {
+		!strings.EqualFold(textproto.TrimString(mediaType), "application/x-www-form-urlencoded") {
 		return
 	}
 	var ahead strings.Builder
