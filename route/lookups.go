@@ -284,7 +284,7 @@ func argument(query, name string) (value string, ok bool) {
 // store.
 func decodesTo(s, name string) bool {
 	for s != "" {
-		if len(s) < len(name) || name == "" {
+		if name == "" {
 			return false
 		}
 		var c byte

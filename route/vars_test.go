@@ -681,7 +681,7 @@ func FuzzVars(f *testing.F) {
 	for i, c := range varsCases {
 		f.Add([]byte(c.expr), uint64(i))
 	}
-	for _, s := range []string{`[["a","=","b"]]`, `["a","==","b"]`, `[["a","~~","(?=a)"]]`, `[["a","ipmatch",["x"]]]`, `[[[[[]]]]]`, `[["a","in",[[]]]]`, `["AND",[],{}]`} {
+	for _, s := range []string{`[["a","=","b"]]`, `["a","==","b"]`, `[["a","~~","(?=a)"]]`, `[["a","ipmatch",["x"]]]`, `[[[[[]]]]]`, `[["a","in",[[]]]]`, `["AND",[],{}]`, `[["http_A B","1"]]`, `[["http_","1"]]`} {
 		f.Add([]byte(s), uint64(0))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
@@ -724,6 +724,7 @@ var benchmarkVars = []struct{ name, expr, hit, miss string }{
 	{"op=client_text", `[["remote_addr","in",["10.0.0.1","fe80::1"]]]`, `remote_addr=fe80::1%eth0`, `remote_addr=11.0.0.1`},
 	{"op=client_regex", `[["remote_addr","~~","^2001:"]]`, `remote_addr=2001:1234:1234:1234:1234:1234:1234:1234`, `remote_addr=11.0.0.1`},
 	{"op=ipmatch", `[["http_x_real_ip","ipmatch",["10.0.0.0/8","fe80::/10"]]]`, `http_x_real_ip=10.0.0.1`, `http_x_real_ip=unknown`},
+	{"op=ipmatch_junk", `[["http_x_real_ip","ipmatch",["::/0"]]]`, `http_x_real_ip=::1`, `http_x_real_ip=1.5`},
 	{"op=param", `[["uri_param_id","==","7"]]`, `uri_param_id=7`, `uri_param_id=8`},
 	{"op=group", `["OR",["AND",["cookie_beta","==","yes"],["host","==","a.test"]],["!OR",["arg_a","==","1"],["arg_b","==","2"]]]`, `cookie_beta=yes host=a.test`, `arg_b=2`},
 }
@@ -766,6 +767,10 @@ func TestVarsDoNotAllocate(t *testing.T) {
 			req, m := fixedRequest(request)
 			require.Equal(t, want, v.Holds(req, m), "%s of %s", c.expr, request)
 			require.Zero(t, testing.AllocsPerRun(100, func() { v.Holds(req, m) }), "%s of %s", c.expr, request)
+			require.Zero(t, testing.AllocsPerRun(100, func() {
+				onStack, captured := *req, *m // neither is moved to the heap for our sake
+				v.Holds(&onStack, &captured)
+			}), "%s of %s", c.expr, request)
 		}
 		o := mustParseVars(t, c.expr)
 		require.Zero(t, testing.AllocsPerRun(100, func() { v.Equal(o) }), c.expr)
