@@ -1,6 +1,7 @@
 package ssltest_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -53,5 +54,15 @@ func ExampleSessionCache() {
 	_, ok := at("b.test").ClientSessionCache.Get("b.test")
 	fmt.Println(ok)
 	// Output:
+	// true
+}
+
+func ExampleClientHello() {
+	hello := ssltest.ClientHello(&testing.T{}, "evil\x00name.test")
+	fmt.Println(bytes.Contains(hello, []byte("evil\x00name.test")))
+	// In records of one byte each, as TLS allows.
+	fmt.Println(len(ssltest.Fragment(hello, 1)) == 6*(len(hello)-5))
+	// Output:
+	// true
 	// true
 }
