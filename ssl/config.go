@@ -91,6 +91,10 @@ type ClientAuth struct {
 	//
 	// As with OpenSSL, a chain must reach a self-issued certificate: an
 	// intermediate in the bundle counts only where its root is there as well.
+	//
+	// Their subjects are sent to everyone who connects (RFC 8446, section 4.2.4), so
+	// that clients can choose a certificate: they are no place for secrets, and a
+	// hundred of them make every handshake larger.
 	CAPEM []byte
 
 	// Depth is how many intermediates may stand between the client's

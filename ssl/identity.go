@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/hex"
 	"log/slog"
 	"slices"
@@ -38,7 +36,8 @@ func (i *Identity) Chain() []*x509.Certificate { return slices.Clone(i.chain) }
 func (i *Identity) Resumed() bool { return i.resumed }
 
 // Subject returns the subject of the client's certificate as RFC 2253 writes it,
-// which is nginx's $ssl_client_s_dn.
+// which is nginx's $ssl_client_s_dn: "CN=alice,O=Example". It is printable ASCII,
+// with everything else escaped ("\0A", "\C3\BC").
 func (i *Identity) Subject() string { return subject(i.chain[0]) }
 
 // SPIFFEID returns the client's SPIFFE ID, "spiffe://domain/path". ok is false if
@@ -79,20 +78,6 @@ func NewContext(ctx context.Context, i *Identity) context.Context {
 func FromContext(ctx context.Context) *Identity {
 	i, _ := ctx.Value(identityKey{}).(*Identity)
 	return i
-}
-
-// subject is the subject in the order of RFC 2253. pkix.Name.String would sort
-// the attributes its own way.
-func subject(c *x509.Certificate) string { return distinguishedName(c.RawSubject) }
-
-func issuer(c *x509.Certificate) string { return distinguishedName(c.RawIssuer) }
-
-func distinguishedName(der []byte) string {
-	var name pkix.RDNSequence
-	if _, err := asn1.Unmarshal(der, &name); err != nil {
-		return ""
-	}
-	return name.String()
 }
 
 // serial is the serial number as nginx and openssl write it.

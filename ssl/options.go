@@ -23,8 +23,8 @@ type Options struct {
 	Base *tls.Config
 
 	// FallbackName is the server name of clients that send none, as those do
-	// that connect to an IP address (APISIX's fallback_sni). If empty, they are
-	// refused. The guard judges such a connection as one made for this name.
+	// that connect to an IP address (APISIX's fallback_sni). If empty, or no name,
+	// they are refused. The guard judges such a connection as one made for this name.
 	FallbackName string
 
 	// HandshakeTimeout bounds a handshake behind [*Terminator.Listener], from

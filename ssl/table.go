@@ -153,7 +153,8 @@ func (t *Table) All() iter.Seq[*Profile] {
 func (t *Table) Demanding() bool { return t != nil && t.demanding > 0 }
 
 // Lookup returns the profile that answers for a server name, or nil. The name
-// may be in any case and end in a dot. Lookup does not allocate.
+// may be in any case and end in a dot. Lookup does not allocate but for a name with
+// upper-case letters.
 func (t *Table) Lookup(name string) *Profile {
 	name, ok := hostname.Canonical(name)
 	if !ok {
