@@ -54,7 +54,7 @@ func newGuarded(t *testing.T, o *gateway.Options) *guarded {
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes: []route.Config{
 			to("hosts", "/*", "pub.test", "pub2.test", "mtls.test", "*.mtls.test", "other.test", "*.wild.test", "skip.test", "plain.test"),
-			to("nohost", "/nohost"), to("star", "/star", "*"), allowed, allowedNoHost,
+			to("nohost", "/nohost"), to("star", "/star", "*"), to("well-known", "/.well-known/*"), allowed, allowedNoHost,
 		},
 	})
 	return g
@@ -401,8 +401,9 @@ func TestPlainPort(t *testing.T) {
 		"nobody.test /star":           403,
 		"nobody.test /allowed-nohost": 200,
 		"mtls.test /allowed-nohost":   403, // the host's route goes first, and does not allow it
-		"nobody.test /.well-known/x":  404,
-		"mtls.test /.well-known/acme-challenge/token_x-1": 200,
+		"nobody.test /.well-known/x":  403,
+		"nobody.test /.well-known/acme-challenge/token_x-1": 200,
+		"mtls.test /.well-known/acme-challenge/token_x-1":   200,
 	}
 	for _, trick := range []string{
 		"/.well-known/acme-challenge/../../secret", "/.well-known/acme-challenge/%2e%2e/secret", "/.well-known/acme-challenge/..%2f..%2fsecret",
@@ -411,6 +412,14 @@ func TestPlainPort(t *testing.T) {
 		"/secret?/.well-known/acme-challenge/x", "/x/../.well-known/acme-challenge/x", "/.well-known/acme-challenge%2fx", "/.well-known/acme-challenge/%252e%252e/x",
 	} {
 		guardedCases["mtls.test "+trick] = 403
+	}
+	// Where the path that is matched is one of a challenge, but not the path that is
+	// forwarded.
+	for _, trick := range []string{
+		"/.well-known//acme-challenge/x", "/.well-known/acme-challenge/x;y", "/.well-known/acme-challenge/..;/x", `/.well-known/acme-challenge/..\..\secret`,
+		"/x/../.well-known/acme-challenge/x", "/.well-known/acme-challenge%2fx", "/.well-known/acme-challenge/%252e%252e/x",
+	} {
+		guardedCases["nobody.test "+trick] = 403
 	}
 	t.Run("guarded", func(t *testing.T) {
 		g := newGuarded(t, nil)
