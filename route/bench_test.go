@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 // of them and requests that come close.
 type shape struct {
 	name   string
+	router route.Router
 	config func(i, n int) route.Config
 	hit    func(i, n int) route.Request
 	miss   func(i, n int) route.Request
@@ -46,6 +49,13 @@ var shapes = []shape{
 		miss:   func(i, _ int) route.Request { return get("www.example.test", itemPath(i)+"x/profile") },
 	},
 	{
+		name:   "parameter",
+		router: route.RouterURIWithParameter,
+		config: func(i, _ int) route.Config { return route.Config{Paths: []string{itemPath(i) + "/:id/edit"}} },
+		hit:    func(i, _ int) route.Request { return get("www.example.test", itemPath(i)+"/4711/edit") },
+		miss:   func(i, _ int) route.Request { return get("www.example.test", itemPath(i)+"/4711/x/edit") },
+	},
+	{
 		name: "hosts",
 		config: func(i, n int) route.Config {
 			return route.Config{Hosts: []string{hostOf(i, n)}, Paths: []string{itemPath(i) + "*"}}
@@ -64,7 +74,7 @@ func (s shape) table(b testing.TB, n int) *route.Table {
 		c.ID = fmt.Sprintf("route-%d", i)
 		routes[i] = mustNew(b, c)
 	}
-	return new(route.Table).With(routes...)
+	return route.NewTable(route.Options{Router: s.router}).With(routes...)
 }
 
 // requests returns so many requests of random routes.
@@ -153,8 +163,40 @@ func BenchmarkMatchAdversarial(b *testing.B) {
 			},
 			get(strings.Repeat("a.", 120)+"a", "/a"),
 		},
+		{
+			// Many routes of one path, of which each has two conditions that do not
+			// hold.
+			"vars",
+			func(i int) route.Config {
+				return route.Config{Paths: []string{"/a"}, Vars: []any{
+					[]any{"http_x_tenant", "==", "7"}, []any{"OR", []any{"arg_v", "==", i + 1}, []any{"cookie_v", "~~", fmt.Sprintf("^%d$", i)}},
+				}}
+			},
+			route.Request{Method: "GET", Host: "a.test", Path: "/a", Lookups: route.NewHTTPLookups(&http.Request{
+				Header: http.Header{"X-Tenant": {"7"}, "Cookie": {"a=b; v=x"}}, URL: &url.URL{RawQuery: "a=b&v=0"},
+			})},
+		},
+		{
+			// The same with addresses.
+			"addrs",
+			func(i int) route.Config {
+				return route.Config{Paths: []string{"/a"}, RemoteAddrs: []string{fmt.Sprintf("10.%d.0.0/16", i%256), "2001:db8::/32", "192.0.2.1"}}
+			},
+			route.Request{Method: "GET", Host: "a.test", Path: "/a", Client: netip.MustParseAddr("198.51.100.1")},
+		},
+		{
+			// A pattern with stars that fit almost everywhere, and do not fit.
+			"stars",
+			func(int) route.Config { return route.Config{Paths: []string{"/*/a/*/a/*/a/*/b"}} },
+			get("a.test", strings.Repeat("/a", 500)),
+		},
 	} {
 		var table *route.Table
+		n := n
+		switch c.name {
+		case "vars", "stars":
+			n = 50
+		}
 		for i := range n {
 			cfg := c.config(i)
 			cfg.ID = fmt.Sprint(i)
