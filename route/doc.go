@@ -89,6 +89,71 @@
 // A route without Methods takes every method, one with Methods takes those alone:
 // GET does not stand for HEAD, as it does in [http.ServeMux].
 //
+// # Conditions
+//
+// Vars are conditions on the rest of a request, in the language of Apache APISIX
+// (lua-resty-expr). All of a list must hold. A condition is a variable, an operator and
+// a value; "!" before the operator turns it round. A group joins conditions, and groups
+// nest.
+//
+//	["arg_v", "==", "2"]                 // the string "2"; without "==" too: ["arg_v", "2"]
+//	["arg_v", "==", 2]                   // the number 2: "2", "2.0", "0x2", "2e0", " 2"
+//	["arg_v", "==", null]                // there is none
+//	["arg_v", "~=", "2"]                 // anything else, and none
+//	["arg_v", ">=", 2]                   // both are numbers; also > < <=
+//	["uri", "~~", "^/v[0-9]+/"]          // a regular expression finds something in it
+//	["http_user_agent", "~*", "curl"]    // as before, whatever the case
+//	["arg_v", "in", ["a", "b", 3]]       // it is one of them
+//	["arg_v", "!", "in", ["a", "b"]]     // it is none of them, or there is none
+//	["remote_addr", "ipmatch", ["10.0.0.0/8", "::1"]]
+//	["ssl_client_dns_sans", "has", "a.test"]
+//	["OR", ["arg_a", "1"], ["AND", ["arg_b", "2"], ["arg_c", "3"]]]
+//	["!OR", ["arg_a", "1"], ["arg_b", "2"]]    // AND, OR, !AND, !OR
+//
+//	["arg_v", "=", "2"]                  // refused: write "=="
+//	["OR", ["arg_a", "1"]]               // refused: a group has two conditions or more
+//	["arg_v", "in", "a"]                 // refused: write ["a"]
+//	["uri", "~~", "^/(?!admin)"]         // refused: RE2 has no lookahead
+//	"arg_v", "==", "2"                   // refused: Vars is a list of conditions
+//
+// Operators and the words of groups may be in either case. A variable is a string: no
+// boolean and no list equals one. It is compared with a number as Lua's tonumber reads
+// it, and with what is no number, no comparison but "~=" holds. Regular expressions are
+// those of [regexp] (RE2), which find what they are for anywhere unless they say ^ or $;
+// what PCRE has beyond them (lookaround, back-references, possessive quantifiers, atomic
+// groups) is refused. A variable that has several values satisfies a condition if one of
+// its values does; "~=" holds if "==" does not; and "has" holds for such a variable
+// alone. What is absent equals null and nothing else: without "!", it satisfies only
+// "== null", "in" with a null in the list, and "~=" with anything else.
+//
+// An expression has at most 1000 conditions, counting groups, in groups at most 32 deep;
+// 10 000 values in all its lists; and regular expressions of at most 4096 bytes and
+// 10 000 instructions each.
+//
+// These variables are the request's own:
+//
+//	uri, host                  // the normalised path, and the canonical host without its port
+//	method, request_method     // one thing
+//	remote_addr                // the client's address: IPv4 as such, IPv6 without its zone
+//	uri_param_NAME             // what a parameter of the path captured
+//
+// The others are answered by [Lookups]. [HTTPLookups] know these, by the names and in
+// the form of nginx:
+//
+//	http_NAME                  // a header field: http_x_id is X-Id
+//	arg_NAME, cookie_NAME      // the first argument of the query and the first cookie of that name
+//	post_arg_NAME              // the first argument of an urlencoded form up to MaxPostForm
+//	request_uri, args, query_string, is_args, scheme, content_type, content_length
+//	server_addr, server_port, remote_port, server_protocol
+//	ssl_server_name, ssl_protocol, ssl_cipher
+//	ssl_client_verify          // SUCCESS, NONE or FAILED:...
+//	ssl_client_s_dn, ssl_client_i_dn, ssl_client_serial, ssl_client_fingerprint
+//	ssl_client_dns_sans, ssl_client_uri_sans    // the names in the certificate: several values
+//
+// Names are case-sensitive, but for that of a header field. Any other name is taken, for
+// Lookups of your own, with a warning that it is always absent otherwise. post_arg.PATH,
+// which in APISIX searches JSON, is refused.
+//
 // # Concurrency
 //
 // Routes and tables may be shared freely. Keep the current table in a

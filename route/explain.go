@@ -151,7 +151,7 @@ func (c *candidate) whyNot(req *Request) string {
 	switch m := (Match{r, c.pattern, req.Path}); {
 	case !r.takesMethod(req.Method):
 		return fmt.Sprintf("the method is none of %s", strings.Join(r.methodNames(), ", "))
-	case r.addrs != nil && !r.addrs.contains(req.Client):
+	case r.addrs != nil && !r.addrs.contains(plainAddr(req.Client)):
 		if !req.Client.IsValid() {
 			return "RemoteAddrs: the address of the client is not known"
 		}

@@ -148,7 +148,7 @@ func (r *Route) conditional(router Router) bool {
 // and the cut of its pattern. The last is the one that may cost most.
 func (c *candidate) holds(req *Request) bool {
 	r := c.route
-	return (r.addrs == nil || r.addrs.contains(req.Client)) &&
+	return (r.addrs == nil || r.addrs.contains(plainAddr(req.Client))) &&
 		r.takesHost(req) &&
 		c.pattern.fits(req.Path, nil) &&
 		(r.vars == nil || r.vars.holds(req, &Match{r, c.pattern, req.Path}))

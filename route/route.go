@@ -84,7 +84,7 @@ func New(c Config) (*Route, error) {
 	}
 	var prefixes []netip.Prefix
 	for i, s := range c.RemoteAddrs {
-		p, err := parseAddrs(s)
+		p, err := parseRange(s)
 		if err != nil {
 			fault(fmt.Sprintf("RemoteAddrs[%d]", i), err)
 		}

@@ -38,7 +38,7 @@ type condition struct {
 	number float64        // of opNumber and of the four that order
 	regexp *regexp.Regexp // of opMatch and opMatchFold
 	list   *operands      // of opIn and opHas
-	ranges []netip.Prefix // of opAddr, and of opText and opIn for fromClient: sorted and disjoint
+	ranges addrs          // of opAddr, and of opText and opIn for fromClient
 
 	group []condition // of opAnd and opOr
 
@@ -189,7 +189,7 @@ func (c *condition) compareText(value string) bool {
 		return c.list.contains(value)
 	case opAddr:
 		addr, ok := toAddr(value)
-		return ok && containsAddr(c.ranges, addr)
+		return ok && c.ranges.contains(addr)
 	case opNumber, opLess, opLessOrEqual, opGreater, opGreaterOrEqual:
 		n, ok := toNumber(value)
 		return ok && c.compareNumber(n)
@@ -241,7 +241,7 @@ func (c *condition) compareClient(addr netip.Addr) bool {
 	case !addr.IsValid():
 		return c.compareAbsent()
 	case c.op == opText || c.op == opIn || c.op == opAddr:
-		return containsAddr(c.ranges, addr)
+		return c.ranges.contains(addr)
 	case c.op == opMatch || c.op == opMatchFold:
 		buf := clientText.Get().(*[]byte)
 		defer clientText.Put(buf)
@@ -258,9 +258,6 @@ var clientText = sync.Pool{New: func() any {
 	buf := make([]byte, 0, len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))
 	return &buf
 }}
-
-// plainAddr returns an address as nginx would have it: IPv4 as such, and no zone.
-func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
 // toAddr returns the address that a value is. Most of what is none is found out
 // without an error, which would allocate, and so is a zone.
@@ -282,15 +279,6 @@ func toAddr(value string) (netip.Addr, bool) {
 	}
 	addr, err := netip.ParseAddr(value)
 	return plainAddr(addr), err == nil
-}
-
-// containsAddr reports whether an address is in one of the ranges. They are disjoint,
-// so only the last that begins at or before the address can have it.
-func containsAddr(ranges []netip.Prefix, addr netip.Addr) bool {
-	i, found := slices.BinarySearchFunc(ranges, addr, func(p netip.Prefix, addr netip.Addr) int {
-		return p.Addr().Compare(addr)
-	})
-	return found || i > 0 && ranges[i-1].Contains(addr)
 }
 
 // toNumber is the tonumber of Lua: decimal with or without a fraction and an exponent, or

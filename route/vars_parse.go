@@ -450,7 +450,7 @@ func (p *varsParser) in(c *condition, field string, value any) {
 		}
 	}
 	c.list.sort()
-	c.ranges = disjoint(c.ranges)
+	c.ranges = newAddrs(c.ranges)
 	if len(c.list.texts)+len(c.list.numbers) == 0 && !c.list.absent {
 		c.op, c.text, c.list = opNever, "in "+literal(value), nil
 		p.warn(field, "nothing is in the list: it never holds")
@@ -510,35 +510,18 @@ func (p *varsParser) ipmatch(c *condition, field string, value any) {
 			at = fmt.Sprintf("%s[%d]", field, i)
 		}
 		s, isText := normal(v).(string)
-		r, isRange := parseVarsRange(s)
-		if !isText || !isRange {
+		r, err := parseRange(s)
+		if !isText || err != nil {
 			p.refuse(at, "%s is no address and no range in CIDR notation", literal(v))
 			continue
 		}
 		c.ranges = append(c.ranges, r)
 	}
-	c.ranges = disjoint(c.ranges)
+	c.ranges = newAddrs(c.ranges)
 	if ok && len(values) == 0 {
 		c.op, c.text = opNever, "ipmatch []"
 		p.warn(field, "nothing is in the list: it never holds")
 	}
-}
-
-// parseVarsRange parses an address, or a range in CIDR notation, of which bits
-// behind the prefix are dropped. What IPv6 says of IPv4 becomes IPv4.
-func parseVarsRange(s string) (netip.Prefix, bool) {
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		addr, err := netip.ParseAddr(s)
-		if err != nil || addr.Zone() != "" {
-			return netip.Prefix{}, false
-		}
-		p = netip.PrefixFrom(addr, addr.BitLen())
-	}
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p.Masked(), true
 }
 
 // clients returns the address of the client whose text is s, as a range.
@@ -553,18 +536,6 @@ func (p *varsParser) clients(field, s string) []netip.Prefix {
 		return nil
 	}
 	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
-}
-
-// disjoint sorts ranges and drops those that others cover.
-func disjoint(ranges []netip.Prefix) []netip.Prefix {
-	slices.SortFunc(ranges, netip.Prefix.Compare) // by address, then the larger first
-	out := ranges[:0]
-	for _, r := range ranges {
-		if len(out) == 0 || !out[len(out)-1].Contains(r.Addr()) {
-			out = append(out, r)
-		}
-	}
-	return slices.Clip(out)
 }
 
 // varNames are the variables beyond those of a Request that [HTTPLookups] knows, and
