@@ -83,9 +83,11 @@ func (t *Table) Match(req *Request) Match {
 		return Match{}
 	}
 	bit := methodBit(req.Method)
-	for m := t.hosts.Match(req.Host); m.Next(); {
-		if c := m.Value().match(req.Path, req, bit); c != nil {
-			return Match{c.route, c.pattern, req.Path}
+	if t.hosts.Len() > 0 {
+		for m := t.hosts.Match(req.Host); m.Next(); {
+			if c := m.Value().match(req.Path, req, bit); c != nil {
+				return Match{c.route, c.pattern, req.Path}
+			}
 		}
 	}
 	if c := t.anyHost.match(req.Path, req, bit); c != nil {
