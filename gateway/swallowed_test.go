@@ -339,7 +339,9 @@ func TestEarlyAnswersArrive(t *testing.T) {
 	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people)}})
 	h.origin.on(func(v *visit) {
 		v.write("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig")
-		_, _ = io.Copy(io.Discard, v.r) // as the gateway does
+		if v.target() != "/reset" {
+			_, _ = io.Copy(io.Discard, v.r) // as the gateway does
+		}
 		v.close = true
 	})
 	const size = 4 * mebibyte
@@ -351,6 +353,7 @@ func TestEarlyAnswersArrive(t *testing.T) {
 			status     int
 		}{
 			{"POST / HTTP/1.1", "a.test", 413},
+			{"POST /reset HTTP/1.1", "a.test", 413}, // between the origin and the gateway
 			{"POST / HTTP/1.1", "none.test", 404},
 			{"POST /.. HTTP/1.1", "a.test", 400},
 			{"CONNECT a.test:443 HTTP/1.1", "a.test", 405},
