@@ -5,6 +5,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -379,6 +381,25 @@ func TestConfigIsCopied(t *testing.T) {
 	require.Len(t, prepared.Commit().Warnings, 1)
 	status, _ = h.get(h.client(h.http1, "a.test"), h.http1, "a.test", "/")
 	require.Equal(t, 200, status)
+}
+
+// What a caller does to Options after New changes nothing.
+func TestOptionsAreCopied(t *testing.T) {
+	o := &gateway.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}
+	gw := gateway.New(o)
+	defer gw.Close()
+	o.TrustedProxies[0] = netip.MustParsePrefix("0.0.0.0/0")
+	var proto string
+	tell := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { proto = r.Header.Get("X-Forwarded-Proto") })
+	_, err := gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: tell}}})
+	require.NoError(t, err)
+	for peer, want := range map[string]string{"198.51.100.7:1": "gopher", "192.0.2.7:1": "http"} {
+		r := httptest.NewRequest("GET", "http://a.test/", nil)
+		r.RemoteAddr = peer
+		r.Header.Set("X-Forwarded-Proto", "gopher")
+		gw.ServeHTTP(httptest.NewRecorder(), r)
+		require.Equal(t, want, proto, peer)
+	}
 }
 
 // A hammer does something over and over on several goroutines.
