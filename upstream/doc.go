@@ -38,9 +38,10 @@
 // A request goes to another node, which it has not been tried on, when the first
 // could not be connected to, whatever the method: nothing was sent. After that
 // only when doing it twice does no harm: the method is idempotent (RFC 9110,
-// section 9.2.2), its body was not read, and nothing of an answer came. What
-// a client says in Idempotency-Key does not count: the node may not know it. An
-// answer is never retried, whatever its status, and it is passed on even if it
+// section 9.2.2), its body was not read, and nothing of an answer came. By the
+// same rule a kept connection that turns out to be dead is replaced by a new one
+// to the same node. What a client says in Idempotency-Key does not count: the node
+// may not know it. An answer is never retried, whatever its status, and it is passed on even if it
 // came before the request was sent whole and the connection was lost over it.
 //
 // # Errors

@@ -363,35 +363,66 @@ func TestCancelledRequest(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// Idempotency-Key is the client's word, and to http.Transport reason enough to send a
-// POST again over a new connection. A node that does not know the field would do
-// it twice.
-func TestIdempotencyKeyIsNoReasonToRetry(t *testing.T) {
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-		var heads atomic.Int64
-		var got atomic.Value
-		node := newOrigin(t, func(conn net.Conn) {
-			r := bufio.NewReader(conn)
-			if _, err := readHead(r); err != nil {
-				return
+// A kept connection that turns out to be dead is replaced by another to the same node,
+// with a request that may be sent twice, and with no other. Idempotency-Key is the
+// client's word: a node that does not know the field would do a POST twice.
+func TestDeadConnectionIsReplaced(t *testing.T) {
+	for _, c := range []struct {
+		method, key, body string
+		again             bool
+	}{
+		{"GET", "", "", true},
+		{"PUT", "", "", true},
+		{"DELETE", "", "", true},
+		{"DELETE", "Idempotency-Key", "", true},
+		{"PUT", "", "abc", false}, // the body is gone
+		{"POST", "", "", false},
+		{"POST", "Idempotency-Key", "", false},
+		{"POST", "X-Idempotency-Key", "", false},
+		{"PATCH", "Idempotency-Key", "", false},
+	} {
+		t.Run(fmt.Sprintf("%s %s %s", c.method, c.key, c.body), func(t *testing.T) {
+			var heads atomic.Int64
+			var got atomic.Value
+			node := newOrigin(t, func(conn net.Conn) {
+				r := bufio.NewReader(conn)
+				for range 2 {
+					head, err := readHead(r)
+					if err != nil {
+						return
+					}
+					got.Store(head)
+					if heads.Add(1) != 2 {
+						io.WriteString(conn, ok)
+						continue
+					}
+					_, _ = r.Discard(len(c.body))
+					return
+				}
+			})
+			p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+			get(t, p, "http://a.test/")
+			req := newRequest(t, c.method, "http://a.test/", nil)
+			if c.body != "" {
+				req = newRequest(t, c.method, "http://a.test/", strings.NewReader(c.body))
 			}
-			io.WriteString(conn, ok)
-			head, err := readHead(r)
-			if err != nil {
-				return
+			if c.key != "" {
+				req.Header.Set(c.key, "k1")
 			}
-			heads.Add(1)
-			got.Store(head)
+			before := req.Header.Clone()
+			resp, err := p.RoundTrip(req)
+			if c.again {
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.EqualValues(t, 3, heads.Load())
+			} else {
+				wantError(t, err, 502, 1)
+				require.EqualValues(t, 2, heads.Load())
+			}
+			head := strings.ToLower(got.Load().(string))
+			require.Equal(t, c.key != "", strings.Contains(head, "\r\n"+strings.ToLower(c.key)+": k1\r\n"), head)
+			require.Equal(t, c.key != "", strings.Contains(head, "idempotency-key"), head)
+			require.Equal(t, before, req.Header, "the caller's header is left alone")
 		})
-		p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
-		get(t, p, "http://a.test/")
-		req := newRequest(t, "POST", "http://a.test/", nil)
-		req.Header.Set(name, "k1")
-		_, err := p.RoundTrip(req)
-		wantError(t, err, 502, 1, "the node closed the connection without an answer")
-		require.EqualValues(t, 1, heads.Load())
-		require.EqualValues(t, 1, node.conns.Load())
-		require.Contains(t, strings.ToLower(got.Load().(string)), "\r\n"+strings.ToLower(name)+": k1\r\n")
-		require.Equal(t, "k1", req.Header.Get(name), "the caller's header is left alone")
 	}
 }

@@ -67,7 +67,7 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 		GotFirstResponseByte: x.gotFirstResponseByte,
 	})
 	req = req.WithContext(ctx)
-	req.Header = unpromised(req.Header)
+	req.Header = promise(req.Method, req.Header)
 	resp, err := t.rt.RoundTrip(req)
 	if err != nil {
 		far := x.progress(err)
@@ -82,23 +82,25 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 	return resp, answered, nil
 }
 
-// unpromised returns a header by which http.Transport does not take a request for
-// idempotent whatever its method: it would send a POST twice over the word of
-// a client, to a node that may not know the field. It looks for the canonical
-// spelling alone.
-func unpromised(h http.Header) http.Header {
-	cloned := false
-	for _, name := range [...]string{"Idempotency-Key", "X-Idempotency-Key"} {
-		values, ok := h[name]
-		if !ok {
-			continue
+// promise returns a header by which http.Transport sends a request again over a new
+// connection, where a kept one turned out to be dead, exactly if it is idempotent.
+// By itself it does not know of PUT and DELETE, and takes a client's word for
+// a POST (Idempotency-Key), which the node may not understand. It looks for the
+// canonical spelling, and sends no field that has no value.
+func promise(method string, h http.Header) http.Header {
+	const key, other = "Idempotency-Key", "X-Idempotency-Key"
+	promised := len(h[key])+len(h[other]) > 0
+	switch {
+	case promised && !idempotent(method):
+		h = maps.Clone(h)
+		for _, name := range [...]string{key, other} {
+			lower := strings.ToLower(name)
+			h[lower] = slices.Concat(h[lower], h[name])
+			delete(h, name)
 		}
-		if !cloned {
-			h, cloned = maps.Clone(h), true
-		}
-		delete(h, name)
-		lower := strings.ToLower(name)
-		h[lower] = slices.Concat(h[lower], values)
+	case !promised && (method == http.MethodPut || method == http.MethodDelete):
+		h = maps.Clone(h)
+		h[key] = nil
 	}
 	return h
 }
