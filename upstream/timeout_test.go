@@ -332,30 +332,33 @@ func TestAnswerBeforeReset(t *testing.T) {
 		answer string
 		late   time.Duration
 		step   int
-		after  time.Duration // until it fails; zero if it does not
+		takes  int // writes
+		status int
+		after  time.Duration // until the head of the answer, or the failure
 	}{
-		"answered":                 {answer + "0123456789", time.Second, 4096, 0},
-		"answered piece by piece":  {answer + "0123456789", time.Second, 60, 0},
-		"lost":                     {"", time.Second, 0, time.Second},
-		"lost, but not to readers": {"", time.Hour, 0, limits.Send},
+		"answered":                 {answer + "0123456789", time.Second, 4096, 1, 413, time.Second},
+		"answered piece by piece":  {answer + "0123456789", time.Second, 60, 1, 413, 2 * time.Second},
+		"lost":                     {"", time.Second, 0, 1, 502, time.Second},
+		"lost, but not to readers": {"", time.Hour, 0, 1, 502, limits.Send},
+		"nothing was sent":         {"", time.Hour, 0, 0, 502, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dial := func(context.Context, string, string) (net.Conn, error) {
 					ours, theirs := net.Pipe()
 					theirs.Close()
-					return &lostConn{Conn: ours, answer: c.answer, late: c.late, step: c.step, lost: make(chan struct{}), closed: make(chan struct{})}, nil
+					return &lostConn{Conn: ours, answer: c.answer, late: c.late, step: c.step, takes: c.takes, lost: make(chan struct{}), closed: make(chan struct{})}, nil
 				}
 				p := newPool(t, upstream.Config{Nodes: []upstream.Node{{Host: "a.test"}}, Timeout: limits}, &upstream.Options{Dialer: dial})
 				begun := time.Now()
 				resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", strings.NewReader(strings.Repeat("x", 1<<20))))
-				if c.after > 0 {
+				require.Equal(t, c.after, time.Since(begun))
+				if c.status == 502 {
 					wantError(t, err, 502, 1, "reset by peer")
-					require.Equal(t, c.after, time.Since(begun))
 					return
 				}
 				require.NoError(t, err)
-				require.Equal(t, 413, resp.StatusCode)
+				require.Equal(t, c.status, resp.StatusCode)
 				body, err := io.ReadAll(resp.Body)
 				require.NoError(t, err)
 				require.Equal(t, "0123456789", string(body))
@@ -366,22 +369,22 @@ func TestAnswerBeforeReset(t *testing.T) {
 	}
 }
 
-// A lostConn is a connection that is reset at the second write, and that still has
-// an answer for whoever reads: a step of it each time late is over.
+// A lostConn is a connection that takes some writes and is then reset, and that still
+// has an answer for whoever reads: a step of it each time late is over.
 type lostConn struct {
 	net.Conn
 	answer string
 	late   time.Duration
 	step   int
+	takes  int
 
-	writes       int
 	lost, closed chan struct{}
 	lostOnce     sync.Once
 	closedOnce   sync.Once
 }
 
 func (c *lostConn) Write(p []byte) (int, error) {
-	if c.writes++; c.writes == 1 {
+	if c.takes--; c.takes >= 0 {
 		return len(p), nil
 	}
 	c.lostOnce.Do(func() { close(c.lost) })
