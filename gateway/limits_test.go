@@ -215,6 +215,7 @@ func TestBodyTimeout(t *testing.T) {
 			conn.get(3, "https", "a.test", "/")
 			status, _ := conn.status(3)
 			require.Equal(t, "200", status)
+			synctest.Wait()
 			require.LessOrEqual(t, b.origin.connections(), 1)
 		})
 	})
