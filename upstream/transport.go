@@ -384,14 +384,14 @@ func (c *nodeConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
 	switch {
-	case err == nil || limit <= 0 || c.written.Load() == c.begun.Load():
+	case err == nil || limit <= 0:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = &timeoutError{"the node took nothing more of the request", limit}
-	default:
-		// A part of the request was sent. A node that answers before it has read the request, and then closes,
-		// resets the connection: the answer is there, and the write fails.
-		// http.Transport takes whichever it hears of first, and lets a failed write
-		// break off the answer's body. So it hears of the write last.
+	case c.written.Load() > c.begun.Load():
+		// A node that answers before it has read the request, and then closes, resets
+		// the connection: the answer is there, and the write fails. http.Transport
+		// takes whichever it hears of first, and lets a failed write break off the
+		// answer's body. So it hears of the write last.
 		ended := time.NewTimer(limit)
 		defer ended.Stop()
 		select {
