@@ -14,6 +14,7 @@ import (
 type Route struct {
 	id    string
 	hosts []hostPattern
+	names []string // of the hosts, each once
 
 	// paths are the patterns in which ":name" stands for itself, and parameters
 	// those in which it does not. Without one, they are the same.
@@ -52,30 +53,39 @@ func New(c Config) (*Route, error) {
 	if c.ID == "" {
 		fault("ID", errors.New("is required"))
 	}
+	hosts, names := map[hostPattern]bool{}, map[string]bool{}
 	for i, s := range c.Hosts {
 		field := fmt.Sprintf("Hosts[%d]", i)
-		if host, err := parseHost(s); err != nil {
+		host, err := parseHost(s)
+		switch {
+		case err != nil:
 			fault(field, err)
-		} else if slices.Contains(r.hosts, host) {
+		case hosts[host]:
 			fault(field, fmt.Errorf("%q is there twice", s))
-		} else {
+		default:
 			r.hosts = append(r.hosts, host)
+			if !names[host.name] {
+				r.names = append(r.names, host.name)
+			}
+			hosts[host], names[host.name] = true, true
 		}
 	}
 	if len(c.Paths) == 0 {
 		fault("Paths", errors.New(`at least one is required: "/*" is every path`))
 	}
+	paths := map[string]bool{}
 	for i, s := range c.Paths {
 		field := fmt.Sprintf("Paths[%d]", i)
 		p, err := parsePattern(s, false)
-		if err != nil {
+		switch {
+		case err != nil:
 			fault(field, err)
 			continue
-		}
-		if slices.Contains(c.Paths[:i], s) {
+		case paths[s]:
 			fault(field, fmt.Errorf("%q is there twice", s))
 			continue
 		}
+		paths[s] = true
 		r.paths = append(r.paths, p)
 		if hasParameter(s) {
 			p, _ = parsePattern(s, true) // what is wrong with a path, is so in either reading

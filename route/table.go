@@ -134,10 +134,8 @@ func (t *Table) places(en *entry) iter.Seq2[string, candidate] {
 				}
 				continue
 			}
-			for i, host := range r.hosts {
-				// Of one name there may be several, with ports.
-				sameName := func(h hostPattern) bool { return h.name == host.name }
-				if slices.IndexFunc(r.hosts, sameName) == i && !yield(host.name, c) {
+			for _, name := range r.names {
+				if !yield(name, c) {
 					return
 				}
 			}
