@@ -21,13 +21,35 @@ type Index[V any] struct {
 	names    hamt.Map[V]
 	suffixes hamt.Map[V] // by what follows the star
 
-	// The lengths of the suffixes that do not begin at a dot, longest first,
-	// with how many there are of each. Such patterns are rare: for the others
-	// the dots of the name say where to look.
-	odd []oddLength
+	// The lengths of the suffixes, longest first, with how many there are of
+	// each, and the same as a set: most parts of most names are as long as none,
+	// and need not be looked up. BenchmarkMatch keeps watch.
+	lengths []lengthCount
+	any     lengthSet
+
+	// The lengths of the suffixes that do not begin at a dot. Such patterns are
+	// rare: for the others the dots of the name say where to look.
+	odd []lengthCount
 }
 
-type oddLength struct{ length, count int }
+type lengthCount struct{ length, count int }
+
+// A lengthSet has a bit for each length up to 254, and one for all above, which
+// no canonical name has.
+type lengthSet [4]uint64
+
+func (s *lengthSet) has(length int) bool {
+	length = min(length, 255)
+	return s[length/64]>>(length%64)&1 != 0
+}
+
+func setOf(counts []lengthCount) (s lengthSet) {
+	for _, c := range counts {
+		length := min(c.length, 255)
+		s[length/64] |= 1 << (length % 64)
+	}
+	return s
+}
 
 // Len returns the number of patterns.
 func (x *Index[V]) Len() int { return x.names.Len() + x.suffixes.Len() }
@@ -49,8 +71,8 @@ func (x Index[V]) With(pattern string, v V) Index[V] {
 	}
 	before := x.suffixes.Len()
 	x.suffixes = x.suffixes.With(suffix, v)
-	if x.suffixes.Len() > before && isOdd(suffix) {
-		x.odd = countOdd(x.odd, len(suffix), 1)
+	if x.suffixes.Len() > before {
+		x.count(suffix, 1)
 	}
 	return x
 }
@@ -64,26 +86,33 @@ func (x Index[V]) Without(pattern string) Index[V] {
 	}
 	before := x.suffixes.Len()
 	x.suffixes = x.suffixes.Without(suffix)
-	if x.suffixes.Len() < before && isOdd(suffix) {
-		x.odd = countOdd(x.odd, len(suffix), -1)
+	if x.suffixes.Len() < before {
+		x.count(suffix, -1)
 	}
 	return x
 }
 
-func isOdd(suffix string) bool { return suffix != "" && suffix[0] != '.' }
+// count notes that a suffix has come or gone.
+func (x *Index[V]) count(suffix string, delta int) {
+	x.lengths = counted(x.lengths, len(suffix), delta)
+	x.any = setOf(x.lengths)
+	if suffix != "" && suffix[0] != '.' {
+		x.odd = counted(x.odd, len(suffix), delta)
+	}
+}
 
-// countOdd returns a copy of odd in which length is counted delta times more.
-func countOdd(odd []oddLength, length, delta int) []oddLength {
-	odd = slices.Clone(odd)
-	i, found := slices.BinarySearchFunc(odd, length, func(o oddLength, l int) int { return l - o.length })
+// counted returns a copy of counts in which length is counted delta times more.
+func counted(counts []lengthCount, length, delta int) []lengthCount {
+	counts = slices.Clone(counts)
+	i, found := slices.BinarySearchFunc(counts, length, func(c lengthCount, l int) int { return l - c.length })
 	if !found {
-		return slices.Insert(odd, i, oddLength{length, delta})
+		return slices.Insert(counts, i, lengthCount{length, delta})
 	}
-	odd[i].count += delta
-	if odd[i].count == 0 {
-		odd = slices.Delete(odd, i, i+1)
+	counts[i].count += delta
+	if counts[i].count == 0 {
+		counts = slices.Delete(counts, i, i+1)
 	}
-	return odd
+	return counts
 }
 
 // Match returns the patterns that fit a canonical name. It does not allocate:
@@ -126,6 +155,9 @@ func (m *Matches[V]) Next() bool {
 	}
 	for m.next <= len(m.name) {
 		at := m.nextSuffix()
+		if !m.index.any.has(len(m.name) - at) {
+			continue
+		}
 		if v, ok := m.index.suffixes.Get(m.name[at:]); ok {
 			m.value, m.star = v, at
 			return true
