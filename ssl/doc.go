@@ -52,6 +52,12 @@
 // has the same configuration, and the time until which the client's chain is valid. Where that
 // does not fit, the ticket is declined and a full handshake follows.
 //
+// # Handshakes
+//
+// [*Terminator.Listener] makes handshakes off the accept loop, bounded in number, in
+// time and for each address, and tells the log and [Trace] of each that failed: with
+// its [Reason], and what the client presented. It goes with any [net/http.Server].
+//
 // # Concurrency
 //
 // Profiles, tables and identities may be shared freely. A Terminator and a Store
