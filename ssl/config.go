@@ -92,10 +92,16 @@ type ClientAuth struct {
 	// As with OpenSSL, a chain must reach a self-issued certificate: an
 	// intermediate in the bundle counts only where its root is there as well.
 	//
-	// Their subjects are sent to everyone who connects (RFC 8446, section 4.2.4), so
-	// that clients can choose a certificate: they are no place for secrets, and a
-	// hundred of them make every handshake larger.
+	// Their subjects are sent to everyone who connects, so that clients can choose a
+	// certificate (RFC 8446, section 4.2.4), unless HideCAs is set.
 	CAPEM []byte
+
+	// HideCAs keeps the subjects in CAPEM to ourselves: they may tell of the inside
+	// of a company, and a hundred of them make every handshake larger. Clients that
+	// choose a certificate by them then show any that they have, or ask their user.
+	// The price is that of CacheVerified: every client that is refused gets
+	// bad_certificate.
+	HideCAs bool
 
 	// Depth is how many intermediates may stand between the client's
 	// certificate and the root, as OpenSSL counts. Zero is [DefaultDepth];

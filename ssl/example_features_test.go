@@ -150,6 +150,24 @@ func ExampleClientAuth_cacheVerified() {
 	// refused
 }
 
+// The names of the CAs are for nobody to read.
+func ExampleClientAuth_hideCAs() {
+	t := &testing.T{}
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "Project Nightingale")
+	visit, stop := greet(ssl.Config{
+		ID:           "1",
+		Names:        []string{"a.test"},
+		Certificates: []ssl.KeyPair{servers.Server("a.test")},
+		Client:       &ssl.ClientAuth{CAPEM: people.PEM(), HideCAs: true},
+	})
+	defer stop()
+	fmt.Println(visit(people.Client("alice")))
+	fmt.Println(visit(servers.Client("mallory")))
+	// Output:
+	// hello, CN=alice
+	// refused
+}
+
 // Whoever knows the intermediate alone can say so, by name.
 func ExampleClientAuth_intermediateAnchors() {
 	t := &testing.T{}

@@ -263,6 +263,116 @@ func TestManyCAs(t *testing.T) {
 	})
 }
 
+// A counted connection counts what is read of it.
+type counted struct {
+	net.Conn
+	read atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+// With HideCAs nobody is told whose certificates are taken, whatever else the
+// policy says, and nobody else's are taken for it.
+func TestHideCAs(t *testing.T) {
+	servers, people, aliens := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "aliens")
+	bundle := people.PEM()
+	for i := range 200 {
+		bundle = append(bundle, ssltest.NewCA(t, fmt.Sprintf("some office in the company %d", i)).PEM()...)
+	}
+	alice := people.Client("alice")
+	pair := servers.Server("a.test")
+	for name, auth := range map[string]ssl.ClientAuth{
+		"strict":   {},
+		"cached":   {CacheVerified: true},
+		"optional": {SkipPaths: []string{"^/public"}},
+	} {
+		auth.CAPEM = bundle
+		hiding := auth
+		hiding.HideCAs = true
+		t.Run(name, func(t *testing.T) {
+			forVersions(t, func(t *testing.T, version uint16, none int) {
+				sizes := map[bool]int64{}
+				for _, auth := range []ssl.ClientAuth{auth, hiding} {
+					d := newDoor(t, nil, ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{pair}, Client: &auth})
+					c, err := net.Dial("tcp", d.Addr().String())
+					require.NoError(t, err)
+					defer c.Close()
+					wire := &counted{Conn: c}
+					config := client(version, "a.test")
+					var named [][]byte
+					config.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+						named = r.AcceptableCAs
+						return &alice, nil
+					}
+					require.NoError(t, tls.Client(wire, config).Handshake())
+					sizes[auth.HideCAs] = wire.read.Load()
+					passage := <-d.results
+					require.Nil(t, passage.err)
+					identity, err := d.store.Judge(d.store.Table(), &passage.state, "a.test", "/")
+					require.NoError(t, err)
+					require.Equal(t, "CN=alice", identity.Subject())
+					if auth.HideCAs {
+						require.Empty(t, named)
+					} else {
+						require.Len(t, named, 201)
+					}
+				}
+				require.Greater(t, sizes[false]-sizes[true], int64(200*len("some office in the company")))
+
+				d := newDoor(t, nil, ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{pair}, Client: &hiding})
+				for _, c := range []struct {
+					certs  []tls.Certificate
+					reason ssl.Reason
+					alert  int
+				}{
+					{nil, ssl.NoClientCert, none},
+					{[]tls.Certificate{aliens.Client("mallory")}, ssl.UnknownCA, badCertificate},
+					{[]tls.Certificate{people.Client("old", ssltest.Expired)}, ssl.Expired, badCertificate},
+					{[]tls.Certificate{people.Intermediate("1").Intermediate("2").Client("deep")}, ssl.Depth, badCertificate},
+				} {
+					there, here := d.visit(t, client(version, "a.test", c.certs...))
+					if name != "optional" {
+						require.NotNil(t, here.err)
+						require.Equal(t, c.reason, here.err.Reason)
+						require.Equal(t, c.alert, alertOf(there.err))
+						continue
+					}
+					require.Nil(t, here.err)
+					_, err := d.store.Judge(d.store.Table(), &here.state, "a.test", "/")
+					require.Equal(t, http.StatusBadRequest, err.(*ssl.Refusal).Status)
+				}
+
+				// Sessions end with the roots, which crypto/tls does not compare here.
+				var cache stolenSession
+				config := client(version, "a.test", alice)
+				config.ClientSessionCache = &cache
+				for visit := range 2 {
+					_, here := d.visit(t, config)
+					require.Nil(t, here.err)
+					require.Equal(t, visit == 1, here.state.DidResume)
+				}
+				cache.keep = true
+				other := hiding
+				other.CAPEM = aliens.PEM()
+				put(t, d.store, ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{pair}, Client: &other})
+				_, here := d.visit(t, config)
+				if name != "optional" {
+					require.NotNil(t, here.err)
+					require.Equal(t, ssl.UnknownCA, here.err.Reason)
+					return
+				}
+				require.False(t, here.state.DidResume)
+				_, err := d.store.Judge(d.store.Table(), &here.state, "a.test", "/")
+				require.Error(t, err)
+			})
+		})
+	}
+}
+
 // A client's chain that is meant to keep a processor busy is soon refused.
 func TestHugeClientChains(t *testing.T) {
 	people := ssltest.NewCA(t, "people")

@@ -25,7 +25,8 @@ type policy struct {
 	allow        *allowList // nil: everybody
 	authorizer   func(context.Context, *Identity) error
 	authorizerID string
-	verified     *verifiedChains // nil: crypto/tls verifies
+	verified     *verifiedChains // nil: no chain is remembered
+	hideCAs      bool
 }
 
 // Why a client does not satisfy a policy.
@@ -58,6 +59,7 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 	p.crls = newCRLs(c, fault)
 	p.allow = newAllowList(c.Allow, fault)
 	p.authorizer, p.authorizerID = c.Authorizer, c.AuthorizerID
+	p.hideCAs = c.HideCAs
 	if c.Authorizer != nil && c.AuthorizerID == "" {
 		fault("Client.AuthorizerID", errors.New("is empty: sessions must end when the Authorizer changes, and it says when"))
 	}

@@ -152,18 +152,18 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 		// wrong certificate, which may well be on its way to a path that needs
 		// none. The guard verifies when a path needs it.
 		c.ClientAuth = tls.RequestClientCert
-		c.ClientCAs = p.client.pool
-	case p.client.verified != nil:
-		// Nothing can be cached where crypto/tls verifies. The pool still names
-		// the roots to the client, and VerifyConnection does the rest, on
-		// resumption too.
+	case p.client.verified != nil || p.client.hideCAs:
+		// Nothing can be cached where crypto/tls verifies, and the roots that it
+		// verifies against are those that it names to the client. VerifyConnection
+		// does it all, on resumption too.
 		c.ClientAuth = tls.RequireAnyClientCert
-		c.ClientCAs = p.client.pool
 	default:
 		// crypto/tls verifies, and so sends the alert that fits: unknown_ca,
 		// certificate_expired, certificate_required. Whatever VerifyConnection
 		// refuses is bad_certificate.
 		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	if p.client != nil && !p.client.hideCAs {
 		c.ClientCAs = p.client.pool
 	}
 	c.VerifyConnection = func(cs tls.ConnectionState) error { return tm.verify(p, &cs) }
