@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"weak"
+
+	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
 // anchors are the certificates that a client's chain may end in. They never
@@ -85,7 +87,7 @@ func newAnchors(bundle []byte, depth int, partial bool) (*anchors, error) {
 	var faults []error
 	for i, cert := range certs {
 		if above[i] < 0 && !partial {
-			faults = append(faults, fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, subject(cert)))
+			faults = append(faults, fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, clientcert.Subject(cert)))
 			continue
 		}
 		ways, err := find.from(i)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
 // A Reason is why a handshake failed. The list is closed.
@@ -66,9 +68,9 @@ func (e *HandshakeError) LogValue() slog.Value {
 	}
 	if c := e.Certificate; c != nil {
 		attrs = append(attrs,
-			slog.String("subject", subject(c)),
-			slog.String("issuer", issuer(c)),
-			slog.String("serial", serial(c)),
+			slog.String("subject", clientcert.Subject(c)),
+			slog.String("issuer", clientcert.Issuer(c)),
+			slog.String("serial", clientcert.Serial(c)),
 			slog.String("sha256", fingerprint(c)))
 	}
 	return slog.GroupValue(append(attrs, slog.String("error", e.Err.Error()))...)

@@ -7,8 +7,9 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
 // An Identity is a client whose certificate satisfies the profile that governs
@@ -38,7 +39,7 @@ func (i *Identity) Resumed() bool { return i.resumed }
 // Subject returns the subject of the client's certificate as RFC 2253 writes it,
 // which is nginx's $ssl_client_s_dn: "CN=alice,O=Example". It is printable ASCII,
 // with everything else escaped ("\0A", "\C3\BC").
-func (i *Identity) Subject() string { return subject(i.chain[0]) }
+func (i *Identity) Subject() string { return clientcert.Subject(i.chain[0]) }
 
 // SPIFFEID returns the client's SPIFFE ID, "spiffe://domain/path". ok is false if
 // its certificate has none, or more than one URI.
@@ -46,7 +47,7 @@ func (i *Identity) SPIFFEID() (id string, ok bool) { return spiffeID(i.chain[0])
 
 // Serial returns the serial number of the client's certificate in upper-case
 // hexadecimal, which is nginx's $ssl_client_serial.
-func (i *Identity) Serial() string { return serial(i.chain[0]) }
+func (i *Identity) Serial() string { return clientcert.Serial(i.chain[0]) }
 
 // Fingerprint returns the SHA-256 of the client's certificate in lower-case
 // hexadecimal.
@@ -78,18 +79,6 @@ func NewContext(ctx context.Context, i *Identity) context.Context {
 func FromContext(ctx context.Context) *Identity {
 	i, _ := ctx.Value(identityKey{}).(*Identity)
 	return i
-}
-
-// serial is the serial number as nginx and openssl write it.
-func serial(c *x509.Certificate) string {
-	if c.SerialNumber == nil {
-		return ""
-	}
-	s := c.SerialNumber.Text(16)
-	if len(s)%2 == 1 {
-		s = "0" + s
-	}
-	return strings.ToUpper(s)
 }
 
 func fingerprint(c *x509.Certificate) string {

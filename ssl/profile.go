@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/clientcert"
 	"github.com/sallyport/sallyport/internal/hostname"
 )
 
@@ -52,15 +53,17 @@ func New(c Config) (*Profile, error) {
 	if len(c.Names) == 0 {
 		fault("Names", errors.New("has no server name"))
 	}
+	known := make(map[string]bool, len(c.Names))
 	for i, name := range c.Names {
 		pattern, err := hostname.CanonicalPattern(name)
 		if err != nil {
 			fault(fmt.Sprintf("Names[%d]", i), fmt.Errorf("%q: %w", name, err))
 			continue
 		}
-		if !slices.Contains(p.names, pattern) {
+		if !known[pattern] {
 			p.names = append(p.names, pattern)
 		}
+		known[pattern] = true
 	}
 
 	if len(c.Certificates) == 0 {
@@ -184,7 +187,7 @@ func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 		default:
 			continue
 		}
-		warnings = append(warnings, fmt.Sprintf("certificate %d (%s) %s", i+1, subject(leaf), text))
+		warnings = append(warnings, fmt.Sprintf("certificate %d (%s) %s", i+1, clientcert.Subject(leaf), text))
 	}
 	return warnings
 }

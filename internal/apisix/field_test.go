@@ -69,7 +69,7 @@ func TestFieldNameKnowsEveryField(t *testing.T) {
 	// What APISIX has nothing for, with all that stands below it.
 	notInDocuments := []string{
 		"Handler", "AllowPlain",
-		"Certificates[0].OCSPStaple", "Client.CRLs", "Client.Allow", "Client.Authorizer", "Client.CacheVerified", "Client.Dangerously",
+		"Certificates[0].OCSPStaple", "Client.CRLs", "Client.Allow", "Client.Authorizer", "Client.CacheVerified", "Client.HideCAs", "Client.Dangerously",
 	}
 	for kind, config := range map[apisix.Kind]any{
 		apisix.SSLs: ssl.Config{}, apisix.Routes: route.Config{}, apisix.Upstreams: upstream.Config{},
