@@ -282,3 +282,44 @@ func BenchmarkBuild(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkBuildAdversarial makes tables of routes that have much in common. Twice as
+// many may take four times as long, as they are twice as long or stand in one list; but
+// not eight times.
+func BenchmarkBuildAdversarial(b *testing.B) {
+	for _, s := range []struct {
+		name   string
+		config func(i, n int) route.Config
+	}{
+		// Each path begins as all longer ones do, and then leaves them.
+		{"long", func(i, _ int) route.Config { return route.Config{Paths: []string{"/" + strings.Repeat("a", i) + "b"}} }},
+		// Routes of one path, of which each goes before all that are there.
+		{"same", func(i, _ int) route.Config { return route.Config{Paths: []string{"/*"}, Priority: i} }},
+		// One route with many hosts, and another that it hides.
+		{"hosts", func(i, n int) route.Config {
+			c := route.Config{Paths: []string{"/*"}}
+			for host := range n {
+				if i < 2 {
+					c.Hosts = append(c.Hosts, fmt.Sprintf("h%d.test", host))
+				}
+			}
+			return c
+		}},
+	} {
+		for _, n := range []int{500, 1000, 2000} {
+			routes := make([]*route.Route, n)
+			for i := range routes {
+				c := s.config(i, n)
+				c.ID = fmt.Sprint(i)
+				routes[i] = mustNew(b, c)
+			}
+			b.Run(fmt.Sprintf("routes=%d/shape=%s", n, s.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					table := new(route.Table).With(routes...)
+					table.Warnings("1")
+				}
+			})
+		}
+	}
+}

@@ -113,10 +113,30 @@ func (n *node) path() string {
 	return below.leaf.path[:n.depth]
 }
 
+// nearest returns the path at which the way of a path through the tree ends. Where
+// the two part, it leaves the tree as well.
+func (n *node) nearest(path string) string {
+	for n.depth < len(path) {
+		i, ok := n.has.rank(path[n.depth])
+		if !ok {
+			break
+		}
+		n = &n.children[i]
+	}
+	return n.path()
+}
+
 // add puts c at the cut of its pattern, which is at n or below. n must be writable.
 func (n *node) add(e *edit, c candidate) {
+	n.addBelow(e, c, commonPrefix(n.nearest(c.pattern.cut), c.pattern.cut))
+}
+
+// addBelow is the recursive part of add. So many bytes of the cut are in the tree: they
+// are compared once for all nodes, lest a tree of long paths takes a time that is
+// quadratic in their length (BenchmarkBuildAdversarial).
+func (n *node) addBelow(e *edit, c candidate, common int) {
 	cut := c.pattern.cut
-	if common := commonPrefix(n.path(), cut); common < n.depth {
+	if common < n.depth {
 		lower := *n
 		*n = node{depth: common, children: []node{lower}, owner: e}
 		n.has.flip(lower.path()[common])
@@ -138,8 +158,9 @@ func (n *node) add(e *edit, c candidate) {
 		n.own(e, 1)
 		n.has.flip(cut[n.depth])
 		n.children = slices.Insert(n.children, i, *newNode(e, cut))
+		common = len(cut)
 	}
-	n.children[i].add(e, c)
+	n.children[i].addBelow(e, c, common)
 }
 
 // remove takes c from where it must be. n must be writable.
