@@ -24,19 +24,32 @@ func newAddrs(ranges []netip.Prefix) addrs {
 }
 
 // contains reports whether the set has an address, which must be plain. The zero
-// Addr is in no set. Only the last range that begins at the address or before it can
-// have it.
+// Addr is in no set.
 func (s addrs) contains(addr netip.Addr) bool {
+	r, ok := s.before(addr)
+	return ok && r.Contains(addr)
+}
+
+// before returns the last range that begins at an address or before it, which alone
+// can have it.
+func (s addrs) before(addr netip.Addr) (r netip.Prefix, ok bool) {
 	i, found := slices.BinarySearchFunc(s, addr, func(p netip.Prefix, addr netip.Addr) int {
 		return p.Addr().Compare(addr)
 	})
-	return found || i > 0 && s[i-1].Contains(addr)
+	switch {
+	case found:
+		return s[i], true
+	case i > 0:
+		return s[i-1], true
+	}
+	return netip.Prefix{}, false
 }
 
 // covers reports whether every range of o lies in one of s.
 func (s addrs) covers(o addrs) bool {
 	return !slices.ContainsFunc(o, func(r netip.Prefix) bool {
-		return !slices.ContainsFunc(s, func(p netip.Prefix) bool { return p.Bits() <= r.Bits() && p.Contains(r.Addr()) })
+		p, ok := s.before(r.Addr())
+		return !ok || p.Bits() > r.Bits() || !p.Contains(r.Addr())
 	})
 }
 

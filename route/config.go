@@ -12,7 +12,8 @@ type Config struct {
 	// ID names the route in a [Table], in logs and in errors. Required.
 	ID string
 
-	// Hosts are the names that a request must be for. None means any.
+	// Hosts are the names that a request must be for. None means any. The number of
+	// Hosts times that of Paths is at most 100 000.
 	//
 	//	a.test     // accepted: this name, whatever the case, the port or a trailing dot
 	//	*.a.test   // accepted: every name below a.test, however deep

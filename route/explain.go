@@ -156,8 +156,8 @@ func (c *candidate) whyNot(req *Request) string {
 			return "RemoteAddrs: the address of the client is not known"
 		}
 		return fmt.Sprintf("RemoteAddrs: the client's address %v is not in them", req.Client)
-	case !r.takesHost(req):
-		return fmt.Sprintf("the host fits none of %s", strings.Join(r.hostNames(), ", "))
+	case !c.takesHost(req):
+		return fmt.Sprintf("the host fits none of %s", strings.Join(hostNames(c.hosts()), ", "))
 	case !c.pattern.fits(req.Path, nil):
 		return fmt.Sprintf("the path begins as %s, and does not fit all of it", c.pattern.text)
 	case r.vars != nil && !r.vars.holds(req, &m):
@@ -212,7 +212,7 @@ func (x *Explanation) String() string {
 	for _, c := range x.Candidates {
 		host := c.Host
 		if host == "" {
-			host = strings.Join(c.Route.hostNames(), ",")
+			host = strings.Join(hostNames(c.Route.hosts), ",")
 		}
 		fmt.Fprintf(&b, "- route %q (%s%s, priority %d): %v", c.Route.id, host, c.Pattern, c.Route.priority, c.Outcome)
 		if c.Reason != "" {

@@ -67,9 +67,9 @@ func (h hostPattern) covers(o hostPattern) bool {
 	return strings.HasSuffix(o.name, suffix)
 }
 
-// hostNames returns the hosts of a route, as [New] has read them.
-func (r *Route) hostNames() (names []string) {
-	for _, h := range r.hosts {
+// hostNames returns the texts of hosts, as [New] has read them.
+func hostNames(hosts []hostPattern) (names []string) {
+	for _, h := range hosts {
 		name := h.name
 		if h.port != "" {
 			name += ":" + h.port

@@ -151,25 +151,39 @@ func (r *Route) conditional(router Router) bool {
 func (c *candidate) holds(req *Request) bool {
 	r := c.route
 	return (r.addrs == nil || r.addrs.contains(plainAddr(req.Client))) &&
-		r.takesHost(req) &&
+		c.takesHost(req) &&
 		c.pattern.fits(req.Path, nil) &&
 		(r.vars == nil || r.vars.holds(req, &Match{r, c.pattern, req.Path}))
 }
 
-// takesHost reports whether the host of a request fits one of the route's, with the
-// port. Where the host goes first, that may be another than the one whose tree the
-// route was found in: but then it was tried there, and has failed for what fails
-// here as well.
-func (r *Route) takesHost(req *Request) bool {
-	if len(r.hosts) == 0 {
+// takesHost reports whether the host of a request fits one of those that count, with
+// the port.
+func (c *candidate) takesHost(req *Request) bool {
+	if len(c.route.hosts) == 0 {
 		return true
 	}
-	for i := range r.hosts {
-		if r.hosts[i].fits(req) {
+	hosts := c.hosts()
+	for i := range hosts {
+		if hosts[i].fits(req) {
 			return true
 		}
 	}
 	return false
+}
+
+// hosts returns the hosts of the route that count. Where the host goes first, they are
+// those of the name that has led to the candidate: for another, the route stands in
+// another place.
+func (c *candidate) hosts() []hostPattern {
+	if c.host == allHosts {
+		return c.route.hosts
+	}
+	hosts := c.route.hosts[c.host:]
+	n := 1
+	for n < len(hosts) && hosts[n].name == hosts[0].name {
+		n++
+	}
+	return hosts[:n]
 }
 
 var errHost = errors.New("route: the request's host is no name")

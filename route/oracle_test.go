@@ -41,7 +41,7 @@ func (o oracle) find(id string) int {
 // A way is one host and one path of a route that fit a request, with the rank of
 // each.
 type way struct {
-	route     route.Config
+	route     route.Config // with the host, or the hosts, that the way is for
 	path      string
 	host, cut int
 	length    int // of the pattern
@@ -62,6 +62,9 @@ func (o oracle) ways(req route.Request) []way {
 		for _, host := range hosts {
 			for _, path := range c.Paths {
 				name, _ := cutPort(host)
+				if host != "" {
+					c.Hosts = []string{host}
+				}
 				w := way{c, path, hostRank(name, req.Host), cutRank(path, req.Path, o.router), len(path), i}
 				if w.host >= 0 && w.cut >= 0 {
 					ways = append(ways, w)

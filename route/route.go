@@ -12,9 +12,10 @@ import (
 // A Route is a [Config] that was checked. It never changes, and may be shared
 // freely. [New] is the only way to one.
 type Route struct {
-	id    string
+	id string
+
+	// hosts of one name, which differ in the port, stand together.
 	hosts []hostPattern
-	names []string // of the hosts, each once
 
 	// paths are the patterns in which ":name" stands for itself, and parameters
 	// those in which it does not. Without one, they are the same.
@@ -33,6 +34,10 @@ type Route struct {
 	timeout    *Timeout
 	warnings   []string
 }
+
+// maxPlaces bounds what one small document can make of a table: a route stands in it
+// for each of its hosts with each of its paths.
+const maxPlaces = 100_000
 
 // New checks a Config and makes a Route of it. It keeps nothing of c but the
 // Handler. The error joins a [*ConfigError] for each fault.
@@ -53,39 +58,44 @@ func New(c Config) (*Route, error) {
 	if c.ID == "" {
 		fault("ID", errors.New("is required"))
 	}
-	hosts, names := map[hostPattern]bool{}, map[string]bool{}
+	twice, first := map[hostPattern]bool{}, map[string]int{}
 	for i, s := range c.Hosts {
 		field := fmt.Sprintf("Hosts[%d]", i)
 		host, err := parseHost(s)
 		switch {
 		case err != nil:
 			fault(field, err)
-		case hosts[host]:
+			continue
+		case twice[host]:
 			fault(field, fmt.Errorf("%q is there twice", s))
-		default:
-			r.hosts = append(r.hosts, host)
-			if !names[host.name] {
-				r.names = append(r.names, host.name)
-			}
-			hosts[host], names[host.name] = true, true
+			continue
 		}
+		if _, named := first[host.name]; !named {
+			first[host.name] = i
+		}
+		twice[host] = true
+		r.hosts = append(r.hosts, host)
+	}
+	slices.SortStableFunc(r.hosts, func(a, b hostPattern) int { return first[a.name] - first[b.name] })
+	if len(c.Hosts)*len(c.Paths) > maxPlaces {
+		fault("Hosts", fmt.Errorf("%d hosts with %d paths each are over %d places: make several routes of it", len(c.Hosts), len(c.Paths), maxPlaces))
 	}
 	if len(c.Paths) == 0 {
 		fault("Paths", errors.New(`at least one is required: "/*" is every path`))
 	}
-	paths := map[string]bool{}
+	known := map[string]bool{}
 	for i, s := range c.Paths {
 		field := fmt.Sprintf("Paths[%d]", i)
 		p, err := parsePattern(s, false)
-		switch {
-		case err != nil:
+		if err != nil {
 			fault(field, err)
 			continue
-		case paths[s]:
+		}
+		if known[s] {
 			fault(field, fmt.Errorf("%q is there twice", s))
 			continue
 		}
-		paths[s] = true
+		known[s] = true
 		r.paths = append(r.paths, p)
 		if hasParameter(s) {
 			p, _ = parsePattern(s, true) // what is wrong with a path, is so in either reading

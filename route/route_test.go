@@ -2,6 +2,7 @@ package route_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -46,6 +47,8 @@ func TestNewRefuses(t *testing.T) {
 		{host("ü.test"), "Hosts[0]", `"ü.test": has bytes beyond ASCII: write its "xn--" form`},
 		{host("a.test", "A.test."), "Hosts[1]", `"A.test." is there twice`},
 		{host("a.test:080", "A.test.:80"), "Hosts[1]", `"A.test.:80" is there twice`},
+
+		{func(c *route.Config) { c.Hosts, c.Paths = numbered("h%d.test", 317), numbered("/%d", 316) }, "Hosts", `317 hosts with 316 paths each are over 100000 places: make several routes of it`},
 
 		{addr("x"), "RemoteAddrs[0]", `"x" is no IPv4 or IPv6 address, nor a range such as 10.0.0.0/8`},
 		{addr("10.0.0.1", "10.0.0.1:80"), "RemoteAddrs[1]", `"10.0.0.1:80" is no IPv4 or IPv6 address, nor a range such as 10.0.0.0/8`},
@@ -104,6 +107,14 @@ func TestNewRefuses(t *testing.T) {
 		require.Equal(t, fault.Err, errors.Unwrap(fault))
 		require.Len(t, faults(err), 1, "%+v: %v", cfg, err)
 	}
+}
+
+// numbered returns so many strings of a format.
+func numbered(format string, n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprintf(format, i))
+	}
+	return list
 }
 
 // faults returns the parts of a joined error.

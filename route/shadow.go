@@ -39,8 +39,9 @@ func (t *Table) Warnings(id string) []string {
 // The limits of [*Table.Warnings], whose time is also that of loading a whole
 // configuration.
 const (
-	maxCompared = 256
-	maxHidden   = 8
+	maxCompared  = 256
+	maxHidden    = 8
+	maxHostPairs = 1 << 16
 )
 
 func beforeIt(ids []string) string {
@@ -55,9 +56,9 @@ func beforeIt(ids []string) string {
 func (t *Table) shadowing(en *entry) (ids []string) {
 	for host, c := range t.places(en) {
 		list := t.listOf(host, c.pattern)
-		at := slices.Index(list, c)
+		at := indexOf(list, c)
 		list = list[max(0, at-maxCompared):at]
-		i := slices.IndexFunc(list, func(o candidate) bool { return o.covers(&c, host) })
+		i := slices.IndexFunc(list, func(o candidate) bool { return o.covers(&c) })
 		switch {
 		case i < 0:
 			return nil
@@ -73,12 +74,12 @@ func (t *Table) shadowing(en *entry) (ids []string) {
 func (t *Table) behind(en *entry) (others []*entry) {
 	for host, c := range t.places(en) {
 		list := t.listOf(host, c.pattern)
-		list = list[slices.Index(list, c)+1:]
+		list = list[indexOf(list, c)+1:]
 		for _, o := range list[:min(len(list), maxCompared)] {
 			if len(others) == maxHidden {
 				return others
 			}
-			if o.route != en.route && c.covers(&o, host) {
+			if o.route != en.route && c.covers(&o) {
 				if other, _ := t.byID.Get(o.route.id); !slices.Contains(others, other) {
 					others = append(others, other)
 				}
@@ -103,14 +104,14 @@ func (t *Table) listOf(host string, p *pattern) []candidate {
 
 // covers reports whether c takes every request that o takes. Both are in one list
 // of the tree of a host.
-func (c *candidate) covers(o *candidate, host string) bool {
+func (c *candidate) covers(o *candidate) bool {
 	a, b := c.route, o.route
 	same := c.pattern.text == o.pattern.text
 	return a.coversMethods(b) &&
 		(same || c.pattern.plain()) &&
 		(a.addrs == nil || b.addrs != nil && a.addrs.covers(b.addrs)) &&
 		(a.vars == nil || same && a.vars.equal(b.vars)) &&
-		(host != "" && slices.Contains(a.hosts, hostPattern{name: host}) || a.coversHosts(b))
+		c.coversHosts(o)
 }
 
 func (r *Route) coversMethods(o *Route) bool {
@@ -121,12 +122,15 @@ func (r *Route) coversMethods(o *Route) bool {
 		!slices.ContainsFunc(o.unusual, func(m string) bool { return !slices.Contains(r.unusual, m) })
 }
 
-func (r *Route) coversHosts(o *Route) bool {
-	if len(r.hosts) == 0 || len(o.hosts) == 0 {
-		return len(r.hosts) == 0
+// coversHosts reports whether every host that o takes, where it stands, c takes too. Of
+// very many hosts it does not tell.
+func (c *candidate) coversHosts(o *candidate) bool {
+	hosts, others := c.hosts(), o.hosts()
+	if len(hosts) == 0 || len(others) == 0 {
+		return len(hosts) == 0
 	}
-	return !slices.ContainsFunc(o.hosts, func(host hostPattern) bool {
-		return !slices.ContainsFunc(r.hosts, func(h hostPattern) bool { return h.covers(host) })
+	return len(hosts)*len(others) <= maxHostPairs && !slices.ContainsFunc(others, func(other hostPattern) bool {
+		return !slices.ContainsFunc(hosts, func(h hostPattern) bool { return h.covers(other) })
 	})
 }
 

@@ -127,15 +127,19 @@ func (t *Table) places(en *entry) iter.Seq2[string, candidate] {
 			patterns = r.parameters
 		}
 		for _, p := range patterns {
-			c := candidate{route: r, pattern: p, age: en.age, methods: r.methods, conditional: r.conditional(t.o.Router) || !p.plain()}
+			c := candidate{route: r, pattern: p, age: en.age, methods: r.methods, conditional: r.conditional(t.o.Router) || !p.plain(), host: allHosts}
 			if len(r.hosts) == 0 || !t.o.Router.byHost() {
 				if !yield("", c) {
 					return
 				}
 				continue
 			}
-			for _, name := range r.names {
-				if !yield(name, c) {
+			for i, host := range r.hosts {
+				if i > 0 && r.hosts[i-1].name == host.name {
+					continue
+				}
+				c.host = int32(i)
+				if !yield(host.name, c) {
 					return
 				}
 			}

@@ -169,6 +169,64 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// A host whose port does not fit is no way to a route, whatever its other hosts are: it
+// has the rank of the one that fits.
+func TestPortAndWildcard(t *testing.T) {
+	table := new(route.Table).With(
+		mustNew(t, route.Config{ID: "older", Hosts: []string{"a.test:80", "*.test", "a.test:8080"}, Paths: []string{"/"}}),
+		mustNew(t, route.Config{ID: "name", Hosts: []string{"a.test"}, Paths: []string{"/"}, Methods: []string{"GET"}}),
+	)
+	require.NoError(t, table.Check())
+	for port, want := range map[string]string{"80": "older", "8080": "older", "90": "name", "": "name"} {
+		require.Equal(t, want, idOf(table.Match(&route.Request{Method: "GET", Host: "a.test", Port: port, Path: "/"})), port)
+		require.Equal(t, "older", idOf(table.Match(&route.Request{Method: "PUT", Host: "a.test", Port: port, Path: "/"})), port)
+	}
+	require.Equal(t, `PUT a.test:90/: route "older"
+- route "older" (a.test/, priority 0): passed over: the host fits none of a.test:80, a.test:8080
+- route "name" (a.test/, priority 0): passed over: the method is none of GET
+- route "older" (*.test/, priority 0): found
+`, table.Explain(&route.Request{Method: "PUT", Host: "a.test", Port: "90", Path: "/"}).String())
+}
+
+// Long paths that have much in common, in every order.
+func TestLongPaths(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 9))
+	for range 20 {
+		var routes []*route.Route
+		var gone []string
+		for i := range 60 {
+			path := "/" + strings.Repeat("a", i)
+			for j, p := range []string{path + "b", path + "*", path + "c*"} {
+				id := fmt.Sprint(i, ".", j)
+				routes = append(routes, mustNew(t, route.Config{ID: id, Paths: []string{p}}))
+				if rnd.IntN(3) == 0 {
+					gone = append(gone, id)
+				}
+			}
+		}
+		rnd.Shuffle(len(routes), func(i, j int) { routes[i], routes[j] = routes[j], routes[i] })
+		half := new(route.Table).With(routes[:90]...)
+		table := half.With(routes[90:]...)
+		for _, table := range []*route.Table{half, table, table.Without(gone...), half.Without(gone...)} {
+			require.NoError(t, table.Check())
+			for i := range 61 {
+				for end, j := range map[string]int{"b": 0, "": 1, "x": 1, "cx": 2} {
+					want := ""
+					for shorter, j := i, j; shorter >= 0 && want == ""; shorter-- {
+						for _, id := range []string{fmt.Sprint(shorter, ".", j), fmt.Sprint(shorter, ".1")} {
+							if _, ok := table.Get(id); ok && want == "" {
+								want = id
+							}
+						}
+						j = 1
+					}
+					require.Equal(t, want, idOf(table.Match(&route.Request{Path: "/" + strings.Repeat("a", i) + end})))
+				}
+			}
+		}
+	}
+}
+
 // parseRequest reads "METHOD host/path".
 func parseRequest(s string) route.Request {
 	method, rest, _ := strings.Cut(s, " ")
@@ -230,7 +288,7 @@ func TestTable(t *testing.T) {
 var (
 	hostWords   = []string{"a.test", "b.a.test", "ba.test", "c.b.a.test", "test", "x.test"}
 	hostStars   = []string{"*", "*.test", "*.a.test", "*a.test", "*test", "*.b.a.test", "*t"}
-	hostPorts   = []string{"a.test:80", "*.test:80", "a.test:8080", "*:80"}
+	hostPorts   = []string{"a.test:80", "*.test:80", "a.test:8080", "*:80", "*.test:8080", "b.a.test:8080"}
 	pathWords   = []string{"/", "/a", "/a/", "/a/b", "/a/b/", "/a/bc", "/ab", "/abc/d", "/b", "/a/b/c/d/e", "/\xc3\xa9", "/\xc3\xaa"}
 	pathStars   = []string{"/a/*/b", "/*x/b", "/a/*/c/*y", "/*/b/*", "/a*c", "/a/:id", "/:id", "/:id/b", "/a/:x/:y", "/:a/*b/c", "/a/:x/*", "/*a/b/:c", "/*/:x/b/*", "*b", "/a/**", "/:/a", "/*.b", "/a/*/:x/c/*"}
 	methodWords = []string{"GET", "POST", "PUT", "PURGE", "QUERY"}
@@ -279,7 +337,7 @@ func (s source) config() route.Config {
 		Upstream: "u",
 	}
 	if s(3) > 0 {
-		c.Hosts = s.some(slices.Concat(hostWords, hostStars, hostPorts), 2)
+		c.Hosts = s.some(slices.Concat(hostWords, hostStars, hostPorts), 3)
 	}
 	if s(4) == 0 {
 		c.RemoteAddrs = s.some(addrWords, 2)

@@ -61,7 +61,14 @@ type candidate struct {
 
 	// conditional says that method and cut are not all that counts.
 	conditional bool
+
+	// host is the first of the route's hosts with the name that has led to the tree, or
+	// allHosts.
+	host int32
 }
+
+// allHosts is [candidate.host] in a tree to which no host leads: there, each is as good.
+const allHosts = -1
 
 // compareCandidates is the order in which routes of one list are tried: the higher
 // priority, the longer pattern, the older route.
@@ -72,6 +79,13 @@ func compareCandidates(a, b candidate) int {
 		cmp.Compare(a.age, b.age),
 		cmp.Compare(a.pattern.text, b.pattern.text),
 	)
+}
+
+// indexOf returns where c is in a list that has it. Where one route is being replaced by
+// another, there are two of the same rank.
+func indexOf(list []candidate, c candidate) int {
+	i, _ := slices.BinarySearchFunc(list, c, compareCandidates)
+	return i + slices.Index(list[i:], c)
 }
 
 // writable returns a node for e to change: n itself if it is e's, or else a copy.
@@ -168,7 +182,7 @@ func (n *node) remove(e *edit, c candidate) {
 	n.own(e, 0)
 	if cut := c.pattern.cut; n.depth == len(cut) {
 		list := n.leaf.list(c.pattern)
-		i := slices.Index(*list, c)
+		i := indexOf(*list, c)
 		*list = slices.Delete(*list, i, i+1)
 		if len(n.leaf.exact)+len(n.leaf.prefix) == 0 {
 			n.leaf = nil
