@@ -43,9 +43,10 @@
 // [upstream.Config.PassHost]). Headers that concern one connection alone are
 // dropped (RFC 9110, section 7.6.1), and every Upgrade but a WebSocket that the
 // route allows. X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what
-// the gateway saw; what the client says in them, in Forwarded, or in the header
-// fields that gateways use for client certificates, is dropped in every spelling
-// unless [Options.TrustedProxies] names the client.
+// the gateway saw; what the client says in them or in Forwarded is dropped in every
+// spelling, unless [Options.TrustedProxies] names the client. What anyone says in the
+// header fields that gateways use for client certificates is always dropped. The
+// conditions of routes see neither.
 //
 // # Concurrency
 //

@@ -37,47 +37,58 @@ var identityPrefixes = []string{
 	"x-amzn-mtls-", "cf-client-cert-", // load balancers of AWS and Cloudflare
 }
 
-// isForwarding reports whether a folded name is of a field in which a proxy tells
-// what it saw, or who it let through. The gateway sets its own.
-func isForwarding(folded string) bool {
-	return folded == "forwarded" || folded == "x-forwarded" || folded == "x-real-ip" || strings.HasPrefix(folded, "x-forwarded-")
+// isForwarding reports whether a field is one in which a proxy tells what it saw, or
+// who it let through. The gateway sets its own.
+func isForwarding(name string) bool {
+	return foldsTo(name, "forwarded") || foldsTo(name, "x-forwarded") || foldsTo(name, "x-real-ip") || beginsAs(name, "x-forwarded-")
 }
 
 // unwantedNames are never forwarded: HTTP2-Settings belongs to an upgrade that is
 // not made (golang/go#80416), and Proxy becomes HTTP_PROXY (CVE-2016-5385).
 var unwantedNames = []string{"http2-settings", "proxy"}
 
-// fold brings a header name into the form in which names are compared.
-func fold(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
-			return r
-		case 'A' <= r && r <= 'Z':
-			return r - 'A' + 'a'
-		}
-		return '-'
-	}, name)
+// foldsTo reports whether a name is, in the form in which names are compared, the
+// given one.
+func foldsTo(name, folded string) bool {
+	return len(name) == len(folded) && beginsAs(name, folded)
 }
 
-func isIdentity(folded string) bool {
-	if slices.Contains(identityNames, folded) {
-		return true
+// beginsAs is foldsTo for the beginning of a name.
+func beginsAs(name, folded string) bool {
+	if len(name) < len(folded) {
+		return false
 	}
-	return slices.ContainsFunc(identityPrefixes, func(p string) bool { return strings.HasPrefix(folded, p) })
+	for i := range len(folded) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case !('a' <= c && c <= 'z' || '0' <= c && c <= '9'):
+			c = '-'
+		}
+		if c != folded[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// isIdentity reports whether a field is one in which a client would say who it is.
+func isIdentity(name string) bool {
+	return slices.ContainsFunc(identityNames, func(n string) bool { return foldsTo(name, n) }) ||
+		slices.ContainsFunc(identityPrefixes, func(p string) bool { return beginsAs(name, p) })
 }
 
 // scrub deletes from the header of a request what a client cannot say of itself.
 // trusted leaves it what a proxy in front says.
 func scrub(h http.Header, trusted bool) {
 	for name := range h {
-		folded := fold(name)
 		switch {
-		case isIdentity(folded), slices.Contains(unwantedNames, folded):
+		case isIdentity(name), slices.ContainsFunc(unwantedNames, func(n string) bool { return foldsTo(name, n) }):
 			delete(h, name)
-		case isForwarding(folded):
+		case isForwarding(name):
 			// The other spellings are nobody's.
-			if !trusted || folded != strings.ToLower(name) {
+			if !trusted || !foldsTo(name, strings.ToLower(name)) {
 				delete(h, name)
 			}
 		}

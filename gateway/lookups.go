@@ -11,18 +11,26 @@ import (
 )
 
 // lookups answers what the Vars of routes ask of a request: as [route.HTTPLookups]
-// does, but of the client's certificate what the guard says. crypto/tls verified it
-// by the policy of the handshake; here the one counts that holds now.
+// does, but for two things that a client could lie about. Of its certificate it says
+// what the guard says: crypto/tls verified it by the policy of the handshake; here the
+// one counts that holds now. And in the header it sees what the target of a route
+// would get: a route that is chosen for "X-Client-Verify: SUCCESS" is one that
+// everybody can choose.
 type lookups struct {
 	*route.HTTPLookups
-	verify string
-	client clientcert.Variables
+	request *http.Request
+	from    sender
+	verify  string // empty without TLS
+	client  clientcert.Variables
+
+	forwarding http.Header // the gateway's own, once they were asked for
 }
 
 // ask gives a routing request what conditions may ask for. The request that it
 // returns is r, or a copy of which the body may be read.
 func (s *Server) ask(req *route.Request, r *http.Request, identity *ssl.Identity) *http.Request {
-	if client, err := netip.ParseAddr(s.senderOf(r).client); err == nil {
+	from := s.senderOf(r)
+	if client, err := netip.ParseAddr(from.client); err == nil {
 		req.Client = client.Unmap().WithZone("")
 	}
 	if r.ContentLength != 0 {
@@ -30,13 +38,16 @@ func (s *Server) ask(req *route.Request, r *http.Request, identity *ssl.Identity
 		// find its own in the request that it made.
 		r = r.WithContext(r.Context())
 	}
-	l := &lookups{HTTPLookups: route.NewHTTPLookups(r), verify: "NONE"}
+	l := &lookups{HTTPLookups: route.NewHTTPLookups(r), request: r, from: from}
 	switch {
+	case r.TLS == nil:
 	case identity != nil:
 		l.verify = "SUCCESS"
 		l.client.Certificate = identity.Certificate()
-	case r.TLS != nil && len(r.TLS.PeerCertificates) > 0:
+	case len(r.TLS.PeerCertificates) > 0:
 		l.verify = "FAILED:certificate not verified"
+	default:
+		l.verify = "NONE"
 	}
 	req.Lookups = l
 	return r
@@ -45,12 +56,31 @@ func (s *Server) ask(req *route.Request, r *http.Request, identity *ssl.Identity
 // Lookup implements [route.Lookups].
 func (l *lookups) Lookup(kind route.VarKind, name string) (string, bool) {
 	switch {
+	case kind == route.VarHeader:
+		return l.header(name)
 	case kind != route.VarOther || !strings.HasPrefix(name, "ssl_client_"):
 		return l.HTTPLookups.Lookup(kind, name)
 	case name == "ssl_client_verify":
-		return l.verify, true
+		return l.verify, l.verify != ""
 	default:
 		return l.client.Lookup(name)
+	}
+}
+
+// header returns a header field.
+func (l *lookups) header(name string) (string, bool) {
+	switch {
+	case isIdentity(name):
+		return "", false
+	case isForwarding(name) && !l.from.trusted:
+		if l.forwarding == nil {
+			l.forwarding = http.Header{}
+			setForwarding(l.forwarding, l.request, l.from)
+		}
+		value := l.forwarding.Get(name)
+		return value, value != ""
+	default:
+		return l.HTTPLookups.Lookup(route.VarHeader, name)
 	}
 }
 

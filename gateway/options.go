@@ -33,7 +33,8 @@ type Options struct {
 	PlainHTTP PlainHTTP
 
 	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded header
-	// fields are believed and passed on. From all others they are replaced.
+	// fields are believed and passed on. From all others they are replaced, and
+	// that is what the conditions of routes see.
 	TrustedProxies []netip.Prefix
 
 	// Limits bound what a client can use up. Zero fields are defaults.

@@ -50,6 +50,8 @@ func TestRoutingThroughEveryDoor(t *testing.T) {
 			routed(route.Config{ID: "form", Paths: []string{"/v"}, Vars: vars("post_arg_name", "==", "jack & jill")}),
 			routed(route.Config{ID: "id", Paths: []string{"/p/:id"}, Vars: vars("uri_param_id", "~~", "^[0-9]+$")}),
 			routed(route.Config{ID: "secure", Paths: []string{"/scheme"}, Vars: vars("scheme", "==", "https")}),
+			routed(route.Config{ID: "none", Paths: []string{"/verify"}, Vars: vars("ssl_client_verify", "==", "NONE")}),
+			routed(route.Config{ID: "absent", Paths: []string{"/verify"}, Vars: vars("ssl_client_verify", "==", nil)}),
 			routed(route.Config{ID: "plain", Paths: []string{"/scheme"}}),
 			routed(route.Config{ID: "rest", Paths: []string{"/*"}, Methods: []string{"GET", "POST"}}),
 		},
@@ -79,6 +81,7 @@ func TestRoutingThroughEveryDoor(t *testing.T) {
 		{target: "/p/17", want: "id id=17"},
 		{target: "/p/x", want: "rest :ext=p/x"},
 		{target: "/scheme", want: "secure|plain"},
+		{target: "/verify", want: "none|absent"},
 	} {
 		for _, d := range h.doors() {
 			want := strings.Split(c.want+"|"+c.want, "|")
@@ -198,6 +201,50 @@ func TestRoutingByClient(t *testing.T) {
 			req.Header.Set("X-Forwarded-For", "203.0.113.9, 192.0.2.1, 198.51.100.7")
 			status, body := h.do(h.client(d, "a.test"), req)
 			require.Equal(t, "200 "+want, fmt.Sprint(status, " ", body), d.name)
+		}
+	}
+}
+
+// What a client must not say of itself, or of those that it came through, chooses no
+// route.
+func TestRoutingByForgedHeader(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		o := &gateway.Options{}
+		if trusted {
+			o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		}
+		h := newHarness(t, o)
+		h.apply(gateway.Config{
+			SSL: []ssl.Config{h.profile("open", []string{"a.test"})},
+			Routes: []route.Config{
+				routed(route.Config{ID: "identity", Paths: []string{"/*"}, Vars: []any{"OR",
+					[]any{"http_x_client_verify", "~=", nil}, []any{"http_x_ssl_client_s_dn", "~=", nil},
+					[]any{"http_x.client.verify", "~=", nil}, []any{"http_client_cert", "~=", nil}}}),
+				routed(route.Config{ID: "prefix", Paths: []string{"/prefix"}, Vars: vars("http_x_forwarded_prefix", "==", "/forged")}),
+				routed(route.Config{ID: "for", Paths: []string{"/for"}, Vars: vars("http_x_forwarded_for", "~~", "^192.0.2.1$")}),
+				routed(route.Config{ID: "proto", Paths: []string{"/proto"}, Vars: vars("http_x_forwarded_proto", "==", "forged")}),
+				routed(route.Config{ID: "forwarded", Paths: []string{"/forwarded"}, Vars: vars("http_forwarded", "==", "for=forged")}),
+				routed(route.Config{ID: "own", Paths: []string{"/*"}, Vars: []any{
+					[]any{"http_x_forwarded_proto", "~~", "^https?$"}, []any{"http_x_forwarded_for", "127.0.0.1"},
+					[]any{"http_x_real_ip", "127.0.0.1"}, []any{"http_x_forwarded_host", "a.test"}, []any{"http_x_other", "1"}}}),
+				routed(route.Config{ID: "none", Paths: []string{"/*"}}),
+			},
+		})
+		for _, d := range h.doors() {
+			for path, whenTrusted := range map[string]string{"/": "none", "/prefix": "prefix", "/for": "for", "/proto": "proto", "/forwarded": "forwarded"} {
+				want := "own"
+				if trusted {
+					want = whenTrusted
+				}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.scheme()+"://a.test"+path, nil)
+				require.NoError(t, err)
+				req.Header = header("X-Client-Verify", "SUCCESS", "X_Ssl_Client_S_Dn", "CN=alice", "X-Ssl-Client-S-Dn", "CN=alice",
+					"X.client.verify", "SUCCESS", "Client-Cert", ":AA==:", "X-Forwarded-Prefix", "/forged", "X-Forwarded-For", "192.0.2.1",
+					"X-Forwarded-Proto", "forged", "Forwarded", "for=forged", "X-Real-Ip", "192.0.2.1", "X-Forwarded-Host", "forged", "X-Other", "1")
+				status, body := h.do(h.client(d, "a.test"), req)
+				word, _, _ := strings.Cut(body, " ")
+				require.Equal(t, "200 "+want, fmt.Sprint(status, " ", word), "%s: %s", d.name, path)
+			}
 		}
 	}
 }
