@@ -5,7 +5,9 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // An Explanation says how a [Table] looked for the route of a request.
@@ -193,14 +195,15 @@ func (r *Route) takesMethod(method string) bool {
 	return r.methods&bit != 0 || bit == unusual && slices.Contains(r.unusual, method)
 }
 
-// String returns the explanation as text of several lines, for a log or a terminal.
+// String returns the explanation as text of several lines, for a log or a terminal. A
+// path that would write more than its line is quoted.
 func (x *Explanation) String() string {
 	var b strings.Builder
 	host := x.Request.Host
 	if x.Request.Port != "" {
 		host += ":" + x.Request.Port
 	}
-	fmt.Fprintf(&b, "%s %s%s: ", x.Request.Method, host, x.Request.Path)
+	fmt.Fprintf(&b, "%s %s%s: ", printable(x.Request.Method), printable(host), printable(x.Request.Path))
 	switch {
 	case x.Found.Route != nil:
 		fmt.Fprintf(&b, "route %q\n", x.Found.Route.id)
@@ -221,4 +224,13 @@ func (x *Explanation) String() string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// printable returns s, or s quoted as in Go if it has what is not to be printed: what a
+// client sends must not look like a line of its own.
+func printable(s string) string {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }

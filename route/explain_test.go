@@ -88,6 +88,19 @@ func TestExplainHTTP(t *testing.T) {
 	require.Equal(t, "GET a.test:80/a: route \"a\"\n- route \"a\" (/a, priority 0): found\n", x.String())
 	_, err = table.ExplainHTTP(httptest.NewRequest("GET", "/%00", nil))
 	require.EqualError(t, err, "route: the request's path has a control character")
+
+	// What a client sends is no line of its own.
+	for target, want := range map[string]string{
+		"/b%0A-%20route":    `GET a.test"/b\n- route": no route`,
+		"/b%1b%5b31m":       `GET a.test"/b\x1b[31m": no route`,
+		"/b%e2%80%aex":      `GET a.test"/b\u202ex": no route`,
+		"/b%ff":             `GET a.test"/b\xff": no route`,
+		"/b%20%22caf%c3%a9": `GET a.test/b "café: no route`,
+	} {
+		x, err := table.ExplainHTTP(httptest.NewRequest("GET", "http://a.test"+target, nil))
+		require.NoError(t, err)
+		require.Equal(t, want+", as the host and the path of none fit\n", x.String())
+	}
 }
 
 func TestWarnings(t *testing.T) {
@@ -176,10 +189,12 @@ func TestWarnings(t *testing.T) {
 			{ID: "a", Paths: []string{"/u/:id"}}, {ID: "b", Paths: []string{"/u/:name"}}, {ID: "c", Paths: []string{"/u/*"}},
 		}, map[string][]string{"a": nil, "b": nil, "c": nil}},
 		{"paths that the options do not leave", route.Options{Paths: route.PathOptions{DeleteTailSlash: true}}, []config{
-			{ID: "a", Paths: []string{"/", "/a/", "/a/*", "/b%2Fc"}},
+			{ID: "a", Paths: []string{"/", "/a/", "/a/*", "/b%2Fc", "/c/*/", "*/", "/*/", "*"}},
 		}, map[string][]string{"a": {
 			`the path "/a/" is never found: the slash at the end of a path is not matched`,
 			`the path "/b%2Fc" is found for %252F alone: an encoded slash is matched as a slash`,
+			`the path "/c/*/" is never found: the slash at the end of a path is not matched`,
+			`the path "/*/" is never found: the slash at the end of a path is not matched`,
 		}}},
 		{"paths that the options leave", route.Options{Paths: route.PathOptions{EncodedSlash: true}}, []config{{ID: "a", Paths: []string{"/a/", "/b%2Fc"}}}, map[string][]string{"a": nil}},
 	} {

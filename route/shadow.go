@@ -144,7 +144,7 @@ func (t *Table) pathWarnings(r *Route) (out []string) {
 		if !t.o.Paths.EncodedSlash && strings.Contains(p.text, "%2F") {
 			out = append(out, fmt.Sprintf("the path %q is found for %%252F alone: an encoded slash is matched as a slash", p.text))
 		}
-		if t.o.Paths.DeleteTailSlash && p.exact && len(p.text) > 1 && strings.HasSuffix(p.text, "/") {
+		if t.o.Paths.DeleteTailSlash && strings.HasSuffix(p.text, "/") && strings.Trim(p.text, "*") != "/" {
 			out = append(out, fmt.Sprintf("the path %q is never found: the slash at the end of a path is not matched", p.text))
 		}
 	}
