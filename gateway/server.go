@@ -156,4 +156,6 @@ func statusOf(err error) int {
 
 // Routes returns the route table that requests are matched with now. It is for
 // looking at, by [route.Table.ExplainHTTP] for example: [*Server.Apply] changes it.
+// What ExplainHTTP says of the client is what the connection says: it knows neither
+// [Options.TrustedProxies] nor the guard, whose word the gateway takes.
 func (s *Server) Routes() *route.Table { return s.snap.Load().routes }

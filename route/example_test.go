@@ -321,6 +321,44 @@ func ExampleTable_ExplainHTTP() {
 	// - route "inside" (/*, priority 0): passed over: RemoteAddrs: the client's address 192.0.2.1 is not in them
 }
 
+// A device is what another protocol than HTTP knows of a request.
+type device struct{ model string }
+
+func (d device) Lookup(kind route.VarKind, name string) (string, bool) {
+	return d.model, kind == route.VarOther && name == "model"
+}
+
+func (device) LookupAll(string) ([]string, bool) { return nil, false }
+
+// Conditions on what a server of another kind knows. The warning is for those who have
+// no such Lookups.
+func ExampleLookups() {
+	table := new(route.Table).With(
+		must(route.New(route.Config{ID: "old", Paths: []string{"/*"}, Vars: []any{[]any{"model", "~~", "^v[12]$"}}, Upstream: "u"})),
+		must(route.New(route.Config{ID: "rest", Paths: []string{"/*"}, Upstream: "v"})),
+	)
+	for _, model := range []string{"v1", "v3"} {
+		m := table.Match(&route.Request{Method: "GET", Path: "/firmware", Lookups: device{model}})
+		fmt.Println(model, m.Route.ID())
+	}
+	fmt.Println(table.Warnings("old"))
+	// Output:
+	// v1 old
+	// v3 rest
+	// [Vars[0]: "model" is unknown: unless Lookups of your own know it, it is always absent]
+}
+
+func ExamplePortOf() {
+	for _, host := range []string{"a.test:8080", "[::1]:0080", "a.test", "[::1]"} {
+		fmt.Printf("%q\n", route.PortOf(host))
+	}
+	// Output:
+	// "8080"
+	// "80"
+	// ""
+	// ""
+}
+
 // Two routes for the same requests.
 func ExampleTable_Warnings() {
 	table := new(route.Table).With(
