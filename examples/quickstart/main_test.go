@@ -259,6 +259,27 @@ func TestKey(t *testing.T) {
 	p.stop(t)
 }
 
+func TestRouter(t *testing.T) {
+	p := start(t, "-router", "uri_with_parameter")
+	do := func(method, url, body string) int {
+		req, err := http.NewRequest(method, url, strings.NewReader(body))
+		require.NoError(t, err)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		return res.StatusCode
+	}
+	doc := `{"uri":"/status/:code","upstream":{"type":"roundrobin","nodes":{"` + p.addr["Origin"] + `":1}}}`
+	require.Equal(t, 201, do("PUT", "http://"+p.addr["Admin API"]+"/apisix/admin/routes/1", doc))
+	require.Equal(t, 418, do("GET", "http://"+p.addr["HTTP"]+"/status/418", ""))
+	require.Equal(t, 404, do("GET", "http://"+p.addr["HTTP"]+"/status/418/x", ""))
+	p.stop(t)
+
+	out, err := exec.Command("go", "run", ".", "-router", "radix").CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), `"radix" is none of host_uri, uri and uri_with_parameter`)
+}
+
 // SIGTERM, which a service manager sends, ends it like Ctrl-C.
 func TestTerminate(t *testing.T) {
 	p := start(t)
