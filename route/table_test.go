@@ -284,6 +284,36 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// A table is conditional as long as a route that is in service has such a condition.
+func TestConditional(t *testing.T) {
+	plain := route.Config{ID: "a", Paths: []string{"/"}, Hosts: []string{"a.test:80"}, Methods: []string{"GET"}}
+	addrs, vars := plain, plain
+	addrs.RemoteAddrs = []string{"10.0.0.0/8"}
+	vars.Vars = varsOf["a=1"]
+	var empty *route.Table
+	require.False(t, empty.Conditional())
+	for _, c := range []route.Config{addrs, vars} {
+		off, second := c, c
+		off.Disabled, second.ID = true, "b"
+		table := empty
+		for _, step := range []struct {
+			put  route.Config
+			gone string
+			want bool
+		}{
+			{put: plain}, {put: off}, {put: c, want: true}, {put: off}, {put: c, want: true}, {put: second, want: true},
+			{put: plain, want: true}, {gone: "b"}, {put: second, want: true}, {put: c, want: true}, {gone: "b", want: true}, {gone: "a"},
+		} {
+			if step.gone != "" {
+				table = table.Without(step.gone)
+			} else {
+				table = table.With(mustNew(t, step.put))
+			}
+			require.Equal(t, step.want, table.Conditional(), "%+v", step)
+		}
+	}
+}
+
 // The words of which random routes and requests are made: few, so that they meet.
 var (
 	hostWords   = []string{"a.test", "b.a.test", "ba.test", "c.b.a.test", "test", "x.test"}
