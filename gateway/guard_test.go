@@ -49,11 +49,14 @@ func newGuarded(t *testing.T, o *gateway.Options) *guarded {
 			h.profile("mtls", []string{"mtls.test", "also.mtls.test"}, h.people),
 			h.profile("other", []string{"other.test"}, g.strangers),
 			h.profile("wild", []string{"*.wild.test"}, h.people),
+			h.profile("two", []string{"mtls.two.test", "*.wild.two.test"}, h.people),
+			h.profile("open two", []string{"www.two.test"}),
 			skip,
 		},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes: []route.Config{
 			to("hosts", "/*", "pub.test", "pub2.test", "mtls.test", "*.mtls.test", "other.test", "*.wild.test", "skip.test", "plain.test"),
+			to("two", "/two", "*.two.test", "open.two.test:80", "*two.test"), to("tld", "/tld", "*st"),
 			to("nohost", "/nohost"), to("star", "/star", "*"), to("well-known", "/.well-known/*"), allowed, allowedNoHost,
 		},
 	})
@@ -396,6 +399,16 @@ func TestPlainPort(t *testing.T) {
 		"a.wild.test /":               403,
 		"x.y.wild.test /":             403,
 		"skip.test /open/x":           403,
+		"x.mtls.test /":               403, // *.mtls.test is for also.mtls.test too
+		"x.also.mtls.test /":          403,
+		"x.two.test /two":             403,
+		"x.two.test:80 /two":          403,
+		"www.two.test /two":           200, // over TLS it needs no certificate
+		"open.two.test:80 /two":       200, // by its name
+		"xtwo.test /two":              403, // by *two.test, which mtls.two.test fits
+		"two.test /two":               403,
+		"plain.test /tld":             200, // the host's route goes first
+		"nobody.test /tld":            403,
 		"plain.test /nohost":          200, // the host's route goes first
 		"nobody.test /nohost":         403,
 		"nobody.test /star":           403,
@@ -441,22 +454,22 @@ func TestPlainPort(t *testing.T) {
 		status, body := g.get(client, g.plain, "mtls.test", "/")
 		require.Equal(t, 403, status)
 		require.Contains(t, body, "use https")
-		for _, reason := range []string{"this name is served over TLS only", "this route is for every host"} {
+		for _, reason := range []string{"this name is served over TLS only", "this route is for every host", "this route is also for server names"} {
 			require.Contains(t, g.log.String(), `level=WARN msg="request refused" status=403 reason="`+reason)
 		}
 
 		// It goes by what is demanded now.
 		_, err := g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"mtls", "other", "wild"}}})
 		require.NoError(t, err)
-		for c, status := range map[string]int{"mtls.test /": 200, "nobody.test /nohost": 403, "nobody.test /star": 403} {
+		for c, status := range map[string]int{"mtls.test /": 200, "x.mtls.test /": 200, "x.two.test /two": 403, "nobody.test /nohost": 403, "nobody.test /star": 403} {
 			host, target, _ := strings.Cut(c, " ")
 			res, err := g.ask(g.plain, client, host, target)
 			require.NoError(t, err)
 			require.Equal(t, status, res.StatusCode, c)
 		}
-		_, err = g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"skip"}}})
+		_, err = g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"skip", "two", "two"}}})
 		require.NoError(t, err)
-		for c, status := range map[string]int{"skip.test /": 200, "nobody.test /nohost": 200, "nobody.test /star": 200} {
+		for c, status := range map[string]int{"skip.test /": 200, "x.two.test /two": 200, "nobody.test /tld": 200, "nobody.test /nohost": 200, "nobody.test /star": 200} {
 			host, target, _ := strings.Cut(c, " ")
 			res, err := g.ask(g.plain, client, host, target)
 			require.NoError(t, err)
@@ -466,7 +479,7 @@ func TestPlainPort(t *testing.T) {
 	t.Run("open", func(t *testing.T) {
 		g := newGuarded(t, &gateway.Options{PlainHTTP: gateway.PlainOpen})
 		client := g.client(g.plain, "")
-		for _, c := range []string{"mtls.test /", "a.wild.test /", "nobody.test /nohost", "nobody.test /star", "skip.test /secret", "x.y.wild.test /"} {
+		for _, c := range []string{"mtls.test /", "a.wild.test /", "nobody.test /nohost", "nobody.test /star", "skip.test /secret", "x.y.wild.test /", "x.two.test /two"} {
 			host, target, _ := strings.Cut(c, " ")
 			res, err := g.ask(g.plain, client, host, target)
 			require.NoError(t, err)

@@ -63,15 +63,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.refuse(w, r, refused)
 			return
 		}
-		if match != nil && snap.ssl.Demanding() && match.EveryHost() && !ssl.ACMEChallenge(path.Guard()) {
-			// Over TLS, this route may be reached with a client certificate alone:
-			// by which name, a Host that anyone can write does not tell.
-			s.refuse(w, r, &ssl.Refusal{
-				Status:  http.StatusForbidden,
-				Message: "this route is for every host, and some server names demand client certificates: it is served over TLS only; use https",
-				Host:    r.Host,
-			})
-			return
+		if match != nil && !ssl.ACMEChallenge(path.Guard()) {
+			if why := snap.secluded(match, host); why != "" {
+				s.refuse(w, r, &ssl.Refusal{Status: http.StatusForbidden, Message: why, Host: r.Host})
+				return
+			}
 		}
 	}
 	if match == nil {

@@ -46,9 +46,11 @@ type PlainHTTP int
 
 const (
 	// PlainGuarded answers 403 to a request over plain HTTP whose Host demands
-	// client certificates over TLS, or whose route has no host, or the host "*",
-	// while any profile demands them, unless [route.Config.AllowPlain] says
-	// otherwise for the route.
+	// client certificates over TLS; or whose route has no host, or the host "*",
+	// while any profile demands them; or whose Host has no profile and finds the
+	// route by a wildcard below which a name demands them. Otherwise anyone could
+	// write a Host that leads to such a route. [route.Config.AllowPlain] says
+	// otherwise for a route.
 	// Paths below /.well-known/acme-challenge/ are always served.
 	PlainGuarded PlainHTTP = iota
 

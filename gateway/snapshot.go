@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sallyport/sallyport/internal/hamt"
 	"github.com/sallyport/sallyport/route"
@@ -23,6 +24,33 @@ type snapshot struct {
 	// users counts the routes of each upstream, so that one that is in use is
 	// not deleted.
 	users hamt.Map[int]
+
+	// demanding counts the names that demand client certificates, by each of their
+	// suffixes from a dot on: mtls.a.test is one of ".a.test" and one of ".test".
+	demanding hamt.Map[int]
+}
+
+// secluded returns why a route must not be found by a Host over plain HTTP, or "".
+// Over TLS, such a route may be reached with a client certificate alone: by which name,
+// a Host that anyone can write does not tell.
+func (snap *snapshot) secluded(match *route.Route, host string) string {
+	if !snap.ssl.Demanding() {
+		return ""
+	}
+	if match.EveryHost() {
+		return "this route is for every host, and some server names demand client certificates: it is served over TLS only; use https"
+	}
+	pattern, _ := match.HostFor(host)
+	suffix, star := strings.CutPrefix(pattern, "*")
+	if !star || snap.ssl.Lookup(host) != nil {
+		return "" // what is served over TLS to everybody is no secret
+	}
+	if dot := strings.IndexByte(suffix, '.'); dot >= 0 { // or else it may be any name
+		if n, _ := snap.demanding.Get(suffix[dot:]); n == 0 {
+			return ""
+		}
+	}
+	return "this route is also for server names that demand client certificates: it is served over TLS only; use https"
 }
 
 // Prepared is a [Change] that was checked and cannot fail any more.
@@ -131,7 +159,7 @@ func (snap *snapshot) dangling(p *Prepared) (faults []error) {
 		id := r.Upstream()
 		if _, there := snap.pools.Get(id); id != "" && !put[id] && (!there || deleted[id]) {
 			faults = append(faults, &ConfigError{Kind: "route", ID: r.ID(), Field: "Upstream", Err: fmt.Errorf("%q: %w", id, ErrNoUpstream)})
-			users = addUser(users, id, -1) // said once is enough
+			users = addTo(users, id, -1) // said once is enough
 		}
 	}
 	for id, gone := range deleted {
@@ -166,7 +194,7 @@ func (snap *snapshot) usersAfter(p *Prepared) hamt.Map[int] {
 	release := func(id string) {
 		if old, ok := snap.routes.Get(id); ok && !released[id] {
 			released[id] = true
-			users = addUser(users, old.Upstream(), -1)
+			users = addTo(users, old.Upstream(), -1)
 		}
 	}
 	for _, id := range p.gone.Routes {
@@ -174,20 +202,53 @@ func (snap *snapshot) usersAfter(p *Prepared) hamt.Map[int] {
 	}
 	for _, r := range p.routes {
 		release(r.ID())
-		users = addUser(users, r.Upstream(), 1)
+		users = addTo(users, r.Upstream(), 1)
 	}
 	return users
 }
 
-func addUser(users hamt.Map[int], id string, delta int) hamt.Map[int] {
-	if id == "" {
-		return users
+func (snap *snapshot) demandingAfter(p *Prepared) hamt.Map[int] {
+	demanding := snap.demanding
+	add := func(profile *ssl.Profile, delta int) {
+		if !profile.Demands() {
+			return
+		}
+		for _, name := range profile.Names() {
+			for i, c := range []byte(name) {
+				if c == '.' {
+					demanding = addTo(demanding, name[i:], delta)
+				}
+			}
+		}
 	}
-	n, _ := users.Get(id)
+	released := map[string]bool{}
+	release := func(id string) {
+		if !released[id] {
+			released[id] = true
+			add(snap.ssl.Get(id), -1)
+		}
+	}
+	for _, id := range p.gone.SSL {
+		release(id)
+	}
+	for _, profile := range p.profiles {
+		release(profile.ID())
+		add(profile, 1)
+	}
+	return demanding
+}
+
+// addTo adds delta to a count. There is none of "", and those that are zero are not
+// kept.
+func addTo(counts hamt.Map[int], key string, delta int) hamt.Map[int] {
+	if key == "" {
+		return counts
+	}
+	n, _ := counts.Get(key)
 	if n+delta <= 0 {
-		return users.Without(id)
+		return counts.Without(key)
 	}
-	return users.With(id, n+delta)
+	return counts.With(key, n+delta)
 }
 
 // Apply makes a change, all of it or nothing. When it returns, the next handshake
@@ -259,10 +320,11 @@ func (p *Prepared) commitLocked() Report {
 	s := p.server
 	old := s.snap.Load()
 	next := &snapshot{
-		ssl:    old.ssl.Without(p.gone.SSL...).With(p.profiles...),
-		routes: old.routes.Without(p.gone.Routes...).With(p.routes...),
-		pools:  old.pools,
-		users:  old.usersAfter(p),
+		ssl:       old.ssl.Without(p.gone.SSL...).With(p.profiles...),
+		routes:    old.routes.Without(p.gone.Routes...).With(p.routes...),
+		pools:     old.pools,
+		users:     old.usersAfter(p),
+		demanding: old.demandingAfter(p),
 	}
 	var replaced []*upstream.Pool
 	for _, id := range p.gone.Upstreams {

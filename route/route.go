@@ -162,6 +162,22 @@ func (r *Route) EveryHost() bool {
 	return len(r.hosts) == 0 || slices.ContainsFunc(r.hosts, func(h hostPattern) bool { return h.name == "*" })
 }
 
+// HostFor returns the host of the route that is the most specific for a canonical name,
+// whatever its port: the name itself, or the longest wildcard that fits. ok is false if
+// none does, as for every name of a route without hosts.
+func (r *Route) HostFor(name string) (pattern string, ok bool) {
+	for _, h := range r.hosts {
+		switch {
+		case !nameFits(h.name, name):
+		case h.name == name:
+			return name, true
+		case len(h.name) > len(pattern):
+			pattern = h.name
+		}
+	}
+	return pattern, pattern != ""
+}
+
 // Disabled returns [Config.Disabled].
 func (r *Route) Disabled() bool { return r.disabled }
 
