@@ -3,6 +3,7 @@ package route_test
 import (
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -160,9 +161,11 @@ func TestWarnings(t *testing.T) {
 			{ID: "net", Paths: []string{"/x"}, RemoteAddrs: []string{"10.0.0.0/9", "10.128.0.0/9", "::1"}},
 			{ID: "in", Paths: []string{"/x"}, RemoteAddrs: []string{"10.1.0.0/16", "10.127.0.0/15", "::1"}},
 			{ID: "out", Paths: []string{"/x"}, RemoteAddrs: []string{"10.1.0.0/16", "11.0.0.0"}},
+			{ID: "larger", Paths: []string{"/x"}, RemoteAddrs: []string{"10.0.0.0/8"}},
+			{ID: "before", Paths: []string{"/x"}, RemoteAddrs: []string{"9.0.0.0/8"}},
 			{ID: "any", Paths: []string{"/x"}},
 		}, map[string][]string{
-			"in": {never + `route "net"` + all}, "out": nil, "any": nil,
+			"in": {never + `route "net"` + all}, "out": nil, "larger": nil, "before": nil, "any": nil,
 		}},
 		{"ports", route.Options{}, []config{
 			{ID: "80", Hosts: []string{"a.test:80"}, Paths: []string{"/x"}},
@@ -177,17 +180,23 @@ func TestWarnings(t *testing.T) {
 			{ID: "wide", Hosts: []string{"*.a.test", "b.test"}, Paths: []string{"/x"}},
 			{ID: "in", Hosts: []string{"x.y.a.test", "*.z.a.test"}, Paths: []string{"/x"}},
 			{ID: "out", Hosts: []string{"a.test", "b.test"}, Paths: []string{"/x"}},
+			{ID: "below", Hosts: []string{"x.b.test"}, Paths: []string{"/x"}},
 			{ID: "any", Paths: []string{"/x"}},
 			{ID: "last", Hosts: []string{"*"}, Paths: []string{"/x"}},
 		}, map[string][]string{
-			"in": {never + `route "wide"` + all}, "out": nil, "any": {`route "last" is never found any more: route "any"` + all}, "last": {never + `route "any"` + all},
+			"in": {never + `route "wide"` + all}, "out": nil, "below": nil, "any": {`route "last" is never found any more: route "any"` + all}, "last": {never + `route "any"` + all},
 		}},
-		{"a colon without parameters", route.Options{}, []config{{ID: "a", Paths: []string{"/u/:id", "/file:x"}}}, map[string][]string{
+		{"a colon without parameters", route.Options{}, []config{{ID: "a", Paths: []string{"/u/:id", "/file:x", "/:/x", "/:"}}}, map[string][]string{
 			"a": {`the path "/u/:id" has no parameter: a colon is one to the router uri_with_parameter alone, and this is the router host_uri`},
 		}},
 		{"a colon with parameters", route.Options{Router: route.RouterURIWithParameter}, []config{
 			{ID: "a", Paths: []string{"/u/:id"}}, {ID: "b", Paths: []string{"/u/:name"}}, {ID: "c", Paths: []string{"/u/*"}},
 		}, map[string][]string{"a": nil, "b": nil, "c": nil}},
+		{"the same conditions on what other patterns capture", route.Options{Router: route.RouterURIWithParameter}, []config{
+			{ID: "rest", Paths: []string{"/u/*id"}, Vars: []any{[]any{"uri_param_id", "==", "1"}}, Priority: 1},
+			{ID: "edit", Paths: []string{"/u/:id/edit"}, Vars: []any{[]any{"uri_param_id", "==", "1"}}},
+			{ID: "twin", Paths: []string{"/u/*id"}, Vars: []any{[]any{"uri_param_id", "1"}}},
+		}, map[string][]string{"edit": nil, "twin": {never + `route "rest"` + all}}},
 		{"paths that the options do not leave", route.Options{Paths: route.PathOptions{DeleteTailSlash: true}}, []config{
 			{ID: "a", Paths: []string{"/", "/a/", "/a/*", "/b%2Fc", "/c/*/", "*/", "/*/", "*"}},
 		}, map[string][]string{"a": {
@@ -210,6 +219,46 @@ func TestWarnings(t *testing.T) {
 	}
 	var empty *route.Table
 	require.Nil(t, empty.Warnings("a"))
+}
+
+// The limits of Warnings.
+func TestWarningsOfMany(t *testing.T) {
+	config := func(id string, hosts int) route.Config {
+		return route.Config{ID: id, Paths: []string{"/x"}, Hosts: numbered("h%d.test", hosts)}
+	}
+	vars := func(i int) []any { return []any{[]any{"arg_a", "==", strconv.Itoa(i)}} }
+
+	// Of many hosts that are conditions, each would be compared with each.
+	for router, want := range map[route.Router]bool{route.RouterHostURI: true, route.RouterURI: false} {
+		table := route.NewTable(route.Options{Router: router}).With(mustNew(t, config("a", 257)), mustNew(t, config("b", 257)))
+		require.Equal(t, want, table.Warnings("b") != nil, router)
+		table = table.With(mustNew(t, config("b", 255)))
+		require.NotNil(t, table.Warnings("b"), router)
+	}
+
+	// Of many routes before and behind, some are looked at.
+	table := new(route.Table).With(mustNew(t, config("first", 0)))
+	for i := range 256 {
+		c := config(strconv.Itoa(i), 0)
+		c.Vars, c.Priority = vars(i), -i
+		table = table.With(mustNew(t, c))
+	}
+	require.Len(t, table.Warnings("first"), 8)
+	require.NotNil(t, table.Warnings("255"))
+	c := config("last", 0)
+	c.Vars, c.Priority = vars(-1), -256
+	require.Nil(t, table.With(mustNew(t, c)).Warnings("last"))
+	c = config("first", 0)
+	c.Vars = vars(-1)
+	table = table.With(mustNew(t, c))
+	require.Nil(t, table.Warnings("first"))
+	c.ID, c.Priority = "same", -255
+	require.NotNil(t, table.With(mustNew(t, c)).Without("0").Warnings("same"))
+	require.Equal(t, []string{`route "same" is never found any more: route "first" goes before it and takes all of its requests`},
+		table.With(mustNew(t, c)).Without("0").Warnings("first"))
+	c.Priority = -256
+	require.Nil(t, table.With(mustNew(t, c)).Warnings("same"))
+	require.Nil(t, table.With(mustNew(t, c)).Warnings("first"))
 }
 
 // What a warning says is true: without the routes that it names, the route is

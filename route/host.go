@@ -50,7 +50,7 @@ func (h hostPattern) fits(req *Request) bool {
 func nameFits(pattern, name string) bool {
 	suffix, star := strings.CutPrefix(pattern, "*")
 	if !star {
-		return pattern == name && name != ""
+		return pattern == name
 	}
 	return name != "" && strings.HasSuffix(name, suffix)
 }

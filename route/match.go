@@ -204,7 +204,7 @@ func (t *Table) MatchHTTP(r *http.Request) (Match, error) {
 	}
 	if t != nil && t.withVars > 0 {
 		l := httpLookups.Get().(*HTTPLookups)
-		*l = HTTPLookups{request: r}
+		l.request = r
 		defer func() { *l = HTTPLookups{}; httpLookups.Put(l) }()
 		req.Lookups = l
 	}
@@ -233,7 +233,7 @@ func (t *Table) request(r *http.Request) (Request, error) {
 		return req, nil
 	}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		req.Client = peer.Addr().Unmap()
+		req.Client = plainAddr(peer.Addr())
 	}
 	return req, nil
 }

@@ -1,8 +1,12 @@
 package route_test
 
 import (
+	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -79,6 +83,57 @@ func TestMatchHTTP(t *testing.T) {
 	m, err := empty.MatchHTTP(httptest.NewRequest("GET", "/", nil))
 	require.NoError(t, err)
 	require.Zero(t, m)
+}
+
+// The client's address is that of the connection, as nginx would write it.
+func TestClientAddress(t *testing.T) {
+	table := new(route.Table).With(
+		mustNew(t, route.Config{ID: "4", Paths: []string{"/"}, RemoteAddrs: []string{"192.0.2.0/24"}}),
+		mustNew(t, route.Config{ID: "6", Paths: []string{"/"}, RemoteAddrs: []string{"fe80::1"}}),
+	)
+	for _, c := range []struct{ addr, plain, want string }{
+		{"192.0.2.1", "192.0.2.1", "4"}, {"::ffff:192.0.2.1", "192.0.2.1", "4"}, {"fe80::1%eth0", "fe80::1", "6"}, {"fe80::2", "fe80::2", ""},
+	} {
+		require.Equal(t, c.want, idOf(table.Match(&route.Request{Path: "/", Client: netip.MustParseAddr(c.addr)})), c.addr)
+		r := request(t, "GET", "a.test", "/")
+		r.RemoteAddr = "[" + c.addr + "]:1234"
+		if !strings.Contains(c.addr, ":") {
+			r.RemoteAddr = c.addr + ":1234"
+		}
+		m, err := table.MatchHTTP(r)
+		require.NoError(t, err)
+		require.Equal(t, c.want, idOf(m), c.addr)
+		x, err := table.ExplainHTTP(r)
+		require.NoError(t, err)
+		require.Equal(t, c.plain, x.Request.Client.String())
+	}
+	for _, addr := range []string{"", "@", "192.0.2.1", "localhost:80"} {
+		r := request(t, "GET", "a.test", "/")
+		r.RemoteAddr = addr
+		m, err := table.MatchHTTP(r)
+		require.NoError(t, err)
+		require.Zero(t, m, addr)
+	}
+}
+
+// What was found out about one request is not said of the next.
+func TestMatchHTTPForgets(t *testing.T) {
+	table := new(route.Table).With(
+		mustNew(t, route.Config{ID: "form", Paths: []string{"/"}, Vars: []any{[]any{"post_arg_a", "==", "1 1"}}}),
+		mustNew(t, route.Config{ID: "port", Paths: []string{"/"}, Vars: []any{[]any{"server_port", "==", "1"}}}),
+		mustNew(t, route.Config{ID: "rest", Paths: []string{"/"}}),
+	)
+	for i := range 100 {
+		r := request(t, "POST", "a.test", "/")
+		r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+		r.Body = io.NopCloser(strings.NewReader([]string{"a=1+1", "a=2+2", ""}[i%3]))
+		if i%3 == 2 {
+			r = r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}))
+		}
+		m, err := table.MatchHTTP(r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"form", "rest", "port"}[i%3], idOf(m))
+	}
 }
 
 // Tables that are derived of one table at the same time do not disturb it, nor

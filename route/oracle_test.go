@@ -225,13 +225,13 @@ func expression(pattern string, router route.Router) (re string, names []string)
 		if i > 0 {
 			re += "/"
 		}
-		afterStars := strings.TrimLeft(s, "*")
+		afterStar, star := strings.CutPrefix(s, "*")
 		switch {
 		case router == route.RouterURIWithParameter && len(s) > 1 && s[0] == ':' && i > 0:
 			names = append(names, s[1:])
 			re += "([^/]+)"
-		case s != afterStars && name.MatchString(afterStars):
-			names = append(names, afterStars)
+		case star && name.MatchString(afterStar):
+			names = append(names, afterStar)
 			re += "((?s:.*))"
 		default:
 			for j, part := range stars.Split(s, -1) {

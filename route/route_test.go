@@ -205,6 +205,26 @@ func TestRoute(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestHostFor(t *testing.T) {
+	r := mustNew(t, route.Config{ID: "r", Hosts: []string{"*.test", "A.b.test:80", "*.b.test:8080", "*b.test"}, Paths: []string{"/"}, Upstream: "u"})
+	require.False(t, r.EveryHost())
+	for name, want := range map[string]string{
+		"a.b.test": "a.b.test", "c.b.test": "*.b.test", "b.test": "*b.test", "ab.test": "*b.test", "x.test": "*.test", "test": "", "": "",
+	} {
+		pattern, ok := r.HostFor(name)
+		require.Equal(t, want, pattern, name)
+		require.Equal(t, want != "", ok, name)
+	}
+	for _, hosts := range [][]string{nil, {"a.test", "*"}, {"*:80"}} {
+		r := mustNew(t, route.Config{ID: "r", Hosts: hosts, Paths: []string{"/"}})
+		require.True(t, r.EveryHost())
+		_, ok := r.HostFor("x.test")
+		require.Equal(t, hosts != nil, ok)
+		_, ok = r.HostFor("")
+		require.False(t, ok)
+	}
+}
+
 // FuzzNew holds New to what the package doc promises of it: no panic, what is
 // accepted can be found, and what is refused says so in one line.
 func FuzzNew(f *testing.F) {

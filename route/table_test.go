@@ -518,6 +518,67 @@ func TestTableAgainstOracle(t *testing.T) {
 	}
 }
 
+// Patterns of every kind, one at a time, and paths that come close to them.
+func TestRandomPatterns(t *testing.T) {
+	parts := []string{"/", "/", "/", "a", "b", "a/b", "*", "*", "**", "/:x", "/:y/", "/*n", "/*m-1/", "/*1", ":", ";", "%z", "\xff"}
+	s := seeded(1, 11)
+	found := 0
+	for range 10_000 {
+		pattern := []string{"/", "*"}[s(10)/9]
+		for range s(8) {
+			pattern += parts[s(len(parts))]
+		}
+		for strings.Contains(pattern, "//") {
+			pattern = strings.ReplaceAll(pattern, "//", "/")
+		}
+		r := mustNew(t, route.Config{ID: "r", Paths: []string{pattern}})
+		for range 3 {
+			var path strings.Builder
+			path.WriteByte('/')
+			for _, c := range []byte(pattern) {
+				switch {
+				case c == '*':
+					for range s(3) {
+						path.WriteString(parts[s(len(parts))])
+					}
+				case s(15) > 0:
+					path.WriteByte(c)
+				}
+			}
+			req := route.Request{Method: "GET", Path: path.String()}
+			for strings.Contains(req.Path, "//") {
+				req.Path = strings.ReplaceAll(req.Path, "//", "/")
+			}
+			for router := range route.Router(3) {
+				want, fits := fullMatch(pattern, req.Path, router)
+				m := route.NewTable(route.Options{Router: router}).With(r).Match(&req)
+				if fits != (m.Route != nil) || fits && !maps.Equal(want, maps.Collect(m.Params())) {
+					t.Fatalf("%v: %q: %q: got %t %q, want %t %q", router, pattern, req.Path, m.Route != nil, maps.Collect(m.Params()), fits, want)
+				}
+				if fits {
+					found++
+				}
+			}
+		}
+	}
+	require.Greater(t, found, 10_000)
+}
+
+func TestManyParameters(t *testing.T) {
+	pattern, path := "", ""
+	for i := range 20 {
+		pattern += fmt.Sprintf("/:p%d", i)
+		path += fmt.Sprintf("/v%d", i)
+	}
+	table := route.NewTable(route.Options{Router: route.RouterURIWithParameter}).With(mustNew(t, route.Config{ID: "r", Paths: []string{pattern}}))
+	m := table.Match(&route.Request{Path: path})
+	for i := range 20 {
+		value, ok := m.Param(fmt.Sprintf("p%d", i))
+		require.True(t, ok)
+		require.Equal(t, fmt.Sprintf("v%d", i), value)
+	}
+}
+
 // FuzzTable makes changes and requests of the fuzzer's bytes.
 func FuzzTable(f *testing.F) {
 	for seed := range uint64(4) {
