@@ -348,6 +348,19 @@ func ExampleLookups() {
 	// [Vars[0]: "model" is unknown: unless Lookups of your own know it, it is always absent]
 }
 
+// By which of its hosts a request has found a route.
+func ExampleRoute_HostFor() {
+	r := must(route.New(route.Config{ID: "a", Hosts: []string{"a.test", "*.test", "*.b.test"}, Paths: []string{"/*"}, Upstream: "u"}))
+	for _, name := range []string{"a.test", "x.y.b.test", "x.test", "x.example"} {
+		fmt.Println(r.HostFor(name))
+	}
+	// Output:
+	// a.test true
+	// *.b.test true
+	// *.test true
+	//  false
+}
+
 func ExamplePortOf() {
 	for _, host := range []string{"a.test:8080", "[::1]:0080", "a.test", "[::1]"} {
 		fmt.Printf("%q\n", route.PortOf(host))
