@@ -143,7 +143,7 @@ func TestWarnings(t *testing.T) {
 		{"in all of its places", route.Options{}, []config{
 			{ID: "a", Hosts: []string{"a.test"}, Paths: []string{"/x"}},
 			{ID: "b", Hosts: []string{"b.test", "*.test"}, Paths: []string{"/x", "/y"}},
-			{ID: "ab", Hosts: []string{"a.test", "b.test"}, Paths: []string{"/x"}},
+			{ID: "ab", Hosts: []string{"b.test", "a.test"}, Paths: []string{"/x"}},
 			{ID: "c", Hosts: []string{"a.test", "c.test"}, Paths: []string{"/x"}},
 		}, map[string][]string{
 			"ab": {never + `the routes ["a" "b"] go before it and take all of its requests`}, "c": nil,

@@ -227,6 +227,18 @@ func TestLongPaths(t *testing.T) {
 	}
 }
 
+// A route takes its methods and no other, whichever they are.
+func TestEveryMethod(t *testing.T) {
+	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PURGE", "QUERY"}
+	for _, method := range methods {
+		table := new(route.Table).With(mustNew(t, route.Config{ID: "r", Paths: []string{"/"}, Methods: []string{method}}))
+		for _, other := range methods {
+			m := table.Match(&route.Request{Method: other, Path: "/"})
+			require.Equal(t, method == other, m.Route != nil, "%s %s", method, other)
+		}
+	}
+}
+
 // parseRequest reads "METHOD host/path".
 func parseRequest(s string) route.Request {
 	method, rest, _ := strings.Cut(s, " ")

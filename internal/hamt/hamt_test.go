@@ -60,7 +60,9 @@ func TestMapAgainstGoMap(t *testing.T) {
 func TestEqualHashes(t *testing.T) {
 	const h = 0x123456789abcdef0
 	m := Map[int]{}
+	var before Map[int]
 	for i, key := range []string{"a", "b", "c", "b"} {
+		before = m
 		var added bool
 		m.root, added = m.root.with(entry[int]{hash: h, key: key, value: i}, 0)
 		if added {
@@ -69,6 +71,7 @@ func TestEqualHashes(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"a": 0, "b": 3, "c": 2}, collect(m))
 	require.Equal(t, 3, m.Len())
+	require.Equal(t, map[string]int{"a": 0, "b": 1, "c": 2}, collect(before), "the map before is as it was")
 
 	root, removed := m.root.without("x", h, 0)
 	require.False(t, removed)
