@@ -30,7 +30,9 @@ const MaxPostForm = 64 << 10
 //     of no more than [MaxPostForm] bytes. Asking for one reads the body, once, as
 //     long as that may take. It can be read again: Body of the request then begins
 //     with what was read, and an error comes again in its place. Copies of the
-//     request that were made before have lost it.
+//     request that were made before have lost it. A handler that calls
+//     [http.ResponseController.EnableFullDuplex] must read such a body to its end or
+//     end the connection: net/http does not do so for a Body that it did not make.
 //   - ssl_client_verify is "NONE" for a client without a certificate, "SUCCESS" if
 //     crypto/tls verified it, and "FAILED:certificate not verified" if not. What is in
 //     the certificate is there only if it was verified.
@@ -376,7 +378,7 @@ func (l *HTTPLookups) readForm() {
 type aheadBody struct {
 	ahead string // what was read and is still to be returned
 	err   error  // what the reading ended with; nil if more can be read
-	body  io.ReadCloser
+	body  io.Reader
 }
 
 func (b *aheadBody) Read(p []byte) (int, error) {
@@ -392,8 +394,11 @@ func (b *aheadBody) Read(p []byte) (int, error) {
 	}
 }
 
-// Close closes the body. What was read ahead is gone then, as the rest is.
+// Close ends the reading. It leaves the body itself to the server, which closes it, or
+// the connection, after the answer. A server can tell that its body was closed before
+// its end, and that what follows is not the next request, only of one that still stands
+// in the request that it made.
 func (b *aheadBody) Close() error {
-	b.ahead, b.err = "", nil
-	return b.body.Close()
+	b.ahead, b.err = "", http.ErrBodyReadAfterClose
+	return nil
 }

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os/exec"
 	"strings"
@@ -355,13 +357,60 @@ func TestHTTPLookupsLeaveALongBodyAlone(t *testing.T) {
 	require.Same(t, body, r.Body)
 }
 
+// The body is the server's to close.
 func TestHTTPLookupsCloseTheBody(t *testing.T) {
-	r, body := formRequest(strings.NewReader("a=1"), 3)
-	require.Equal(t, "1", lookup(route.NewHTTPLookups(r), "post_arg_a"))
-	require.NoError(t, r.Body.Close())
-	require.Equal(t, 1, body.closings)
-	_, err := r.Body.Read(make([]byte, 1))
-	require.ErrorIs(t, err, http.ErrBodyReadAfterClose)
+	for _, sent := range []string{"a=1", strings.Repeat("a=1&", route.MaxPostForm)} {
+		r, body := formRequest(strings.NewReader(sent), -1)
+		lookup(route.NewHTTPLookups(r), "post_arg_a")
+		require.NoError(t, r.Body.Close())
+		require.Zero(t, body.closings)
+		_, err := r.Body.Read(make([]byte, 1))
+		require.ErrorIs(t, err, http.ErrBodyReadAfterClose)
+	}
+}
+
+// A body that was looked into and is then closed before its end does not become a
+// request of its own: net/http sees to that only for the body that it made.
+func TestReadingAheadSmugglesNothing(t *testing.T) {
+	table := new(route.Table).With(
+		mustNew(t, route.Config{ID: "form", Paths: []string{"/*"}, Vars: []any{[]any{"post_arg_a", "==", "1"}}}),
+		mustNew(t, route.Config{ID: "rest", Paths: []string{"/*"}}),
+	)
+	nobody := httptest.NewServer(nil)
+	nobody.Close()
+	unreachable, err := url.Parse(nobody.URL)
+	require.NoError(t, err)
+	const inner = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	for name, answer := range map[string]http.Handler{
+		"close": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { r.Body.Close() }),
+		"leave": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}),
+		"proxy": &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(unreachable) }, ErrorLog: log.New(io.Discard, "", 0)},
+	} {
+		served := make(chan string, 10)
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			m, _ := table.MatchHTTP(r)
+			served <- r.URL.Path + " " + idOf(m)
+			answer.ServeHTTP(w, r)
+		}))
+		// net/http reads on for 256 KiB, to keep the connection.
+		for _, before := range []int{route.MaxPostForm + 1, route.MaxPostForm + 1 + 256<<10, 256 << 10} {
+			conn, err := net.Dial("tcp", s.Listener.Addr().String())
+			require.NoError(t, err)
+			body := strings.Repeat("x", before) + inner + strings.Repeat("x", 512<<10)
+			fmt.Fprintf(conn, "POST /form HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/x-www-form-urlencoded\r\n"+
+				"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+			_, _ = io.Copy(io.Discard, conn) // to the end, which the server makes
+			conn.Close()
+		}
+		s.Close()
+		close(served)
+		n := 0
+		for got := range served {
+			require.Equal(t, "/form rest", got, name)
+			n++
+		}
+		require.Equal(t, 3, n, name)
+	}
 }
 
 // The body that comes after is that of the server, for a handler that reads on
