@@ -384,3 +384,52 @@ func TestEarlyAnswersArrive(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// What is left of a form that was looked into is not the next request, whatever a
+// handler or a node makes of it.
+func TestFormLeftUnread(t *testing.T) {
+	h := newHarness(t, nil)
+	gone := listen(t)
+	gone.Close()
+	served := make(chan string, 100)
+	local := func(id string, serve http.HandlerFunc) route.Config {
+		return route.Config{ID: id, Paths: []string{"/" + id}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			served <- id
+			serve(w, r)
+		})}
+	}
+	h.apply(gateway.Config{
+		SSL:       []ssl.Config{h.profile("open", []string{"a.test"})},
+		Upstreams: []upstream.Config{upstreamTo("gone", gone.Addr().String())},
+		Routes: []route.Config{
+			{ID: "never", Paths: []string{"/leave", "/close", "/duplex", "/*"}, Upstream: "gone", Vars: vars("post_arg_a", "==", "never"), Priority: 1},
+			local("leave", func(http.ResponseWriter, *http.Request) {}),
+			local("close", func(_ http.ResponseWriter, r *http.Request) { r.Body.Close() }),
+			local("duplex", func(w http.ResponseWriter, r *http.Request) {
+				if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+					t.Error(err)
+				}
+				r.Body.Close()
+			}),
+			everything("gone", "gone"),
+			local("smuggled", func(http.ResponseWriter, *http.Request) {}),
+		},
+	})
+	const inner = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	for _, d := range h.http1Doors() {
+		for _, target := range []string{"leave", "close", "duplex", "unreachable"} {
+			for _, before := range []int{route.MaxPostForm + 1, route.MaxPostForm + 1 + 256<<10, 256 << 10} {
+				conn := h.raw(d, "a.test")
+				body := strings.Repeat("x", before) + inner + strings.Repeat("x", 512<<10)
+				go fmt.Fprintf(conn, "POST /%s HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/x-www-form-urlencoded\r\n"+
+					"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", target, len(body), body)
+				_, _ = io.Copy(io.Discard, conn.r) // to the end, which the gateway makes
+				conn.Close()
+				if target != "unreachable" {
+					require.Equal(t, target, <-served, "%s %d", d.name, before)
+				}
+				require.Empty(t, served, "%s %s %d", d.name, target, before)
+			}
+		}
+	}
+}
