@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/clientcert"
+	"github.com/sallyport/sallyport/internal/reqvar"
 )
 
 // MaxPostForm is how many bytes the body of a request may have for its arguments to
@@ -63,15 +64,15 @@ func NewHTTPLookups(r *http.Request) *HTTPLookups { return &HTTPLookups{request:
 func (l *HTTPLookups) Lookup(kind VarKind, name string) (value string, ok bool) {
 	switch kind {
 	case VarHeader:
-		return l.header(name)
+		return reqvar.Header(l.request, name)
 	case VarArg:
-		value, ok = argument(l.request.URL.RawQuery, name)
+		value, ok = reqvar.Argument(l.request.URL.RawQuery, name)
 		return l.decode(value), ok
 	case VarCookie:
-		return cookie(l.request.Header["Cookie"], name)
+		return reqvar.Cookie(l.request.Header["Cookie"], name)
 	case VarPostArg:
 		l.readForm()
-		value, ok = argument(l.form, name)
+		value, ok = reqvar.Argument(l.form, name)
 		return l.decode(value), ok
 	case VarOther:
 		if strings.HasPrefix(name, "ssl_") {
@@ -91,34 +92,11 @@ func (l *HTTPLookups) LookupAll(name string) (values []string, ok bool) {
 	return l.verifiedClient().LookupAll(name)
 }
 
-func (l *HTTPLookups) header(name string) (value string, ok bool) {
-	var lines []string
-	switch name {
-	case "Host": // net/http takes these out
-		return l.request.Host, l.request.Host != ""
-	case "Transfer-Encoding":
-		lines = l.request.TransferEncoding
-	default:
-		lines = l.request.Header[name]
-	}
-	switch len(lines) {
-	case 0:
-		return "", false
-	case 1:
-		return lines[0], true
-	}
-	separator := ", "
-	if name == "Cookie" {
-		separator = "; " // RFC 9113, section 8.2.3
-	}
-	return strings.Join(lines, separator), true
-}
-
 func (l *HTTPLookups) other(name string) (value string, ok bool) {
 	r := l.request
 	switch name {
 	case "request_uri":
-		return requestURI(r), true
+		return reqvar.RequestURI(r), true
 	case "args":
 		return r.URL.RawQuery, r.URL.RawQuery != "" || r.URL.ForceQuery
 	case "is_args":
@@ -146,22 +124,12 @@ func (l *HTTPLookups) other(name string) (value string, ok bool) {
 	case "server_protocol":
 		return r.Proto, true
 	case "content_type":
-		return l.header("Content-Type")
+		return reqvar.Header(l.request, "Content-Type")
 	case "content_length":
-		return l.header("Content-Length")
+		return reqvar.Header(l.request, "Content-Length")
 	default:
 		return "", false
 	}
-}
-
-// requestURI returns the target of a request without the host that a proxy's client
-// puts into it.
-func requestURI(r *http.Request) string {
-	uri := r.RequestURI
-	if strings.HasPrefix(uri, "/") || uri == "*" {
-		return uri
-	}
-	return r.URL.RequestURI()
 }
 
 // readLocal reads the address that the client connected to.
@@ -267,37 +235,6 @@ var cipherNames = map[uint16]string{
 	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
 
-// argument returns the value, not yet decoded, of the first argument of a name.
-func argument(query, name string) (value string, ok bool) {
-	for query != "" {
-		var pair string
-		pair, query, _ = strings.Cut(query, "&")
-		if pair == "" {
-			continue
-		}
-		if key, value, _ := strings.Cut(pair, "="); decodesTo(key, name) {
-			return value, true
-		}
-	}
-	return "", false
-}
-
-// decodesTo reports whether s says name. It decodes nothing that it would have to
-// store.
-func decodesTo(s, name string) bool {
-	for s != "" {
-		if name == "" {
-			return false
-		}
-		var c byte
-		if c, s = decodeByte(s); c != name[0] {
-			return false
-		}
-		name = name[1:]
-	}
-	return name == ""
-}
-
 // decode returns what an argument says. It allocates only where there is something
 // to decode.
 func (l *HTTPLookups) decode(s string) string {
@@ -305,52 +242,9 @@ func (l *HTTPLookups) decode(s string) string {
 		return s
 	}
 	if s != l.decodedFrom {
-		var b strings.Builder
-		b.Grow(len(s))
-		for rest := s; rest != ""; {
-			var c byte
-			c, rest = decodeByte(rest)
-			b.WriteByte(c)
-		}
-		l.decoded, l.decodedFrom = b.String(), s
+		l.decoded, l.decodedFrom = reqvar.Decode(s), s
 	}
 	return l.decoded
-}
-
-// decodeByte returns the first byte that s says, and what is behind it.
-func decodeByte(s string) (byte, string) {
-	switch {
-	case s[0] == '+':
-		return ' ', s[1:]
-	case s[0] == '%' && len(s) > 2:
-		if high, low := hexDigit(s[1]), hexDigit(s[2]); high >= 0 && low >= 0 {
-			return byte(high<<4 | low), s[3:]
-		}
-	}
-	return s[0], s[1:]
-}
-
-// cookie returns the value of the first cookie of a name. Unlike net/http, it takes
-// every byte in a value, as nginx and browsers do.
-func cookie(lines []string, name string) (value string, ok bool) {
-	for _, line := range lines {
-		for line != "" {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			if pair = textproto.TrimString(pair); pair == "" {
-				continue
-			}
-			key, value, _ := strings.Cut(pair, "=")
-			if textproto.TrimString(key) != name {
-				continue
-			}
-			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
-				value = value[1 : n-1]
-			}
-			return value, true
-		}
-	}
-	return "", false
 }
 
 // readForm reads the body, if it may be a form.
