@@ -8,39 +8,91 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/upstream"
 )
 
+// pickCases are for BenchmarkPick and TestPickAllocs. In the busy ones each node has
+// some requests in flight, so that least_conn has to look at all.
+var pickCases = []struct {
+	name     string
+	balancer string
+	weights  []int
+	busy     bool
+}{
+	{"balancer=roundrobin/nodes=1/weights=equal", "roundrobin", []int{1}, false},
+	{"balancer=roundrobin/nodes=3/weights=5,1,1", "roundrobin", []int{5, 1, 1}, false},
+	{"balancer=roundrobin/nodes=100/weights=equal", "roundrobin", slices.Repeat([]int{1}, 100), false},
+	{"balancer=roundrobin/nodes=100/weights=huge", "roundrobin", append(slices.Repeat([]int{math.MaxInt32}, 99), math.MaxInt32-1), false},
+	{"balancer=chash/nodes=100/weights=equal", "chash", slices.Repeat([]int{1}, 100), false},
+	{"balancer=chash/nodes=1000/weights=equal", "chash", slices.Repeat([]int{1}, 1000), false},
+	{"balancer=least_conn/nodes=100/weights=equal", "least_conn", slices.Repeat([]int{1}, 100), false},
+	{"balancer=least_conn/nodes=100/weights=equal/busy=y", "least_conn", slices.Repeat([]int{1}, 100), true},
+	{"balancer=least_conn/nodes=100/weights=5,1,1,1/busy=y", "least_conn", slices.Repeat([]int{5, 1, 1, 1}, 25), true},
+	{"balancer=ewma/nodes=100/weights=equal", "ewma", slices.Repeat([]int{1}, 100), true},
+}
+
+// pickPool is the pool of a case, and picks a request that has been tried nowhere.
+func pickPool(t testing.TB, balancer string, weights []int, busy bool) (p *upstream.Pool, request func() *upstream.Request) {
+	c := upstream.Config{Balancer: balancer}
+	for i, w := range weights {
+		c.Nodes = append(c.Nodes, upstream.Node{Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250), Weight: w})
+	}
+	if balancer == "chash" {
+		c.HashOn, c.HashKey = "header", "X-User"
+	}
+	p = newPool(t, c, nil)
+	if busy {
+		for i := range weights {
+			p.InFlight(i, int64(1+i%7))
+			p.Observe(i, time.Duration(1+i%7)*time.Millisecond)
+		}
+	}
+	var user atomic.Int64
+	return p, func() *upstream.Request {
+		r := &http.Request{Header: http.Header{"X-User": {fmt.Sprintf("user-%06d-abcd", user.Add(1))}}}
+		return &upstream.Request{Request: r}
+	}
+}
+
 func BenchmarkPick(b *testing.B) {
-	for _, c := range []struct {
-		name    string
-		weights []int
-	}{
-		{"nodes=1/weights=equal", []int{1}},
-		{"nodes=3/weights=5,1,1", []int{5, 1, 1}},
-		{"nodes=100/weights=equal", slices.Repeat([]int{1}, 100)},
-		{"nodes=100/weights=huge", append(slices.Repeat([]int{math.MaxInt32}, 99), math.MaxInt32-1)},
-	} {
-		r := upstream.NewRoundRobin(c.weights)
+	for _, c := range pickCases {
+		p, request := pickPool(b, c.balancer, c.weights, c.busy)
 		b.Run(c.name+"/parallel=n", func(b *testing.B) {
 			b.ReportAllocs()
-			tried := &upstream.NodeSet{}
+			r := request()
 			for b.Loop() {
-				r.Pick(tried)
+				p.Picks().Pick(r)
 			}
 		})
 		b.Run(c.name+"/parallel=y", func(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
-				tried := &upstream.NodeSet{}
+				r := request()
 				for pb.Next() {
-					r.Pick(tried)
+					p.Picks().Pick(r)
 				}
 			})
+		})
+	}
+}
+
+// BenchmarkRing watches the price of a new ring: the rest of New is a few percent.
+func BenchmarkRing(b *testing.B) {
+	for _, n := range []int{100, 1000} {
+		c := byKey(manyNodes(n)...)
+		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := upstream.New(c); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

@@ -20,8 +20,39 @@ type Config struct {
 	// [ErrNoNode], as in APISIX.
 	Nodes []Node
 
-	// Balancer is how a node is picked: "roundrobin", which is the default.
+	// Balancer is how a node is picked among those of a priority level:
+	//
+	//   - "roundrobin" (the default): by weight, in turn. Totals are exact.
+	//   - "chash": by a hash of HashKey, so that the same key goes to the same
+	//     node, here as in APISIX and in nginx ("hash ... consistent"). When a node
+	//     comes or goes, only the keys that it gets or had move.
+	//   - "least_conn": the node with the fewest requests in flight for its weight,
+	//     any of them at random where several have.
+	//   - "ewma": of two nodes at random the one that answered faster of late, for
+	//     its weight and its requests in flight.
 	Balancer string
+
+	// HashOn says what HashKey is, for "chash":
+	//
+	//   - "vars" (the default): a variable: uri, request_uri, query_string, host,
+	//     hostname, remote_addr, remote_port, server_addr, server_name,
+	//     mqtt_client_id or arg_NAME.
+	//   - "header": the name of a header field.
+	//   - "cookie": the name of a cookie.
+	//   - "vars_combinations": a text with any variables in it: "$host$uri",
+	//     "${arg_id}-$remote_addr". One that is absent stands for nothing.
+	//
+	// A request without the key is hashed by its remote_addr, as in APISIX; one
+	// without even that (it is a client's own) goes anywhere. Where the variables
+	// come from: see [CallOptions.Vars].
+	HashOn string
+
+	// HashKey is required for "chash", and must be empty otherwise.
+	HashKey string
+
+	// Picker, if not nil, is used in place of a Balancer, which must be empty then.
+	// A Picker that keeps state may be given to the Config that replaces this one.
+	Picker Picker
 
 	// PassHost is the Host that a node sees: [PassClient] (the default) that of
 	// the client's request, [PassNode] the node's own, [PassRewrite] the one in
@@ -58,8 +89,13 @@ type Node struct {
 	Port int
 
 	// Weight is the node's share of the requests against that of the others.
-	// Zero gets none, unless all nodes have zero or it is the only node (APISIX).
+	// Zero gets none, unless all nodes of its Priority have zero (APISIX).
 	Weight int
+
+	// Priority orders the nodes in levels, of which the highest comes first: a node
+	// is used only for a request that was tried on every node of higher priority,
+	// or when health checks have taken those out. It may be negative.
+	Priority int
 }
 
 // PassHost says which Host a node sees.

@@ -24,6 +24,20 @@ type CallOptions struct {
 	// Timeout, if not nil, replaces that of the upstream. A zero field leaves the
 	// upstream's.
 	Timeout *Timeout
+
+	// Vars, if not nil, has the variables that [Config.HashKey] names. If nil, the
+	// pool takes them from the request, where it can: uri, request_uri, args,
+	// query_string, request_method, host, remote_addr, remote_port, http_NAME,
+	// arg_NAME and cookie_NAME. That is the request as it is given to Do, which
+	// a gateway may have rewritten.
+	Vars Vars
+}
+
+// Vars has the variables of a request, by nginx's names without the dollar sign:
+// "remote_addr", "http_x_user".
+type Vars interface {
+	// Var returns the value of a variable. ok is false if it is absent.
+	Var(name string) (value string, ok bool)
 }
 
 // RoundTrip implements [http.RoundTripper]. It is Do without options.
@@ -47,9 +61,12 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // Where req.Header has no User-Agent, net/http sends one of its own; a nil entry
 // prevents it.
 func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
-	c := &call{pool: p, req: req, timeout: p.u.timeout}
-	if o != nil && o.Timeout != nil {
-		c.timeout = o.Timeout.over(c.timeout)
+	c := &call{pool: p, req: req, timeout: p.u.timeout, nodes: Candidates{pool: p}}
+	if o != nil {
+		c.nodes.vars = o.Vars
+		if o.Timeout != nil {
+			c.timeout = o.Timeout.over(c.timeout)
+		}
 	}
 	if req.Body != http.NoBody {
 		c.body.src = req.Body
@@ -84,7 +101,7 @@ type call struct {
 	body    requestBody
 	timeout Timeout
 	begun   time.Time // set if there is a RetryTimeout
-	tried   nodeSet
+	nodes   Candidates
 	tries   int
 }
 
@@ -96,7 +113,11 @@ func (c *call) run() (*http.Response, *Error) {
 	if p.u.config.RetryTimeout > 0 {
 		c.begun = time.Now()
 	}
-	for i := p.picker.pick(c.req, &c.tried); ; {
+	i := c.nodes.pick(c.req)
+	if i < 0 {
+		return nil, &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: ErrNoNode}
+	}
+	for {
 		resp, far, failure := c.try(i)
 		if failure == nil {
 			return resp, nil
@@ -124,20 +145,20 @@ func (c *call) check() (status int, err error) {
 	if c.target, err = requestTarget(c.req.URL); err != nil {
 		return http.StatusBadRequest, err
 	}
-	if len(c.pool.members) == 0 {
-		return http.StatusServiceUnavailable, ErrNoNode
-	}
 	return 0, nil
 }
 
 // try sends the request to one node.
 func (c *call) try(i int) (*http.Response, progress, *Error) {
 	p, m := c.pool, &c.pool.members[i]
-	c.tried.add(i)
+	c.nodes.tried.add(i)
 	c.tries++
 	a := &attempt{call: c, member: m}
 	m.state.requests.Add(1)
 	m.state.inFlight.Add(1)
+	if p.u.timed {
+		a.begun = time.Now()
+	}
 
 	out, err := c.outgoing(m)
 	if err != nil {
@@ -150,6 +171,9 @@ func (c *call) try(i int) (*http.Response, progress, *Error) {
 		return a.fail(far, err)
 	}
 	resp.Request = c.req
+	if p.u.timed {
+		m.state.latency.observe(a.begun, time.Now(), 0)
+	}
 	a.wrap(resp)
 	return resp, answered, nil
 }
@@ -161,7 +185,7 @@ func (c *call) next(failure *Error, far progress) int {
 	if !again || c.tries >= u.tries || !c.body.revoke() {
 		return -1
 	}
-	next := c.pool.picker.pick(c.req, &c.tried)
+	next := c.nodes.pick(c.req)
 	if limit := u.config.RetryTimeout; next >= 0 && limit > 0 && time.Since(c.begun) >= limit {
 		failure.Status = http.StatusBadGateway // APISIX
 		failure.Err = &tooLateError{failure.Err, limit}
@@ -285,6 +309,7 @@ func requestTarget(u *url.URL) (url.URL, error) {
 type attempt struct {
 	call   *call
 	member *member
+	begun  time.Time // set for the balancer ewma
 	over   atomic.Bool
 }
 
@@ -322,6 +347,9 @@ func (a *attempt) fail(far progress, err error) (*http.Response, progress, *Erro
 	}
 	if far != refused {
 		a.member.state.failures.Add(1)
+		if c.pool.u.timed {
+			a.member.state.latency.observe(a.begun, time.Now(), failurePenalty)
+		}
 	}
 	return nil, far, e
 }

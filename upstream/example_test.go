@@ -105,9 +105,9 @@ func ExampleNew() {
 		fmt.Println("the first is in", fault.Field)
 	}
 	// Output:
-	// upstream: upstream "api": Balancer: is "chash": this version has "roundrobin" only
 	// upstream: upstream "api": Nodes[0].Host: "10.0.0.1:8080" must be a name or an address alone: the port goes into Port
-	// the first is in Balancer
+	// upstream: upstream "api": HashKey: is empty, and the balancer "chash" needs one: "remote_addr" for example
+	// the first is in Nodes[0].Host
 }
 
 // A new configuration takes over what stays.

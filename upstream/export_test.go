@@ -1,8 +1,11 @@
 package upstream
 
 import (
+	"fmt"
 	"io"
+	"net/http"
 	"net/url"
+	"time"
 )
 
 // The doors of the tests into the package.
@@ -12,34 +15,87 @@ const MaxSlots = maxSlots
 // An Order is an order, with what the tests look at.
 type Order struct{ o *order }
 
-func NewOrder(weights []int) Order { return Order{newOrder(weights)} }
+func NewOrder(weights []int) Order {
+	nodes := make([]Node, len(weights))
+	for i, w := range weights {
+		nodes[i].Weight = w
+	}
+	return Order{newOrder(newLevels(nodes)[0].weights)}
+}
 
 func (o Order) Period() uint64  { return o.o.period }
 func (o Order) At(x uint64) int { return o.o.at(x) }
 func (o Order) Written() bool   { return o.o.slots != nil }
 
-// A RoundRobin is a picker that begins at the first step.
-type RoundRobin struct{ r *roundRobin }
+// Picks are the choices of a pool, one after another.
+type Picks struct{ p *Pool }
 
-func NewRoundRobin(weights []int) RoundRobin {
-	r := newRoundRobin(newOrder(weights))
-	r.next.Store(^uint64(0))
-	return RoundRobin{r}
+func (p *Pool) Picks() Picks { return Picks{p} }
+
+// A Request is one that picks, with what it has tried.
+type Request struct {
+	*http.Request
+	Vars  Vars
+	nodes Candidates
 }
 
-// Start is the random place of a new one.
-func Start(weights []int) uint64 { return newRoundRobin(newOrder(weights)).next.Load() }
+func (r *Request) Add(i int)      { r.nodes.tried.add(i) }
+func (r *Request) Has(i int) bool { return r.nodes.tried.has(i) }
 
-// A NodeSet is a set of nodes that were tried.
-type NodeSet struct{ s nodeSet }
+// Pick returns a node for the request, which counts as tried only after Add.
+func (p Picks) Pick(r *Request) int {
+	r.nodes.pool, r.nodes.vars, r.nodes.hashed = p.p, r.Vars, false
+	return r.nodes.pick(r.Request)
+}
 
-func (s *NodeSet) Add(i int)      { s.s.add(i) }
-func (s *NodeSet) Has(i int) bool { return s.s.has(i) }
+// NewRoundRobin begins at the first step.
+func NewRoundRobin(weights []int) Picks {
+	c := Config{ID: "1"}
+	for i, w := range weights {
+		c.Nodes = append(c.Nodes, Node{Host: fmt.Sprintf("10.0.%d.%d", i/256, i%256), Weight: w})
+	}
+	u, err := New(c)
+	if err != nil {
+		panic(err)
+	}
+	p := NewPool(u, nil, nil)
+	p.Rewind()
+	return p.Picks()
+}
 
-func (r RoundRobin) Pick(tried *NodeSet) int { return r.r.pick(nil, &tried.s) }
+// Start is the random place at which a pool begins.
+func (p *Pool) Start() uint64 { return p.pickers[0].(*roundRobin).next.Load() }
 
 // Rewind lets the pool begin with its first node.
-func (p *Pool) Rewind() { p.picker.(*roundRobin).next.Store(^uint64(0)) }
+func (p *Pool) Rewind() {
+	for _, picker := range p.pickers {
+		if r, ok := picker.(*roundRobin); ok {
+			r.next.Store(^uint64(0))
+		}
+	}
+}
+
+// InFlight changes the count of a node.
+func (p *Pool) InFlight(i int, by int64) { p.members[i].state.inFlight.Add(by) }
+
+// Observe tells the balancer ewma of an answer that took so long.
+func (p *Pool) Observe(i int, took time.Duration) {
+	now := time.Now()
+	p.members[i].state.latency.observe(now.Add(-took), now, 0)
+}
+
+// Latency is the average of a node.
+func (p *Pool) Latency(i int) time.Duration {
+	return time.Duration(p.members[i].state.latency.at(time.Now()))
+}
+
+// Ring returns the points of a level's ring, and the index of a node for each.
+func (u *Upstream) Ring(level int) (hashes []uint32, nodes []int) {
+	for _, p := range u.levels[level].ring.points {
+		hashes, nodes = append(hashes, p.hash()), append(nodes, p.node())
+	}
+	return hashes, nodes
+}
 
 // SharesConnections reports whether two pools use the same client for a node.
 func (p *Pool) SharesConnections(q *Pool, i, j int) bool {

@@ -2,12 +2,81 @@ package upstream
 
 import "net/http"
 
-// A picker chooses the node for a request. Each balancer is one, in a file of its
-// own. It is used by many goroutines at once and allocates nothing.
-type picker interface {
-	// pick returns the index of a node that is not in tried, or -1 if there is
-	// none that the balancer would use.
-	pick(req *http.Request, tried *nodeSet) int
+// This file is the choice of a node, for each attempt of each request. It takes no
+// lock and allocates nothing. BenchmarkPick keeps watch on time, TestPickAllocs on
+// allocations.
+
+// A Picker is a balancer of one's own: see [Config.Picker].
+type Picker interface {
+	// Pick returns the index of the node for the next attempt of a request: one
+	// that is usable (see [Candidates.Usable]). Any other number means that there
+	// is none, and the next priority level is asked.
+	//
+	// It is called by many goroutines at once, on the way of a request, and must
+	// keep neither req nor c.
+	Pick(req *http.Request, c *Candidates) int
+}
+
+// Candidates are the nodes of a pool as one attempt of one request sees them. Their
+// indexes are those of [Config.Nodes].
+type Candidates struct {
+	pool  *Pool
+	tried nodeSet // in this request
+	level int     // whose turn it is
+
+	// For chash: see hashKey.
+	vars   Vars
+	hash   uint32
+	hashed bool
+}
+
+// Len is how many nodes there are, usable or not.
+func (c *Candidates) Len() int { return len(c.pool.members) }
+
+// Usable reports whether a node may be picked: it was not tried in this request, its
+// weight counts, and its priority level has its turn.
+func (c *Candidates) Usable(i int) bool {
+	m := &c.pool.members[i]
+	return m.level == c.level && m.weight > 0 && !c.tried.has(i)
+}
+
+// Weight is the share of a node against that of the others of its level: the
+// configured weight, or 1 if all of them have zero.
+func (c *Candidates) Weight(i int) float64 { return float64(c.pool.members[i].weight) }
+
+// InFlight is how many requests the node has now.
+func (c *Candidates) InFlight(i int) int {
+	return int(c.pool.members[i].state.inFlight.Load())
+}
+
+// Address is what tells a node from others, "10.0.0.1:80": its index may be another
+// after a replacement.
+func (c *Candidates) Address(i int) string { return c.pool.members[i].address }
+
+// pick returns the node for the next attempt, or -1 if there is none. A level comes
+// after every usable node of those before it.
+func (c *Candidates) pick(req *http.Request) int {
+	for c.level = range c.pool.pickers {
+		if !c.any() {
+			continue
+		}
+		i := c.pool.pickers[c.level].Pick(req, c)
+		if uint(i) < uint(len(c.pool.members)) && c.Usable(i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// any reports whether a node of the level is usable. Usually its first is. So a
+// balancer need not be quick to find out that there is none.
+func (c *Candidates) any() bool {
+	for _, i := range c.pool.u.levels[c.level].nodes {
+		if c.Usable(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // A nodeSet is a set of indexes of nodes. The zero nodeSet is empty; it allocates

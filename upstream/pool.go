@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // Options are the parts of the world outside that a [Pool] uses.
@@ -30,7 +31,7 @@ const defaultMaxResponseHeaderBytes = 256 << 10
 type Pool struct {
 	u       *Upstream
 	members []member
-	picker  picker
+	pickers []Picker // of the levels
 	dial    DialFunc
 	log     *slog.Logger
 	closed  atomic.Bool
@@ -39,7 +40,8 @@ type Pool struct {
 // A member is a node as one pool sees it.
 type member struct {
 	*target
-	weight int
+	level  int    // its place among the levels
+	weight int    // in its level
 	state  *node  // passed on to a pool that has the node too
 	conns  *conns // passed on if the settings are the same as well
 }
@@ -49,7 +51,10 @@ type node struct {
 	inFlight atomic.Int64
 	requests atomic.Uint64
 	failures atomic.Uint64
+	latency  latency
 }
+
+func newNode() *node { return &node{latency: latency{born: time.Now()}} }
 
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
 // one, otherwise nil: nodes with the same address keep their counts, and their
@@ -64,7 +69,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 	p := &Pool{
 		u:       u,
 		members: make([]member, len(u.targets)),
-		picker:  newRoundRobin(u.order),
+		pickers: make([]Picker, len(u.levels)),
 		dial:    o.Dialer,
 		log:     o.Logger,
 	}
@@ -82,12 +87,12 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 	known := prev.byAddress()
 	for i := range p.members {
 		t := &u.targets[i]
-		m := member{target: t, weight: u.weights[i]}
+		m := member{target: t}
 		old, ok := known[t.address]
 		if ok {
 			m.state = old.state
 		} else {
-			m.state = new(node)
+			m.state = newNode()
 		}
 		if ok && old.conns.settings == settings {
 			m.conns = old.conns
@@ -96,6 +101,13 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		}
 		m.conns.pools.Add(1)
 		p.members[i] = m
+	}
+	for i := range u.levels {
+		l := &u.levels[i]
+		p.pickers[i] = u.newPicker(l)
+		for k, n := range l.nodes {
+			p.members[n].level, p.members[n].weight = i, l.weights[k]
+		}
 	}
 	return p
 }
@@ -132,6 +144,8 @@ type NodeStatus struct {
 	Address string // "10.0.0.1:80"
 	Weight  int    // as configured
 
+	Priority int // as configured
+
 	// Since the node was first used, by this pool or those before it:
 	InFlight int64  // requests now, up to the end of the answer's body
 	Requests uint64 // all that were sent or tried
@@ -146,7 +160,8 @@ func (p *Pool) Nodes() []NodeStatus {
 		m := &p.members[i]
 		nodes[i] = NodeStatus{
 			Address:  m.address,
-			Weight:   m.weight,
+			Weight:   p.u.config.Nodes[i].Weight,
+			Priority: p.u.config.Nodes[i].Priority,
 			InFlight: m.state.inFlight.Load(),
 			Requests: m.state.requests.Load(),
 			Failures: m.state.failures.Load(),

@@ -18,46 +18,42 @@ import (
 // APISIX has the same totals in another order: it lets the heaviest nodes go
 // first, in a burst.
 
-// A roundRobin is the place in an order.
+// A roundRobin is the place in the order of a level.
 type roundRobin struct {
+	nodes []int // what the order's numbers stand for
 	order *order
 	next  atomic.Uint64
 }
 
 // newRoundRobin starts at a random place, so that many gateways with one
 // configuration do not all begin with the same node.
-func newRoundRobin(o *order) *roundRobin {
-	r := &roundRobin{order: o}
-	if o.period > 0 {
-		r.next.Store(rand.Uint64N(o.period))
-	}
+func newRoundRobin(l *level) *roundRobin {
+	r := &roundRobin{nodes: l.nodes, order: l.order}
+	r.next.Store(rand.Uint64N(l.order.period))
 	return r
 }
 
-func (r *roundRobin) pick(_ *http.Request, tried *nodeSet) int {
-	n := len(r.order.weights)
+func (r *roundRobin) Pick(_ *http.Request, c *Candidates) int {
+	n := len(r.nodes)
 	if n == 1 { // no counter that all cores would fight for
-		if tried.has(0) {
-			return -1
-		}
-		return 0
+		return r.nodes[0]
 	}
 	// A retry takes a step as well: what a node that is down would have got
 	// falls to all the others by their weights, not to its neighbour.
-	i := 0
+	at := 0
 	for range 2 * n {
-		i = r.order.at(r.next.Add(1))
-		if !tried.has(i) {
+		at = r.order.at(r.next.Add(1))
+		if i := r.nodes[at]; c.Usable(i) {
 			return i
 		}
 	}
 	// The nodes that are left are light, or too many others pick at the same
 	// time. Any of them will do.
 	for range n {
-		if i++; i == n {
-			i = 0
+		if at++; at == n {
+			at = 0
 		}
-		if r.order.weights[i] > 0 && !tried.has(i) {
+		if i := r.nodes[at]; c.Usable(i) {
 			return i
 		}
 	}
@@ -66,7 +62,7 @@ func (r *roundRobin) pick(_ *http.Request, tried *nodeSet) int {
 
 // An order says which node has its turn at each step. It never changes.
 type order struct {
-	weights []uint64 // none is zero, unless it gets nothing
+	weights []uint64 // a node with zero has no turn
 	period  uint64
 
 	// slots is one period, where that is short enough to be written down.
@@ -81,23 +77,11 @@ type order struct {
 // maxSlots is the longest period that is written down: 16 KiB.
 const maxSlots = 4096
 
-// newOrder makes the order for weights, none of which is negative. If all are
-// zero, all count the same (APISIX).
+// newOrder makes the order for weights, of which none is negative and not all are
+// zero.
 func newOrder(weights []int) *order {
-	o := &order{weights: make([]uint64, len(weights))}
-	var common uint64
-	for i, w := range weights {
-		o.weights[i] = uint64(w)
-		common = gcd(common, uint64(w))
-	}
-	for i := range o.weights {
-		if common == 0 {
-			o.weights[i] = 1
-		} else {
-			o.weights[i] /= common
-		}
-		o.period += o.weights[i]
-	}
+	o := &order{}
+	o.weights, o.period = reduce(weights)
 	if o.period <= maxSlots {
 		o.spread()
 	} else {
@@ -185,11 +169,4 @@ func largestQuotient(a, b uint64) uint64 {
 		return math.MaxUint64
 	}
 	return largest
-}
-
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }

@@ -19,7 +19,7 @@ func letters(weights []int, n int) string {
 	r := upstream.NewRoundRobin(weights)
 	var b strings.Builder
 	for range n {
-		b.WriteByte(byte('a' + r.Pick(&upstream.NodeSet{})))
+		b.WriteByte(byte('a' + r.Pick(&upstream.Request{})))
 	}
 	return b.String()
 }
@@ -133,7 +133,7 @@ func TestRoundRobinHugeWeights(t *testing.T) {
 	turns := make([]int, len(weights))
 	last, run, longest := -1, 0, 0
 	for range n {
-		i := r.Pick(&upstream.NodeSet{})
+		i := r.Pick(&upstream.Request{})
 		turns[i]++
 		if i == last {
 			run++
@@ -166,8 +166,9 @@ func FuzzOrder(f *testing.F) {
 
 func TestRoundRobinStartsAnywhere(t *testing.T) {
 	seen := map[uint64]bool{}
+	u := mustNew(t, upstream.Config{ID: "1", Nodes: []upstream.Node{{Host: "a.test"}, {Host: "b.test"}, {Host: "c.test"}, {Host: "d.test"}}})
 	for range 200 {
-		seen[upstream.Start([]int{1, 1, 1, 1})] = true
+		seen[upstream.NewPool(u, nil, nil).Start()] = true
 	}
 	require.Len(t, seen, 4)
 }
@@ -182,7 +183,7 @@ func TestRoundRobinSkipsTheTried(t *testing.T) {
 	} {
 		r := upstream.NewRoundRobin(weights)
 		for range 20 {
-			tried := &upstream.NodeSet{}
+			tried := &upstream.Request{}
 			for range weights {
 				i := r.Pick(tried)
 				require.GreaterOrEqual(t, i, 0)
@@ -194,14 +195,14 @@ func TestRoundRobinSkipsTheTried(t *testing.T) {
 	}
 
 	one := upstream.NewRoundRobin([]int{0})
-	tried := &upstream.NodeSet{}
+	tried := &upstream.Request{}
 	require.Equal(t, 0, one.Pick(tried))
 	tried.Add(0)
 	require.Equal(t, -1, one.Pick(tried))
 
 	// A node of weight 0 is no refuge either.
 	r := upstream.NewRoundRobin([]int{1, 0, 1})
-	tried = &upstream.NodeSet{}
+	tried = &upstream.Request{}
 	tried.Add(0)
 	tried.Add(2)
 	require.Equal(t, -1, r.Pick(tried))
@@ -212,7 +213,7 @@ func TestRoundRobinSpreadsRetries(t *testing.T) {
 	r := upstream.NewRoundRobin([]int{1, 1, 1, 1})
 	got := make([]int, 4)
 	for range 300 {
-		tried := &upstream.NodeSet{}
+		tried := &upstream.Request{}
 		i := r.Pick(tried)
 		if i == 0 { // down
 			tried.Add(i)
@@ -234,7 +235,7 @@ func TestRoundRobinParallelTotals(t *testing.T) {
 		wg.Go(func() {
 			mine := make([]int, len(weights))
 			for range each {
-				mine[r.Pick(&upstream.NodeSet{})]++
+				mine[r.Pick(&upstream.Request{})]++
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -248,24 +249,33 @@ func TestRoundRobinParallelTotals(t *testing.T) {
 }
 
 func TestPickAllocs(t *testing.T) {
-	for _, weights := range [][]int{{1}, {5, 1, 1}, {1 << 30, 3, 2}, slices.Repeat([]int{1}, 100)} {
-		r := upstream.NewRoundRobin(weights)
-		tried := &upstream.NodeSet{}
-		require.Zero(t, testing.AllocsPerRun(100, func() { r.Pick(tried) }), "%v", weights)
-		tried.Add(0)
-		if len(weights) > 1 {
-			require.Zero(t, testing.AllocsPerRun(100, func() { r.Pick(tried) }), "%v", weights)
+	for _, c := range pickCases {
+		p, request := pickPool(t, c.balancer, c.weights, c.busy)
+		r := request()
+		require.Zero(t, testing.AllocsPerRun(100, func() { p.Picks().Pick(r) }), c.name)
+		r.Add(0)
+		if len(c.weights) > 1 {
+			require.Zero(t, testing.AllocsPerRun(100, func() { p.Picks().Pick(r) }), c.name)
 		}
 	}
+	for _, key := range []string{"uri", "request_uri", "query_string", "host", "remote_addr", "remote_port", "arg_key"} {
+		c := byKey(manyNodes(3)...)
+		c.HashKey = key
+		p := newPool(t, c, nil)
+		r := withKey(t, "a")
+		r.RemoteAddr, r.RequestURI, r.Host = "10.0.0.1:1234", "/a/b?key=a", "a.test:80"
+		r.URL.Path = "/a/b"
+		require.Zero(t, testing.AllocsPerRun(100, func() { p.Picks().Pick(r) }), key)
+	}
+	few := &upstream.Request{}
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		var few upstream.NodeSet
 		few.Add(0)
 		few.Add(63)
 	}))
 }
 
 func TestNodeSet(t *testing.T) {
-	var s upstream.NodeSet
+	var s upstream.Request
 	in := map[int]bool{0: true, 1: true, 63: true, 64: true, 127: true, 128: true, 1000: true}
 	for i := range in {
 		s.Add(i)

@@ -26,9 +26,10 @@ const maxWeight = math.MaxInt32
 type Upstream struct {
 	config Config // a copy of our own, as it was written
 
-	targets  []target
-	weights  []int // of targets
-	order    *order
+	targets  []target // of config.Nodes
+	levels   []level  // by falling priority
+	hashKey  hashKey
+	timed    bool    // latencies are measured
 	tries    int     // at most, for one request
 	timeout  Timeout // without zero fields
 	settings settings
@@ -69,14 +70,8 @@ func New(c Config) (*Upstream, error) {
 	default:
 		fault("Scheme", `is %q, and must be "http" or "https"`, c.Scheme)
 	}
-	switch c.Balancer {
-	case "", "roundrobin":
-	case "chash", "least_conn", "ewma":
-		fault("Balancer", `is %q: this version has "roundrobin" only`, c.Balancer)
-	default:
-		fault("Balancer", `is %q, and must be "roundrobin"`, c.Balancer)
-	}
 	u.compileNodes(fault)
+	u.compileBalancer(fault)
 	u.compileHost(fault)
 	u.compileTimes(fault)
 	u.compileTLS(fault)
@@ -94,7 +89,7 @@ func New(c Config) (*Upstream, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	u.order = newOrder(u.weights)
+	u.buildBalancers()
 	return u, nil
 }
 
@@ -121,7 +116,6 @@ func (u *Upstream) compileNodes(fault faultFunc) {
 			fault(field("Weight"), "is %d, and must be 0 to %d", n.Weight, maxWeight)
 		}
 		u.targets = append(u.targets, t)
-		u.weights = append(u.weights, n.Weight)
 	}
 }
 

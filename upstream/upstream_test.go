@@ -27,10 +27,23 @@ func TestNewRefuses(t *testing.T) {
 		{"no id", func(c *upstream.Config) { c.ID = "" }, "ID", "is empty"},
 		{"scheme", func(c *upstream.Config) { c.Scheme = "ftp" }, "Scheme", `is "ftp", and must be "http" or "https"`},
 		{"scheme in capitals", func(c *upstream.Config) { c.Scheme = "HTTP" }, "Scheme", `must be "http" or "https"`},
-		{"chash", func(c *upstream.Config) { c.Balancer = "chash" }, "Balancer", `is "chash": this version has "roundrobin" only`},
-		{"least_conn", func(c *upstream.Config) { c.Balancer = "least_conn" }, "Balancer", `this version has "roundrobin" only`},
-		{"ewma", func(c *upstream.Config) { c.Balancer = "ewma" }, "Balancer", `this version has "roundrobin" only`},
-		{"balancer", func(c *upstream.Config) { c.Balancer = "best" }, "Balancer", `is "best", and must be "roundrobin"`},
+		{"balancer", func(c *upstream.Config) { c.Balancer = "best" }, "Balancer", `is "best", and must be "roundrobin", "chash", "least_conn" or "ewma"`},
+		{"two balancers", func(c *upstream.Config) { c.Balancer, c.Picker = "ewma", leastAddress{} }, "Balancer", `is "ewma", and Picker is set as well`},
+		{"no key", chash("", ""), "HashKey", `is empty, and the balancer "chash" needs one`},
+		{"no header", chash("header", ""), "HashKey", `is empty`},
+		{"variable", chash("", "request_id"), "HashKey", `is "request_id", and must be uri, request_uri`},
+		{"variable with dollar", chash("vars", "$uri"), "HashKey", `is "$uri", and must be uri`},
+		{"header name", chash("header", "$#^@"), "HashKey", `is "$#^@", and must be letters, digits, - and _`},
+		{"cookie name", chash("cookie", "a b"), "HashKey", "must be letters"},
+		{"template", chash("vars_combinations", `uri \$uri`), "HashKey", "in which there is no variable"},
+		{"consumer", chash("consumer", ""), "HashOn", `is "consumer", and there are none here`},
+		{"hash on", chash("body", "x"), "HashOn", `is "body", and must be "vars", "header", "cookie" or "vars_combinations"`},
+		{"hash on alone", func(c *upstream.Config) { c.HashOn = "vars" }, "HashOn", `is for the balancer "chash" only`},
+		{"hash key alone", func(c *upstream.Config) { c.Balancer, c.HashKey = "ewma", "uri" }, "HashKey", `is for the balancer "chash" only`},
+		{"a ring too large", func(c *upstream.Config) {
+			chash("", "uri")(c)
+			c.Nodes[0].Weight, c.Nodes[1].Weight = 16384, 1
+		}, "Nodes", "have weights of 16385 in sum, without what they have in common, and chash keeps 160 points for each: the most is 16384"},
 
 		{"no host", func(c *upstream.Config) { c.Nodes[1].Host = "" }, "Nodes[1].Host", "is empty"},
 		{"URL as host", func(c *upstream.Config) { c.Nodes[1].Host = "http://a.test" }, "Nodes[1].Host", "not a URL"},
@@ -87,6 +100,10 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+func chash(on, key string) func(*upstream.Config) {
+	return func(c *upstream.Config) { c.Balancer, c.HashOn, c.HashKey = "chash", on, key }
+}
+
 func https(edit func(*upstream.Config)) func(*upstream.Config) {
 	return func(c *upstream.Config) {
 		c.Scheme = "https"
@@ -140,6 +157,9 @@ func TestNewAccepts(t *testing.T) {
 	for name, c := range map[string]upstream.Config{
 		"the least":     {ID: "1"},
 		"all":           {ID: "1", Scheme: "https", Nodes: []upstream.Node{{Host: "[::1]", Port: 1, Weight: 1}, {Host: "fe80::1%eth0"}}, Balancer: "roundrobin", PassHost: upstream.PassRewrite, Host: "a.test:8443", Retries: 3, RetryTimeout: 1, Timeout: upstream.Timeout{Connect: 1, Send: 2, Read: 3}, KeepAlive: upstream.KeepAlive{Size: 1, IdleTimeout: 1}, TLS: upstream.TLS{CAPEM: ca.pem, CertPEM: cert, KeyPEM: key}},
+		"chash":         {ID: "1", Balancer: "chash", HashOn: "header", HashKey: "X-User", Nodes: []upstream.Node{{Host: "a.test", Weight: 2000000, Priority: -1}, {Host: "b.test", Weight: 1000000}}},
+		"an odd key":    {ID: "1", Balancer: "chash", HashKey: "arg_a^b-1"},
+		"a picker":      {ID: "1", Picker: leastAddress{}},
 		"no retries":    {ID: "1", Retries: upstream.NoRetries},
 		"many retries":  {ID: "1", Retries: 100},
 		"CA with text":  {ID: "1", Scheme: "https", TLS: upstream.TLS{CAPEM: []byte("Our root\n" + string(ca.pem) + "# and so on\n" + string(ca.pem) + "end\n")}},
