@@ -87,7 +87,7 @@ func (u *Upstream) buildBalancers() {
 }
 
 // newPicker returns the balancer of a level at work.
-func (u *Upstream) newPicker(l *level) Picker {
+func (u *Upstream) newPicker(l *level, members []member) Picker {
 	if u.config.Picker != nil {
 		return u.config.Picker
 	}
@@ -95,7 +95,7 @@ func (u *Upstream) newPicker(l *level) Picker {
 	case "chash":
 		return &chash{ring: l.ring, key: &u.hashKey}
 	case "least_conn":
-		return newLeastConn(l)
+		return newLeastConn(l, members)
 	case "ewma":
 		return &ewma{nodes: l.nodes}
 	default:

@@ -157,7 +157,7 @@ func (c *call) try(i int) (*http.Response, progress, *Error) {
 	m.state.requests.Add(1)
 	m.state.inFlight.Add(1)
 	if p.u.timed {
-		a.begun = time.Now()
+		a.begun = p.now()
 	}
 
 	out, err := c.outgoing(m)
@@ -172,7 +172,8 @@ func (c *call) try(i int) (*http.Response, progress, *Error) {
 	}
 	resp.Request = c.req
 	if p.u.timed {
-		m.state.latency.observe(a.begun, time.Now(), 0)
+		now := p.now()
+		m.state.latency.observe(now-a.begun, now)
 	}
 	a.wrap(resp)
 	return resp, answered, nil
@@ -309,7 +310,7 @@ func requestTarget(u *url.URL) (url.URL, error) {
 type attempt struct {
 	call   *call
 	member *member
-	begun  time.Time // set for the balancer ewma
+	begun  time.Duration // by the pool's clock, if latencies are measured
 	over   atomic.Bool
 }
 
@@ -348,7 +349,8 @@ func (a *attempt) fail(far progress, err error) (*http.Response, progress, *Erro
 	if far != refused {
 		a.member.state.failures.Add(1)
 		if c.pool.u.timed {
-			a.member.state.latency.observe(a.begun, time.Now(), failurePenalty)
+			now := c.pool.now()
+			a.member.state.latency.observe(max(now-a.begun, failurePenalty), now)
 		}
 	}
 	return nil, far, e

@@ -45,14 +45,22 @@ func (b *ewma) Pick(_ *http.Request, c *Candidates) int {
 	if second < 0 {
 		return first
 	}
-	now := time.Now()
-	x, y := c.load(first), c.load(second)
-	p, q := &c.pool.members[first].state.latency, &c.pool.members[second].state.latency
-	t, u := p.at(now), q.at(now)
-	if t == 0 || u == 0 {
-		t, u = 1, 1
+	m, n := &c.pool.members[first], &c.pool.members[second]
+	costs := float64(m.weight) * float64(n.state.inFlight.Load()+1)
+	than := float64(n.weight) * float64(m.state.inFlight.Load()+1)
+	v, w := m.state.latency.word.Load(), n.state.latency.word.Load()
+	if v != 0 && w != 0 {
+		costs *= nanoseconds(w)
+		than *= nanoseconds(v)
+		// Both fade alike, so only what one is older than the other makes a
+		// difference, and what time it is now makes none.
+		if age := int32(uint32(w) - uint32(v)); age > 0 {
+			than *= faded(age)
+		} else if age < 0 {
+			costs *= faded(-age)
+		}
 	}
-	if u*float64(y.requests)*float64(x.weight) < t*float64(x.requests)*float64(y.weight) {
+	if costs < than {
 		return second
 	}
 	return first
@@ -83,49 +91,45 @@ func (b *ewma) any(c *Candidates, not int) int {
 
 // A latency is the average of one node. It is one word, so that it needs no lock:
 // nanoseconds as a float32 in the upper half, and in the lower when that was, in
-// milliseconds since born. Zero is no average yet.
-type latency struct {
-	born time.Time
-	word atomic.Uint64
+// milliseconds of the pool's clock. Zero is no average yet.
+//
+// The milliseconds begin again after seven weeks. An average more than half as old
+// may be taken for a new one, once.
+type latency struct{ word atomic.Uint64 }
+
+// at returns the average, faded.
+func (l *latency) at(now time.Duration) time.Duration {
+	word := l.word.Load()
+	return time.Duration(nanoseconds(word) * faded(age(word, now)))
 }
 
-// at returns the average in nanoseconds, faded.
-func (l *latency) at(now time.Time) float64 {
-	return fade(l.word.Load(), l.millis(now))
-}
-
-// observe adds what began at some time and has ended now, and counts for no less than
-// least.
-func (l *latency) observe(begun, now time.Time, least time.Duration) {
-	took := float64(max(now.Sub(begun), least, 1))
-	millis := l.millis(now)
+// observe adds to the average.
+func (l *latency) observe(took, now time.Duration) {
 	for {
 		word := l.word.Load()
-		next := took
-		if average, faded := nanoseconds(word), fade(word, millis); took < average {
-			// What has faded of the old is filled up with the new.
-			next = faded + took*(1-faded/average)
+		next := float64(max(took, 1))
+		if average := nanoseconds(word); next < average {
+			rest := faded(age(word, now))
+			next = average*rest + next*(1-rest)
 		}
-		sum := uint64(math.Float32bits(float32(next)))<<32 | uint64(millis)
+		sum := uint64(math.Float32bits(float32(next)))<<32 | uint64(uint32(now/time.Millisecond))
 		if l.word.CompareAndSwap(word, sum) {
 			return
 		}
 	}
 }
 
-// millis is the time since born. It begins again after seven weeks; an average that
-// old is then taken for a new one.
-func (l *latency) millis(now time.Time) uint32 {
-	return uint32(now.Sub(l.born) / time.Millisecond)
-}
-
 func nanoseconds(word uint64) float64 {
 	return float64(math.Float32frombits(uint32(word >> 32)))
 }
 
-func fade(word uint64, millis uint32) float64 {
-	// The clock of one core may be read a little before that of another: a
-	// difference just below zero is none.
-	age := max(int32(millis-uint32(word)), 0)
-	return nanoseconds(word) * math.Exp(-float64(age)/float64(latencyDecay/time.Millisecond))
+// age returns how old an average is, in milliseconds. Another core may just have
+// written it: it is not older than nothing.
+func age(word uint64, now time.Duration) int32 {
+	return max(int32(uint32(now/time.Millisecond)-uint32(word)), 0)
+}
+
+// faded is what is left of an average after so many milliseconds.
+func faded(millis int32) float64 {
+	return math.Exp(-float64(millis) / float64(latencyDecay/time.Millisecond))
 }

@@ -80,13 +80,12 @@ func (p *Pool) InFlight(i int, by int64) { p.members[i].state.inFlight.Add(by) }
 
 // Observe tells the balancer ewma of an answer that took so long.
 func (p *Pool) Observe(i int, took time.Duration) {
-	now := time.Now()
-	p.members[i].state.latency.observe(now.Add(-took), now, 0)
+	p.members[i].state.latency.observe(took, p.now())
 }
 
 // Latency is the average of a node.
 func (p *Pool) Latency(i int) time.Duration {
-	return time.Duration(p.members[i].state.latency.at(time.Now()))
+	return p.members[i].state.latency.at(p.now())
 }
 
 // Ring returns the points of a level's ring, and the index of a node for each.

@@ -1,8 +1,11 @@
 package upstream
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"sync/atomic"
 )
 
 // Least connections is the node with the least (1 + requests in flight) / weight, as
@@ -13,19 +16,25 @@ import (
 
 // leastConn is the balancer of a level.
 type leastConn struct {
-	nodes    []int
-	heaviest []int // those of the greatest weight
+	nodes    []counted
+	heaviest []counted // those of the greatest weight
 }
 
-func newLeastConn(l *level) *leastConn {
-	b := &leastConn{nodes: l.nodes}
-	greatest := 0
-	for k, w := range l.weights {
-		if w > greatest {
-			greatest, b.heaviest = w, nil
-		}
-		if w == greatest {
-			b.heaviest = append(b.heaviest, l.nodes[k])
+// A counted is a node and its count, side by side for the loop over all.
+type counted struct {
+	inFlight *atomic.Int64
+	weight   uint64
+	index    int
+}
+
+func newLeastConn(l *level, members []member) *leastConn {
+	b := &leastConn{}
+	greatest := slices.Max(l.weights)
+	for k, i := range l.nodes {
+		n := counted{&members[i].state.inFlight, uint64(l.weights[k]), i}
+		b.nodes = append(b.nodes, n)
+		if l.weights[k] == greatest {
+			b.heaviest = append(b.heaviest, n)
 		}
 	}
 	return b
@@ -35,51 +44,47 @@ func (b *leastConn) Pick(_ *http.Request, c *Candidates) int {
 	// Nothing is less than an idle node of the greatest weight, so any of them that is
 	// met at random is as good as one found by looking at all.
 	for range 3 {
-		i := b.heaviest[rand.IntN(len(b.heaviest))]
-		if c.pool.members[i].state.inFlight.Load() == 0 && c.Usable(i) {
-			return i
+		n := &b.heaviest[rand.IntN(len(b.heaviest))]
+		if n.inFlight.Load() == 0 && c.Usable(n.index) {
+			return n.index
 		}
 	}
 
-	best, ties := -1, 0
-	var least load
-	for _, i := range b.nodes {
-		if !c.Usable(i) {
+	// Most nodes are not the least: only those that may be are looked at closely.
+	var (
+		ties  [16]int // as many of them, each with the same chance to be here
+		found int
+		least = load{math.MaxUint32, 1}
+	)
+	for k := range b.nodes {
+		n := &b.nodes[k]
+		l := load{uint64(1 + n.inFlight.Load()), n.weight}
+		if least.less(l) || !c.Usable(n.index) {
 			continue
 		}
-		switch l := c.load(i); {
-		case best < 0 || l.less(least):
-			best, least, ties = i, l, 1
-		case !least.less(l):
-			ties++
+		if l.less(least) {
+			least, found = l, 0
+		}
+		at := found
+		if found++; found > len(ties) {
+			at = rand.IntN(found)
+		}
+		if at < len(ties) {
+			ties[at] = n.index
 		}
 	}
-	if ties <= 1 {
-		return best
+	switch found {
+	case 0:
+		return -1
+	case 1:
+		return ties[0]
+	default:
+		return ties[rand.IntN(min(found, len(ties)))]
 	}
-	// The counts may have changed since. Then best is still a good choice.
-	skip := rand.IntN(ties)
-	for _, i := range b.nodes {
-		if !c.Usable(i) {
-			continue
-		}
-		if l := c.load(i); !l.less(least) && !least.less(l) {
-			if skip == 0 {
-				return i
-			}
-			skip--
-		}
-	}
-	return best
 }
 
 // A load is a fraction: requests in flight and the one to come, by weight.
 type load struct{ requests, weight uint64 }
 
-func (c *Candidates) load(i int) load {
-	m := &c.pool.members[i]
-	return load{uint64(1 + m.state.inFlight.Load()), uint64(m.weight)}
-}
-
-// less compares without a division. Weights have 31 bits: nothing overflows.
+// less compares without a division. Both have less than 32 bits: nothing overflows.
 func (l load) less(m load) bool { return l.requests*m.weight < m.requests*l.weight }

@@ -35,7 +35,14 @@ type Pool struct {
 	dial    DialFunc
 	log     *slog.Logger
 	closed  atomic.Bool
+
+	// epoch is when the clock of the pool began, and of those that it replaced.
+	epoch time.Time
 }
+
+// now is what the pool's clock says. It is cheaper than time.Now, and its times fit
+// into an atomic.
+func (p *Pool) now() time.Duration { return time.Since(p.epoch) }
 
 // A member is a node as one pool sees it.
 type member struct {
@@ -54,8 +61,6 @@ type node struct {
 	latency  latency
 }
 
-func newNode() *node { return &node{latency: latency{born: time.Now()}} }
-
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
 // one, otherwise nil: nodes with the same address keep their counts, and their
 // connections too if TLS, keep-alive and MaxResponseHeaderBytes are the same.
@@ -72,6 +77,10 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		pickers: make([]Picker, len(u.levels)),
 		dial:    o.Dialer,
 		log:     o.Logger,
+		epoch:   time.Now(),
+	}
+	if prev != nil {
+		p.epoch = prev.epoch
 	}
 	if p.dial == nil {
 		p.dial = new(net.Dialer).DialContext
@@ -92,7 +101,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		if ok {
 			m.state = old.state
 		} else {
-			m.state = newNode()
+			m.state = new(node)
 		}
 		if ok && old.conns.settings == settings {
 			m.conns = old.conns
@@ -104,10 +113,10 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 	}
 	for i := range u.levels {
 		l := &u.levels[i]
-		p.pickers[i] = u.newPicker(l)
 		for k, n := range l.nodes {
 			p.members[n].level, p.members[n].weight = i, l.weights[k]
 		}
+		p.pickers[i] = u.newPicker(l, p.members)
 	}
 	return p
 }
