@@ -362,7 +362,7 @@ func (p *Prepared) report(snap *snapshot) (report Report) {
 	}
 	for _, u := range p.upstreams {
 		c := u.Config()
-		if c.Scheme == "https" && c.TLS.DangerouslySkipServerVerify {
+		if (c.Scheme == "https" || c.Scheme == "grpcs") && c.TLS.DangerouslySkipServerVerify {
 			report.Warnings = append(report.Warnings, Warning{Kind: "upstream", ID: c.ID, Text: "the certificates of its nodes are not verified"})
 		}
 	}

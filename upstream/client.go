@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -11,8 +12,8 @@ import (
 // when ctx does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// A client talks HTTP/1.1 to one node and keeps its idle connections. It is a
-// seam: transport.go has the one that there is.
+// A client talks HTTP to one node and keeps its idle connections. It is a seam:
+// transport.go has the one for HTTP/1.1, transport_h2.go that for HTTP/2.
 type client interface {
 	// do sends a request and returns when the answer's head is there. The
 	// request's URL.Host is the key that connections are kept by and, over TLS,
@@ -30,12 +31,19 @@ type client interface {
 	closeIdle()
 }
 
+func newClient(address string, template *tls.Config, s connSettings) client {
+	if s.http2 {
+		return newH2Client(address, template, s)
+	}
+	return newTransport(address, template, s)
+}
+
 // A progress is how far a request came that failed.
 type progress int
 
 const (
 	refused  progress = iota // it cannot be sent, to no node
-	unsent                   // no byte of it went out
+	unsent                   // no byte of it went out, or the node says that it did nothing
 	sent                     // the node may have got it, and answered nothing
 	answered                 // the node began to answer
 )

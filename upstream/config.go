@@ -13,7 +13,12 @@ type Config struct {
 	// ID names the upstream in logs, in errors and for routes. Required.
 	ID string
 
-	// Scheme is "http" (the default) or "https".
+	// Scheme is how nodes are talked to: "http" (the default) and "https" with
+	// HTTP/1.1, "h2c" and "grpc" with HTTP/2 and without TLS, "grpcs" with HTTP/2
+	// over TLS, which a node must offer (ALPN "h2").
+	//
+	// "grpc" and "grpcs" differ from "h2c" in what a zero [Timeout] means. Any
+	// request may be sent over them.
 	Scheme string
 
 	// Nodes are the servers. None is allowed: every request then fails with
@@ -69,13 +74,16 @@ type Config struct {
 	// RetryTimeout ends retrying after that long. Zero is no limit of its own.
 	RetryTimeout time.Duration
 
-	// Timeout bounds the waiting for a node. Each zero field is [DefaultTimeout].
+	// Timeout bounds the waiting for a node. Each zero field is [DefaultTimeout];
+	// with the schemes "grpc" and "grpcs", a zero Send or Read is no limit, because
+	// a call may have nothing to say for long: it is its client's deadline that ends
+	// it.
 	Timeout Timeout
 
 	// KeepAlive bounds the idle connections. Zero fields are defaults.
 	KeepAlive KeepAlive
 
-	// TLS is for the scheme "https". The zero TLS verifies the node against the
+	// TLS is for the schemes "https" and "grpcs". The zero TLS verifies the node against the
 	// roots of the system.
 	TLS TLS
 }
@@ -85,7 +93,7 @@ type Node struct {
 	// Host is a name or an IP address. IPv6 may stand in brackets. Required.
 	Host string
 
-	// Port is 1 to 65535. Zero is the port of the scheme: 80 or 443.
+	// Port is 1 to 65535. Zero is the port of the scheme: 443 with TLS, otherwise 80.
 	Port int
 
 	// Weight is the node's share of the requests against that of the others.
@@ -121,14 +129,14 @@ const DefaultTimeout = 60 * time.Second
 // Timeout bounds the waiting for a node.
 type Timeout struct {
 	Connect time.Duration // until the connection stands, TLS included
-	Send    time.Duration // between two writes
+	Send    time.Duration // between two writes; with HTTP/2, until a part of the body is taken
 	Read    time.Duration // between two reads, and until the answer begins
 }
 
 // KeepAlive bounds the connections that are kept open between requests.
 type KeepAlive struct {
 	// Size is how many idle connections are kept for each node. Zero is 320
-	// (APISIX).
+	// (APISIX). With HTTP/2, where many requests share one, few are needed.
 	Size int
 
 	// IdleTimeout closes a connection that was idle for so long. Zero is a minute.

@@ -129,3 +129,11 @@ func (b *RequestBody) Revoke() bool                  { return b.b.revoke() }
 func (b *RequestBody) Again() (io.ReadCloser, error) { return b.b.again() }
 func (b *RequestBody) Settle()                       { b.b.settle() }
 func (b *RequestBody) Failure() error                { return b.b.failure() }
+
+// H2Groups is for how many names a node has connections, with HTTP/2.
+func (p *Pool) H2Groups(i int) int {
+	t := p.members[i].conns.client.(*h2Client)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.groups)
+}

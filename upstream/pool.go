@@ -106,7 +106,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		if ok && old.conns.settings == settings {
 			m.conns = old.conns
 		} else {
-			m.conns = &conns{client: newTransport(t.address, u.tls, settings), settings: settings}
+			m.conns = &conns{client: newClient(t.address, u.tls, settings), settings: settings}
 		}
 		m.conns.pools.Add(1)
 		p.members[i] = m

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -17,14 +18,22 @@ type tlsDigest [sha256.Size]byte
 func (u *Upstream) compileTLS(fault faultFunc) {
 	c := &u.config.TLS
 	if c.CAPEM == nil && len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && !u.settings.https {
-		return // DangerouslySkipServerVerify alone changes nothing over http
+		return // DangerouslySkipServerVerify alone changes nothing without TLS
 	}
 	if !u.settings.https {
-		fault("TLS", `is set, but over the scheme "http" nothing is encrypted or verified: set Scheme to "https"`)
+		instead := "https"
+		if u.settings.http2 {
+			instead = "grpcs"
+		}
+		fault("TLS", `is set, but over the scheme %q nothing is encrypted or verified: set Scheme to %q`, cmp.Or(u.config.Scheme, "http"), instead)
+	}
+	protocol := "http/1.1"
+	if u.settings.http2 {
+		protocol = "h2"
 	}
 	conf := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		NextProtos:         []string{"http/1.1"},
+		NextProtos:         []string{protocol},
 		InsecureSkipVerify: c.DangerouslySkipServerVerify,
 	}
 	// An empty pool, or none at all, would mean the roots of the system to

@@ -31,7 +31,8 @@ type Upstream struct {
 	hashKey  hashKey
 	timed    bool    // latencies are measured
 	tries    int     // at most, for one request
-	timeout  Timeout // without zero fields
+	timeout  Timeout // a zero field is no limit
+	grpc     bool    // a zero Timeout means less
 	settings settings
 	tls      *tls.Config // a template; nil without TLS
 	rewrite  string      // canonical name of config.Host
@@ -40,7 +41,8 @@ type Upstream struct {
 // settings are what connections depend on. Where a new Upstream has the same,
 // it may use the connections of the old.
 type settings struct {
-	https       bool
+	https       bool // TLS, whatever goes over it
+	http2       bool // HTTP/2, with TLS or without
 	idleSize    int
 	idleTimeout time.Duration
 	tls         tlsDigest
@@ -67,8 +69,14 @@ func New(c Config) (*Upstream, error) {
 	case "", "http":
 	case "https":
 		u.settings.https = true
+	case "h2c":
+		u.settings.http2 = true
+	case "grpc":
+		u.settings.http2, u.grpc = true, true
+	case "grpcs":
+		u.settings.https, u.settings.http2, u.grpc = true, true, true
 	default:
-		fault("Scheme", `is %q, and must be "http" or "https"`, c.Scheme)
+		fault("Scheme", `is %q, and must be "http", "https", "h2c", "grpc" or "grpcs"`, c.Scheme)
 	}
 	u.compileNodes(fault)
 	u.compileBalancer(fault)
@@ -151,10 +159,14 @@ func (u *Upstream) compileTimes(fault faultFunc) {
 		}
 		return d
 	}
+	var ofCall time.Duration = DefaultTimeout
+	if u.grpc {
+		ofCall = 0
+	}
 	u.timeout = Timeout{
 		Connect: duration("Timeout.Connect", c.Timeout.Connect, DefaultTimeout),
-		Send:    duration("Timeout.Send", c.Timeout.Send, DefaultTimeout),
-		Read:    duration("Timeout.Read", c.Timeout.Read, DefaultTimeout),
+		Send:    duration("Timeout.Send", c.Timeout.Send, ofCall),
+		Read:    duration("Timeout.Read", c.Timeout.Read, ofCall),
 	}
 	duration("RetryTimeout", c.RetryTimeout, 0)
 	u.settings.idleTimeout = duration("KeepAlive.IdleTimeout", c.KeepAlive.IdleTimeout, defaultIdleTimeout)

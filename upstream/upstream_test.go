@@ -25,8 +25,9 @@ func TestNewRefuses(t *testing.T) {
 		text  string
 	}{
 		{"no id", func(c *upstream.Config) { c.ID = "" }, "ID", "is empty"},
-		{"scheme", func(c *upstream.Config) { c.Scheme = "ftp" }, "Scheme", `is "ftp", and must be "http" or "https"`},
-		{"scheme in capitals", func(c *upstream.Config) { c.Scheme = "HTTP" }, "Scheme", `must be "http" or "https"`},
+		{"scheme", func(c *upstream.Config) { c.Scheme = "ftp" }, "Scheme", `is "ftp", and must be "http", "https", "h2c", "grpc" or "grpcs"`},
+		{"TLS over h2c", func(c *upstream.Config) { c.Scheme, c.TLS.CAPEM = "h2c", ca.pem }, "TLS", `over the scheme "h2c" nothing is encrypted or verified: set Scheme to "grpcs"`},
+		{"scheme in capitals", func(c *upstream.Config) { c.Scheme = "HTTP" }, "Scheme", `must be "http", "https", "h2c", "grpc" or "grpcs"`},
 		{"balancer", func(c *upstream.Config) { c.Balancer = "best" }, "Balancer", `is "best", and must be "roundrobin", "chash", "least_conn" or "ewma"`},
 		{"two balancers", func(c *upstream.Config) { c.Balancer, c.Picker = "ewma", leastAddress{} }, "Balancer", `is "ewma", and Picker is set as well`},
 		{"no key", chash("", ""), "HashKey", `is empty, and the balancer "chash" needs one`},

@@ -1,0 +1,681 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// What every connection with HTTP/2 has.
+const (
+	// A node that was silent for so long, with requests going on, is asked whether
+	// it is there. gRPC servers take a client that asks more often than once in
+	// five minutes for a nuisance, and hang up.
+	h2PingAfter = 5*time.Minute + 10*time.Second
+
+	// h2StreamBuffer is how much of an answer lies here while its reader is slow.
+	// The window of the connection stays as wide as net/http has it: a narrow one
+	// would let a few slow readers stop everybody else's answers.
+	h2StreamBuffer = 256 << 10
+
+	// h2MaxSpread is to how many addresses of a node connections are held.
+	h2MaxSpread = 16
+)
+
+// An h2Client is the client for a node that speaks HTTP/2. A connection is one of
+// net/http's, an [http.ClientConn]; which one a request goes over, and how many
+// there are, is decided here. Under [http.Transport.RoundTrip], a burst of
+// requests to a new node would open a connection for each, all requests would go
+// to one of the node's addresses, and what the node refuses would be repeated
+// for minutes without another node being tried.
+//
+// There are as many connections as the node has addresses, and more only where
+// those that there are take no more requests.
+type h2Client struct {
+	maker    http.Transport // makes connections and keeps none
+	address  string
+	tls      *tls.Config // nil without TLS
+	idleSize int
+
+	mu       sync.Mutex // guards what follows, and the fields of h2Group, h2Conn and h2Dial
+	groups   map[string]*h2Group
+	addrs    []netip.Addr // of the node, if it has a name that was resolved here
+	idle     int          // connections without a request
+	draining bool         // keep no connection that becomes idle
+}
+
+// An h2Group is the connections with one key, which over TLS is the name that the
+// node has proved.
+type h2Group struct {
+	key     string
+	conns   []*h2Conn
+	dialing *h2Dial // nil if none is on its way
+}
+
+type h2Conn struct {
+	*http.ClientConn
+	group   *h2Group
+	addr    netip.Addr // of the other end; zero if it is no IP address
+	used    int        // requests that go on
+	retired bool       // to be closed when they have ended
+}
+
+// An h2Dial is a connection that is being made, for all who wait for it.
+type h2Dial struct {
+	done    chan struct{}
+	err     error
+	waiting int
+}
+
+func newH2Client(address string, template *tls.Config, s connSettings) *h2Client {
+	t := &h2Client{address: address, idleSize: s.idleSize, groups: map[string]*h2Group{}}
+	if template != nil {
+		t.tls = template.Clone()
+		t.tls.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	t.maker = http.Transport{
+		DialContext:            t.connect,
+		DialTLSContext:         t.connect,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		IdleConnTimeout:        s.idleTimeout,
+		MaxResponseHeaderBytes: s.maxHeaderBytes,
+		ExpectContinueTimeout:  time.Second,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream: h2StreamBuffer,
+			SendPingTimeout:           h2PingAfter,
+			WriteByteTimeout:          DefaultTimeout,
+		},
+	}
+	return t
+}
+
+func (t *h2Client) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.Response, progress, error) {
+	for {
+		conn, was, err := t.acquire(req.Context(), req.URL.Host, dial, limit.Connect)
+		if err != nil {
+			return nil, unsent, err
+		}
+		resp, far, err := t.roundTrip(conn, req, limit)
+		if err == nil {
+			return resp, answered, nil
+		}
+		// A connection that was open already had just been closed, or takes no more
+		// requests. It is replaced where that does no harm; each time round, there
+		// is one less.
+		again := was != fresh && far == unsent || was == idle && far == sent && idempotent(req.Method)
+		if !again || conn.Available() > 0 || req.Context().Err() != nil {
+			return nil, far, err
+		}
+		if req.Body != nil {
+			body, gone := req.GetBody()
+			if gone != nil {
+				return nil, far, err
+			}
+			req = req.WithContext(req.Context())
+			req.Body = body
+		}
+	}
+}
+
+// What a connection was before a request came.
+type h2Before int
+
+const (
+	fresh h2Before = iota // made for it
+	idle
+	shared // with other requests
+)
+
+// acquire returns a connection with room for a request, which roundTrip must follow.
+func (t *h2Client) acquire(ctx context.Context, key string, dial DialFunc, limit time.Duration) (*h2Conn, h2Before, error) {
+	for waited := false; ; waited = true {
+		t.mu.Lock()
+		t.draining = false
+		g := t.groups[key]
+		if g == nil {
+			g = &h2Group{key: key}
+		}
+		conn := t.take(g)
+		if g.dialing == nil && (conn == nil || len(g.conns) < min(len(t.addrs), h2MaxSpread)) {
+			t.groups[key] = g // take may have forgotten it
+			g.dialing = &h2Dial{done: make(chan struct{})}
+			go t.dial(context.WithoutCancel(ctx), g, g.dialing, dial, limit)
+		}
+		if conn != nil {
+			was := fresh
+			switch {
+			case waited:
+			case conn.used == 1:
+				was = idle
+			default:
+				was = shared
+			}
+			t.mu.Unlock()
+			return conn, was, nil
+		}
+		d := g.dialing
+		d.waiting++
+		t.mu.Unlock()
+
+		if !waited {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, limit, &timeoutError{"no connection", limit})
+			defer cancel()
+		}
+		select {
+		case <-d.done:
+			if d.err != nil {
+				return nil, fresh, d.err
+			}
+		case <-ctx.Done():
+			t.mu.Lock()
+			d.waiting--
+			t.mu.Unlock()
+			return nil, fresh, &connectError{context.Cause(ctx)}
+		}
+	}
+}
+
+// take returns the connection of a group with the fewest requests, among those
+// with room for one more, and nil if there is none. t.mu is held.
+func (t *h2Client) take(g *h2Group) *h2Conn {
+	for {
+		var best *h2Conn
+		for _, c := range slices.Clone(g.conns) {
+			switch {
+			case c.Err() != nil:
+				t.remove(c)
+			case !c.retired && (best == nil || c.used < best.used) && c.Available() > 0:
+				best = c
+			}
+		}
+		if best == nil {
+			return nil
+		}
+		if best.Reserve() == nil {
+			if best.used == 0 {
+				t.idle--
+			}
+			best.used++
+			return best
+		}
+		if best.Err() == nil && best.Available() > 0 {
+			return nil // refused for a reason that will not pass
+		}
+	}
+}
+
+// release is called when a request is over.
+func (t *h2Client) release(c *h2Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.used--; c.used > 0 || !slices.Contains(c.group.conns, c) {
+		return
+	}
+	t.idle++
+	if c.retired || t.draining || t.idle > t.idleSize {
+		t.discard(c)
+	}
+}
+
+// discard closes a connection without requests. t.mu is held.
+func (t *h2Client) discard(c *h2Conn) {
+	t.remove(c)
+	go c.Close() // which may have to wait for a node that is stuck
+}
+
+// remove takes a connection out of its group, if it is there. t.mu is held.
+func (t *h2Client) remove(c *h2Conn) {
+	g := c.group
+	i := slices.Index(g.conns, c)
+	if i < 0 {
+		return
+	}
+	g.conns = slices.Delete(g.conns, i, i+1)
+	if c.used == 0 {
+		t.idle--
+	}
+	t.tidy(g)
+}
+
+// tidy forgets a group without connections: over TLS, the keys can be what clients
+// ask for. t.mu is held.
+func (t *h2Client) tidy(g *h2Group) {
+	if len(g.conns) == 0 && g.dialing == nil && t.groups[g.key] == g {
+		delete(t.groups, g.key)
+	}
+}
+
+func (t *h2Client) closeIdle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.draining = true
+	for _, g := range t.groups {
+		for _, c := range slices.Clone(g.conns) {
+			if c.used == 0 {
+				t.discard(c)
+			}
+		}
+	}
+}
+
+// resolved tells the addresses that the node has from now on. Connections to others
+// take no more requests.
+func (t *h2Client) resolved(addrs []netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.addrs = addrs
+	for _, g := range t.groups {
+		for _, c := range slices.Clone(g.conns) {
+			t.retire(c)
+		}
+	}
+}
+
+// retire stops the use of a connection to an address that is not the node's any
+// more. t.mu is held.
+func (t *h2Client) retire(c *h2Conn) {
+	if len(t.addrs) == 0 || !c.addr.IsValid() || slices.Contains(t.addrs, c.addr) {
+		return
+	}
+	c.retired = true
+	if c.used == 0 {
+		t.discard(c)
+	}
+}
+
+// dial makes a connection for a group. It does not end with the request that wanted
+// it: others may wait for the same.
+func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, dial DialFunc, limit time.Duration) {
+	x := &h2Dialing{key: g.key, dial: dial, limit: limit}
+	scheme := "http"
+	if t.tls != nil {
+		scheme = "https"
+	}
+	conn, err := t.maker.NewClientConn(context.WithValue(ctx, h2DialingKey{}, x), scheme, t.address)
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer close(d.done)
+	defer t.tidy(g)
+	g.dialing = nil
+	if err != nil {
+		if !errors.As(err, new(*connectError)) {
+			err = &connectError{err}
+		}
+		d.err = err
+		return
+	}
+	c := &h2Conn{ClientConn: conn, group: g, addr: x.addr}
+	g.conns = append(g.conns, c)
+	t.idle++
+	t.retire(c) // DNS may have changed in the meantime
+	if t.draining && d.waiting == 0 {
+		t.discard(c)
+	}
+	// The hook may run where t.mu is held.
+	conn.SetStateHook(func(*http.ClientConn) {
+		if conn.Err() != nil {
+			go t.forget(c)
+		}
+	})
+}
+
+func (t *h2Client) forget(c *h2Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.remove(c)
+}
+
+type h2DialingKey struct{}
+
+// An h2Dialing is what connect has to know, beside what net/http tells it.
+type h2Dialing struct {
+	key   string
+	dial  DialFunc
+	limit time.Duration
+	addr  netip.Addr // set by connect
+}
+
+// connect is what net/http dials with, with TLS and without.
+func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, error) {
+	x := ctx.Value(h2DialingKey{}).(*h2Dialing)
+	ctx, cancel := context.WithTimeout(ctx, x.limit)
+	defer cancel()
+	conn, err := x.dial(ctx, network, t.address)
+	if err == nil {
+		if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+			x.addr = addr.Addr().Unmap()
+		}
+		if t.tls != nil {
+			conn, err = t.handshake(ctx, conn, x.key)
+		}
+	}
+	if err != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = &timeoutError{"no connection", x.limit}
+		}
+		return nil, &connectError{err}
+	}
+	return conn, nil
+}
+
+func (t *h2Client) handshake(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
+	config := t.tls.Clone()
+	config.ServerName = strings.Trim(name, "[]")
+	secure := tls.Client(conn, config)
+	err := secure.HandshakeContext(ctx)
+	if err == nil && secure.ConnectionState().NegotiatedProtocol != "h2" {
+		err = errNoH2
+	}
+	if err != nil {
+		conn.Close()
+		return nil, &handshakeError{err}
+	}
+	return secure, nil
+}
+
+// errNoH2 is also what the alert no_application_protocol means.
+var errNoH2 = errors.New(`the node does not offer HTTP/2 (ALPN "h2"): is its scheme "https"?`)
+
+// roundTrip sends a request over a connection that it was acquired for.
+func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*http.Response, progress, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	x := &h2Exchange{client: t, conn: conn, cancel: cancel}
+	x.send = h2Wait{x: x, limit: limit.Send, what: "the node took nothing more of the request"}
+	x.read = h2Wait{x: x, limit: limit.Read, what: "no answer"}
+	out := req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders:         x.wroteHeaders,
+		WroteRequest:         x.wroteRequest,
+		GotFirstResponseByte: x.gotFirstResponseByte,
+	}))
+	out.GetBody = nil
+	if req.Body != nil {
+		out.Body = &h2RequestBody{body: req.Body, x: x, closed: make(chan struct{})}
+	}
+	resp, err := conn.RoundTrip(out)
+	if err != nil {
+		far := x.progress(err)
+		return nil, far, x.end(err)
+	}
+	if req.Method == http.MethodHead || resp.ContentLength == 0 && resp.Header["Content-Length"] == nil {
+		// The answer has ended with its head: no other has this length without
+		// saying so.
+		_ = x.end(nil)
+		resp.Body = http.NoBody
+		return resp, answered, nil
+	}
+	x.answered()
+	resp.Body = &h2AnswerBody{resp.Body, x}
+	return resp, answered, nil
+}
+
+// An h2Exchange is one request on its way over a connection. The connection is
+// others' too, so nothing of its reading and writing can be limited for one
+// request: what is limited is how long net/http takes between one call to the
+// request's body and the next, and for the answer.
+type h2Exchange struct {
+	client *h2Client
+	conn   *h2Conn
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex // guards what follows
+	send     h2Wait     // between two reads of the request's body, and after the last
+	read     h2Wait     // for the head of the answer, and between two parts of its body
+	wrote    bool       // the head of the request, or a part of it
+	received bool       // a part of the answer
+	head     bool       // the whole head of the answer
+	ended    bool
+	expired  error
+}
+
+func (x *h2Exchange) wroteHeaders() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.wrote = true
+}
+
+func (x *h2Exchange) wroteRequest(info httptrace.WroteRequestInfo) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.send.stop()
+	if !x.head && info.Err == nil {
+		x.read.start()
+	}
+}
+
+func (x *h2Exchange) gotFirstResponseByte() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.received = true
+}
+
+// answered ends the waiting for the head.
+func (x *h2Exchange) answered() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.head = true
+	x.read.stop()
+	x.read.what = "nothing more of the answer"
+}
+
+// wait starts one of the waits, and rest stops it.
+func (x *h2Exchange) wait(w *h2Wait) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	w.start()
+}
+
+func (x *h2Exchange) rest(w *h2Wait) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	w.stop()
+}
+
+// end is called when nothing more is wanted of the exchange, however often. It
+// returns what to say for err.
+func (x *h2Exchange) end(err error) error {
+	x.mu.Lock()
+	again := x.ended
+	x.ended = true
+	x.send.stop()
+	x.read.stop()
+	if err != nil && x.expired != nil {
+		err = x.expired
+	}
+	x.mu.Unlock()
+	x.cancel(nil)
+	if !again {
+		x.client.release(x.conn)
+	}
+	return err
+}
+
+// progress says how far the request came that ended with err.
+func (x *h2Exchange) progress(err error) progress {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.received:
+		return answered
+	case !x.wrote && (strings.HasPrefix(err.Error(), "http2: client conn") || x.conn.Err() != nil):
+		return unsent
+	case !x.wrote:
+		return refused
+	case notProcessed(err):
+		return unsent
+	default:
+		return sent
+	}
+}
+
+// notProcessed reports whether the node promises that it has done nothing about a
+// request (RFC 9113, section 8.7).
+func notProcessed(err error) bool {
+	const refusedStream = 7
+	if reset, ok := errors.AsType[h2StreamError](err); ok {
+		return reset.Code == refusedStream
+	}
+	// A GOAWAY that does not cover the request. net/http has no other name for it:
+	// TestH2GoAway fails if it calls it something else.
+	return strings.Contains(err.Error(), "graceful shutdown GOAWAY")
+}
+
+// An h2StreamError is a stream that the node, or net/http, has ended. errors.As
+// fills it from the error of net/http's that has the same fields.
+type h2StreamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e h2StreamError) Error() string { return "stream error" }
+
+// h2Codes are the names of error codes (RFC 9113, section 7).
+var h2Codes = [...]string{
+	"NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED",
+	"FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM",
+	"INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
+}
+
+func (e h2StreamError) describe() string {
+	code := fmt.Sprintf("code %d", e.Code)
+	if int(e.Code) < len(h2Codes) {
+		code = h2Codes[e.Code]
+	}
+	if e.Cause != nil && e.Cause.Error() != "received from peer" {
+		return fmt.Sprintf("the node broke the rules of HTTP/2: %s (%v)", code, e.Cause)
+	}
+	return "the node reset the stream: " + code
+}
+
+// An h2Wait bounds the time for one thing that the node has to do.
+// x.mu is held when a method is called.
+type h2Wait struct {
+	x     *h2Exchange
+	limit time.Duration // none if zero
+	what  string        // did not happen
+	timer *time.Timer
+	due   time.Time // when the timer means it; zero while nothing is waited for
+}
+
+func (w *h2Wait) start() {
+	if w.limit <= 0 || w.x.ended {
+		return
+	}
+	w.due = time.Now().Add(w.limit)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(w.limit, w.expire)
+	} else {
+		w.timer.Reset(w.limit)
+	}
+}
+
+func (w *h2Wait) stop() {
+	w.due = time.Time{}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+func (w *h2Wait) expire() {
+	w.x.mu.Lock()
+	defer w.x.mu.Unlock()
+	// The timer may have fired just before it was stopped or set again.
+	if w.due.IsZero() || time.Now().Before(w.due) {
+		return
+	}
+	w.x.expired = &timeoutError{w.what, w.limit}
+	w.x.cancel(w.x.expired)
+}
+
+// An h2RequestBody is the body of a request, of which a Read ends when it is
+// closed. net/http says that the node has reset the stream, or that the connection
+// is gone, only after the Read that goes on has returned, and the client may send
+// nothing more, but wait for an answer.
+type h2RequestBody struct {
+	body   io.ReadCloser
+	x      *h2Exchange
+	closed chan struct{}
+	once   sync.Once
+}
+
+type readResult struct {
+	buffer *[h2ReadSize]byte
+	n      int
+	err    error
+}
+
+// h2ReadSize is what a frame carries, unless the node asks for more.
+const h2ReadSize = 16 << 10
+
+var h2Buffers = sync.Pool{New: func() any { return new([h2ReadSize]byte) }}
+
+func (b *h2RequestBody) Read(p []byte) (int, error) {
+	b.x.rest(&b.x.send)
+	size := min(len(p), h2ReadSize)
+	result := make(chan readResult, 1)
+	go func() {
+		buffer := h2Buffers.Get().(*[h2ReadSize]byte)
+		n, err := b.body.Read(buffer[:size])
+		result <- readResult{buffer, n, err}
+	}()
+	select {
+	case <-b.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case r := <-result:
+		n := copy(p, r.buffer[:r.n])
+		h2Buffers.Put(r.buffer)
+		if n > 0 || r.err == io.EOF {
+			b.x.wait(&b.x.send)
+		}
+		return n, r.err
+	}
+}
+
+func (b *h2RequestBody) Close() error {
+	b.x.rest(&b.x.send)
+	b.once.Do(func() { close(b.closed) })
+	return b.body.Close()
+}
+
+// An h2AnswerBody is the body of an answer, in which the node must not pause for
+// too long.
+type h2AnswerBody struct {
+	body io.ReadCloser
+	x    *h2Exchange
+}
+
+func (b *h2AnswerBody) Read(p []byte) (int, error) {
+	b.x.wait(&b.x.read)
+	n, err := b.body.Read(p)
+	switch err {
+	case nil:
+		b.x.rest(&b.x.read)
+	case io.EOF: // all came, even if the timer fired just now
+		_ = b.x.end(nil)
+	default:
+		err = b.x.end(err)
+	}
+	return n, err
+}
+
+func (b *h2AnswerBody) Close() error {
+	err := b.body.Close()
+	_ = b.x.end(nil)
+	return err
+}
