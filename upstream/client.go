@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 )
 
@@ -22,6 +23,9 @@ type client interface {
 	// The client may keep req, and closes its body. It makes the answer's body
 	// end with an error if the node pauses for longer than t.Read. For a 101 the
 	// body is an [io.ReadWriteCloser] without that limit.
+	//
+	// What dial is given as address is the node's; or, if that is a name, one that
+	// it was resolved to, to have it tried first.
 	//
 	// If there is an error, how far the request came decides about a retry.
 	do(req *http.Request, dial DialFunc, t *Timeout) (*http.Response, progress, error)
@@ -63,6 +67,17 @@ type conns struct {
 type connSettings struct {
 	settings
 	maxHeaderBytes int64
+}
+
+// resolved tells the addresses that a lookup has found for the node, and whether one
+// that it had is not among them. A client that knows to where each of its connections
+// goes gives up those to other addresses; one that does not, all that are idle.
+func (c *conns) resolved(list []netip.Addr, removed bool) {
+	if knows, ok := c.client.(interface{ resolved([]netip.Addr) }); ok {
+		knows.resolved(list)
+	} else if removed {
+		c.closeIdle()
+	}
 }
 
 // release is called once by each pool.

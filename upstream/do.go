@@ -159,13 +159,16 @@ func (c *call) try(i int) (*http.Response, progress, *Error) {
 	if p.u.timed {
 		a.begun = p.now()
 	}
+	if m.named != nil {
+		m.named.keep()
+	}
 
 	out, err := c.outgoing(m)
 	if err != nil {
 		defer a.finish()
 		return a.fail(refused, err)
 	}
-	resp, far, err := m.conns.do(out, p.dial, &c.timeout)
+	resp, far, err := m.conns.do(out, m.dial, &c.timeout)
 	if err != nil {
 		defer a.finish()
 		return a.fail(far, err)

@@ -3,6 +3,7 @@ package upstream
 import (
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -14,9 +15,26 @@ type Options struct {
 	// because another node answered. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Dialer connects to nodes, and resolves their names. If nil, a zero
-	// [net.Dialer] does. Connections that are taken over from another pool were
-	// made by its Dialer.
+	// Resolver finds the addresses of nodes that are names. If nil, it is
+	// [net.DefaultResolver] where Dialer is nil as well, and nobody otherwise: a
+	// Dialer of one's own may want the names.
+	//
+	// A name is resolved with the first request that needs it. When the answer is
+	// older than ResolveTTL, the next request has it looked up again, and does
+	// not wait. While that fails, the last addresses are used. Of several, each
+	// new connection begins with another and goes on to the next where nobody
+	// answers; connections to an address that is not among them any more are
+	// closed once they are idle.
+	Resolver Resolver
+
+	// ResolveTTL is how long an answer of Resolver is good for: Go's resolver does
+	// not tell what DNS says about it. Zero is 30 seconds. A failure is good for a
+	// tenth of it.
+	ResolveTTL time.Duration
+
+	// Dialer connects to nodes. If nil, a zero [net.Dialer] does. If there is a
+	// Resolver, it gets addresses only, otherwise names as they are configured.
+	// Connections that are taken over from another pool were made by its Dialer.
 	Dialer DialFunc
 
 	// MaxResponseHeaderBytes limits the head of an answer, together with the
@@ -32,7 +50,6 @@ type Pool struct {
 	u       *Upstream
 	members []member
 	pickers []Picker // of the levels
-	dial    DialFunc
 	log     *slog.Logger
 	closed  atomic.Bool
 
@@ -47,10 +64,12 @@ func (p *Pool) now() time.Duration { return time.Since(p.epoch) }
 // A member is a node as one pool sees it.
 type member struct {
 	*target
-	level  int    // its place among the levels
-	weight int    // in its level
-	state  *node  // passed on to a pool that has the node too
-	conns  *conns // passed on if the settings are the same as well
+	level  int        // its place among the levels
+	weight int        // in its level
+	state  *node      // passed on to a pool that has the node too
+	conns  *conns     // passed on if the settings are the same as well
+	dial   DialFunc   // connects to the node
+	named  *namedNode // nil if the node is an address, or its name the Dialer's to resolve
 }
 
 // A node is what is known of a server while it is in use, whatever pool it is in.
@@ -59,6 +78,8 @@ type node struct {
 	requests atomic.Uint64
 	failures atomic.Uint64
 	latency  latency
+
+	names resolution // of its name, if it has one that is resolved here
 }
 
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
@@ -75,15 +96,11 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		u:       u,
 		members: make([]member, len(u.targets)),
 		pickers: make([]Picker, len(u.levels)),
-		dial:    o.Dialer,
 		log:     o.Logger,
 		epoch:   time.Now(),
 	}
 	if prev != nil {
 		p.epoch = prev.epoch
-	}
-	if p.dial == nil {
-		p.dial = new(net.Dialer).DialContext
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -109,6 +126,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 			m.conns = &conns{client: newClient(t.address, u.tls, settings), settings: settings}
 		}
 		m.conns.pools.Add(1)
+		m.connectBy(o, p.log.With(slog.String("upstream", u.ID()), slog.String("node", t.address)))
 		p.members[i] = m
 	}
 	for i := range u.levels {
@@ -119,6 +137,38 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		p.pickers[i] = u.newPicker(l, p.members)
 	}
 	return p
+}
+
+// connectBy sets how the node is connected to.
+func (m *member) connectBy(o *Options, log *slog.Logger) {
+	m.dial = o.Dialer
+	if m.dial == nil {
+		m.dial = new(net.Dialer).DialContext
+	}
+	host, port, err := net.SplitHostPort(m.address)
+	if err != nil {
+		panic("upstream: internal error: a node's address is none: " + err.Error())
+	}
+	if _, err := netip.ParseAddr(host); err == nil || o.Resolver == nil && o.Dialer != nil {
+		return
+	}
+	m.named = &namedNode{
+		resolution: &m.state.names,
+		name:       host,
+		port:       port,
+		resolver:   o.Resolver,
+		ttl:        o.ResolveTTL,
+		dial:       m.dial,
+		conns:      m.conns,
+		log:        log,
+	}
+	if m.named.resolver == nil {
+		m.named.resolver = net.DefaultResolver
+	}
+	if m.named.ttl <= 0 {
+		m.named.ttl = defaultResolveTTL
+	}
+	m.dial = m.named.connect
 }
 
 func (p *Pool) byAddress() map[string]*member {

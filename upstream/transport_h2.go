@@ -150,10 +150,11 @@ func (t *h2Client) acquire(ctx context.Context, key string, dial DialFunc, limit
 			g = &h2Group{key: key}
 		}
 		conn := t.take(g)
-		if g.dialing == nil && (conn == nil || len(g.conns) < min(len(t.addrs), h2MaxSpread)) {
+		if g.dialing == nil && (conn == nil || g.open() < min(len(t.addrs), h2MaxSpread)) {
 			t.groups[key] = g // take may have forgotten it
 			g.dialing = &h2Dial{done: make(chan struct{})}
-			go t.dial(context.WithoutCancel(ctx), g, g.dialing, dial, limit)
+			x := &h2Dialing{key: key, dial: dial, limit: limit, wanted: t.unconnected(g)}
+			go t.dial(context.WithoutCancel(ctx), g, g.dialing, x)
 		}
 		if conn != nil {
 			was := fresh
@@ -188,6 +189,31 @@ func (t *h2Client) acquire(ctx context.Context, key string, dial DialFunc, limit
 			return nil, fresh, &connectError{context.Cause(ctx)}
 		}
 	}
+}
+
+// open returns how many connections are in use. t.mu of the client is held.
+func (g *h2Group) open() (n int) {
+	for _, c := range g.conns {
+		if !c.retired {
+			n++
+		}
+	}
+	return n
+}
+
+// unconnected returns an address to which the group has no connection, to connect to.
+// t.mu is held.
+func (t *h2Client) unconnected(g *h2Group) string {
+	if len(g.conns) == 0 {
+		return t.address // any: not everybody's first connection to the first address
+	}
+	_, port, _ := net.SplitHostPort(t.address)
+	for _, addr := range t.addrs {
+		if !slices.ContainsFunc(g.conns, func(c *h2Conn) bool { return c.addr == addr }) {
+			return net.JoinHostPort(addr.String(), port)
+		}
+	}
+	return t.address
 }
 
 // take returns the connection of a group with the fewest requests, among those
@@ -273,35 +299,28 @@ func (t *h2Client) closeIdle() {
 	}
 }
 
-// resolved tells the addresses that the node has from now on. Connections to others
-// take no more requests.
+// resolved tells the addresses that a lookup has found for the node. Connections to
+// others take no more requests.
 func (t *h2Client) resolved(addrs []netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.addrs = addrs
 	for _, g := range t.groups {
 		for _, c := range slices.Clone(g.conns) {
-			t.retire(c)
+			if !c.addr.IsValid() || slices.Contains(addrs, c.addr) {
+				continue
+			}
+			c.retired = true
+			if c.used == 0 {
+				t.discard(c)
+			}
 		}
-	}
-}
-
-// retire stops the use of a connection to an address that is not the node's any
-// more. t.mu is held.
-func (t *h2Client) retire(c *h2Conn) {
-	if len(t.addrs) == 0 || !c.addr.IsValid() || slices.Contains(t.addrs, c.addr) {
-		return
-	}
-	c.retired = true
-	if c.used == 0 {
-		t.discard(c)
 	}
 }
 
 // dial makes a connection for a group. It does not end with the request that wanted
 // it: others may wait for the same.
-func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, dial DialFunc, limit time.Duration) {
-	x := &h2Dialing{key: g.key, dial: dial, limit: limit}
+func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, x *h2Dialing) {
 	scheme := "http"
 	if t.tls != nil {
 		scheme = "https"
@@ -323,7 +342,6 @@ func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, dial DialFun
 	c := &h2Conn{ClientConn: conn, group: g, addr: x.addr}
 	g.conns = append(g.conns, c)
 	t.idle++
-	t.retire(c) // DNS may have changed in the meantime
 	if t.draining && d.waiting == 0 {
 		t.discard(c)
 	}
@@ -345,10 +363,11 @@ type h2DialingKey struct{}
 
 // An h2Dialing is what connect has to know, beside what net/http tells it.
 type h2Dialing struct {
-	key   string
-	dial  DialFunc
-	limit time.Duration
-	addr  netip.Addr // set by connect
+	key    string
+	dial   DialFunc
+	limit  time.Duration
+	wanted string
+	addr   netip.Addr // set by connect
 }
 
 // connect is what net/http dials with, with TLS and without.
@@ -356,7 +375,7 @@ func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, er
 	x := ctx.Value(h2DialingKey{}).(*h2Dialing)
 	ctx, cancel := context.WithTimeout(ctx, x.limit)
 	defer cancel()
-	conn, err := x.dial(ctx, network, t.address)
+	conn, err := x.dial(ctx, network, x.wanted)
 	if err == nil {
 		if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 			x.addr = addr.Addr().Unmap()
