@@ -74,6 +74,10 @@ type Config struct {
 	// RetryTimeout ends retrying after that long. Zero is no limit of its own.
 	RetryTimeout time.Duration
 
+	// RetryBudget bounds the retries of all requests together. Zero fields are
+	// defaults.
+	RetryBudget RetryBudget
+
 	// Timeout bounds the waiting for a node. Each zero field is [DefaultTimeout];
 	// with the schemes "grpc" and "grpcs", a zero Send or Read is no limit, because
 	// a call may have nothing to say for long: it is its client's deadline that ends

@@ -113,6 +113,7 @@ func (c *call) run() (*http.Response, *Error) {
 	if p.u.config.RetryTimeout > 0 {
 		c.begun = time.Now()
 	}
+	p.budget.request()
 	i := c.nodes.pick(c.req)
 	if i < 0 {
 		return nil, &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: ErrNoNode}
@@ -195,7 +196,21 @@ func (c *call) next(failure *Error, far progress) int {
 		failure.Err = &tooLateError{failure.Err, limit}
 		return -1
 	}
+	if next >= 0 && !failedAtOnce(failure.Err) && !c.pool.budget.retry() {
+		failure.Err = &overBudgetError{failure.Err}
+		return -1
+	}
 	return next
+}
+
+// failedAtOnce reports whether an attempt has cost its node nothing: there was no
+// connection, and it did not take long to say so.
+func failedAtOnce(err error) bool {
+	if _, ok := errors.AsType[*connectError](err); !ok {
+		return false
+	}
+	_, shaken := errors.AsType[*handshakeError](err)
+	return !shaken && !isTimeout(err)
 }
 
 // idempotent reports whether doing it twice is as doing it once (RFC 9110, section

@@ -98,6 +98,15 @@ func (e *tooLateError) Error() string {
 }
 func (e *tooLateError) Unwrap() error { return e.err }
 
+// An overBudgetError means that another node was to be tried, but too many requests
+// have been tried again.
+type overBudgetError struct{ err error }
+
+func (e *overBudgetError) Error() string {
+	return describe(e.err) + " (no other node was tried: RetryBudget is spent)"
+}
+func (e *overBudgetError) Unwrap() error { return e.err }
+
 // A bodyError means that the request's body could not be read to its end.
 type bodyError struct{ err error }
 
@@ -109,7 +118,7 @@ func (e *bodyError) Unwrap() error { return e.err }
 // first setup.
 func describe(err error) string {
 	switch err.(type) {
-	case *connectError, *handshakeError, *tooLateError, *timeoutError:
+	case *connectError, *handshakeError, *tooLateError, *overBudgetError, *timeoutError:
 		return err.Error()
 	}
 	if reset, ok := errors.AsType[h2StreamError](err); ok {

@@ -147,3 +147,12 @@ func (p *Pool) CloseIdle() {
 
 // KeepName does what each request does for a node that is a name.
 func (p *Pool) KeepName(i int) { p.members[i].named.keep() }
+
+// A Budget is a budget of retries.
+type Budget struct{ b *budget }
+
+func NewBudget(limit RetryBudget) Budget { return Budget{newBudget(limit.withDefaults())} }
+func (b Budget) Request()                { b.b.request() }
+func (b Budget) Retry() bool             { return b.b.retry() }
+
+func (p *Pool) SharesBudget(q *Pool) bool { return p.budget == q.budget }

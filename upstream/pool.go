@@ -50,6 +50,7 @@ type Pool struct {
 	u       *Upstream
 	members []member
 	pickers []Picker // of the levels
+	budget  *budget  // passed on to a pool with the same RetryBudget
 	log     *slog.Logger
 	closed  atomic.Bool
 
@@ -110,6 +111,11 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		settings.maxHeaderBytes = defaultMaxResponseHeaderBytes
 	}
 
+	if prev != nil && prev.u.budget == u.budget {
+		p.budget = prev.budget
+	} else {
+		p.budget = newBudget(u.budget)
+	}
 	known := prev.byAddress()
 	for i := range p.members {
 		t := &u.targets[i]

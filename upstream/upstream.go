@@ -29,10 +29,11 @@ type Upstream struct {
 	targets  []target // of config.Nodes
 	levels   []level  // by falling priority
 	hashKey  hashKey
-	timed    bool    // latencies are measured
-	tries    int     // at most, for one request
-	timeout  Timeout // a zero field is no limit
-	grpc     bool    // a zero Timeout means less
+	timed    bool        // latencies are measured
+	tries    int         // at most, for one request
+	timeout  Timeout     // a zero field is no limit
+	budget   RetryBudget // without zero fields
+	grpc     bool        // a zero Timeout means less
 	settings settings
 	tls      *tls.Config // a template; nil without TLS
 	rewrite  string      // canonical name of config.Host
@@ -87,6 +88,13 @@ func New(c Config) (*Upstream, error) {
 	if c.Retries < NoRetries {
 		fault("Retries", "is %d, and must not be negative (NoRetries is %d)", c.Retries, NoRetries)
 	}
+	if c.RetryBudget.Percent < 0 || c.RetryBudget.Percent > maxBudget {
+		fault("RetryBudget.Percent", "is %d, and must be 0 to %d (NoRetries is for Retries)", c.RetryBudget.Percent, maxBudget)
+	}
+	if c.RetryBudget.PerSecond < 0 || c.RetryBudget.PerSecond > maxBudget {
+		fault("RetryBudget.PerSecond", "is %d, and must be 0 to %d", c.RetryBudget.PerSecond, maxBudget)
+	}
+	u.budget = c.RetryBudget.withDefaults()
 	switch c.Retries {
 	case 0:
 		u.tries = max(1, len(c.Nodes))
