@@ -123,6 +123,7 @@ type deadlineBody struct {
 	body io.ReadCloser
 	deadlines
 
+	patient  bool        // no read has a deadline; set before the first
 	finished atomic.Bool // no read may begin
 
 	// reading is full while a read goes on. Whoever has filled it owns the rest.
@@ -137,7 +138,9 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	if b.over {
 		return b.body.Read(p)
 	}
-	b.beforeRead()
+	if !b.patient {
+		b.beforeRead()
+	}
 	if b.finished.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}

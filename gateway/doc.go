@@ -37,16 +37,21 @@
 //	503  the upstream has no node
 //	504  a node did not answer in time
 //
+// A gRPC call that no node has answered is answered with 200 and a grpc-status: the
+// one that clients would make of the status above (UNAVAILABLE for 502, 503 and
+// 504). So is one whose answer the node breaks off.
+//
 // # What is forwarded
 //
 // The request target goes to the node byte for byte, the Host as it came (see
 // [upstream.Config.PassHost]). Headers that concern one connection alone are
 // dropped (RFC 9110, section 7.6.1), and every Upgrade but a WebSocket that the
-// route allows. X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what
-// the gateway saw; what the client says in them or in Forwarded is dropped in every
-// spelling, unless [Options.TrustedProxies] names the client. What anyone says in the
-// header fields that gateways use for client certificates is always dropped. The
-// conditions of routes see neither.
+// route allows. Trailers of an answer are forwarded, those of a request are not.
+// X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what the gateway saw;
+// what the client says in them or in Forwarded is dropped in every spelling, unless
+// [Options.TrustedProxies] names the client. What anyone says in the header fields
+// that gateways use for client certificates is always dropped. The conditions of
+// routes see neither.
 //
 // # Concurrency
 //

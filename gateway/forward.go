@@ -27,6 +27,10 @@ type exchange struct {
 
 	// webSocket says that the request asks for an upgrade to WebSocket, and may.
 	webSocket bool
+
+	// call says that the request is a gRPC call, and bare that its answer has no
+	// body: head and outcome must then go out in one.
+	call, bare bool
 }
 
 type exchangeKey struct{}
@@ -43,6 +47,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Ro
 		rawPath:   rawPath,
 		from:      s.senderOf(r),
 		webSocket: match.WebSocket() && websocket(r),
+		call:      calls(r),
 	}
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	if x.webSocket {
@@ -52,10 +57,13 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Ro
 	}
 	r = r.WithContext(ctx)
 	if r.ContentLength != 0 && r.Body != nil {
+		if body, ok := r.Body.(*deadlineBody); ok && x.call && mayPause(pool) {
+			body.patient = true
+		}
 		x.body = &clientBody{ReadCloser: r.Body}
 		r.Body = x.body
 	}
-	s.proxy.ServeHTTP(&plainWriter{ResponseWriter: w}, r)
+	s.proxy.ServeHTTP(&plainWriter{w, x}, r)
 }
 
 // newProxy returns the part that copies between client and node: hop-by-hop
@@ -64,7 +72,7 @@ func (s *Server) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      poolTransport{},
-		ModifyResponse: checkAnswer,
+		ModifyResponse: s.checkAnswer,
 		FlushInterval:  -1, // what a node sends is passed on at once
 		BufferPool:     &bufferPool{},
 		ErrorHandler:   s.forwardingFailed,
@@ -174,7 +182,7 @@ func (b *clientBody) late() bool {
 var errUnasked = errors.New("gateway: the node switched to a protocol that was not asked for")
 
 // checkAnswer looks at the head of a node's answer before it goes on.
-func checkAnswer(res *http.Response) error {
+func (s *Server) checkAnswer(res *http.Response) error {
 	out := res.Request
 	x := exchangeOf(out.Context())
 	if res.StatusCode == http.StatusSwitchingProtocols {
@@ -192,6 +200,10 @@ func checkAnswer(res *http.Response) error {
 		// to discard it, at the same time as it goes on to the node: the node
 		// would get a body with holes.
 		res.Header.Set("Connection", "close")
+	}
+	if x.call {
+		x.bare = res.ContentLength == 0
+		res.Body = &callBody{res.Body, res, s}
 	}
 	return nil
 }
@@ -226,18 +238,31 @@ func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err er
 	case http.StatusGatewayTimeout:
 		message = "the upstream did not answer in time"
 	}
-	answer(w, r, status, message)
+	answerFailure(w, r, status, message)
 }
 
 // plainWriter keeps net/http from adding a Content-Type of its own making to an
 // answer that has none.
-type plainWriter struct{ http.ResponseWriter }
+type plainWriter struct {
+	http.ResponseWriter
+	x *exchange
+}
 
 func (w *plainWriter) WriteHeader(status int) {
 	if h := w.Header(); status >= 200 && h["Content-Type"] == nil {
 		h["Content-Type"] = nil
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// FlushError is for [http.ResponseController]. ReverseProxy flushes the head of each
+// answer. Of a call's that ends with it, the end would come in a frame of its own,
+// and gRPC clients take that for an answer without an outcome.
+func (w *plainWriter) FlushError() error {
+	if w.x.bare {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Unwrap is for [http.ResponseController].

@@ -30,9 +30,11 @@ const (
 	h2Headers      = 0x1
 	h2Reset        = 0x3
 	h2Settings     = 0x4
+	h2Ping         = 0x6
 	h2WindowUpdate = 0x8
 	h2Continuation = 0x9
 
+	h2Ack        = 0x1
 	h2EndStream  = 0x1
 	h2EndHeaders = 0x4
 )
@@ -116,6 +118,9 @@ func (c *h2Conn) next(stream uint32) (h2Frame, bool) {
 		f.payload = make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
 		_, err := io.ReadFull(c.r, f.payload)
 		require.NoError(c.t, err)
+		if f.kind == h2Ping && f.flags&h2Ack == 0 {
+			c.frame(h2Ping, h2Ack, 0, f.payload)
+		}
 		if f.stream != 0 && f.kind != h2WindowUpdate {
 			c.frames[f.stream] = append(c.frames[f.stream], f)
 		}

@@ -82,7 +82,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	pool, ok := snap.pools.Get(match.Upstream())
 	if !ok {
 		s.logFailure(r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), ErrNoUpstream))
-		answer(w, r, http.StatusBadGateway, "the upstream of the route does not exist")
+		answerFailure(w, r, http.StatusBadGateway, "the upstream of the route does not exist")
 		return
 	}
 	s.forward(w, r, match, pool, rawPath)

@@ -74,7 +74,9 @@ type Limits struct {
 
 	// BodyTimeout bounds the time between two reads of a request's body and two
 	// writes of an answer. Zero is a minute, as in nginx. On HTTP/2 it bounds the
-	// writes of the connection.
+	// writes of the connection. A gRPC call to an upstream with the scheme grpc or
+	// grpcs may be silent for longer; then the client is asked, by PING, whether it
+	// is there.
 	BodyTimeout time.Duration
 
 	// Streams bounds the requests at a time on one HTTP/2 connection. Zero is 100.

@@ -121,6 +121,7 @@ func (s *Server) newHTTPServer() *http.Server {
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: l.Streams,
 			WriteByteTimeout:     l.BodyTimeout,
+			SendPingTimeout:      l.BodyTimeout,
 		},
 		ErrorLog: s.httpLog(),
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -190,6 +191,9 @@ func (u *Upstream) compileTimes(fault faultFunc) {
 
 // ID returns [Config.ID].
 func (u *Upstream) ID() string { return u.config.ID }
+
+// Scheme returns [Config.Scheme], or "http" where that is empty.
+func (u *Upstream) Scheme() string { return cmp.Or(u.config.Scheme, "http") }
 
 // Config returns a copy of the configuration, as it was written.
 func (u *Upstream) Config() Config { return u.config.clone() }

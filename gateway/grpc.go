@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// Of gRPC, the gateway needs to know little: a call is a POST with HTTP/2 whose answer
+// is 200, and whose outcome stands in the trailer, or in the header of an answer that
+// has no body (the gRPC over HTTP/2 protocol calls that Trailers-Only).
+
+// calls reports whether a request is a gRPC call. gRPC-Web is none: it has its own
+// frames, and goes over HTTP/1.1.
+func calls(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	return ok && r.ProtoMajor == 2 && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// mayPause reports whether a call to a pool may be silent for as long as both sides
+// like.
+func mayPause(pool *upstream.Pool) bool {
+	scheme := pool.Upstream().Scheme()
+	return scheme == "grpc" || scheme == "grpcs"
+}
+
+// Status codes of gRPC.
+const (
+	grpcDeadlineExceeded  = 4
+	grpcResourceExhausted = 8
+	grpcInternal          = 13
+	grpcUnavailable       = 14
+)
+
+// grpcStatus is what a gRPC client makes of an answer with a status of HTTP's that
+// did not come from a server of gRPC's. It is told the same, and the reason as well.
+func grpcStatus(status int) int {
+	switch status {
+	case http.StatusBadRequest:
+		return grpcInternal
+	case http.StatusRequestTimeout:
+		return grpcDeadlineExceeded
+	case http.StatusRequestEntityTooLarge:
+		return grpcResourceExhausted
+	default: // 502, 503, 504
+		return grpcUnavailable
+	}
+}
+
+// answerFailure answers a request that should have gone to a node.
+func answerFailure(w http.ResponseWriter, r *http.Request, status int, message string) {
+	if !calls(r) {
+		answer(w, r, status, message)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/grpc")
+	setOutcome(h, grpcStatus(status), message)
+	w.WriteHeader(http.StatusOK)
+}
+
+// setOutcome writes the outcome of a call. The message is one of ours, in ASCII and
+// without "%".
+func setOutcome(h http.Header, code int, message string) {
+	h.Set("Grpc-Status", strconv.Itoa(code))
+	h.Set("Grpc-Message", message)
+}
+
+// A callBody is the body of a call's answer. When the node breaks it off, the client
+// is told so in the trailer, as by a client library that loses its connection, and
+// not by a reset stream, which a client takes for a mistake in the protocol.
+type callBody struct {
+	io.ReadCloser
+	answer *http.Response
+	server *Server
+}
+
+func (b *callBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	r := b.answer.Request
+	if r.Context().Err() != nil {
+		return n, err
+	}
+	b.server.logFailure(r, exchangeOf(r.Context()).route, fmt.Errorf("the answer broke off: %w", err))
+	if b.answer.Trailer == nil {
+		b.answer.Trailer = http.Header{}
+	}
+	setOutcome(b.answer.Trailer, grpcUnavailable, "the upstream broke off its answer")
+	return n, io.EOF
+}
