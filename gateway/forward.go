@@ -22,6 +22,7 @@ type exchange struct {
 	route   *route.Route
 	pool    *upstream.Pool
 	rawPath string
+	vars    upstream.Vars // nil unless the balancer asks for some
 	from    sender
 	body    *clientBody // nil if the request has none
 
@@ -40,11 +41,12 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 // forward sends a request to a node of a pool and its answer back.
-func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string) {
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string, vars upstream.Vars) {
 	x := &exchange{
 		route:     match,
 		pool:      pool,
 		rawPath:   rawPath,
+		vars:      vars,
 		from:      s.senderOf(r),
 		webSocket: match.WebSocket() && websocket(r),
 		call:      calls(r),
@@ -139,10 +141,10 @@ type poolTransport struct{}
 
 func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
-	var o *upstream.CallOptions
+	o := &upstream.CallOptions{Vars: x.vars}
 	if timeout, ok := x.route.Timeout(); ok {
 		t := upstream.Timeout(timeout)
-		o = &upstream.CallOptions{Timeout: &t}
+		o.Timeout = &t
 	}
 	return x.pool.Do(r, o)
 }

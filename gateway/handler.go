@@ -11,6 +11,7 @@ import (
 	"github.com/sallyport/sallyport/internal/urlpath"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
 )
 
 // This file is the way of a request. It takes no lock, loads the snapshot once
@@ -85,7 +86,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerFailure(w, r, http.StatusBadGateway, "the upstream of the route does not exist")
 		return
 	}
-	s.forward(w, r, match, pool, rawPath)
+	var vars upstream.Vars
+	if pool.Upstream().NeedsVars() {
+		if req.Lookups == nil {
+			r = s.ask(&req, r, identity)
+		}
+		vars = &requestVars{req, found}
+	}
+	s.forward(w, r, match, pool, rawPath, vars)
 }
 
 // targetForm reports whether the request target is one that a path stands in:

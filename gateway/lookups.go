@@ -86,3 +86,12 @@ func (l *lookups) header(name string) (string, bool) {
 
 // LookupAll implements [route.Lookups].
 func (l *lookups) LookupAll(name string) ([]string, bool) { return l.client.LookupAll(name) }
+
+// requestVars answers what the balancer of an upstream asks of a request.
+type requestVars struct {
+	request route.Request
+	found   route.Match
+}
+
+// Var implements [upstream.Vars].
+func (v *requestVars) Var(name string) (string, bool) { return v.request.Var(name, &v.found) }

@@ -30,6 +30,22 @@ type Request struct {
 	Lookups Lookups
 }
 
+// Var returns a variable of the request by nginx's name, without the dollar sign: any
+// that [Config.Vars] can ask for. m has what the path has captured, and may be nil. Of
+// a variable with several values it is the first. ok is false if the request has none.
+func (r *Request) Var(name string, m *Match) (value string, ok bool) {
+	v := variableOf(name)
+	if v.source == fromClient {
+		addr := plainAddr(r.Client)
+		return addr.String(), addr.IsValid()
+	}
+	value, values, ok := v.lookup(r, m)
+	if len(values) > 0 {
+		value = values[0]
+	}
+	return value, ok
+}
+
 // Lookups answers what the Vars of routes ask of a request: see [Config.Vars] for
 // the names. It is called while a route is looked for, on the goroutine that does
 // so, and for one variable perhaps many times.

@@ -566,6 +566,23 @@ var varNames = map[string]bool{
 // variable resolves a name. Names are case-sensitive, but for those of header
 // fields, which are not in HTTP either.
 func (p *varsParser) variable(field, name string) variable {
+	v := variableOf(name)
+	if v.source != fromLookups || v.kind != VarOther {
+		return v
+	}
+	switch _, known := varNames[v.name]; {
+	case strings.HasPrefix(name, "post_arg."):
+		p.refuse(field, "%s: bodies are not searched by path; post_arg_NAME is an argument of an urlencoded form", name)
+	case strings.HasPrefix(name, "graphql_"):
+		p.warn(field, "%s is unknown: bodies are not read as GraphQL; unless Lookups of your own know it, it is always absent", name)
+	case !known:
+		p.warn(field, "%s is unknown: unless Lookups of your own know it, it is always absent", literal(name))
+	}
+	return v
+}
+
+// variableOf returns what a name of nginx's stands for.
+func variableOf(name string) variable {
 	switch name {
 	case "uri":
 		return variable{source: fromPath}
@@ -588,14 +605,6 @@ func (p *varsParser) variable(field, name string) variable {
 			rest = textproto.CanonicalMIMEHeaderKey(strings.ToLower(strings.ReplaceAll(rest, "_", "-")))
 		}
 		return variable{source: prefix.source, kind: prefix.kind, name: rest}
-	}
-	switch _, known := varNames[name]; {
-	case strings.HasPrefix(name, "post_arg."):
-		p.refuse(field, "%s: bodies are not searched by path; post_arg_NAME is an argument of an urlencoded form", name)
-	case strings.HasPrefix(name, "graphql_"):
-		p.warn(field, "%s is unknown: bodies are not read as GraphQL; unless Lookups of your own know it, it is always absent", name)
-	case !known:
-		p.warn(field, "%s is unknown: unless Lookups of your own know it, it is always absent", literal(name))
 	}
 	return variable{kind: VarOther, name: name}
 }

@@ -189,6 +189,10 @@ func (u *Upstream) compileTimes(fault faultFunc) {
 	}
 }
 
+// NeedsVars reports whether the balancer asks for variables of a request: see
+// [CallOptions.Vars].
+func (u *Upstream) NeedsVars() bool { return u.hashKey.hasVariable() }
+
 // ID returns [Config.ID].
 func (u *Upstream) ID() string { return u.config.ID }
 

@@ -104,7 +104,7 @@ func TestDecodeRoute(t *testing.T) {
 	require.Equal(t, apisix.InlineID(apisix.Routes, "7"), o.Upstream.ID)
 
 	// upstream_id goes before an upstream of the route's own, whatever is in it.
-	o = f.decode(apisix.Routes, "7", `{"uri":"/ip","upstream":{"nodes":{"a":1},"type":"chash"},"upstream_id":"9"}`)
+	o = f.decode(apisix.Routes, "7", `{"uri":"/ip","upstream":{"nodes":{"a":1},"type":"best"},"upstream_id":"9"}`)
 	require.Nil(t, o.Upstream)
 	require.Equal(t, "9", o.Route.Upstream)
 	require.Equal(t, []string{"upstream has no effect: upstream_id goes before it"}, o.Warnings)
@@ -128,6 +128,11 @@ func TestDecodeUpstream(t *testing.T) {
 			PassHost:  upstream.PassNode,
 			Timeout:   upstream.Timeout{Connect: time.Second, Send: 2 * time.Second, Read: 3 * time.Second},
 			KeepAlive: upstream.KeepAlive{Size: 4, IdleTimeout: 5500 * time.Millisecond}}},
+		{`{"nodes":[{"host":"a","weight":1},{"host":"b","weight":1,"priority":-1}],"type":"chash","key":"arg_id"}`, upstream.Config{
+			Nodes: []upstream.Node{{Host: "a", Weight: 1}, {Host: "b", Weight: 1, Priority: -1}}, Balancer: "chash", HashKey: "arg_id"}},
+		{`{"nodes":{},"type":"chash","hash_on":"header","key":"X-User"}`, upstream.Config{Balancer: "chash", HashOn: "header", HashKey: "X-User"}},
+		{`{"nodes":{},"type":"ewma","hash_on":"header","key":"$"}`, upstream.Config{Balancer: "ewma"}},
+		{`{"nodes":{},"scheme":"grpcs","tls":{"verify":true}}`, upstream.Config{Scheme: "grpcs"}},
 		{`{"nodes":{},"keepalive_pool":{"idle_timeout":0}}`, upstream.Config{KeepAlive: upstream.KeepAlive{IdleTimeout: 1}}},
 		{`{"nodes":{},"pass_host":"rewrite","upstream_host":"h.test"}`, upstream.Config{PassHost: upstream.PassRewrite, Host: "h.test"}},
 		{`{"nodes":{},"scheme":"https","tls":{"verify":true}}`, upstream.Config{Scheme: "https"}},
@@ -161,7 +166,7 @@ func TestWarnings(t *testing.T) {
 		{apisix.Upstreams, `{"nodes":{},"scheme":"https"}`, []string{"tls." + notVerified}},
 		{apisix.Upstreams, `{"nodes":{},"scheme":"https","tls":{"verify":false}}`, []string{"tls." + notVerified}},
 		{apisix.Routes, `{"uri":"/","upstream":{"nodes":{},"scheme":"https"}}`, []string{"upstream.tls." + notVerified}},
-		{apisix.Upstreams, `{"nodes":{},"tls":{"verify":true}}`, []string{`tls has no effect: scheme is not "https"`}},
+		{apisix.Upstreams, `{"nodes":{},"tls":{"verify":true}}`, []string{`tls has no effect: scheme is not "https" or "grpcs"`}},
 		{apisix.Upstreams, `{"nodes":{},"upstream_host":"a"}`, []string{`upstream_host has no effect: pass_host is not "rewrite"`}},
 		{apisix.Upstreams, `{"nodes":{},"keepalive_pool":{"size":1,"requests":5}}`, []string{"keepalive_pool.requests has no effect: a connection serves any number of requests"}},
 		{apisix.Upstreams, `{"nodes":{},"scheme":"https","tls":{"verify":true,"ca_certs":[]},"timeout":{"connect":1,"send":1,"read":1,"idle":1}}`,
@@ -193,17 +198,15 @@ func TestDecodeRefuses(t *testing.T) {
 			`property "service_id" validation failed: it` + later + `; property "plugin_config_id" validation failed: it` + later}},
 		{apisix.Routes, refusal{`{"uri":"/","plugins":{}}`, `a route needs one of upstream and upstream_id: without plugins nothing else can answer`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"priority":3000000000}`, `property "priority" validation failed: 3000000000 is beyond 2147483647`}},
-		{apisix.Routes, refusal{`{"uri":"/","upstream":{"nodes":{"a":1},"type":"chash","checks":{"active":{}}}}`,
-			`property "upstream" validation failed: property "type" validation failed: "chash"` + later + `: "roundrobin" is; ` +
+		{apisix.Routes, refusal{`{"uri":"/","upstream":{"nodes":{"a":1},"type":"best","checks":{"active":{}}}}`,
+			`property "upstream" validation failed: property "type" validation failed: "best"` + later + `: "roundrobin", "chash", "least_conn" and "ewma" are; ` +
 				`property "upstream" validation failed: property "checks" validation failed: a health check` + later}},
-		{apisix.Upstreams, refusal{`{"nodes":{},"scheme":"grpc"}`, `property "scheme" validation failed: "grpc"` + later + `: "http" and "https" are`}},
-		{apisix.Upstreams, refusal{`{"nodes":{},"type":""}`, `property "type" validation failed: ""` + later + `: "roundrobin" is`}},
+		{apisix.Upstreams, refusal{`{"nodes":{},"scheme":"kafka"}`, `property "scheme" validation failed: "kafka"` + later + `: "http", "https", "grpc" and "grpcs" are`}},
+		{apisix.Upstreams, refusal{`{"nodes":{},"type":""}`, `property "type" validation failed: ""` + later + `: "roundrobin", "chash", "least_conn" and "ewma" are`}},
 		{apisix.Upstreams, refusal{`{"service_name":"a","discovery_type":"dns"}`,
 			`property "service_name" validation failed: service discovery` + later + `: list the nodes; property "discovery_type" validation failed: service discovery` + later + `: list the nodes`}},
 		{apisix.Upstreams, refusal{`{"nodes":{},"tls":{"client_cert_id":1}}`,
 			`property "tls" validation failed: property "client_cert_id" validation failed: it` + later + `: put client_cert and client_key here`}},
-		{apisix.Upstreams, refusal{`{"nodes":[{"host":"a","weight":1},{"host":"b","weight":1,"priority":-1}]}`,
-			`property "nodes" validation failed: failed to validate item 2: property "priority" validation failed: a priority other than 0` + later}},
 		{apisix.Upstreams, refusal{`{"nodes":{"a.test:http":1,"b.test:":1}}`,
 			`property "nodes" validation failed: "a.test:http": the port is no number from 1 to 65535; property "nodes" validation failed: "b.test:": the port is no number from 1 to 65535`}},
 		{apisix.Upstreams, refusal{`{"nodes":{"a":1e15}}`, `property "nodes" validation failed: 1e+15 is beyond 2147483647`}},

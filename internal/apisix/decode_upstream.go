@@ -1,6 +1,8 @@
 package apisix
 
 import (
+	"slices"
+
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -12,6 +14,9 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 		Nodes:    d.nodes(doc),
 		Balancer: stringOf(doc, "type"),
 		Retries:  d.integer(doc, "retries"),
+	}
+	if c.Balancer == "chash" { // for others they have no effect
+		c.HashOn, c.HashKey = stringOf(doc, "hash_on"), stringOf(doc, "key")
 	}
 	if has(doc, "retries") && c.Retries == 0 {
 		c.Retries = upstream.NoRetries
@@ -37,10 +42,10 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 		d.warn("upstream_host", `has no effect: pass_host is not "rewrite"`)
 	}
 
-	if c.Scheme == "https" {
+	if c.Scheme == "https" || c.Scheme == "grpcs" {
 		d.in("tls", func() { c.TLS = d.upstreamTLS(objectOf(doc, "tls")) })
 	} else if len(objectOf(doc, "tls")) > 0 {
-		d.warn("tls", `has no effect: scheme is not "https"`)
+		d.warn("tls", `has no effect: scheme is not "https" or "grpcs"`)
 	}
 	return c
 }
@@ -48,13 +53,13 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 // refuseUpstream refuses what APISIX does for an upstream and we do not.
 func (d *decoding) refuseUpstream(doc map[string]any) {
 	switch scheme := stringOf(doc, "scheme"); scheme {
-	case "", "http", "https":
+	case "", "http", "https", "grpc", "grpcs":
 	default:
-		d.refuse("scheme", `%s %s: "http" and "https" are`, quote(scheme), unsupported)
+		d.refuse("scheme", `%s %s: "http", "https", "grpc" and "grpcs" are`, quote(scheme), unsupported)
 	}
 	// An unknown type is taken by APISIX, and every request then fails.
-	if typ, ok := doc["type"]; ok && typ != "roundrobin" {
-		d.refuse("type", `%s %s: "roundrobin" is`, quote(stringOf(doc, "type")), unsupported)
+	if typ, ok := doc["type"].(string); ok && !slices.Contains(balancers, typ) {
+		d.refuse("type", `%s %s: "roundrobin", "chash", "least_conn" and "ewma" are`, quote(typ), unsupported)
 	}
 	if has(doc, "checks") {
 		d.refuse("checks", "a health check %s", unsupported)
@@ -70,6 +75,8 @@ func (d *decoding) refuseUpstream(doc map[string]any) {
 		})
 	}
 }
+
+var balancers = []string{"roundrobin", "chash", "least_conn", "ewma"}
 
 // nodes returns the nodes. An object has no order: its nodes come sorted.
 func (d *decoding) nodes(doc map[string]any) (nodes []upstream.Node) {
@@ -87,17 +94,13 @@ func (d *decoding) nodes(doc map[string]any) (nodes []upstream.Node) {
 		}
 		nodes = append(nodes, n)
 	}
-	for i, v := range arrayOf(doc, "nodes") {
+	for _, v := range arrayOf(doc, "nodes") {
 		m, _ := asObject(v)
 		n := upstream.Node{
-			Host:   stringOf(m, "host"),
-			Port:   d.integer(m, "port"),
-			Weight: d.toInteger("nodes", m["weight"]),
-		}
-		if p, _ := number(m["priority"]); p != 0 {
-			var f faults
-			f.add("a priority other than 0 %s", unsupported)
-			d.faults = append(d.faults, f.of("priority").item(i).of("nodes")...)
+			Host:     stringOf(m, "host"),
+			Port:     d.integer(m, "port"),
+			Weight:   d.toInteger("nodes", m["weight"]),
+			Priority: d.toInteger("nodes", m["priority"]),
 		}
 		nodes = append(nodes, n)
 	}

@@ -3,6 +3,7 @@ package apisix
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 )
 
@@ -109,11 +110,43 @@ func checkUpstream(doc map[string]any) (f faults) {
 			}
 		}
 	}
+	if doc["type"] == "chash" {
+		f = append(f, checkHash(doc)...)
+	}
 	if doc["pass_host"] == "rewrite" && stringOf(doc, "upstream_host") == "" {
 		f.add("`upstream_host` can't be empty when `pass_host` is `rewrite`")
 	}
 	if tls := objectOf(doc, "tls"); has(tls, "client_cert") {
 		f = append(f, checkPair(stringOf(tls, "client_cert"), stringOf(tls, "client_key"))...)
+	}
+	return f
+}
+
+// What a key of chash may be, as APISIX has it: the range A-z is its own.
+var (
+	hashVariables = regexp.MustCompile(`^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)|arg_[0-9a-zA-z_-]+)$`)
+	hashFields    = regexp.MustCompile(`^[a-zA-Z0-9-_]+$`)
+)
+
+// checkHash checks the key by which chash chooses a node.
+func checkHash(doc map[string]any) (f faults) {
+	on, key := stringOf(doc, "hash_on"), stringOf(doc, "key")
+	if !has(doc, "key") {
+		if on != "consumer" {
+			f.add("missing key")
+		}
+		return f
+	}
+	pattern := hashFields
+	switch on {
+	case "", "vars":
+		pattern = hashVariables
+	case "header", "cookie":
+	default:
+		return nil
+	}
+	if !pattern.MatchString(key) {
+		f.add("%sfailed to match pattern %s with %s", inConfiguration, quote(pattern.String()), quote(key))
 	}
 	return f
 }
