@@ -57,6 +57,7 @@ func newGuarded(t *testing.T, o *gateway.Options) *guarded {
 		Routes: []route.Config{
 			to("hosts", "/*", "pub.test", "pub2.test", "mtls.test", "*.mtls.test", "other.test", "*.wild.test", "skip.test", "plain.test"),
 			to("two", "/two", "*.two.test", "open.two.test:80", "*two.test"), to("tld", "/tld", "*st"),
+			to("short", "/short", "*.test"), to("odd", "/odd", "*odd.example"),
 			to("nohost", "/nohost"), to("star", "/star", "*"), to("well-known", "/.well-known/*"), allowed, allowedNoHost,
 		},
 	})
@@ -409,6 +410,8 @@ func TestPlainPort(t *testing.T) {
 		"two.test /two":               403,
 		"plain.test /tld":             200, // the host's route goes first
 		"nobody.test /tld":            403,
+		"nobody.test /short":          403,
+		"xodd.example /odd":           200, // no name below .example demands anything
 		"plain.test /nohost":          200, // the host's route goes first
 		"nobody.test /nohost":         403,
 		"nobody.test /star":           403,
@@ -459,9 +462,9 @@ func TestPlainPort(t *testing.T) {
 		}
 
 		// It goes by what is demanded now.
-		_, err := g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"mtls", "other", "wild"}}})
+		_, err := g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"mtls", "mtls", "mtls", "other", "wild"}}})
 		require.NoError(t, err)
-		for c, status := range map[string]int{"mtls.test /": 200, "x.mtls.test /": 200, "x.two.test /two": 403, "nobody.test /nohost": 403, "nobody.test /star": 403} {
+		for c, status := range map[string]int{"mtls.test /": 200, "x.mtls.test /": 200, "x.two.test /two": 403, "nobody.test /short": 403, "nobody.test /nohost": 403, "nobody.test /star": 403} {
 			host, target, _ := strings.Cut(c, " ")
 			res, err := g.ask(g.plain, client, host, target)
 			require.NoError(t, err)
@@ -469,7 +472,7 @@ func TestPlainPort(t *testing.T) {
 		}
 		_, err = g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"skip", "two", "two"}}})
 		require.NoError(t, err)
-		for c, status := range map[string]int{"skip.test /": 200, "x.two.test /two": 200, "nobody.test /tld": 200, "nobody.test /nohost": 200, "nobody.test /star": 200} {
+		for c, status := range map[string]int{"skip.test /": 200, "x.two.test /two": 200, "nobody.test /tld": 200, "nobody.test /short": 200, "nobody.test /nohost": 200, "nobody.test /star": 200} {
 			host, target, _ := strings.Cut(c, " ")
 			res, err := g.ask(g.plain, client, host, target)
 			require.NoError(t, err)

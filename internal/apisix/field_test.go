@@ -159,3 +159,21 @@ func TestTranslateRealErrors(t *testing.T) {
 	require.Contains(t, text, `invalid configuration: property "key" validation failed: `)
 	require.Contains(t, text, `; property "client.skip_mtls_uri_regex[0]" validation failed: `)
 }
+
+// What APISIX refuses in vars is said in its words, and what it would take in ours.
+func TestTranslateVars(t *testing.T) {
+	f := newFixture(t)
+	for vars, want := range map[string]string{
+		`["host","==","a.test"]`:  `failed to validate the 'vars' expression: rule should be wrapped inside brackets (vars: Vars is a list of conditions: [["host", "==", "a.test"]])`,
+		`[["host","=","a.test"]]`: `failed to validate the 'vars' expression: invalid operator '=' (vars[0]: write "==")`,
+		`[["uri","~~","^/(?!admin)"]]`: `invalid configuration: property "vars[0][2]" validation failed: ` +
+			`"^/(?!admin)" has lookahead, which RE2 does not: it is Go's regexp that runs here, not PCRE`,
+		`[["OR",["arg_a","1"],["uri","~~","(?=a)"]],["host"]]`: `invalid configuration: property "vars[0][2][2]" validation failed: ` +
+			`"(?=a)" has lookahead, which RE2 does not: it is Go's regexp that runs here, not PCRE; failed to validate the 'vars' expression: rule too short ` +
+			`(vars[1]: a condition is [variable, operator, value] or [variable, "!", operator, value])`,
+	} {
+		o := f.decode(apisix.Routes, "1", `{"uri":"/*","upstream_id":"1","vars":`+vars+`}`)
+		_, err := route.New(*o.Route)
+		require.EqualError(t, o.Translate(err), want, vars)
+	}
+}
