@@ -1,0 +1,69 @@
+package http1
+
+import "sync"
+
+// An input is what was read from a connection and not used yet, with the head that
+// was found in it. A connection has one during an exchange only.
+type input struct {
+	buf  []byte
+	r, w int // buf[r:w] is not used yet
+	head Response
+}
+
+const (
+	inputSize     = 4 << 10
+	keptInputSize = 16 << 10 // a buffer that has grown beyond it is not kept
+	keptFields    = 256
+)
+
+var inputs = sync.Pool{New: func() any {
+	in := &input{buf: make([]byte, inputSize)}
+	in.head.in = in
+	return in
+}}
+
+func (in *input) release() {
+	if len(in.buf) > keptInputSize || cap(in.head.fields) > keptFields {
+		return
+	}
+	in.r, in.w = 0, 0
+	in.head.reset()
+	inputs.Put(in)
+}
+
+// buffered returns what is not used yet. The input may be nil.
+func (in *input) buffered() []byte {
+	if in == nil {
+		return nil
+	}
+	return in.buf[in.r:in.w]
+}
+
+// compact makes what is not used yet begin at the beginning.
+func (in *input) compact() {
+	if in.r > 0 {
+		in.w = copy(in.buf, in.buf[in.r:in.w])
+		in.r = 0
+	}
+}
+
+// space returns where to read to. The buffer grows if it is full.
+func (in *input) space() []byte {
+	if in.w == len(in.buf) {
+		grown := make([]byte, 2*len(in.buf))
+		copy(grown, in.buf[:in.w])
+		in.buf = grown
+	}
+	return in.buf[in.w:]
+}
+
+const outputSize = 64 << 10
+
+var outputs = sync.Pool{New: func() any {
+	b := make([]byte, 0, outputSize+recordRoom)
+	return &b
+}}
+
+// recordRoom is for what TLS adds to outputSize bytes: for each 16 KiB a header, a
+// nonce and a tag.
+const recordRoom = 1 << 10

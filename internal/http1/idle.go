@@ -1,0 +1,180 @@
+package http1
+
+import (
+	"sync"
+	"time"
+)
+
+// An Idle keeps connections to one server between exchanges. The one that was used
+// last is used first, so that those that are too many grow old and are closed.
+// There is one timer for all of them, and no goroutine.
+//
+// Connections are kept by a key, which says what they may be used for: over TLS,
+// the name that the server has proved. Set the fields before the first use.
+type Idle struct {
+	Size     int           // connections, over all keys
+	Timeout  time.Duration // a connection that was idle for so long is closed
+	Requests int           // a connection that served so many is not kept
+
+	mu     sync.Mutex // guards what follows, and the links of the connections
+	tops   map[string]*Conn
+	newest *Conn
+	oldest *Conn
+	n      int
+	timer  *time.Timer
+	armed  bool // the timer runs
+	closed bool // until the next Get
+}
+
+// links are the places of a connection among the idle ones, and its count of uses.
+type links struct {
+	older, newer *Conn // of all
+	below, above *Conn // of those with the same key, used before and after it
+	key          string
+	since        time.Time
+	used         int
+}
+
+// Get returns a connection for a key that can be used, or nil if there is none.
+func (p *Idle) Get(key string) *Conn {
+	for {
+		p.mu.Lock()
+		p.closed = false
+		c := p.tops[key]
+		if c == nil {
+			p.mu.Unlock()
+			return nil
+		}
+		p.remove(c)
+		p.mu.Unlock()
+		if time.Since(c.idle.since) < p.Timeout && c.Alive() {
+			return c
+		}
+		_ = c.Close()
+	}
+}
+
+// Put keeps a connection whose exchange has ended well, or closes it.
+func (p *Idle) Put(key string, c *Conn) {
+	c.idle.key, c.idle.since = key, time.Now()
+	p.mu.Lock()
+	if p.closed || c.idle.used >= p.Requests || p.Size <= 0 {
+		p.mu.Unlock()
+		_ = c.Close()
+		return
+	}
+	var evicted *Conn
+	if p.n >= p.Size {
+		evicted = p.oldest
+		p.remove(evicted)
+	}
+	p.add(c)
+	if !p.armed {
+		p.arm(p.Timeout)
+	}
+	p.mu.Unlock()
+	if evicted != nil {
+		_ = evicted.Close()
+	}
+}
+
+// CloseAll closes all connections, and those that are put back until the next Get.
+func (p *Idle) CloseAll() {
+	p.mu.Lock()
+	p.closed = true
+	var all []*Conn
+	for p.oldest != nil {
+		all = append(all, p.oldest)
+		p.remove(p.oldest)
+	}
+	if p.armed && p.timer.Stop() {
+		p.armed = false
+	}
+	p.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close()
+	}
+}
+
+// Len returns the number of connections.
+func (p *Idle) Len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
+// arm lets expire be called after d. p.mu is held.
+func (p *Idle) arm(d time.Duration) {
+	p.armed = true
+	if p.timer == nil {
+		p.timer = time.AfterFunc(d, p.expire)
+	} else {
+		p.timer.Reset(d)
+	}
+}
+
+// expire closes what is too old, and comes again when the next is.
+func (p *Idle) expire() {
+	var old []*Conn
+	p.mu.Lock()
+	p.armed = false
+	for now := time.Now(); p.oldest != nil; {
+		left := p.Timeout - now.Sub(p.oldest.idle.since)
+		if left > 0 {
+			p.arm(left)
+			break
+		}
+		old = append(old, p.oldest)
+		p.remove(p.oldest)
+	}
+	p.mu.Unlock()
+	for _, c := range old {
+		_ = c.Close()
+	}
+}
+
+// add makes c the newest. p.mu is held.
+func (p *Idle) add(c *Conn) {
+	if p.tops == nil {
+		p.tops = make(map[string]*Conn)
+	}
+	l := &c.idle
+	if l.older = p.newest; l.older != nil {
+		l.older.idle.newer = c
+	} else {
+		p.oldest = c
+	}
+	p.newest = c
+	if l.below = p.tops[l.key]; l.below != nil {
+		l.below.idle.above = c
+	}
+	p.tops[l.key] = c
+	p.n++
+}
+
+// remove takes c out. p.mu is held.
+func (p *Idle) remove(c *Conn) {
+	l := &c.idle
+	if l.newer != nil {
+		l.newer.idle.older = l.older
+	} else {
+		p.newest = l.older
+	}
+	if l.older != nil {
+		l.older.idle.newer = l.newer
+	} else {
+		p.oldest = l.newer
+	}
+	if l.above != nil {
+		l.above.idle.below = l.below
+	} else if l.below != nil {
+		p.tops[l.key] = l.below
+	} else {
+		delete(p.tops, l.key)
+	}
+	if l.below != nil {
+		l.below.idle.above = l.above
+	}
+	l.older, l.newer, l.below, l.above = nil, nil, nil, nil
+	p.n--
+}

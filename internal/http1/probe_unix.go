@@ -1,0 +1,24 @@
+//go:build unix
+
+package http1
+
+import "syscall"
+
+// readNow reads a byte from a descriptor, which does not block: the runtime has
+// all its sockets so. Whoever finds one gives the connection up, so that it need
+// not be left there.
+func (s *socket) readNow(fd uintptr) {
+	for {
+		n, err := syscall.Read(int(fd), s.scratch[:])
+		switch err {
+		case nil:
+			s.probed = n
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+		default:
+			s.probed = 0 // reset
+		}
+		return
+	}
+}
