@@ -13,8 +13,9 @@ import (
 // when ctx does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// A client talks HTTP to one node and keeps its idle connections. It is a seam:
-// transport.go has the one for HTTP/1.1, transport_h2.go that for HTTP/2.
+// A client talks to one node and keeps its idle connections. It is a seam: http1.go
+// has the one for HTTP/1.1, transport_h2.go that for HTTP/2, and transport.go one that
+// stands on an [http.Transport] of the user's.
 type client interface {
 	// do sends a request and returns when the answer's head is there. The
 	// request's URL.Host is the key that connections are kept by and, over TLS,
@@ -33,13 +34,6 @@ type client interface {
 	// closeIdle closes the connections that are idle, and those that are in use
 	// when they become idle, until the next request.
 	closeIdle()
-}
-
-func newClient(address string, template *tls.Config, s connSettings) client {
-	if s.http2 {
-		return newH2Client(address, template, s)
-	}
-	return newTransport(address, template, s)
 }
 
 // A progress is how far a request came that failed.
@@ -67,6 +61,19 @@ type conns struct {
 type connSettings struct {
 	settings
 	maxHeaderBytes int64
+	transport      *http.Transport // in place of the client of our own
+}
+
+// newClient returns the client of one node.
+func newClient(address string, template *tls.Config, s connSettings) client {
+	switch {
+	case s.http2:
+		return newH2Client(address, template, s)
+	case s.transport != nil:
+		return newTransport(address, template, s)
+	default:
+		return newHTTP1Client(address, template, s)
+	}
 }
 
 // resolved tells the addresses that a lookup has found for the node, and whether one

@@ -145,6 +145,9 @@ type KeepAlive struct {
 
 	// IdleTimeout closes a connection that was idle for so long. Zero is a minute.
 	IdleTimeout time.Duration
+
+	// Requests closes a connection after so many. Zero is 1000 (APISIX).
+	Requests int
 }
 
 // TLS is how nodes are talked to over TLS.

@@ -58,8 +58,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // protocols (101), the answer's body is an [io.ReadWriteCloser], which ends with
 // the request's context.
 //
-// Where req.Header has no User-Agent, net/http sends one of its own; a nil entry
-// prevents it.
+// No field is added to req.Header, not even a User-Agent.
 func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 	c := &call{pool: p, req: req, timeout: p.u.timeout, nodes: Candidates{pool: p}}
 	if o != nil {

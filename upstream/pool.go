@@ -3,6 +3,7 @@ package upstream
 import (
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,15 @@ type Options struct {
 	// MaxResponseHeaderBytes limits the head of an answer, together with the
 	// informational (1xx) ones before it. Zero is 256 KiB.
 	MaxResponseHeaderBytes int64
+
+	// Transport, if not nil, talks to the nodes in place of the pool's own
+	// HTTP/1.1 client. Each node gets a clone of it, in which the pool decides how
+	// to connect (Dialer, Config.TLS, names), what is kept (Config.KeepAlive,
+	// but not its Requests) and how long a head may be; HTTP/1.1 is spoken, no
+	// proxy is read from the environment, and nothing is compressed. What else it
+	// says holds: MaxConnsPerHost, the sizes of buffers, ExpectContinueTimeout.
+	// It must not be changed any more.
+	Transport *http.Transport
 }
 
 const defaultMaxResponseHeaderBytes = 256 << 10
@@ -106,7 +116,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	settings := connSettings{u.settings, o.MaxResponseHeaderBytes}
+	settings := connSettings{u.settings, o.MaxResponseHeaderBytes, o.Transport}
 	if settings.maxHeaderBytes <= 0 {
 		settings.maxHeaderBytes = defaultMaxResponseHeaderBytes
 	}

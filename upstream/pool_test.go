@@ -52,6 +52,8 @@ func TestSuccessorTakesOver(t *testing.T) {
 		{"no verification", secure, func(c *upstream.Config) { c.TLS.DangerouslySkipServerVerify = true }, nil, false},
 		{"a client certificate", secure, func(c *upstream.Config) { c.TLS.CertPEM, c.TLS.KeyPEM = ca.pair(t, "c.test") }, nil, false},
 		{"fewer idle connections", base, func(c *upstream.Config) { c.KeepAlive.Size = 1 }, nil, false},
+		{"fewer requests", base, func(c *upstream.Config) { c.KeepAlive.Requests = 1 }, nil, false},
+		{"another client", base, func(c *upstream.Config) {}, &upstream.Options{Transport: &http.Transport{}}, false},
 		{"idle for less time", base, func(c *upstream.Config) { c.KeepAlive.IdleTimeout = 1 }, nil, false},
 		{"smaller heads", base, func(c *upstream.Config) {}, &upstream.Options{MaxResponseHeaderBytes: 1000}, false},
 	} {

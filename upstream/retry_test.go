@@ -129,7 +129,12 @@ func TestIdempotentMethods(t *testing.T) {
 // A body that a node has read from is gone; one that was not read goes on whole.
 func TestBodyGoesToOneNode(t *testing.T) {
 	echo := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
-	eater := newOrigin(t, resetting(1))
+	eater := newOrigin(t, func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		readHead(r)
+		r.Discard(len("abc"))
+		conn.(*net.TCPConn).SetLinger(0)
+	})
 
 	p := newPool(t, upstream.Config{Nodes: []upstream.Node{refusing(t), refusing(t), echo.Node}}, nil)
 	body := newBody(strings.NewReader("abc"))

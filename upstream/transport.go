@@ -25,7 +25,7 @@ import (
 // nodes, a connection to one would be used for another. With one for each node
 // the key is exactly the name, and KeepAlive.Size is exact for each node.
 type transport struct {
-	rt      http.Transport
+	rt      *http.Transport
 	address string
 	tls     *tls.Config // nil without TLS
 }
@@ -36,20 +36,17 @@ func newTransport(address string, template *tls.Config, s connSettings) *transpo
 		t.tls = template.Clone()
 		t.tls.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	t.rt = http.Transport{
-		Proxy:                  nil, // HTTP_PROXY is for the process's own requests
-		DialContext:            t.connect,
-		DialTLSContext:         t.connect,
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxIdleConns:           s.idleSize,
-		MaxIdleConnsPerHost:    s.idleSize,
-		IdleConnTimeout:        s.idleTimeout,
-		MaxResponseHeaderBytes: s.maxHeaderBytes,
-		ExpectContinueTimeout:  time.Second,
-	}
+	t.rt = s.transport.Clone()
+	t.rt.Proxy = nil // HTTP_PROXY is for the process's own requests
+	t.rt.DialContext = t.connect
+	t.rt.DialTLSContext = t.connect
+	t.rt.Protocols = new(http.Protocols)
+	t.rt.Protocols.SetHTTP1(true)
+	t.rt.DisableCompression = true
+	t.rt.MaxIdleConns = s.idleSize
+	t.rt.MaxIdleConnsPerHost = s.idleSize
+	t.rt.IdleConnTimeout = s.idleTimeout
+	t.rt.MaxResponseHeaderBytes = s.maxHeaderBytes
 	return t
 }
 

@@ -17,6 +17,7 @@ import (
 const (
 	defaultKeepAliveSize = 320 // APISIX
 	defaultIdleTimeout   = time.Minute
+	defaultRequests      = 1000 // APISIX
 )
 
 // maxWeight keeps sums of weights far from overflow.
@@ -47,6 +48,7 @@ type settings struct {
 	http2       bool // HTTP/2, with TLS or without
 	idleSize    int
 	idleTimeout time.Duration
+	requests    int // for each connection
 	tls         tlsDigest
 }
 
@@ -186,6 +188,13 @@ func (u *Upstream) compileTimes(fault faultFunc) {
 		fault("KeepAlive.Size", "is %d, and must not be negative", c.KeepAlive.Size)
 	case c.KeepAlive.Size == 0:
 		u.settings.idleSize = defaultKeepAliveSize
+	}
+	u.settings.requests = c.KeepAlive.Requests
+	switch {
+	case c.KeepAlive.Requests < 0:
+		fault("KeepAlive.Requests", "is %d, and must not be negative", c.KeepAlive.Requests)
+	case c.KeepAlive.Requests == 0:
+		u.settings.requests = defaultRequests
 	}
 }
 

@@ -72,6 +72,7 @@ func TestNewRefuses(t *testing.T) {
 		{"read", func(c *upstream.Config) { c.Timeout.Read = -time.Second }, "Timeout.Read", "is -1s"},
 		{"keep-alive size", func(c *upstream.Config) { c.KeepAlive.Size = -1 }, "KeepAlive.Size", "is -1"},
 		{"keep-alive time", func(c *upstream.Config) { c.KeepAlive.IdleTimeout = -1 }, "KeepAlive.IdleTimeout", "is -1ns"},
+		{"keep-alive requests", func(c *upstream.Config) { c.KeepAlive.Requests = -1 }, "KeepAlive.Requests", "is -1, and must not be negative"},
 
 		{"empty CA", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte{} }), "TLS.CAPEM", "is empty: leave it nil to trust the roots of the system"},
 		{"blank CA", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte(" \n") }), "TLS.CAPEM", "is empty"},

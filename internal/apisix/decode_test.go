@@ -124,10 +124,10 @@ func TestDecodeUpstream(t *testing.T) {
 			RetryTimeout: 1500 * time.Millisecond}},
 		{`{"nodes":[{"host":"b","port":81,"weight":2},{"host":"a","weight":0,"priority":0,"metadata":{"x":1}}],"scheme":"http","type":"roundrobin","pass_host":"pass"}`, upstream.Config{
 			Nodes: []upstream.Node{{Host: "b", Port: 81, Weight: 2}, {Host: "a"}}, Scheme: "http", Balancer: "roundrobin"}},
-		{`{"nodes":{},"pass_host":"node","timeout":{"connect":1,"send":2,"read":3},"keepalive_pool":{"size":4,"idle_timeout":5.5}}`, upstream.Config{
+		{`{"nodes":{},"pass_host":"node","timeout":{"connect":1,"send":2,"read":3},"keepalive_pool":{"size":4,"idle_timeout":5.5,"requests":6}}`, upstream.Config{
 			PassHost:  upstream.PassNode,
 			Timeout:   upstream.Timeout{Connect: time.Second, Send: 2 * time.Second, Read: 3 * time.Second},
-			KeepAlive: upstream.KeepAlive{Size: 4, IdleTimeout: 5500 * time.Millisecond}}},
+			KeepAlive: upstream.KeepAlive{Size: 4, IdleTimeout: 5500 * time.Millisecond, Requests: 6}}},
 		{`{"nodes":[{"host":"a","weight":1},{"host":"b","weight":1,"priority":-1}],"type":"chash","key":"arg_id"}`, upstream.Config{
 			Nodes: []upstream.Node{{Host: "a", Weight: 1}, {Host: "b", Weight: 1, Priority: -1}}, Balancer: "chash", HashKey: "arg_id"}},
 		{`{"nodes":{},"type":"chash","hash_on":"header","key":"X-User"}`, upstream.Config{Balancer: "chash", HashOn: "header", HashKey: "X-User"}},
@@ -168,7 +168,6 @@ func TestWarnings(t *testing.T) {
 		{apisix.Routes, `{"uri":"/","upstream":{"nodes":{},"scheme":"https"}}`, []string{"upstream.tls." + notVerified}},
 		{apisix.Upstreams, `{"nodes":{},"tls":{"verify":true}}`, []string{`tls has no effect: scheme is not "https" or "grpcs"`}},
 		{apisix.Upstreams, `{"nodes":{},"upstream_host":"a"}`, []string{`upstream_host has no effect: pass_host is not "rewrite"`}},
-		{apisix.Upstreams, `{"nodes":{},"keepalive_pool":{"size":1,"requests":5}}`, []string{"keepalive_pool.requests has no effect: a connection serves any number of requests"}},
 		{apisix.Upstreams, `{"nodes":{},"scheme":"https","tls":{"verify":true,"ca_certs":[]},"timeout":{"connect":1,"send":1,"read":1,"idle":1}}`,
 			[]string{"timeout.idle is not known and has no effect", "tls.ca_certs is not known and has no effect"}},
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","client":{"ca":"@ca","dpeth":2}}`, []string{"client.dpeth is not known and has no effect"}},

@@ -109,11 +109,9 @@ func (d *decoding) nodes(doc map[string]any) (nodes []upstream.Node) {
 
 func (d *decoding) keepAlive(doc map[string]any) (k upstream.KeepAlive) {
 	k.Size = d.integer(doc, "size")
+	k.Requests = d.integer(doc, "requests")
 	if has(doc, "idle_timeout") {
 		k.IdleTimeout = seconds(doc, "idle_timeout")
-	}
-	if has(doc, "requests") {
-		d.warn("requests", "has no effect: a connection serves any number of requests")
 	}
 	return k
 }

@@ -72,6 +72,7 @@ var fields = map[Kind]map[string][2]string{
 		"KeepAlive":                       {"keepalive_pool"},
 		"KeepAlive.Size":                  {"keepalive_pool.size"},
 		"KeepAlive.IdleTimeout":           {"keepalive_pool.idle_timeout"},
+		"KeepAlive.Requests":              {"keepalive_pool.requests"},
 		"TLS":                             {"tls"},
 		"TLS.CAPEM":                       {"tls"},
 		"TLS.CertPEM":                     {"tls.client_cert"},

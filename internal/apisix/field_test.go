@@ -55,6 +55,7 @@ func TestFieldName(t *testing.T) {
 		{apisix.Upstreams, `{}`, "Balancer", "type"},
 		{apisix.Upstreams, `{}`, "Host", "upstream_host"},
 		{apisix.Upstreams, `{}`, "KeepAlive.IdleTimeout", "keepalive_pool.idle_timeout"},
+		{apisix.Upstreams, `{}`, "KeepAlive.Requests", "keepalive_pool.requests"},
 		{apisix.Upstreams, `{}`, "TLS.KeyPEM", "tls.client_key"},
 		{apisix.Upstreams, `{}`, "TLS.DangerouslySkipServerVerify", "tls.verify"},
 		{apisix.Routes, `{}`, "Handler", "Handler"},
