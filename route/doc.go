@@ -77,12 +77,12 @@
 //	/a%20b     // refused: write "/a b"
 //	/a?b=c     // refused: write /a
 //
-// A star has a name if it begins a segment of which the rest is one: a letter or an
-// underscore, then such, digits and hyphens. [*Match.Param] tells what parameters
+// A star has a name if it follows a slash and the rest of the segment is one: a letter
+// or an underscore, then such, digits and hyphens. [*Match.Param] tells what parameters
 // and stars stand for. APISIX compares the rest of a pattern by a regular
 // expression, of which this departs where that surprises: what is no parameter is
 // not an expression ("/a.b/*/c" does not fit /axb/y/c), "/*.png" does not fit every
-// path, and neither does "/a*b" fit all that begins with /a.
+// path, nor does "*b", and "/a*b" not all that begins with /a.
 //
 // # Methods
 //

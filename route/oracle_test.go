@@ -230,7 +230,7 @@ func expression(pattern string, router route.Router) (re string, names []string)
 		case router == route.RouterURIWithParameter && len(s) > 1 && s[0] == ':' && i > 0:
 			names = append(names, s[1:])
 			re += "([^/]+)"
-		case star && name.MatchString(afterStar):
+		case star && i > 0 && name.MatchString(afterStar):
 			names = append(names, afterStar)
 			re += "((?s:.*))"
 		default:

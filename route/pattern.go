@@ -51,7 +51,7 @@ func parsePattern(s string, parameters bool) (*pattern, error) {
 	}
 	for i := 0; i < len(s); {
 		name, next := "", i+1
-		switch atSegment := i == 0 || s[i-1] == '/'; {
+		switch atSegment := i > 0 && s[i-1] == '/'; {
 		case s[i] == '*':
 			if name = starName; atSegment {
 				if n := identifier(s[next:]); n != "" {
