@@ -67,6 +67,12 @@ func sign(t testing.TB, c, parent *x509.Certificate, key, by *ecdsa.PrivateKey) 
 	return der
 }
 
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
 // pair is a certificate for names and addresses, and its key, in PEM.
 func (a *authority) pair(t testing.TB, names ...string) (cert, key []byte) {
 	t.Helper()
@@ -195,12 +201,10 @@ func TestTLSFailuresGoOn(t *testing.T) {
 func TestClientCertificate(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.pair(t, "client.test")
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
 	node := newTLSServer(t, &tls.Config{
 		Certificates: []tls.Certificate{ca.certificate(t, "a.test")},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
-		ClientCAs:    roots,
+		ClientCAs:    ca.pool(),
 	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.TLS.PeerCertificates[0].DNSNames[0])
 	}))

@@ -64,6 +64,6 @@ var outputs = sync.Pool{New: func() any {
 	return &b
 }}
 
-// recordRoom is for what TLS adds to outputSize bytes: for each 16 KiB a header, a
-// nonce and a tag.
-const recordRoom = 1 << 10
+// recordRoom is for what TLS adds to outputSize bytes: for each record, which may be
+// as small as a packet, a header, a nonce and a tag.
+const recordRoom = 4 << 10

@@ -116,11 +116,12 @@ func (c *Conn) Await(d time.Duration) { c.socket.await(d) }
 // Write sends a part of a request. A write that the server does not take in time
 // fails with an error that is [os.ErrDeadlineExceeded].
 func (c *Conn) Write(p []byte) (int, error) {
-	const record = 16 << 10
+	// crypto/tls writes each record for itself, and begins a connection with
+	// records that fit in a packet. Together they are one write.
+	const record = 1 << 10
 	if c.tls == nil || len(p) <= record || len(p) > outputSize {
 		return c.rw.Write(p)
 	}
-	// crypto/tls writes each record for itself. Together they are one write.
 	b := outputs.Get().(*[]byte)
 	*b = (*b)[:0]
 	c.socket.cork(b)

@@ -1,0 +1,409 @@
+package http1
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+func selfSigned(t testing.TB) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	require.NoError(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// securePair returns a connection, and the server's end of it, over TLS.
+func securePair(t testing.TB, version uint16) (*Conn, *tls.Conn) {
+	t.Helper()
+	ours, theirs := pair(t)
+	server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, MaxVersion: version})
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = server.Handshake() })
+	conn := NewConn(ours)
+	require.NoError(t, conn.Handshake(t.Context(), &tls.Config{ServerName: "a.test", InsecureSkipVerify: true}))
+	wg.Wait()
+	require.Equal(t, version, conn.TLS().Version)
+	return conn, server
+}
+
+// serveOne reads a head and answers it.
+func serveOne(t testing.TB, server net.Conn, conn *Conn, answer string) {
+	t.Helper()
+	conn.Begin(time.Minute, 1<<12)
+	const request = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	_, err := conn.Write([]byte(request))
+	require.NoError(t, err)
+	head := make([]byte, len(request))
+	_, err = io.ReadFull(server, head)
+	require.NoError(t, err)
+	_, err = io.WriteString(server, answer)
+	require.NoError(t, err)
+	_, err = conn.ReadResponse("GET")
+	require.NoError(t, err)
+	// Exactly the body, so that what follows stays where it is.
+	body := make([]byte, 2)
+	n, err := conn.ReadBody(body)
+	require.Equal(t, io.EOF, err)
+	require.Equal(t, "ok", string(body[:n]))
+}
+
+// arrived waits until something can be read from a socket.
+func arrived(t testing.TB, c *net.TCPConn) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+		return err != syscall.EAGAIN
+	}))
+}
+
+// An idle connection on which anything happened is not used again.
+func TestAlive(t *testing.T) {
+	ours, theirs := pair(t)
+	conn := NewConn(ours)
+	require.True(t, conn.Alive())
+	serveOne(t, theirs, conn, okResponse)
+	require.True(t, conn.End())
+	require.True(t, conn.Alive())
+	require.True(t, conn.Alive(), "to look changes nothing")
+
+	_, err := io.WriteString(theirs, "x")
+	require.NoError(t, err)
+	arrived(t, ours)
+	require.False(t, conn.Alive(), "a byte that was not asked for")
+
+	for name, end := range map[string]func(theirs *net.TCPConn){
+		"closed": func(theirs *net.TCPConn) { theirs.Close() },
+		"half":   func(theirs *net.TCPConn) { theirs.CloseWrite() },
+		"reset":  func(theirs *net.TCPConn) { theirs.SetLinger(0); theirs.Close() },
+	} {
+		ours, theirs := pair(t)
+		conn := NewConn(ours)
+		require.True(t, conn.Alive())
+		end(theirs)
+		arrived(t, ours)
+		require.False(t, conn.Alive(), name)
+	}
+
+	ours, _ = pair(t)
+	conn = NewConn(ours)
+	ours.Close()
+	require.False(t, conn.Alive(), "closed by ourselves")
+}
+
+// Alive looks although the last exchange's deadline has passed.
+func TestAliveAfterADeadline(t *testing.T) {
+	ours, theirs := pair(t)
+	conn := NewConn(ours)
+	serveOne(t, theirs, conn, okResponse)
+	require.True(t, conn.End())
+	conn.Await(time.Nanosecond)
+	_, err := ours.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.True(t, conn.Alive())
+	conn.Await(time.Minute)
+	serveOne(t, theirs, conn, okResponse)
+}
+
+// Over TLS the same, and what was received along with the response but not read yet:
+// the socket is empty then.
+func TestAliveOverTLS(t *testing.T) {
+	for version, name := range map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"} {
+		t.Run(name, func(t *testing.T) {
+			conn, server := securePair(t, version)
+			for range 3 {
+				serveOne(t, server, conn, okResponse)
+				require.True(t, conn.End())
+				require.True(t, conn.Alive())
+				require.True(t, conn.Alive())
+			}
+			serveOne(t, server, conn, okResponse)
+			require.True(t, conn.End())
+			server.Close()
+			arrived(t, conn.socket.Conn.(*net.TCPConn))
+			require.False(t, conn.Alive(), "close_notify")
+
+			conn, server = securePair(t, version)
+			serveOne(t, server, conn, okResponse)
+			_, err := io.WriteString(server, "x")
+			require.NoError(t, err)
+			arrived(t, conn.socket.Conn.(*net.TCPConn))
+			require.True(t, conn.End())
+			require.False(t, conn.Alive(), "a record that was not asked for")
+		})
+	}
+
+	// A record that holds more than the response, read by a caller who wants no more
+	// than the body.
+	conn, server := securePair(t, tls.VersionTLS13)
+	head := "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"
+	conn.Begin(0, 1<<12)
+	_, err := io.WriteString(server, head+strings.Repeat("a", 5000)+"HTTP/1.1 200 OK\r\n\r\n")
+	require.NoError(t, err)
+	_, err = conn.ReadResponse("GET")
+	require.NoError(t, err)
+	_, err = io.ReadFull(readerFunc(conn.ReadBody), make([]byte, 5000))
+	require.NoError(t, err)
+	require.True(t, conn.End(), "nothing is left in the buffer")
+	require.False(t, conn.Alive(), "but in the record")
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// A gluedConn gives two writes of the server in one read.
+type gluedConn struct {
+	net.Conn
+	want int
+}
+
+func (g *gluedConn) Read(p []byte) (int, error) {
+	if g.want == 0 {
+		return g.Conn.Read(p)
+	}
+	n, err := io.ReadFull(g.Conn, p[:min(g.want, len(p))])
+	g.want = 0
+	return n, err
+}
+
+// A second record, whole or cut, that was received together with the response is
+// inside crypto/tls, where no look at the socket finds it.
+func TestAliveWithRecordsInside(t *testing.T) {
+	for _, cut := range []int{1, 4, 5, 6, 10, 0} {
+		ours, theirs := pair(t)
+		glue := &gluedConn{Conn: ours}
+		tapped := &tap{Conn: theirs}
+		server := tls.Server(tapped, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = server.Handshake() })
+		conn := NewConn(glue)
+		require.NoError(t, conn.Handshake(t.Context(), &tls.Config{InsecureSkipVerify: true}))
+		wg.Wait()
+		serveOne(t, server, conn, okResponse) // takes the session tickets along
+		require.True(t, conn.End())
+
+		conn.Begin(0, 1<<12)
+		tapped.hold = true
+		io.WriteString(server, okResponse)
+		io.WriteString(server, "HTTP/1.1 200 OK\r\n\r\n")
+		first := int(tapped.held[3])<<8 | int(tapped.held[4]) + recordHeader
+		out := tapped.held
+		if cut > 0 {
+			out = out[:first+cut]
+		}
+		_, err := theirs.Write(out)
+		require.NoError(t, err)
+		glue.want = len(out)
+		_, err = conn.ReadResponse("GET")
+		require.NoError(t, err)
+		_, err = conn.ReadBody(make([]byte, 2))
+		require.Equal(t, io.EOF, err)
+		require.True(t, conn.End())
+		require.False(t, conn.Alive(), "cut=%d", cut)
+	}
+}
+
+// A tap can hold back what is written.
+type tap struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (c *tap) Write(p []byte) (int, error) {
+	if c.hold {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// A body that ends with the connection is whole over TLS only if the end was
+// announced: anyone can end a connection (RFC 9112, section 9.8).
+func TestTruncationOverTLS(t *testing.T) {
+	for _, announced := range []bool{true, false} {
+		conn, server := securePair(t, tls.VersionTLS13)
+		conn.Begin(0, 1<<12)
+		_, err := io.WriteString(server, "HTTP/1.1 200 OK\r\n\r\nabc")
+		require.NoError(t, err)
+		if announced {
+			server.Close()
+		} else {
+			server.NetConn().Close()
+		}
+		_, err = conn.ReadResponse("GET")
+		require.NoError(t, err)
+		body, err := readAll(conn, 10)
+		require.Equal(t, "abc", body)
+		if announced {
+			require.NoError(t, err)
+		} else {
+			require.Equal(t, io.ErrUnexpectedEOF, err)
+		}
+		require.False(t, conn.End())
+	}
+}
+
+// What is written at once over TLS comes as it was, in one write for many records.
+func TestWriteOverTLS(t *testing.T) {
+	ours, theirs := pair(t)
+	counted := &countedConn{Conn: ours}
+	server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = server.Handshake() })
+	conn := NewConn(counted)
+	require.NoError(t, conn.Handshake(context.Background(), &tls.Config{InsecureSkipVerify: true}))
+	wg.Wait()
+	for _, size := range []int{1, 16 << 10, 16<<10 + 1, 64 << 10, 64<<10 + 1, 200 << 10} {
+		conn.Begin(time.Minute, 1<<12)
+		payload := strings.Repeat("0123456789abcdef", size/16+1)[:size]
+		got := make([]byte, size)
+		wg.Go(func() { _, _ = io.ReadFull(server, got) })
+		counted.writes = 0
+		n, err := conn.Write([]byte(payload))
+		require.NoError(t, err)
+		require.Equal(t, size, n)
+		wg.Wait()
+		require.True(t, payload == string(got), size)
+		require.True(t, conn.Sent())
+		if size <= 64<<10 {
+			require.Equal(t, 1, counted.writes, size)
+		}
+	}
+	theirs.SetLinger(0)
+	theirs.Close()
+	arrived(t, ours)
+	conn.Begin(time.Minute, 1<<12)
+	_, err := conn.Write(make([]byte, 64<<10))
+	require.Error(t, err)
+	require.False(t, conn.Sent())
+}
+
+type countedConn struct {
+	net.Conn
+	writes int
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.writes++
+	return c.Conn.Write(p)
+}
+
+// Time limits are exact though the connection hears of few of them.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		counted := &deadlines{Conn: ours}
+		conn := NewConn(counted)
+		defer conn.Close()
+		go func() { _, _ = io.Copy(io.Discard, theirs) }()
+
+		for range 100 { // each renews the limit
+			serveTimed(t, conn, theirs, time.Second, 900*time.Millisecond)
+		}
+		require.Less(t, counted.set, 250, "reads and writes of 100 exchanges, more than half of the limit each")
+		counted.set = 0
+		for range 100 {
+			serveTimed(t, conn, theirs, time.Hour, time.Millisecond)
+		}
+		require.Less(t, counted.set, 10)
+
+		// A shorter limit after a long one, no limit after a short one.
+		conn.Begin(time.Hour, 1<<12)
+		conn.Await(time.Hour)
+		conn.Await(time.Second)
+		begun := time.Now()
+		_, err := conn.ReadResponse("GET")
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(begun))
+		conn.Begin(time.Hour, 1<<12)
+		conn.Await(time.Second)
+		conn.Await(0)
+		go func() {
+			time.Sleep(1000 * time.Hour)
+			_, _ = io.WriteString(theirs, "HTTP/1.1 204 No Content\r\n\r\n")
+		}()
+		_, err = conn.ReadResponse("GET")
+		require.NoError(t, err)
+
+		// Abort ends what waits, at once.
+		conn.Begin(time.Hour, 1<<12)
+		conn.Await(time.Hour)
+		begun = time.Now()
+		time.AfterFunc(time.Second, conn.Abort)
+		_, err = conn.ReadResponse("GET")
+		require.Error(t, err)
+		require.Equal(t, time.Second, time.Since(begun))
+	})
+}
+
+func serveTimed(t *testing.T, conn *Conn, theirs net.Conn, limit, after time.Duration) {
+	conn.Begin(limit, 1<<12)
+	_, err := conn.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+	require.NoError(t, err)
+	conn.Await(limit)
+	go func() {
+		time.Sleep(after)
+		_, _ = io.WriteString(theirs, "HTTP/1.1 204 No Content\r\n\r\n")
+	}()
+	_, err = conn.ReadResponse("GET")
+	require.NoError(t, err)
+	require.True(t, conn.End())
+}
+
+type deadlines struct {
+	net.Conn
+	set int
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set++
+	return d.Conn.SetReadDeadline(t)
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.set++
+	return d.Conn.SetWriteDeadline(t)
+}
+
+func TestSendLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		conn := NewConn(ours)
+		defer conn.Close()
+		conn.Begin(time.Second, 1<<12)
+		go func() { _, _ = io.CopyN(io.Discard, theirs, 10) }()
+		_, err := conn.Write(make([]byte, 10))
+		require.NoError(t, err)
+		time.Sleep(time.Hour) // what was set has passed
+		begun := time.Now()
+		_, err = conn.Write(make([]byte, 10))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(begun))
+	})
+}
