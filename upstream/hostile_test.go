@@ -1,0 +1,399 @@
+package upstream_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// A hostile origin does something to the first answer on each connection, after which
+// the next request must be clean: it is answered by its own answer.
+
+// hostile answers the first request with what "first" does, in whatever way, and all
+// others, over this connection and over new ones, with their own path.
+func hostile(t *testing.T, first func(conn net.Conn)) *origin {
+	begun := make(chan struct{}, 1)
+	begun <- struct{}{}
+	return newOrigin(t, func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		for {
+			head, err := readHead(r)
+			if err != nil {
+				return
+			}
+			select {
+			case <-begun:
+				first(conn)
+				continue
+			default:
+			}
+			_, path, _ := strings.Cut(strings.SplitN(head, " HTTP/", 2)[0], " ")
+			if _, err := fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(path), path); err != nil {
+				return
+			}
+		}
+	})
+}
+
+func writes(text string) func(net.Conn) {
+	return func(conn net.Conn) { io.WriteString(conn, text) }
+}
+
+// wantClean checks that many requests are answered with their own answer.
+func wantClean(t *testing.T, p *upstream.Pool) {
+	t.Helper()
+	for i := range 5 {
+		path := fmt.Sprintf("/clean/%d", i)
+		status, body := get(t, p, "http://a.test"+path)
+		require.Equal(t, 200, status)
+		require.Equal(t, path, body)
+	}
+}
+
+// An origin that sends more than its answer, in the same packet or when the connection
+// is idle, has answered nobody else with it.
+func TestAnswersThatNobodyAskedFor(t *testing.T) {
+	const poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
+	for _, c := range []struct {
+		name   string
+		method string
+		answer string
+		status int
+		body   string
+	}{
+		{"answers twice", "GET", ok + poison, 200, "ok"},
+		{"longer than it said", "GET", ok + "poison", 200, "ok"},
+		{"after chunks", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" + poison, 200, "ok"},
+		{"a body after HEAD", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 51\r\n\r\n" + poison, 200, ""},
+		{"a body after 204", "GET", "HTTP/1.1 204 No Content\r\nContent-Length: 51\r\n\r\n" + poison, 204, ""},
+		{"a body after 304", "GET", "HTTP/1.1 304 Not Modified\r\n\r\n" + poison, 304, ""},
+		{"a body after an empty one", "POST", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + poison, 200, ""},
+		{"a stray line end", "GET", ok + "\r\n", 200, "ok"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			node := hostile(t, writes(c.answer))
+			p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+			status, body := roundTrip(t, p, newRequest(t, c.method, "http://a.test/first", nil))
+			require.Equal(t, c.status, status)
+			require.Equal(t, c.body, body)
+			wantClean(t, p)
+			require.EqualValues(t, 2, node.conns.Load(), "the first connection is not used again")
+			require.Zero(t, p.Nodes()[0].Failures)
+		})
+	}
+
+	// The second answer comes when the first has long been read.
+	t.Run("later", func(t *testing.T) {
+		read, sent := make(chan struct{}), make(chan struct{})
+		node := hostile(t, func(conn net.Conn) {
+			io.WriteString(conn, ok)
+			<-read
+			io.WriteString(conn, poison)
+			close(sent)
+		})
+		p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+		get(t, p, "http://a.test/first")
+		close(read)
+		<-sent // over loopback, what was written is there
+		wantClean(t, p)
+		require.EqualValues(t, 2, node.conns.Load())
+	})
+}
+
+// A reset at any byte of an answer: nothing of it is taken for the whole, no other node
+// is asked once a byte came, and the next request is clean.
+func TestResetAtEachByte(t *testing.T) {
+	for name, answer := range map[string]string{
+		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+		"close":   "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for at := range len(answer) {
+				got := make(chan struct{})
+				node := hostile(t, func(conn net.Conn) {
+					io.WriteString(conn, answer[:at])
+					if at > 0 {
+						<-got // a reset overtakes what was not read
+					}
+					conn.(*net.TCPConn).SetLinger(0)
+					conn.Close()
+				})
+				reading := &readingConn{got: got, want: at}
+				other := newOrigin(t, answering(ok))
+				p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node, other.Node}}, &upstream.Options{Dialer: reading.dial})
+				resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", nil))
+				if err == nil {
+					var body []byte
+					body, err = io.ReadAll(resp.Body)
+					resp.Body.Close()
+					require.True(t, strings.HasPrefix("ok", string(body)))
+				}
+				wantError(t, err, 502, 1, "node "+node.address)
+				require.Zero(t, other.conns.Load())
+				alone := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+				wantClean(t, alone)
+			}
+		})
+	}
+}
+
+// A readingConn tells when so many bytes were read.
+type readingConn struct {
+	net.Conn
+	got  chan struct{}
+	want int
+}
+
+func (c *readingConn) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	c.Conn = conn
+	return c, err
+}
+
+func (c *readingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		if c.want -= n; c.want == 0 {
+			close(c.got)
+		}
+	}
+	return n, err
+}
+
+// An origin that never answers, or trickles, costs its time and nothing more.
+func TestSlowOrigins(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(net.Conn)
+		after  time.Duration
+		body   bool // the head comes in time
+	}{
+		"never":       {silent, limits.Read, false},
+		"half a head": {func(c net.Conn) { io.WriteString(c, ok[:20]); silent(c) }, limits.Read, false},
+		"half a body": {func(c net.Conn) { io.WriteString(c, ok[:len(ok)-1]); silent(c) }, limits.Read, true},
+		"half a chunk line": {func(c net.Conn) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1")
+			silent(c)
+		}, limits.Read, true},
+		"a trickling chunk line": {func(c net.Conn) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+			for {
+				if _, err := io.WriteString(c, "0"); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}, limits.Read, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nodes := map[string]func(net.Conn){"a.test:80": func(conn net.Conn) {
+				readHead(bufio.NewReader(conn))
+				c.answer(conn)
+			}}
+			inBubble(t, upstream.Config{}, nodes, func(t *testing.T, p *upstream.Pool) {
+				begun := time.Now()
+				resp, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+				if c.body {
+					require.NoError(t, err)
+					_, err = io.ReadAll(resp.Body)
+					require.NoError(t, resp.Body.Close())
+				}
+				require.Equal(t, c.after, time.Since(begun))
+				wantError(t, err, 504, 1)
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+				nodes["a.test:80"] = answering(ok)
+				_, body := get(t, p, "http://a.test/")
+				require.Equal(t, "ok", body)
+			})
+		})
+	}
+}
+
+// An early answer ends a request that is still being sent, whether the node goes on to
+// read or not.
+func TestEarlyFinalAnswer(t *testing.T) {
+	const early = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"
+	for name, node := range map[string]func(net.Conn){
+		"it reads no more": func(conn net.Conn) {
+			readHead(bufio.NewReaderSize(conn, 16))
+			io.WriteString(conn, early)
+			var one [1]byte
+			for { // its side stays open until ours closes
+				if _, err := conn.Write(nil); err != nil {
+					return
+				}
+				if _, err := conn.Read(one[:]); err != nil {
+					return
+				}
+			}
+		},
+		"it reads all": func(conn net.Conn) {
+			readHead(bufio.NewReaderSize(conn, 16))
+			io.WriteString(conn, early)
+			silent(conn)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, node)
+			p := newPool(t, upstream.Config{Nodes: []upstream.Node{o.Node}}, nil)
+			more := make(chan struct{})
+			body := newBody(io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), &waitingReader{more}))
+			req := newRequest(t, "POST", "http://a.test/", body)
+			status, text := roundTrip(t, p, req)
+			require.Equal(t, 413, status)
+			require.Equal(t, "big", text)
+			require.Zero(t, p.Nodes()[0].Failures)
+			close(more)
+			<-body.done
+		})
+	}
+}
+
+// A waitingReader ends when it may.
+type waitingReader struct{ more chan struct{} }
+
+func (r *waitingReader) Read([]byte) (int, error) {
+	<-r.more
+	return 0, io.EOF
+}
+
+// Expect: 100-continue keeps the body back until the node wants it, or says nothing for
+// a second, and a node that does not want it never sees it.
+func TestExpectContinue(t *testing.T) {
+	request := func(t *testing.T, body io.Reader) *http.Request {
+		req := newRequest(t, "PUT", "http://a.test/", body)
+		req.ContentLength = 3
+		req.Header.Set("Expect", "100-continue")
+		return req
+	}
+	read := func(r *bufio.Reader, conn net.Conn) {
+		body := make([]byte, 3)
+		if _, err := io.ReadFull(r, body); err == nil {
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"+string(body))
+		}
+		silent(conn)
+	}
+	for name, c := range map[string]struct {
+		node  func(r *bufio.Reader, conn net.Conn)
+		after time.Duration
+		body  string
+		reads int64
+	}{
+		"wanted": {func(r *bufio.Reader, conn net.Conn) {
+			io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+			read(r, conn)
+		}, 0, "abc", 1},
+		"silent": {read, time.Second, "abc", 1},
+		"refused": {func(r *bufio.Reader, conn net.Conn) {
+			io.WriteString(conn, "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno")
+			silent(conn)
+		}, 0, "no", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nodes := map[string]func(net.Conn){"a.test:80": func(conn net.Conn) {
+				r := bufio.NewReader(conn)
+				readHead(r)
+				c.node(r, conn)
+			}}
+			inBubble(t, upstream.Config{}, nodes, func(t *testing.T, p *upstream.Pool) {
+				body := newBody(strings.NewReader("abc"))
+				begun := time.Now()
+				_, got := roundTrip(t, p, request(t, body))
+				require.Equal(t, c.body, got)
+				require.Equal(t, c.after, time.Since(begun))
+				<-body.done
+				if c.reads == 0 {
+					require.Zero(t, body.reads.Load())
+				}
+			})
+		})
+	}
+}
+
+// A node may switch protocols only if it was asked to.
+func TestSwitchThatWasNotAskedFor(t *testing.T) {
+	node := newOrigin(t, answering(switching+"poison"))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+	wantError(t, err, 502, 1, "switched to a protocol that was not asked for")
+}
+
+// A body whose length is not the one that was announced is its sender's mistake: the
+// node must not take what follows for the rest of it.
+func TestBodyOfAnotherLength(t *testing.T) {
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	req := newRequest(t, "POST", "http://a.test/", io.NopCloser(strings.NewReader("abc")))
+	req.ContentLength = 4
+	_, err := p.RoundTrip(req)
+	require.ErrorContains(t, err, "another length than its ContentLength")
+	status, _ := get(t, p, "http://a.test/")
+	require.Equal(t, 200, status)
+}
+
+// KeepAlive.Requests closes a connection that has served so many.
+func TestKeepAliveRequests(t *testing.T) {
+	node := newOrigin(t, answering(ok))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}, KeepAlive: upstream.KeepAlive{Requests: 3}}, nil)
+	for range 7 {
+		get(t, p, "http://a.test/")
+	}
+	require.EqualValues(t, 3, node.conns.Load())
+}
+
+// Close from another goroutine ends a Read that waits.
+func TestCloseWhileReading(t *testing.T) {
+	node := newOrigin(t, func(conn net.Conn) {
+		readHead(bufio.NewReader(conn))
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+		silent(conn)
+	})
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	resp, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+	require.NoError(t, err)
+	_, err = io.ReadFull(resp.Body, make([]byte, 3))
+	require.NoError(t, err)
+	ended := make(chan error)
+	go func() {
+		_, err := resp.Body.Read(make([]byte, 1))
+		ended <- err
+	}()
+	require.NoError(t, resp.Body.Close())
+	require.Error(t, <-ended)
+	require.Zero(t, p.Nodes()[0].InFlight)
+}
+
+// The trailer of a request reaches the node, and that of an answer the caller.
+func TestTrailers(t *testing.T) {
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		io.Copy(w, r.Body)
+		w.Header().Set("X-Sum", r.Trailer.Get("X-Sum"))
+		w.Header().Set(http.TrailerPrefix+"X-Late", "2")
+	}))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	for range 3 {
+		req := newRequest(t, "POST", "http://a.test/", io.NopCloser(strings.NewReader("abc")))
+		req.Trailer = http.Header{"X-Sum": {"1"}}
+		resp, err := p.RoundTrip(req)
+		require.NoError(t, err)
+		require.Contains(t, resp.Trailer, "X-Sum", "announced")
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, "abc", string(body))
+		require.Equal(t, http.Header{"X-Sum": {"1"}, "X-Late": {"2"}}, resp.Trailer)
+		resp.Body.Close()
+	}
+	require.EqualValues(t, 1, node.conns.Load())
+}
