@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +25,9 @@ func (s *Server) serveConn(w http.ResponseWriter, r *http.Request) {
 	}
 	if d.stream {
 		defer d.beforeWrite() // for what net/http has still to write
+		if body != nil {
+			defer body.leave()
+		}
 		s.ServeHTTP(&deadlineWriter{w, d}, r)
 		return
 	}
@@ -58,9 +62,7 @@ type deadlines struct {
 
 func (d *deadlines) beforeRead() {
 	_ = d.connection.SetReadDeadline(time.Now().Add(d.timeout))
-	if !d.stream {
-		d.beforeWrite() // the first read sends 100 (Continue)
-	}
+	d.beforeWrite() // the first read sends 100 (Continue)
 }
 
 func (d *deadlines) beforeWrite() {
@@ -126,6 +128,11 @@ type deadlineBody struct {
 	patient  bool        // no read has a deadline; set before the first
 	finished atomic.Bool // no read may begin
 
+	// The stream is net/http's again after the handler, which then breaks off a
+	// read that goes on, and panics if its deadline is set.
+	leaving sync.Mutex // held while the deadline of a stream is set
+	left    bool       // the handler has returned
+
 	// reading is full while a read goes on. Whoever has filled it owns the rest.
 	reading chan struct{}
 	over    bool // there is nothing more to be read
@@ -138,7 +145,11 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	if b.over {
 		return b.body.Read(p)
 	}
-	if !b.patient {
+	switch {
+	case b.patient:
+	case b.stream:
+		b.setStream(time.Now().Add(b.timeout))
+	default:
 		b.beforeRead()
 	}
 	if b.finished.Load() {
@@ -146,7 +157,10 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p)
 	b.over, b.ended = err != nil, err == io.EOF
-	if b.ended || b.stream {
+	switch {
+	case b.stream:
+		b.setStream(time.Time{})
+	case b.ended:
 		// After the end, net/http reads ahead to learn of a client that goes
 		// away, and would take the deadline for that.
 		_ = b.connection.SetReadDeadline(time.Time{})
@@ -154,9 +168,30 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// setStream sets the deadline of a stream for reading, unless the handler has
+// returned.
+func (b *deadlineBody) setStream(t time.Time) {
+	b.leaving.Lock()
+	defer b.leaving.Unlock()
+	if !b.left {
+		_ = b.connection.SetReadDeadline(t)
+	}
+}
+
+// leave is called after the handler on HTTP/2.
+func (b *deadlineBody) leave() {
+	b.leaving.Lock()
+	defer b.leaving.Unlock()
+	b.left = true
+}
+
 // Close discards what is left, up to a limit of net/http's.
 func (b *deadlineBody) Close() error {
-	defer func() { _ = b.connection.SetReadDeadline(time.Time{}) }()
+	if b.stream {
+		defer b.setStream(time.Time{})
+	} else {
+		defer func() { _ = b.connection.SetReadDeadline(time.Time{}) }()
+	}
 	return b.body.Close()
 }
 

@@ -729,3 +729,32 @@ func TestMultipartFilesAreRemoved(t *testing.T) {
 		require.Empty(t, entries, d.name)
 	}
 }
+
+// A body may be read from after its handler has returned, as http.Transport does with
+// that of a request whose answer came early. On HTTP/2 the stream is net/http's again
+// by then, and setting its deadline would end the process.
+func TestBodyOutlivesItsHandler(t *testing.T) {
+	h := newHarness(t, nil)
+	ended := make(chan error, 1)
+	h.apply(gateway.Config{
+		SSL: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := r.Body.Read(make([]byte, 1))
+			require.NoError(t, err)
+			body := r.Body
+			go func() {
+				_, err := io.ReadAll(body)
+				body.Close()
+				ended <- err
+			}()
+		})}},
+	})
+	conn := h.h2(h.http2, "a.test")
+	for stream := uint32(1); stream < 100; stream += 2 {
+		conn.headers(stream, false, ":method", "POST", ":scheme", "https", ":authority", "a.test", ":path", "/")
+		conn.frame(h2Data, 0, stream, []byte("x"))
+		status, _ := conn.status(stream)
+		require.Equal(t, "200", status)
+		require.Error(t, <-ended)
+	}
+}
