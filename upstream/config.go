@@ -74,6 +74,12 @@ type Config struct {
 	// RetryTimeout ends retrying after that long. Zero is no limit of its own.
 	RetryTimeout time.Duration
 
+	// ReplayBytes is how long the body of a request may be to be sent again, where
+	// the method, or nothing having been sent, allows it: so much is kept, for each
+	// request, until a node has begun to answer. Zero is none: only a request of
+	// whose body nothing was read yet goes to another node.
+	ReplayBytes int
+
 	// RetryBudget bounds the retries of all requests together. Zero fields are
 	// defaults.
 	RetryBudget RetryBudget

@@ -69,6 +69,9 @@ func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 	}
 	if req.Body != http.NoBody {
 		c.body.src = req.Body
+		if limit := p.u.config.ReplayBytes; req.ContentLength <= int64(limit) {
+			c.body.limit = limit
+		}
 	}
 	resp, failure := c.run()
 	c.body.settle()

@@ -124,6 +124,18 @@ func NewRequestBody(src io.ReadCloser) *RequestBody {
 	return &RequestBody{requestBody{src: src}}
 }
 
+// NewReplayedBody keeps as much as limit.
+func NewReplayedBody(src io.ReadCloser, limit int) *RequestBody {
+	return &RequestBody{requestBody{src: src, limit: limit}}
+}
+
+// Kept is how much is kept.
+func (b *RequestBody) Kept() int {
+	b.b.mu.Lock()
+	defer b.b.mu.Unlock()
+	return len(b.b.kept.pieces) * pieceSize
+}
+
 func (b *RequestBody) Lend() io.ReadCloser           { return b.b.lend() }
 func (b *RequestBody) Revoke() bool                  { return b.b.revoke() }
 func (b *RequestBody) Again() (io.ReadCloser, error) { return b.b.again() }

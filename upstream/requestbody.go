@@ -8,30 +8,35 @@ import (
 )
 
 // A requestBody lends the body of a request to one attempt after another, as long
-// as none has read from it: what was read once is gone. Clients close the body
-// when an attempt fails, and may do so, or read, in a goroutine that outlives it;
-// so each attempt has a view of its own, which does nothing once it is replaced.
+// as all that was read of it is still there: by default, as long as nothing was read.
+// Clients close the body when an attempt fails, and may do so, or read, in a
+// goroutine that outlives it; so each attempt has a view of its own, which does
+// nothing once it is replaced.
 type requestBody struct {
-	src io.ReadCloser // nil if there is none
+	src   io.ReadCloser // nil if there is none
+	limit int           // how much of it is kept for another attempt
 
-	mu      sync.Mutex // guards what follows
-	view    *bodyView  // the current one
-	read    bool       // a view has read from src
-	settled bool       // view is the last one
-	closed  bool       // src is
-	err     error      // that reading from src ended with; not io.EOF
+	mu      sync.Mutex    // guards what follows
+	view    *bodyView     // the current one
+	kept    keptBytes     // what was read from src; once partial, what view has still to read
+	partial bool          // something was read that is not kept
+	reading chan struct{} // closed when the read of src ends that goes on; nil if none does
+	end     error         // that reading from src ended with
+	settled bool          // view is the last one
+	closed  bool          // src is
 }
 
 // A bodyView is the body of one attempt.
 type bodyView struct {
 	of     *requestBody
-	closed bool // guarded by of.mu
+	closed bool // guarded by of.mu, as is the next
+	off    int  // in of.kept
 }
 
 var errBodyRead = errors.New("the connection was lost when a part of the request's body was read already")
 
 // lend returns the body for an attempt, in place of any that was lent before.
-// There must be a body, and nobody may have read from it: see revoke.
+// There must be a body, and nothing of it may be lost: see revoke.
 func (b *requestBody) lend() io.ReadCloser {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,12 +44,12 @@ func (b *requestBody) lend() io.ReadCloser {
 	return b.view
 }
 
-// revoke takes back what was lent, and reports true, if nothing was read from it.
-// It is true for a request without a body.
+// revoke takes back what was lent, and reports true, if all of the body can be lent
+// again. It is true for a request without a body.
 func (b *requestBody) revoke() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.read {
+	if b.partial {
 		return false
 	}
 	b.view = nil
@@ -68,19 +73,31 @@ func (b *requestBody) settle() {
 	}
 	b.mu.Lock()
 	b.settled = true
-	now := b.view == nil || b.view.closed
+	now := b.over()
 	b.mu.Unlock()
 	if now {
-		b.close()
+		_ = b.close()
 	}
+}
+
+// over reports whether nobody will read any more. b.mu is held.
+func (b *requestBody) over() bool {
+	return b.settled && (b.view == nil || b.view.closed)
 }
 
 func (b *requestBody) close() error {
 	b.mu.Lock()
-	again := b.closed
+	again, reading := b.closed, b.reading != nil
 	b.closed = true
+	b.kept.free()
 	b.mu.Unlock()
-	if again {
+	switch {
+	case again:
+		return nil
+	case reading:
+		// A body may close only after a read that goes on, which may take its
+		// client's time.
+		go b.src.Close()
 		return nil
 	}
 	return b.src.Close()
@@ -91,26 +108,82 @@ func (b *requestBody) close() error {
 func (b *requestBody) failure() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.err
+	if b.end == io.EOF {
+		return nil
+	}
+	return b.end
 }
 
 func (v *bodyView) Read(p []byte) (int, error) {
 	b := v.of
 	b.mu.Lock()
-	if v.closed || b.view != v {
+	defer b.mu.Unlock()
+	for {
+		switch {
+		case v.closed || b.view != v:
+			return 0, http.ErrBodyReadAfterClose
+		case v.off < b.kept.n:
+			n := b.kept.copyAt(p, v.off)
+			v.off += n
+			v.letGo()
+			return n, nil
+		case b.end != nil:
+			return 0, b.end
+		case b.reading == nil:
+			return v.readSrc(p)
+		}
+		// The view before is still at it. What it reads, it keeps for this one.
+		reading := b.reading
 		b.mu.Unlock()
-		return 0, http.ErrBodyReadAfterClose
+		<-reading
+		b.mu.Lock()
 	}
-	b.read = true
+}
+
+// readSrc reads what no view has read. b.mu is held, but not while it waits.
+func (v *bodyView) readSrc(p []byte) (int, error) {
+	b := v.of
+	// One byte over the limit: only so a body that ends at it is known to.
+	keep := !b.partial && !b.settled && b.limit > 0
+	if keep {
+		p = p[:min(len(p), b.limit+1-b.kept.n)]
+	} else {
+		b.partial = true
+	}
+	b.reading = make(chan struct{})
 	b.mu.Unlock()
 
 	n, err := b.src.Read(p)
-	if err != nil && err != io.EOF {
-		b.mu.Lock()
-		b.err = err
-		b.mu.Unlock()
+
+	b.mu.Lock()
+	close(b.reading)
+	b.reading = nil
+	if err != nil {
+		b.end = err
+	}
+	if keep && !b.over() {
+		b.kept.append(p[:n])
+		b.partial = b.partial || b.kept.n > b.limit
+	}
+	if v.closed || b.view != v {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	if keep {
+		v.off += n
+		v.letGo()
 	}
 	return n, err
+}
+
+// letGo frees what was kept, once this view has it all and no other can come.
+// b.mu is held.
+func (v *bodyView) letGo() {
+	b := v.of
+	if (b.partial || b.settled) && v.off == b.kept.n {
+		b.partial = true
+		b.kept.free()
+		v.off = 0
+	}
 }
 
 func (v *bodyView) Close() error {
@@ -123,4 +196,38 @@ func (v *bodyView) Close() error {
 		return nil
 	}
 	return b.close()
+}
+
+// keptBytes are the beginning of a body, in pieces that are used again.
+type keptBytes struct {
+	pieces []*[pieceSize]byte
+	n      int
+}
+
+const pieceSize = 8 << 10
+
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+
+func (k *keptBytes) append(p []byte) {
+	for len(p) > 0 {
+		if k.n == len(k.pieces)*pieceSize {
+			k.pieces = append(k.pieces, pieces.Get().(*[pieceSize]byte))
+		}
+		n := copy(k.pieces[k.n/pieceSize][k.n%pieceSize:], p)
+		k.n += n
+		p = p[n:]
+	}
+}
+
+// copyAt copies from off, which must be less than k.n, at least one byte if p has room.
+func (k *keptBytes) copyAt(p []byte, off int) int {
+	piece := k.pieces[off/pieceSize][off%pieceSize:]
+	return copy(p, piece[:min(len(piece), k.n-off)])
+}
+
+func (k *keptBytes) free() {
+	for _, piece := range k.pieces {
+		pieces.Put(piece)
+	}
+	*k = keptBytes{}
 }

@@ -91,6 +91,9 @@ func New(c Config) (*Upstream, error) {
 	if c.Retries < NoRetries {
 		fault("Retries", "is %d, and must not be negative (NoRetries is %d)", c.Retries, NoRetries)
 	}
+	if c.ReplayBytes < 0 {
+		fault("ReplayBytes", "is %d, and must not be negative", c.ReplayBytes)
+	}
 	if c.RetryBudget.Percent < 0 || c.RetryBudget.Percent > maxBudget {
 		fault("RetryBudget.Percent", "is %d, and must be 0 to %d (NoRetries is for Retries)", c.RetryBudget.Percent, maxBudget)
 	}

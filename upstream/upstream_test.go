@@ -65,6 +65,7 @@ func TestNewRefuses(t *testing.T) {
 
 		{"retries", func(c *upstream.Config) { c.Retries = -2 }, "Retries", "is -2, and must not be negative"},
 		{"retry timeout", func(c *upstream.Config) { c.RetryTimeout = -1 }, "RetryTimeout", "is -1ns"},
+		{"replay", func(c *upstream.Config) { c.ReplayBytes = -1 }, "ReplayBytes", "is -1, and must not be negative"},
 		{"retry budget", func(c *upstream.Config) { c.RetryBudget.Percent = -1 }, "RetryBudget.Percent", "is -1, and must be 0 to"},
 		{"huge retry budget", func(c *upstream.Config) { c.RetryBudget.PerSecond = math.MaxInt }, "RetryBudget.PerSecond", "and must be 0 to 1000000"},
 		{"connect", func(c *upstream.Config) { c.Timeout.Connect = -time.Second }, "Timeout.Connect", "is -1s"},
