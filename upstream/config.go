@@ -59,6 +59,22 @@ type Config struct {
 	// A Picker that keeps state may be given to the Config that replaces this one.
 	Picker Picker
 
+	// Checks, if not nil, take nodes that are unhealthy out.
+	Checks *Checks
+
+	// FailWhenUnhealthy fails a request with [ErrUnhealthy] when no node is healthy.
+	// Otherwise all nodes are used then, as in APISIX: a check may be mistaken.
+	FailWhenUnhealthy bool
+
+	// Outliers, if not nil, take nodes at which too many requests fail out for a
+	// while.
+	Outliers *Outliers
+
+	// SlowStart is how long it takes until a node that returns, healthy again or no
+	// longer ejected, has its whole share of the requests. It grows evenly. Zero is
+	// at once. The balancer "chash" has no slow start.
+	SlowStart time.Duration
+
 	// PassHost is the Host that a node sees: [PassClient] (the default) that of
 	// the client's request, [PassNode] the node's own, [PassRewrite] the one in
 	// Host.

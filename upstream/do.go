@@ -116,9 +116,14 @@ func (c *call) run() (*http.Response, *Error) {
 		c.begun = time.Now()
 	}
 	p.budget.request()
+	p.startProbing()
 	i := c.nodes.pick(c.req)
 	if i < 0 {
-		return nil, &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: ErrNoNode}
+		cause := ErrNoNode
+		if len(p.members) > 0 && p.noneAvailable() {
+			cause = ErrUnhealthy
+		}
+		return nil, &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: cause}
 	}
 	for {
 		resp, far, failure := c.try(i)
@@ -181,6 +186,7 @@ func (c *call) try(i int) (*http.Response, progress, *Error) {
 		now := p.now()
 		m.state.latency.observe(now-a.begun, now)
 	}
+	p.answered(m, resp.StatusCode)
 	a.wrap(resp)
 	return resp, answered, nil
 }
@@ -368,6 +374,7 @@ func (a *attempt) fail(far progress, err error) (*http.Response, progress, *Erro
 	}
 	if far != refused {
 		a.member.state.failures.Add(1)
+		c.pool.failed(a.member, err)
 		if c.pool.u.timed {
 			now := c.pool.now()
 			a.member.state.latency.observe(max(now-a.begun, failurePenalty), now)

@@ -17,6 +17,10 @@ import (
 // ErrNoNode is the cause of an [*Error] where the upstream has no nodes.
 var ErrNoNode = errors.New("no node")
 
+// ErrUnhealthy is the cause of an [*Error] where the upstream has nodes, none of them
+// is healthy, and [Config.FailWhenUnhealthy] is set.
+var ErrUnhealthy = errors.New("no healthy node")
+
 // StatusClientClosedRequest is the [Error.Status] of a request that was cancelled
 // by whoever made it. It is nginx's, for the log: nobody is there to be answered.
 const StatusClientClosedRequest = 499
@@ -24,7 +28,7 @@ const StatusClientClosedRequest = 499
 // An Error says why a request was not answered by a node. It is what
 // [*Pool.RoundTrip] fails with, and the body of an answer that breaks off.
 //
-// errors.Is finds [ErrNoNode], [context.Canceled] and [context.DeadlineExceeded]
+// errors.Is finds [ErrNoNode], [ErrUnhealthy], [context.Canceled] and [context.DeadlineExceeded]
 // (the caller's own, never a [Timeout]), [os.ErrDeadlineExceeded] (a Timeout) and
 // the system's errors.
 type Error struct {
@@ -34,7 +38,7 @@ type Error struct {
 
 	// Status is what a gateway answers its client: 502 if the node refused, broke
 	// off, failed to prove who it is or sent what is not HTTP; 504 if it was too
-	// slow; 503 if there is no node; 400, 405 or 413 if the request itself is at
+	// slow; 503 if there is no node, or no healthy one; 400, 405 or 413 if the request itself is at
 	// fault; StatusClientClosedRequest if it was cancelled.
 	Status int
 

@@ -46,8 +46,8 @@ func (b *ewma) Pick(_ *http.Request, c *Candidates) int {
 		return first
 	}
 	m, n := &c.pool.members[first], &c.pool.members[second]
-	costs := float64(m.weight) * float64(n.state.inFlight.Load()+1)
-	than := float64(n.weight) * float64(m.state.inFlight.Load()+1)
+	costs := c.Weight(first) * float64(n.state.inFlight.Load()+1)
+	than := c.Weight(second) * float64(m.state.inFlight.Load()+1)
 	v, w := m.state.latency.word.Load(), n.state.latency.word.Load()
 	if v != 0 && w != 0 {
 		costs *= nanoseconds(w)

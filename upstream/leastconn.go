@@ -45,7 +45,7 @@ func (b *leastConn) Pick(_ *http.Request, c *Candidates) int {
 	// met at random is as good as one found by looking at all.
 	for range 3 {
 		n := &b.heaviest[rand.IntN(len(b.heaviest))]
-		if n.inFlight.Load() == 0 && c.Usable(n.index) {
+		if n.inFlight.Load() == 0 && c.Usable(n.index) && c.pool.warmth(&c.pool.members[n.index]) == 1 {
 			return n.index
 		}
 	}
@@ -61,6 +61,11 @@ func (b *leastConn) Pick(_ *http.Request, c *Candidates) int {
 		l := load{uint64(1 + n.inFlight.Load()), n.weight}
 		if least.less(l) || !c.Usable(n.index) {
 			continue
+		}
+		if part := c.pool.warmth(&c.pool.members[n.index]); part < 1 {
+			if l.requests = uint64(float64(l.requests) / part); least.less(l) {
+				continue
+			}
 		}
 		if l.less(least) {
 			least, found = l, 0
@@ -86,5 +91,6 @@ func (b *leastConn) Pick(_ *http.Request, c *Candidates) int {
 // A load is a fraction: requests in flight and the one to come, by weight.
 type load struct{ requests, weight uint64 }
 
-// less compares without a division. Both have less than 32 bits: nothing overflows.
+// less compares without a division. Weights have 31 bits, and requests fewer than 32:
+// nothing overflows.
 func (l load) less(m load) bool { return l.requests*m.weight < m.requests*l.weight }

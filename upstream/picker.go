@@ -23,6 +23,7 @@ type Candidates struct {
 	pool  *Pool
 	tried nodeSet // in this request
 	level int     // whose turn it is
+	all   bool    // health does not count: no node is healthy
 
 	// For chash: see hashKey.
 	vars   Vars
@@ -34,15 +35,19 @@ type Candidates struct {
 func (c *Candidates) Len() int { return len(c.pool.members) }
 
 // Usable reports whether a node may be picked: it was not tried in this request, its
-// weight counts, and its priority level has its turn.
+// weight counts, its priority level has its turn, and it is neither unhealthy nor
+// ejected, unless all are.
 func (c *Candidates) Usable(i int) bool {
 	m := &c.pool.members[i]
-	return m.level == c.level && m.weight > 0 && !c.tried.has(i)
+	return m.level == c.level && m.weight > 0 && !c.tried.has(i) && (c.all || c.pool.available(m))
 }
 
 // Weight is the share of a node against that of the others of its level: the
-// configured weight, or 1 if all of them have zero.
-func (c *Candidates) Weight(i int) float64 { return float64(c.pool.members[i].weight) }
+// configured weight, or 1 if all of them have zero. In a slow start it is less.
+func (c *Candidates) Weight(i int) float64 {
+	m := &c.pool.members[i]
+	return float64(m.weight) * c.pool.warmth(m)
+}
 
 // InFlight is how many requests the node has now.
 func (c *Candidates) InFlight(i int) int {
@@ -53,9 +58,20 @@ func (c *Candidates) InFlight(i int) int {
 // after a replacement.
 func (c *Candidates) Address(i int) string { return c.pool.members[i].address }
 
-// pick returns the node for the next attempt, or -1 if there is none. A level comes
-// after every usable node of those before it.
+// pick returns the node for the next attempt, or -1 if there is none.
 func (c *Candidates) pick(req *http.Request) int {
+	c.all = false
+	i := c.byLevel(req)
+	if i >= 0 || c.pool.u.config.FailWhenUnhealthy || !c.pool.noneAvailable() {
+		return i
+	}
+	c.all = true
+	return c.byLevel(req)
+}
+
+// byLevel returns a usable node. A level comes after every usable node of those
+// before it.
+func (c *Candidates) byLevel(req *http.Request) int {
 	for c.level = range c.pool.pickers {
 		if !c.any() {
 			continue

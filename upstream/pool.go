@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -64,6 +65,10 @@ type Pool struct {
 	log     *slog.Logger
 	closed  atomic.Bool
 
+	probed   atomic.Bool   // probing has begun
+	probing  chan struct{} // holds what probes now; passed on if the checks are the same
+	ejecting *sync.Mutex   // serialises who is ejected, in this pool and those before it
+
 	// epoch is when the clock of the pool began, and of those that it replaced.
 	epoch time.Time
 }
@@ -81,6 +86,7 @@ type member struct {
 	conns  *conns     // passed on if the settings are the same as well
 	dial   DialFunc   // connects to the node
 	named  *namedNode // nil if the node is an address, or its name the Dialer's to resolve
+	cond   *condition // passed on if the checks are the same
 }
 
 // A node is what is known of a server while it is in use, whatever pool it is in.
@@ -94,11 +100,13 @@ type node struct {
 }
 
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
-// one, otherwise nil: nodes with the same address keep their counts, and their
-// connections too if TLS, keep-alive and MaxResponseHeaderBytes are the same.
-// Close prev once requests go to the new pool.
+// one, otherwise nil: nodes with the same address keep their counts, their
+// connections if TLS, keep-alive and MaxResponseHeaderBytes are the same, and their
+// health if [Config.Checks] are. Close prev once requests go to the new pool.
 //
-// A pool opens nothing until its first request.
+// A pool opens nothing until its first request, unless prev probes its nodes: then
+// the new pool probes its own from the beginning. The nodes that are in both are
+// probed by one goroutine, which goes on.
 func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 	if o == nil {
 		o = &Options{}
@@ -110,8 +118,17 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		log:     o.Logger,
 		epoch:   time.Now(),
 	}
+	p.ejecting = new(sync.Mutex)
 	if prev != nil {
-		p.epoch = prev.epoch
+		p.epoch, p.ejecting = prev.epoch, prev.ejecting
+	}
+	sameChecks := prev != nil && equalChecks(u.checks, prev.u.checks)
+	switch {
+	case u.checks == nil:
+	case sameChecks:
+		p.probing = prev.probing
+	default:
+		p.probing = make(chan struct{}, u.checks.concurrency)
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -143,7 +160,13 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		}
 		m.conns.pools.Add(1)
 		m.connectBy(o, p.log.With(slog.String("upstream", u.ID()), slog.String("node", t.address)))
+		if ok && sameChecks {
+			m.cond = old.cond
+		} else {
+			m.cond = newCondition()
+		}
 		p.members[i] = m
+		m.cond.prober.adopt(&probeJob{p, &p.members[i]})
 	}
 	for i := range u.levels {
 		l := &u.levels[i]
@@ -151,6 +174,9 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 			p.members[n].level, p.members[n].weight = i, l.weights[k]
 		}
 		p.pickers[i] = u.newPicker(l, p.members)
+	}
+	if prev != nil && prev.probed.Load() {
+		p.startProbing()
 	}
 	return p
 }
@@ -161,7 +187,7 @@ func (m *member) connectBy(o *Options, log *slog.Logger) {
 	if m.dial == nil {
 		m.dial = new(net.Dialer).DialContext
 	}
-	host, port, err := net.SplitHostPort(m.address)
+	host, _, err := net.SplitHostPort(m.address)
 	if err != nil {
 		panic("upstream: internal error: a node's address is none: " + err.Error())
 	}
@@ -171,7 +197,6 @@ func (m *member) connectBy(o *Options, log *slog.Logger) {
 	m.named = &namedNode{
 		resolution: &m.state.names,
 		name:       host,
-		port:       port,
 		resolver:   o.Resolver,
 		ttl:        o.ResolveTTL,
 		dial:       m.dial,
@@ -185,6 +210,11 @@ func (m *member) connectBy(o *Options, log *slog.Logger) {
 		m.named.ttl = defaultResolveTTL
 	}
 	m.dial = m.named.connect
+}
+
+// equalChecks reports whether nodes keep their health.
+func equalChecks(a, b *checks) bool {
+	return a == b || a != nil && b != nil && *a == *b
 }
 
 func (p *Pool) byAddress() map[string]*member {
@@ -203,8 +233,9 @@ func (p *Pool) Upstream() *Upstream { return p.u }
 
 // Close closes the idle connections to nodes that no other open pool uses.
 // Requests in flight go on, and their connections are closed when they end.
+// It ends the probing of nodes that no other open pool has, and waits for that.
 // The pool itself goes on to work, for those who still hold it, without keeping
-// connections. Closing again does nothing.
+// connections or probing. Closing again does nothing.
 func (p *Pool) Close() {
 	if p.closed.Swap(true) {
 		return
@@ -212,6 +243,7 @@ func (p *Pool) Close() {
 	for i := range p.members {
 		p.members[i].conns.release()
 	}
+	p.stopProbing()
 }
 
 // NodeStatus is what a pool knows of one node.
@@ -225,6 +257,31 @@ type NodeStatus struct {
 	InFlight int64  // requests now, up to the end of the answer's body
 	Requests uint64 // all that were sent or tried
 	Failures uint64 // those that failed for a reason on the node's side
+
+	// Health is what the checks have found out, and the counts are those that led to
+	// it: see [Checks].
+	Health       Health
+	Successes    int
+	HTTPFailures int
+	TCPFailures  int
+	Timeouts     int
+
+	// Reason is why Health has become what it is, or the node was ejected, whatever
+	// came last. Empty if neither ever happened.
+	Reason string
+
+	// LastError is what the last request or check failed with that failed for a
+	// reason on the node's side, and LastErrorAt when. They stay when the node is
+	// well again.
+	LastError   string
+	LastErrorAt time.Time
+
+	// EjectedUntil is when a node that is ejected may return. Zero if it is not.
+	EjectedUntil time.Time
+
+	// SlowStart is the part of its weight that the node has in a slow start, below
+	// 1. Zero if it is in none.
+	SlowStart float64
 }
 
 // Nodes returns the state of the nodes, in the order of [Config.Nodes]. The counts
@@ -233,6 +290,7 @@ func (p *Pool) Nodes() []NodeStatus {
 	nodes := make([]NodeStatus, len(p.members))
 	for i := range p.members {
 		m := &p.members[i]
+		t := m.cond.tally()
 		nodes[i] = NodeStatus{
 			Address:  m.address,
 			Weight:   p.u.config.Nodes[i].Weight,
@@ -240,6 +298,24 @@ func (p *Pool) Nodes() []NodeStatus {
 			InFlight: m.state.inFlight.Load(),
 			Requests: m.state.requests.Load(),
 			Failures: m.state.failures.Load(),
+
+			Health:       t.health(),
+			Successes:    int(t.count(success)),
+			HTTPFailures: int(t.count(httpFailure)),
+			TCPFailures:  int(t.count(tcpFailure)),
+			Timeouts:     int(t.count(timeout)),
+		}
+		if part := p.warmth(m); part < 1 {
+			nodes[i].SlowStart = part
+		}
+		if reason := m.cond.reason.Load(); reason != nil {
+			nodes[i].Reason = *reason
+		}
+		if last := m.cond.trouble.Load(); last != nil {
+			nodes[i].LastError, nodes[i].LastErrorAt = last.text, last.at
+		}
+		if t&ejectedMark != 0 && !p.readmitted(m) {
+			nodes[i].EjectedUntil = p.epoch.Add(time.Duration(m.cond.ejectedUntil.Load()))
 		}
 	}
 	return nodes

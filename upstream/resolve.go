@@ -62,7 +62,6 @@ type lookup struct{ done chan struct{} }
 type namedNode struct {
 	*resolution
 	name     string
-	port     string
 	resolver Resolver
 	ttl      time.Duration
 	dial     DialFunc
@@ -110,16 +109,20 @@ func (n *namedNode) connect(ctx context.Context, network, wanted string) (net.Co
 	if err != nil {
 		return nil, err
 	}
+	host, port, err := net.SplitHostPort(wanted)
+	if err != nil {
+		return nil, err
+	}
 	var first int
-	addr, err := netip.ParseAddrPort(wanted)
-	if i := slices.Index(list, addr.Addr()); err == nil && i >= 0 {
+	addr, err := netip.ParseAddr(host)
+	if i := slices.Index(list, addr); err == nil && i >= 0 {
 		first = i
 	} else {
 		first = int(n.next.Add(1) % uint64(len(list)))
 	}
 	targets := make([]string, len(list))
 	for i := range list {
-		targets[i] = net.JoinHostPort(list[(first+i)%len(list)].String(), n.port)
+		targets[i] = net.JoinHostPort(list[(first+i)%len(list)].String(), port)
 	}
 	return dialAny(ctx, n.dial, network, targets)
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,7 +61,11 @@ func TestHostileOrigins(t *testing.T) {
 				if c.is != nil {
 					require.ErrorIs(t, err, c.is)
 				}
-				require.Equal(t, upstream.NodeStatus{Address: address, Weight: 1, Requests: 1, Failures: 1}, alone.Nodes()[0])
+				status := alone.Nodes()[0]
+				require.Contains(t, status.LastError, c.text)
+				require.NotZero(t, status.LastErrorAt)
+				status.LastError, status.LastErrorAt = "", time.Time{}
+				require.Equal(t, upstream.NodeStatus{Address: address, Weight: 1, Requests: 1, Failures: 1}, status)
 
 				good := newOrigin(t, answering(ok))
 				both := newPool(t, upstream.Config{Nodes: []upstream.Node{bad, good.Node}}, nil)
@@ -101,7 +106,10 @@ func TestBrokenBodies(t *testing.T) {
 			require.Equal(t, "abc", string(body))
 			wantError(t, err, 502, 1, node.address)
 			require.NoError(t, resp.Body.Close())
-			require.Equal(t, upstream.NodeStatus{Address: node.address, Weight: 1, Requests: 1, Failures: 1}, p.Nodes()[0])
+			status := p.Nodes()[0]
+			require.NotEmpty(t, status.LastError)
+			status.LastError, status.LastErrorAt = "", time.Time{}
+			require.Equal(t, upstream.NodeStatus{Address: node.address, Weight: 1, Requests: 1, Failures: 1}, status)
 		})
 	}
 }

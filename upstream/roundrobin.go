@@ -43,7 +43,7 @@ func (r *roundRobin) Pick(_ *http.Request, c *Candidates) int {
 	at := 0
 	for range 2 * n {
 		at = r.order.at(r.next.Add(1))
-		if i := r.nodes[at]; c.Usable(i) {
+		if i := r.nodes[at]; c.Usable(i) && c.warmEnough(i) {
 			return i
 		}
 	}

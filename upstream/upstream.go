@@ -32,12 +32,15 @@ type Upstream struct {
 	levels   []level  // by falling priority
 	hashKey  hashKey
 	timed    bool        // latencies are measured
+	checks   *checks     // nil if there are none
+	outliers *Outliers   // without zero fields; nil if there are none
 	tries    int         // at most, for one request
 	timeout  Timeout     // a zero field is no limit
 	budget   RetryBudget // without zero fields
 	grpc     bool        // a zero Timeout means less
 	settings settings
 	tls      *tls.Config // a template; nil without TLS
+	probeTLS *tls.Config // the same for checks
 	rewrite  string      // canonical name of config.Host
 }
 
@@ -87,6 +90,7 @@ func New(c Config) (*Upstream, error) {
 	u.compileHost(fault)
 	u.compileTimes(fault)
 	u.compileTLS(fault)
+	u.compileChecks(fault)
 
 	if c.Retries < NoRetries {
 		fault("Retries", "is %d, and must not be negative (NoRetries is %d)", c.Retries, NoRetries)
@@ -217,6 +221,11 @@ func (u *Upstream) Config() Config { return u.config.clone() }
 // clone copies c and everything that it refers to.
 func (c Config) clone() Config {
 	c.Nodes = slices.Clone(c.Nodes)
+	c.Checks = c.Checks.clone()
+	if c.Outliers != nil {
+		o := *c.Outliers
+		c.Outliers = &o
+	}
 	c.TLS.CAPEM = bytes.Clone(c.TLS.CAPEM)
 	c.TLS.CertPEM = bytes.Clone(c.TLS.CertPEM)
 	c.TLS.KeyPEM = bytes.Clone(c.TLS.KeyPEM)

@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Outliers takes out nodes at which too many of the real requests fail, for a while
+// and without asking them: see [Config.Outliers]. An error is a request that the
+// node failed, or an answer with a status of 500 or more.
+type Outliers struct {
+	// Window is the time in which requests are counted, from zero each time. Zero
+	// is 10 s.
+	Window time.Duration
+
+	// MinRequests is how many a node must have had in a window before it is judged.
+	// Zero is 20.
+	MinRequests int
+
+	// ErrorRate is the part of them, from above 0 to 1, at which the node is ejected,
+	// at once. Zero is 0.5.
+	ErrorRate float64
+
+	// EjectFor is for how long, times how often in a row, up to ten times. Zero is
+	// 30 s.
+	EjectFor time.Duration
+
+	// MaxEjected is the part of the nodes, up to 1, that may be ejected at a time.
+	// Zero is 0.3. It is rounded down, but one may always be, and never all.
+	MaxEjected float64
+}
+
+const (
+	maxEjectFactor = 10
+	maxWindowCount = 1<<20 - 1 // of requests
+)
+
+func (u *Upstream) compileOutliers(fault faultFunc) {
+	o := u.config.Outliers
+	if o == nil {
+		return
+	}
+	u.outliers = &Outliers{
+		Window:      orDefault(o.Window, 10*time.Second),
+		MinRequests: orDefault(o.MinRequests, 20),
+		ErrorRate:   orDefault(o.ErrorRate, 0.5),
+		EjectFor:    orDefault(o.EjectFor, 30*time.Second),
+		MaxEjected:  orDefault(o.MaxEjected, 0.3),
+	}
+	if o.Window < 0 {
+		fault("Outliers.Window", "is %v, and must not be negative", o.Window)
+	}
+	if o.MinRequests < 0 || o.MinRequests > maxWindowCount {
+		fault("Outliers.MinRequests", "is %d, and must be 1 to %d", o.MinRequests, maxWindowCount)
+	}
+	if !(o.ErrorRate >= 0 && o.ErrorRate <= 1) {
+		fault("Outliers.ErrorRate", "is %v, and must be above 0 and at most 1", o.ErrorRate)
+	}
+	if o.EjectFor < 0 {
+		fault("Outliers.EjectFor", "is %v, and must not be negative", o.EjectFor)
+	}
+	if !(o.MaxEjected >= 0 && o.MaxEjected <= 1) {
+		fault("Outliers.MaxEjected", "is %v, and must be above 0 and at most 1", o.MaxEjected)
+	}
+}
+
+// judge counts a request in the node's window, which is one word: its number above
+// two counts of 20 bits each.
+func (p *Pool) judge(m *member, failed bool) {
+	c, o := m.cond, p.u.outliers
+	if c.tally()&ejectedMark != 0 {
+		return // what was under way
+	}
+	number := uint64(p.now()/o.Window) & (1<<24 - 1)
+	for {
+		old := c.window.Load()
+		total, errors := old>>20&maxWindowCount, old&maxWindowCount
+		if old>>40 != number {
+			total, errors = 0, 0
+		}
+		if total == maxWindowCount {
+			return // with that many, nothing changes any more
+		}
+		total++
+		if failed {
+			errors++
+		}
+		if !c.window.CompareAndSwap(old, number<<40|total<<20|errors) {
+			continue
+		}
+		if failed && total >= uint64(o.MinRequests) && float64(errors) >= o.ErrorRate*float64(total) {
+			p.eject(m, fmt.Sprintf("ejected: %d of %d requests failed within %v", errors, total, o.Window))
+		}
+		return
+	}
+}
+
+// eject takes a node out, if no more than may be are.
+func (p *Pool) eject(m *member, reason string) {
+	c, o := m.cond, p.u.outliers
+	p.ejecting.Lock()
+	defer p.ejecting.Unlock()
+	n := len(p.members)
+	ejected := 1
+	for i := range p.members {
+		// One whose time is over counts until somebody wants to pick it.
+		if p.members[i].cond.tally()&ejectedMark != 0 && !p.readmitted(&p.members[i]) {
+			ejected++
+		}
+	}
+	if c.tally()&ejectedMark != 0 || ejected >= n || ejected > max(1, int(o.MaxEjected*float64(n))) {
+		return
+	}
+	now := p.now()
+	if until := time.Duration(c.ejectedUntil.Load()); c.ejections == 0 || now-until >= o.EjectFor {
+		c.ejections = 0 // it has been well for long enough
+	}
+	c.ejections = min(c.ejections+1, maxEjectFactor)
+	c.ejectedUntil.Store(int64(now + time.Duration(c.ejections)*o.EjectFor))
+	c.window.Store(0)
+	c.reason.Store(&reason)
+	c.word.Or(uint64(ejectedMark))
+	p.log.LogAttrs(context.Background(), slog.LevelWarn, "upstream: a node is ejected",
+		slog.String("upstream", p.u.ID()),
+		slog.String("node", m.address),
+		slog.String("reason", reason))
+}
+
+// readmitted reports whether the time of a node that was ejected is over, and lets it
+// return if so.
+func (p *Pool) readmitted(m *member) bool {
+	if p.now() < time.Duration(m.cond.ejectedUntil.Load()) {
+		return false
+	}
+	if tally(m.cond.word.And(^uint64(ejectedMark)))&ejectedMark != 0 { // it was this call
+		p.warm(m)
+	}
+	return true
+}
