@@ -179,6 +179,18 @@ func TestLeastConn(t *testing.T) {
 	require.Equal(t, 1000, seen[1]+seen[3])
 	require.InDelta(t, 500, seen[1], 120, "ties are broken at random")
 
+	many := newPool(t, upstream.Config{Balancer: "least_conn", Nodes: manyNodes(40)}, nil)
+	counts := make([]int, 40)
+	for i := range counts {
+		many.InFlight(i, 1)
+	}
+	for range 40_000 {
+		counts[many.Picks().Pick(&upstream.Request{})]++
+	}
+	for i, n := range counts {
+		require.InDelta(t, 1000, n, 200, "node %d", i)
+	}
+
 	r := &upstream.Request{}
 	var order []int
 	for range 5 {
@@ -257,6 +269,25 @@ func TestEWMAChoosesTheFaster(t *testing.T) {
 		}
 		r.Add(1)
 		require.Equal(t, 2, p.Picks().Pick(r), "the only one left")
+
+		// What is old counts less: 40 ms ten seconds ago are 15.
+		p = newPool(t, upstream.Config{Balancer: "ewma", Nodes: manyNodes(2)}, nil)
+		p.Observe(0, 40*time.Millisecond)
+		p.Observe(1, 30*time.Millisecond)
+		for range 20 {
+			require.Equal(t, 1, p.Picks().Pick(&upstream.Request{}))
+		}
+		time.Sleep(10 * time.Second)
+		p.Observe(1, 30*time.Millisecond)
+		for range 20 {
+			require.Equal(t, 0, p.Picks().Pick(&upstream.Request{}))
+		}
+		p.Observe(0, 40*time.Millisecond)
+		time.Sleep(10 * time.Second)
+		p.Observe(0, 20*time.Millisecond) // 40/e + 20(1-1/e) are 27, the 30 are 11
+		for range 20 {
+			require.Equal(t, 1, p.Picks().Pick(&upstream.Request{}))
+		}
 	})
 }
 

@@ -112,6 +112,10 @@ func TestChashVectors(t *testing.T) {
 	} {
 		require.Equal(t, node, p.Picks().Pick(withKey(t, key)), "%q", key)
 	}
+	// The hash of this key is a point: its node has it, and not the next.
+	r := withKey(t, "")
+	r.Vars = vars{"arg_key": "127.0.0.1\x001980\x00\x00\x00\x00"}
+	require.Equal(t, 0, p.Picks().Pick(r))
 }
 
 func TestChashLikeTheSlowOne(t *testing.T) {

@@ -192,7 +192,7 @@ func TestActiveChecks(t *testing.T) {
 		h.want(0, "mostly_unhealthy 0 0 1 0")
 		h.wait(time.Second)
 		h.want(0, "unhealthy 0 0 2 0")
-		require.Equal(h, "a check: the node closed the connection in the middle of its answer", h.pool.Nodes()[0].LastError)
+		require.Equal(h, "a check: the node closed the connection without an answer", h.pool.Nodes()[0].LastError)
 		h.nodes[0].set(status(200))
 		h.wait(2 * time.Second)
 		h.want(0, "healthy 2 0 0 0")
@@ -320,6 +320,15 @@ func TestProbesAtATime(t *testing.T) {
 		h.wait(2 * time.Second)
 		require.Equal(h, 2, asked())
 		h.wait(10 * time.Second)
+		require.Equal(h, 2, asked())
+
+		// Also across a replacement, with a node more.
+		h.replace(func(c *upstream.Config) {
+			c.Nodes = append(c.Nodes, upstream.Node{Host: "10.0.0.0", Port: 9090, Weight: 1})
+		})
+		h.wait(5 * time.Second)
+		require.Zero(h, asked())
+		h.wait(5 * time.Second)
 		require.Equal(h, 2, asked())
 	})
 }

@@ -96,6 +96,10 @@ type node struct {
 	failures atomic.Uint64
 	latency  latency
 
+	// All of this is written for each request. A node has a cache line to itself, so
+	// that cores do not wait for each other for requests to different nodes.
+	_ [64 - 4*8]byte
+
 	names resolution // of its name, if it has one that is resolved here
 }
 

@@ -73,6 +73,9 @@ func (p *Pool) ask(ctx context.Context, m *member) (status int, err error) {
 		return 0, err
 	}
 	r := bufio.NewReader(io.LimitReader(conn, maxProbeHead))
+	if _, err := r.Peek(1); err != nil {
+		return 0, err // ReadResponse does not tell no answer from half of one
+	}
 	for {
 		resp, err := http.ReadResponse(r, &http.Request{Method: k.method})
 		if err != nil {
