@@ -3,6 +3,7 @@ package apisix_test
 import (
 	"crypto/tls"
 	"math"
+	"net/http"
 	"testing"
 	"time"
 
@@ -132,6 +133,20 @@ func TestDecodeUpstream(t *testing.T) {
 			Nodes: []upstream.Node{{Host: "a", Weight: 1}, {Host: "b", Weight: 1, Priority: -1}}, Balancer: "chash", HashKey: "arg_id"}},
 		{`{"nodes":{},"type":"chash","hash_on":"header","key":"X-User"}`, upstream.Config{Balancer: "chash", HashOn: "header", HashKey: "X-User"}},
 		{`{"nodes":{},"type":"ewma","hash_on":"header","key":"$"}`, upstream.Config{Balancer: "ewma"}},
+		{`{"nodes":{},"checks":{"active":{}}}`, upstream.Config{Checks: &upstream.Checks{
+			Active: upstream.ActiveChecks{HealthyInterval: upstream.NoProbes, UnhealthyInterval: upstream.NoProbes}}}},
+		{`{"nodes":{},"checks":{"active":{"healthy":{},"unhealthy":{"interval":2}},"passive":{}}}`, upstream.Config{Checks: &upstream.Checks{
+			Active: upstream.ActiveChecks{UnhealthyInterval: 2 * time.Second}, Passive: &upstream.PassiveChecks{}}}},
+		{`{"nodes":{},"checks":{"active":{"type":"https","timeout":0.5,"concurrency":3,"host":"h.test","port":81,"http_method":"HEAD","http_path":"/up","http_req_body":"x",
+		   "https_verify_certificate":false,"req_headers":["X-A: b","X-A:c"],"healthy":{"interval":4,"http_statuses":[200,204],"successes":5},
+		   "unhealthy":{"interval":6,"http_statuses":[500],"http_failures":7,"tcp_failures":8,"timeouts":9}},
+		   "passive":{"type":"http","healthy":{"http_statuses":[200],"successes":0},"unhealthy":{"http_statuses":[503],"http_failures":0,"tcp_failures":3,"timeouts":254}}}}`,
+			upstream.Config{Checks: &upstream.Checks{
+				Active: upstream.ActiveChecks{Type: "https", Timeout: 500 * time.Millisecond, Concurrency: 3, Host: "h.test", Port: 81, Method: "HEAD", Path: "/up", Body: []byte("x"),
+					DangerouslySkipServerVerify: true, Header: http.Header{"X-A": {"b", "c"}}, HealthyInterval: 4 * time.Second, HealthyStatuses: []int{200, 204}, Successes: 5,
+					UnhealthyInterval: 6 * time.Second, UnhealthyStatuses: []int{500}, HTTPFailures: 7, TCPFailures: 8, Timeouts: 9},
+				Passive: &upstream.PassiveChecks{HealthyStatuses: []int{200}, Successes: upstream.NotCounted, UnhealthyStatuses: []int{503}, HTTPFailures: upstream.NotCounted,
+					TCPFailures: 3, Timeouts: 254}}}},
 		{`{"nodes":{},"scheme":"grpcs","tls":{"verify":true}}`, upstream.Config{Scheme: "grpcs"}},
 		{`{"nodes":{},"keepalive_pool":{"idle_timeout":0}}`, upstream.Config{KeepAlive: upstream.KeepAlive{IdleTimeout: 1}}},
 		{`{"nodes":{},"pass_host":"rewrite","upstream_host":"h.test"}`, upstream.Config{PassHost: upstream.PassRewrite, Host: "h.test"}},
@@ -197,9 +212,8 @@ func TestDecodeRefuses(t *testing.T) {
 			`property "service_id" validation failed: it` + later + `; property "plugin_config_id" validation failed: it` + later}},
 		{apisix.Routes, refusal{`{"uri":"/","plugins":{}}`, `a route needs one of upstream and upstream_id: without plugins nothing else can answer`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"priority":3000000000}`, `property "priority" validation failed: 3000000000 is beyond 2147483647`}},
-		{apisix.Routes, refusal{`{"uri":"/","upstream":{"nodes":{"a":1},"type":"best","checks":{"active":{}}}}`,
-			`property "upstream" validation failed: property "type" validation failed: "best"` + later + `: "roundrobin", "chash", "least_conn" and "ewma" are; ` +
-				`property "upstream" validation failed: property "checks" validation failed: a health check` + later}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream":{"nodes":{"a":1},"type":"best"}}`,
+			`property "upstream" validation failed: property "type" validation failed: "best"` + later + `: "roundrobin", "chash", "least_conn" and "ewma" are`}},
 		{apisix.Upstreams, refusal{`{"nodes":{},"scheme":"kafka"}`, `property "scheme" validation failed: "kafka"` + later + `: "http", "https", "grpc" and "grpcs" are`}},
 		{apisix.Upstreams, refusal{`{"nodes":{},"type":""}`, `property "type" validation failed: ""` + later + `: "roundrobin", "chash", "least_conn" and "ewma" are`}},
 		{apisix.Upstreams, refusal{`{"service_name":"a","discovery_type":"dns"}`,

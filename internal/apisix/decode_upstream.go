@@ -31,6 +31,9 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 	}
 	d.in("keepalive_pool", func() { c.KeepAlive = d.keepAlive(objectOf(doc, "keepalive_pool")) })
 
+	if has(doc, "checks") {
+		d.in("checks", func() { c.Checks = d.checks(objectOf(doc, "checks")) })
+	}
 	switch doc["pass_host"] {
 	case "node":
 		c.PassHost = upstream.PassNode
@@ -60,9 +63,6 @@ func (d *decoding) refuseUpstream(doc map[string]any) {
 	// An unknown type is taken by APISIX, and every request then fails.
 	if typ, ok := doc["type"].(string); ok && !slices.Contains(balancers, typ) {
 		d.refuse("type", `%s %s: "roundrobin", "chash", "least_conn" and "ewma" are`, quote(typ), unsupported)
-	}
-	if has(doc, "checks") {
-		d.refuse("checks", "a health check %s", unsupported)
 	}
 	for _, property := range []string{"service_name", "discovery_type", "discovery_args"} {
 		if has(doc, property) {
