@@ -44,6 +44,24 @@
 // may not know it. An answer is never retried, whatever its status, and it is passed on even if it
 // came before the request was sent whole and the connection was lost over it.
 //
+// # Balancers
+//
+// A balancer picks a node for each attempt of a request: [Config.Balancer]. It
+// chooses among the nodes of one [Node.Priority] that are usable: not tried in this
+// request and not taken out. What a node that is down would have got is shared by the
+// others as the balancer says, and is no burst for one neighbour. A [Picker] is a
+// balancer of the user's own.
+//
+// # Health
+//
+// [Checks] take out nodes that do not answer probes, or real requests, as they
+// should, in APISIX's terms. [Outliers] take out, for a while, those at which a great
+// part of the real requests fails. Without either, every node is used. [*Pool.Nodes]
+// shows what was found out and why.
+//
+// A check can be wrong about everything at once. So when no node is healthy all of
+// them are used, unless [Config.FailWhenUnhealthy] is set.
+//
 // # Errors
 //
 // [*Pool.RoundTrip] fails with an [*Error], which names the upstream, the node
@@ -60,11 +78,12 @@
 // # Concurrency
 //
 // An Upstream may be shared freely. A Pool may be used by any number of
-// goroutines. Picking a node takes no lock.
+// goroutines. Picking a node takes no lock. With Checks, a pool has a goroutine for
+// each node, from the first request until Close.
 //
 // # Replacing an upstream
 //
 // [NewPool] takes the pool that it replaces. Nodes that are in both keep their
-// counts, and their idle connections unless TLS or keep-alive changed. Requests
-// in flight on the old pool end in peace.
+// counts, their idle connections unless TLS or keep-alive changed, and their health
+// unless the Checks changed. Requests in flight on the old pool end in peace.
 package upstream

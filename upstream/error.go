@@ -14,7 +14,8 @@ import (
 	"unicode"
 )
 
-// ErrNoNode is the cause of an [*Error] where the upstream has no nodes.
+// ErrNoNode is the cause of an [*Error] where the upstream has no nodes, or a [Picker]
+// of the user's took none.
 var ErrNoNode = errors.New("no node")
 
 // ErrUnhealthy is the cause of an [*Error] where the upstream has nodes, none of them

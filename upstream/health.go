@@ -157,7 +157,7 @@ func (p *Pool) count(m *member, e event, by *limits, source, what string) {
 			continue
 		}
 		if from, to := old.health(), now.health(); from != to {
-			p.turned(m, old, now, fmt.Sprintf("%d %s in a row, the last by %s", now.count(e), eventNames[e], source))
+			p.turned(m, old, now, fmt.Sprintf("%s: %d, the last by %s", eventNames[e], now.count(e), source))
 		}
 		return
 	}

@@ -174,7 +174,7 @@ func TestActiveChecks(t *testing.T) {
 		h.want(1, "healthy 0 0 0 0")
 		require.Equal(h, []int{0, 10}, h.picks(10))
 		n := h.pool.Nodes()[0]
-		require.Equal(h, "5 HTTP failures in a row, the last by a check", n.Reason)
+		require.Equal(h, "HTTP failures: 5, the last by a check", n.Reason)
 		require.Equal(h, "a check: status 503", n.LastError)
 		require.Equal(h, time.Now(), n.LastErrorAt.Local())
 
@@ -196,7 +196,7 @@ func TestActiveChecks(t *testing.T) {
 		h.nodes[0].set(status(200))
 		h.wait(2 * time.Second)
 		h.want(0, "healthy 2 0 0 0")
-		require.Equal(h, "2 successes in a row, the last by a check", h.pool.Nodes()[0].Reason)
+		require.Equal(h, "successes: 2, the last by a check", h.pool.Nodes()[0].Reason)
 		require.Equal(h, []int{5, 5}, h.picks(10))
 
 		// A timeout takes a second, and so does the time to the next probe: one follows
@@ -365,7 +365,7 @@ func TestPassiveChecks(t *testing.T) {
 			}
 			h.want(0, c.want)
 		}
-		require.Equal(h, "7 timeouts in a row, the last by a request", h.pool.Nodes()[0].Reason)
+		require.Equal(h, "timeouts: 7, the last by a request", h.pool.Nodes()[0].Reason)
 		require.Equal(h, "a request: no answer within 1s", h.pool.Nodes()[0].LastError)
 	})
 
