@@ -82,7 +82,7 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
-// BenchmarkRing watches the price of a new ring: the rest of New is a few percent.
+// BenchmarkRing watches the price of New with a ring; BenchmarkNew has it without one.
 func BenchmarkRing(b *testing.B) {
 	for _, n := range []int{100, 1000} {
 		c := byKey(manyNodes(n)...)

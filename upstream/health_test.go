@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -220,6 +221,53 @@ func TestActiveChecks(t *testing.T) {
 		h.nodes[1].set(status(200))
 		h.wait(2 * time.Second)
 		h.want(1, "healthy 2 0 0 0")
+	})
+}
+
+// A node that changes sides is logged once, and a request says no more of it.
+func TestHealthIsLogged(t *testing.T) {
+	withNodes(t, 2, upstream.Config{Checks: &upstream.Checks{}, Outliers: &upstream.Outliers{MinRequests: 1}}, func(h *healthHarness) {
+		var log syncBuffer
+		h.options.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))
+		h.replace(func(*upstream.Config) {})
+		h.ask()
+		h.nodes[0].set("")
+		h.wait(time.Minute)
+		h.nodes[0].set(status(200))
+		h.wait(time.Minute)
+		h.nodes[1].set(status(500))
+		h.ask()
+		h.ask()
+		require.Equal(h, strings.Join([]string{
+			`level=WARN msg="upstream: a node is unhealthy" upstream=1 node=10.0.0.0:8080 reason="TCP failures: 2, the last by a check"`,
+			`level=INFO msg="upstream: a node is healthy again" upstream=1 node=10.0.0.0:8080 reason="successes: 2, the last by a check"`,
+			`level=WARN msg="upstream: a node is ejected" upstream=1 node=10.0.0.1:8080 reason="ejected: 1 of 1 requests failed within 10s"`,
+			"",
+		}, "\n"), log.String())
+	})
+}
+
+// The last node that is left is not ejected, however badly it does.
+func TestOutliersLeaveOne(t *testing.T) {
+	withNodes(t, 3, upstream.Config{Checks: &upstream.Checks{}, Outliers: &upstream.Outliers{MinRequests: 1, MaxEjected: 1}}, func(h *healthHarness) {
+		h.ask()
+		h.nodes[0].set("")
+		h.wait(time.Minute)
+		h.nodes[1].set(status(404)) // to the checks neither good nor bad
+		h.nodes[2].set(status(599))
+		h.ask()
+		h.ask()
+		require.NotZero(h, h.pool.Nodes()[2].EjectedUntil)
+		h.nodes[1].set(status(599))
+		for range 10 {
+			require.Equal(h, 599, h.ask())
+		}
+		require.Zero(h, h.pool.Nodes()[1].EjectedUntil)
 	})
 }
 

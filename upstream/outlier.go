@@ -28,7 +28,8 @@ type Outliers struct {
 	EjectFor time.Duration
 
 	// MaxEjected is the part of the nodes, up to 1, that may be ejected at a time.
-	// Zero is 0.3. It is rounded down, but one may always be, and never all.
+	// Zero is 0.3. It is rounded down, but one may always be. The last node that is
+	// left never is.
 	MaxEjected float64
 }
 
@@ -102,15 +103,18 @@ func (p *Pool) eject(m *member, reason string) {
 	c, o := m.cond, p.u.outliers
 	p.ejecting.Lock()
 	defer p.ejecting.Unlock()
-	n := len(p.members)
-	ejected := 1
+	ejected, others := 1, 0
 	for i := range p.members {
-		// One whose time is over counts until somebody wants to pick it.
-		if p.members[i].cond.tally()&ejectedMark != 0 && !p.readmitted(&p.members[i]) {
+		switch other := &p.members[i]; {
+		case other == m:
+		case p.available(other):
+			others += min(other.weight, 1)
+		case other.cond.tally()&ejectedMark != 0:
 			ejected++
 		}
 	}
-	if c.tally()&ejectedMark != 0 || ejected >= n || ejected > max(1, int(o.MaxEjected*float64(n))) {
+	most := max(1, int(o.MaxEjected*float64(len(p.members))))
+	if c.tally()&ejectedMark != 0 || others == 0 || ejected > most {
 		return
 	}
 	now := p.now()
