@@ -29,9 +29,19 @@
 // The request goes out as it came: method, path and query as they are written,
 // header and body. Only where it goes is the pool's choice, and with
 // [PassNode] and [PassRewrite] its Host. The pool follows no redirect, asks for
-// no compression and reads no proxy from the environment. Fields that belong
+// no compression, adds no User-Agent and reads no proxy from the environment. Fields that belong
 // to the client's connection (Connection, Keep-Alive, Upgrade and so on) are for
 // the caller to remove; [httputil.ReverseProxy] does.
+//
+// # Connections
+//
+// The pool has an HTTP/1.1 client of its own, which is strict: an answer that two
+// readers could understand differently is an error (status 502), and its
+// connection is closed. A connection is used for another request only if the
+// answer before was read to its end, nothing followed it, and the request was
+// sent whole. One that the node has closed in the meantime is replaced, unless
+// that could do the request twice. An idle connection has no goroutine, and holds
+// no buffer. [Options.Transport] puts an [http.Transport] in the client's place.
 //
 // # Retries
 //

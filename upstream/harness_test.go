@@ -22,6 +22,9 @@ import (
 	"github.com/sallyport/sallyport/upstream"
 )
 
+// plugged is the Options.Transport of newPool. TestPluggedTransport sets it.
+var plugged *http.Transport
+
 // newPool puts c to work, from the first node on, and closes the pool at the end.
 func newPool(t testing.TB, c upstream.Config, o *upstream.Options) *upstream.Pool {
 	t.Helper()
@@ -30,6 +33,14 @@ func newPool(t testing.TB, c upstream.Config, o *upstream.Options) *upstream.Poo
 	}
 	u, err := upstream.New(c)
 	require.NoError(t, err)
+	if plugged != nil {
+		options := upstream.Options{}
+		if o != nil {
+			options = *o
+		}
+		options.Transport = plugged
+		o = &options
+	}
 	p := upstream.NewPool(u, nil, o)
 	p.Rewind()
 	t.Cleanup(p.Close)

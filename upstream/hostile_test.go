@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -396,4 +397,51 @@ func TestTrailers(t *testing.T) {
 		resp.Body.Close()
 	}
 	require.EqualValues(t, 1, node.conns.Load())
+}
+
+// An idle connection has no goroutine, and at the end there is no connection: the
+// origin waits for that.
+func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
+	const n = 30
+	release := make(chan struct{})
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		<-release
+		io.WriteString(w, "ok")
+	}))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var all []*http.Response
+	for range n {
+		req, err := http.NewRequestWithContext(ctx, "POST", "http://a.test/", io.NopCloser(strings.NewReader("abc")))
+		require.NoError(t, err)
+		resp, err := p.RoundTrip(req)
+		require.NoError(t, err)
+		all = append(all, resp)
+	}
+	close(release)
+	for _, resp := range all {
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, "ok", string(body))
+		resp.Body.Close()
+	}
+	// The last that a goroutine which sends a body does is to close it.
+	stacks := make([]byte, 4<<20)
+	for {
+		text := string(stacks[:runtime.Stack(stacks, true)])
+		require.NotContains(t, text, "internal/http1.(*Conn).Read")
+		require.NotContains(t, text, "internal/http1.(*Idle)")
+		if !strings.Contains(text, "upstream.(*exchange1)") {
+			break
+		}
+		runtime.Gosched()
+	}
+	require.EqualValues(t, n, node.conns.Load())
+	for range 3 {
+		_, body := get(t, p, "http://a.test/")
+		require.Equal(t, "ok", body)
+	}
+	require.EqualValues(t, n, node.conns.Load())
 }

@@ -1,0 +1,106 @@
+package upstream_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// With a http.Transport in its place everything is as with the client of the package.
+func TestPluggedTransport(t *testing.T) {
+	plugged = &http.Transport{ExpectContinueTimeout: time.Second}
+	defer func() { plugged = nil }()
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"Host", TestHost},
+		{"RequestIsNotChanged", TestRequestIsNotChanged},
+		{"BodyIsClosed", TestBodyIsClosed},
+		{"InvalidRequests", TestInvalidRequests},
+		{"NoProxyFromTheEnvironment", TestNoProxyFromTheEnvironment},
+		{"AnswersComeAsTheyAre", TestAnswersComeAsTheyAre},
+		{"InformationalAnswers", TestInformationalAnswers},
+		{"ConnectionsAreKept", TestConnectionsAreKept},
+		{"KeepAliveSize", TestKeepAliveSize},
+		{"BodyThatFails", TestBodyThatFails},
+		{"HostileOrigins", TestHostileOrigins},
+		{"BrokenBodies", TestBrokenBodies},
+		{"IdempotentMethods", TestIdempotentMethods},
+		{"BodyGoesToOneNode", TestBodyGoesToOneNode},
+		{"StaleConnections", TestStaleConnections},
+		{"StaleConnectionThatTakesNothing", TestStaleConnectionThatTakesNothing},
+		{"CancelledRequest", TestCancelledRequest},
+		{"IdempotencyKeyIsNoReasonToRetry", TestIdempotencyKeyIsNoReasonToRetry},
+		{"ConnectTimeout", TestConnectTimeout},
+		{"ConnectTimeoutHoldsForTLS", TestConnectTimeoutHoldsForTLS},
+		{"ReadTimeout", TestReadTimeout},
+		{"ReadTimeoutAndRetries", TestReadTimeoutAndRetries},
+		{"BodyMayBeSlow", TestBodyMayBeSlow},
+		{"BodyThatStops", TestBodyThatStops},
+		{"SendTimeout", TestSendTimeout},
+		{"SlowClient", TestSlowClient},
+		{"EarlyAnswer", TestEarlyAnswer},
+		{"AnswerBeforeReset", TestAnswerBeforeReset},
+		{"CloseOfAStuckTLSConnection", TestCloseOfAStuckTLSConnection},
+		{"CallersDeadline", TestCallersDeadline},
+		{"IdleTimeout", TestIdleTimeout},
+		{"TimersDoNotOutliveTheRequest", TestTimersDoNotOutliveTheRequest},
+		{"TLSVerification", TestTLSVerification},
+		{"ClientCertificate", TestClientCertificate},
+		{"ConnectionsDoNotCrossNames", TestConnectionsDoNotCrossNames},
+		{"ConnectionsDoNotCrossNodes", TestConnectionsDoNotCrossNodes},
+		{"TLSSessionsAreResumed", TestTLSSessionsAreResumed},
+		{"Upgrade", TestUpgrade},
+		{"TunnelTimes", TestTunnelTimes},
+		{"Close", TestClose},
+		{"Trailers", TestTrailers},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
+
+// What the pool does not decide is the Transport's.
+func TestTransportKeepsItsOwnSettings(t *testing.T) {
+	begun, release := make(chan struct{}, 10), make(chan struct{})
+	node := newOrigin(t, func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		for {
+			if _, err := readHead(r); err != nil {
+				return
+			}
+			begun <- struct{}{}
+			<-release
+			io.WriteString(conn, ok)
+		}
+	})
+	transport := &http.Transport{MaxConnsPerHost: 1, DisableCompression: false}
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, &upstream.Options{Transport: transport})
+	ended := make(chan struct{}, 3)
+	for range 3 {
+		go func() {
+			defer func() { ended <- struct{}{} }()
+			resp, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}()
+	}
+	<-begun
+	close(release)
+	for range 3 {
+		<-ended
+	}
+	require.EqualValues(t, 1, node.conns.Load())
+	require.Nil(t, transport.DialContext, "it is not changed itself")
+}
