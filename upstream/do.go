@@ -149,12 +149,16 @@ func (c *call) check() (status int, err error) {
 		return http.StatusBadRequest, errors.New("the request has no URL or no Header")
 	case c.req.Method == http.MethodConnect:
 		return http.StatusMethodNotAllowed, errors.New("CONNECT is not forwarded")
+	case c.pool.u.settings.http2 && len(c.req.Header["Upgrade"]) > 0:
+		return http.StatusBadGateway, errUpgrade
 	}
 	if c.target, err = requestTarget(c.req.URL); err != nil {
 		return http.StatusBadRequest, err
 	}
 	return 0, nil
 }
+
+var errUpgrade = errors.New(`nodes with HTTP/2 take no Upgrade: WebSocket needs the scheme "http" or "https"`)
 
 // try sends the request to one node.
 func (c *call) try(i int) (*http.Response, progress, *Error) {

@@ -667,14 +667,18 @@ func TestH2IdleTimeout(t *testing.T) {
 func TestH2InvalidRequests(t *testing.T) {
 	node := newH2Server(t, nil, echo)
 	p := newPool(t, upstream.Config{Scheme: "h2c", Nodes: []upstream.Node{node.Node}}, nil)
-	for _, header := range []http.Header{{"Upgrade": {"websocket"}}, {"Bad Name": {"x"}}, {"X": {"a\nb"}}} {
+	for _, header := range []http.Header{{"Connection": {"a, b"}}, {"Bad Name": {"x"}}, {"X": {"a\nb"}}} {
 		req := newRequest(t, "GET", "http://a.test/", nil)
 		req.Header = header
 		_, err := p.RoundTrip(req)
 		wantError(t, err, 400, 1, "invalid")
 	}
+	req := newRequest(t, "GET", "http://a.test/", nil)
+	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	_, err := p.RoundTrip(req)
+	wantError(t, err, 502, 0, "take no Upgrade")
 	body := newBody(&failing{})
-	_, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
+	_, err = p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
 	wantError(t, err, 400, 1, "reading the request's body: broken")
 	get(t, p, "http://a.test/")
 }

@@ -1,0 +1,187 @@
+package gateway_test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// These tests speak of gRPC in words of HTTP. Those with gRPC's own client and server
+// are in internal/interop.
+
+// newH2Origin is an origin that speaks HTTP/2 without TLS.
+func newH2Origin(t testing.TB, h http.HandlerFunc) string {
+	t.Helper()
+	l := listen(t)
+	s := &http.Server{Handler: h, Protocols: new(http.Protocols), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	s.Protocols.SetUnencryptedHTTP2(true)
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+// calling applies a configuration in which everything goes to gRPC nodes.
+func (h *harness) calling(addresses ...string) {
+	u := upstreamTo("1", addresses...)
+	u.Scheme = "grpc"
+	h.apply(gateway.Config{
+		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Upstreams: []upstream.Config{u},
+		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1", AllowPlain: true}},
+	})
+}
+
+// call is a request as gRPC makes it.
+func (h *harness) call(d door, contentType string) *http.Request {
+	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPost, d.scheme()+"://a.test/service/method", strings.NewReader("message"))
+	require.NoError(h.t, err)
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Te", "trailers")
+	return req
+}
+
+func TestHTTP2Nodes(t *testing.T) {
+	h := newHarness(t, nil)
+	h.calling(newH2Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Trailer", "Announced")
+		w.Header().Set("Got", strings.Join([]string{r.Proto, r.Method, r.RequestURI, r.Host, r.Header.Get("Te"), string(body)}, " "))
+		io.WriteString(w, "answer")
+		w.(http.Flusher).Flush() // with a length, HTTP/1.1 has no place for a trailer
+		w.Header().Set("Announced", "1")
+		w.Header().Set(http.TrailerPrefix+"Unannounced", "2")
+	}))
+	for _, d := range h.doors() {
+		res, err := h.client(d, "a.test").Do(h.call(d, "application/grpc"))
+		require.NoError(t, err, d.name)
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Equal(t, "answer", string(body))
+		require.Equal(t, "HTTP/2.0 POST /service/method a.test trailers message", res.Header.Get("Got"), d.name)
+		require.Equal(t, http.Header{"Announced": {"1"}, "Unannounced": {"2"}}, res.Trailer, d.name)
+	}
+}
+
+// An answer that is its head alone goes out as that: in one frame, which ends the
+// stream. gRPC clients take an outcome in the header and an end that comes later for
+// a broken answer.
+func TestTrailersOnly(t *testing.T) {
+	h := newHarness(t, nil)
+	h.calling(newH2Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Grpc-Status", "5")
+	}))
+	for _, d := range []door{h.http2, h.handler2} {
+		conn := h.h2(d, "a.test")
+		for stream := uint32(1); stream < 100; stream += 2 {
+			conn.headers(stream, true, ":method", "POST", ":scheme", "https", ":authority", "a.test", ":path", "/s/m", "content-type", "application/grpc")
+			f, ok := conn.next(stream)
+			require.True(t, ok)
+			require.EqualValues(t, h2Headers, f.kind)
+			require.Equal(t, "200", statusIn(f.payload))
+			require.NotZero(t, f.flags&h2EndStream, "%s, stream %d", d.name, stream)
+		}
+	}
+}
+
+// A gRPC client is told in gRPC's words why there is no answer; others in HTTP's.
+func TestFailedCalls(t *testing.T) {
+	h := newHarness(t, nil)
+	h.calling()
+	for _, c := range []struct {
+		d           door
+		contentType string
+		call        bool
+	}{
+		{h.http2, "application/grpc", true},
+		{h.handler2, "application/grpc+proto", true},
+		{h.http2, "application/grpc;charset=x", true},
+		{h.http2, "application/grpc-web", false},
+		{h.http2, "application/grpcx", false},
+		{h.http2, "text/plain", false},
+		{h.http1, "application/grpc", false},
+	} {
+		res, err := h.client(c.d, "a.test").Do(h.call(c.d, c.contentType))
+		require.NoError(t, err)
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		if !c.call {
+			require.Equal(t, 503, res.StatusCode, c.contentType)
+			require.Empty(t, res.Header.Get("Grpc-Status"))
+			continue
+		}
+		require.Equal(t, 200, res.StatusCode, c.contentType)
+		require.Equal(t, "application/grpc", res.Header.Get("Content-Type"))
+		require.Equal(t, "14", res.Header.Get("Grpc-Status"))
+		require.Equal(t, "the upstream has no node", res.Header.Get("Grpc-Message"))
+		require.Empty(t, body)
+	}
+
+	// A route without its upstream, and a guard that refuses, which is not the
+	// upstream's failure.
+	_, err := h.gw.Apply(gateway.Change{Delete: gateway.IDs{Upstreams: []string{"1"}}, AllowDangling: true})
+	require.NoError(t, err)
+	res, err := h.client(h.http2, "a.test").Do(h.call(h.http2, "application/grpc"))
+	require.NoError(t, err)
+	require.Equal(t, "the upstream of the route does not exist", res.Header.Get("Grpc-Message"))
+	res.Body.Close()
+}
+
+// A node that breaks off its answer to a call breaks off no stream of the client's.
+func TestBrokenCalls(t *testing.T) {
+	h := newHarness(t, nil)
+	h.calling(newH2Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		if r.Header.Get("X-Announce") != "" {
+			w.Header().Set("Trailer", "Grpc-Status, Grpc-Message")
+		}
+		io.WriteString(w, "a part")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	client := h.client(h.http2, "a.test")
+	for _, announce := range []string{"", "1"} {
+		req := h.call(h.http2, "application/grpc")
+		req.Header.Set("X-Announce", announce)
+		res, err := client.Do(req)
+		require.NoError(t, err)
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Equal(t, "a part", string(body))
+		require.Equal(t, "14", res.Trailer.Get("Grpc-Status"))
+		require.Equal(t, "the upstream broke off its answer", res.Trailer.Get("Grpc-Message"))
+	}
+	require.Contains(t, h.log.String(), "the answer broke off: upstream")
+
+	res, err := client.Do(h.call(h.http2, "text/plain"))
+	require.NoError(t, err)
+	_, err = io.ReadAll(res.Body)
+	require.Error(t, err, "what is no call is broken off")
+}
+
+// A WebSocket cannot be opened to a node that speaks HTTP/2.
+func TestUpgradeToAnHTTP2Node(t *testing.T) {
+	h := newHarness(t, nil)
+	address := newH2Origin(t, func(w http.ResponseWriter, r *http.Request) {})
+	u := upstreamTo("1", address)
+	u.Scheme = "h2c"
+	h.apply(gateway.Config{
+		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Upstreams: []upstream.Config{u},
+		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1", WebSocket: true}},
+	})
+	conn := h.raw(h.http1, "a.test")
+	conn.write("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	res, _ := conn.answer("GET")
+	require.Equal(t, 502, res.StatusCode)
+	require.Contains(t, h.log.String(), "nodes with HTTP/2 take no Upgrade")
+}
