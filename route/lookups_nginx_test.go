@@ -11,14 +11,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/nginxtest"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
@@ -34,16 +32,13 @@ var nginxVariables = []string{
 
 // HTTPLookups say of requests what nginx says of them.
 func TestHTTPLookupsLikeNginx(t *testing.T) {
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed: its variables are not compared with ours")
-	}
+	n := nginxtest.New(t, "its variables are not compared with ours")
 	ca := ssltest.NewCA(t, "CA, of \"all\" <clients>")
 	servers := ssltest.NewCA(t, "servers").Server("a.test")
 	pair, err := tls.X509KeyPair(servers.CertPEM, servers.KeyPEM)
 	require.NoError(t, err)
 
-	theirs := startNginx(t, program, map[string][]byte{"tls.crt": servers.CertPEM, "tls.key": servers.KeyPEM, "ca.crt": ca.PEM()})
+	theirs := startNginx(n, map[string][]byte{"tls.crt": servers.CertPEM, "tls.key": servers.KeyPEM, "ca.crt": ca.PEM()})
 	ours := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, nginxVariables)
 	}))
@@ -122,49 +117,21 @@ func values(t testing.TB, addr net.Addr, config *tls.Config, request string, hid
 }
 
 // startNginx starts a server that answers with nginxVariables, on a Unix socket.
-func startNginx(t *testing.T, program string, files map[string][]byte) net.Addr {
-	t.Helper()
-	// Not t.TempDir: the path of a Unix socket has at most 107 bytes.
-	dir, err := os.MkdirTemp("", "nginx")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "socket")
-	var conf strings.Builder
-	conf.WriteString("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr notice;\nevents {}\nhttp {\naccess_log off;\n")
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&conf, "%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
-	}
-	fmt.Fprintf(&conf, "server {\nlisten unix:%s ssl;\nssl_protocols TLSv1.2 TLSv1.3;\nssl_certificate tls.crt;\nssl_certificate_key tls.key;\n", socket)
-	conf.WriteString("ssl_verify_client optional;\nssl_client_certificate ca.crt;\nssl_verify_depth 1;\nlocation / { return 200 \"")
-	for _, name := range nginxVariables {
-		fmt.Fprintf(&conf, "$%s\n", name)
-	}
-	conf.WriteString("\"; }\n}\n}\n")
-	files["nginx.conf"] = []byte(conf.String())
+func startNginx(n *nginxtest.Nginx, files map[string][]byte) net.Addr {
 	for name, data := range files {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+		n.Write(name, data)
 	}
-	cmd := exec.Command(program, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr")
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	// It says how it waits for events once its socket is open.
-	log := bufio.NewScanner(stderr)
-	var said []string
-	for log.Scan() {
-		said = append(said, log.Text())
-		if strings.Contains(log.Text(), "event method") {
-			go func() {
-				for log.Scan() { // lest it waits for somebody to read
-				}
-			}()
-			return &net.UnixAddr{Name: socket, Net: "unix"}
-		}
-	}
-	require.Fail(t, "nginx does not start", strings.Join(said, "\n"))
-	return nil
+	socket := &net.UnixAddr{Name: n.Path("http.sock"), Net: "unix"}
+	n.Start(fmt.Sprintf(`server {
+listen unix:%s ssl;
+ssl_protocols TLSv1.2 TLSv1.3;
+ssl_certificate tls.crt;
+ssl_certificate_key tls.key;
+ssl_verify_client optional;
+ssl_client_certificate ca.crt;
+ssl_verify_depth 1;
+location / { return 200 "$%s\n"; }
+}
+`, socket, strings.Join(nginxVariables, "\n$")))
+	return socket
 }

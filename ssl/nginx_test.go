@@ -1,21 +1,18 @@
 package ssl_test
 
 import (
-	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/nginxtest"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
@@ -46,10 +43,7 @@ func (c comparison) auth() *ssl.ClientAuth {
 // What nginx takes is taken here, and nothing else: chains of every length at
 // every depth, and with revocation lists of every kind.
 func TestLikeNginx(t *testing.T) {
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed: its reading of depth and revocation lists is not compared with ours")
-	}
+	n := nginxtest.New(t, "its reading of depth and revocation lists is not compared with ours")
 	root := newAuthority(t, nil, ca("root"))
 	chain := []*authority{root}
 	for i := range 4 {
@@ -122,7 +116,7 @@ func TestLikeNginx(t *testing.T) {
 		comparison{name: "expired root", cas: dying.PEM(), depth: 2, client: fromBelow},
 		comparison{name: "expired root, the intermediate among the CAs", cas: join(below.PEM(), dying.PEM()), depth: 2, client: fromBelow})
 
-	addrs := startNginx(t, program, all)
+	addrs := startNginx(t, n, all)
 	servers := ssltest.NewCA(t, "servers")
 	taken := 0
 	for i, c := range all {
@@ -145,59 +139,26 @@ func TestLikeNginx(t *testing.T) {
 	require.Less(t, taken, len(all)-10)
 }
 
-// startNginx starts a server for each policy, on a socket of its own.
-func startNginx(t *testing.T, program string, all []comparison) (addrs []net.Addr) {
+// startNginx runs a server for each comparison.
+func startNginx(t *testing.T, n *nginxtest.Nginx, all []comparison) (addrs []net.Addr) {
 	t.Helper()
-	// Not t.TempDir: the path of a Unix socket has at most 107 bytes.
-	dir, err := os.MkdirTemp("", "nginx")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	write := func(name string, data []byte) string {
-		path := filepath.Join(dir, name)
-		require.NoError(t, os.WriteFile(path, data, 0o600))
-		return path
-	}
 	pair := ssltest.NewCA(t, "servers").Server("a.test")
-	cert, key := write("tls.crt", pair.CertPEM), write("tls.key", pair.KeyPEM)
-	var conf strings.Builder
-	conf.WriteString("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr notice;\nevents {}\nhttp {\naccess_log off;\n")
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&conf, "%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
-	}
+	n.Write("tls.crt", pair.CertPEM)
+	n.Write("tls.key", pair.KeyPEM)
+	var http strings.Builder
 	for i, c := range all {
-		socket := filepath.Join(dir, fmt.Sprintf("%d.sock", i))
-		addrs = append(addrs, &net.UnixAddr{Name: socket, Net: "unix"})
-		fmt.Fprintf(&conf, "server {\nlisten unix:%s ssl;\nssl_certificate %s;\nssl_certificate_key %s;\nssl_verify_client on;\nssl_client_certificate %s;\nssl_verify_depth %d;\n",
-			socket, cert, key, write(fmt.Sprintf("%d.ca", i), c.cas), c.depth)
+		addrs = append(addrs, &net.UnixAddr{Name: n.Path(fmt.Sprintf("%d.sock", i)), Net: "unix"})
+		n.Write(fmt.Sprintf("%d.ca", i), c.cas)
+		fmt.Fprintf(&http, "server {\nlisten unix:%s ssl;\nssl_certificate tls.crt;\nssl_certificate_key tls.key;\nssl_verify_client on;\nssl_client_certificate %d.ca;\nssl_verify_depth %d;\n",
+			addrs[i], i, c.depth)
 		if c.crls != nil {
-			fmt.Fprintf(&conf, "ssl_crl %s;\n", write(fmt.Sprintf("%d.crl", i), c.crls))
+			n.Write(fmt.Sprintf("%d.crl", i), c.crls)
+			fmt.Fprintf(&http, "ssl_crl %d.crl;\n", i)
 		}
-		conf.WriteString("location / { return 204; }\n}\n")
+		http.WriteString("location / { return 204; }\n}\n")
 	}
-	conf.WriteString("}\n")
-	cmd := exec.Command(program, "-p", dir, "-c", write("nginx.conf", []byte(conf.String())), "-e", "stderr")
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	// It says how it waits for events once all its sockets are open.
-	log := bufio.NewScanner(stderr)
-	var said []string
-	for log.Scan() {
-		said = append(said, log.Text())
-		if strings.Contains(log.Text(), "event method") {
-			go func() {
-				for log.Scan() { // lest it waits for somebody to read
-				}
-			}()
-			return addrs
-		}
-	}
-	require.Fail(t, "nginx does not start", strings.Join(said, "\n"))
-	return nil
+	n.Start(http.String())
+	return addrs
 }
 
 // nginxTakes reports whether nginx serves a request of a client: it ends the

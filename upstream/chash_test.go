@@ -10,9 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/nginxtest"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -225,10 +223,7 @@ func TestChashDistribution(t *testing.T) {
 
 // nginx is asked where it would send each key.
 func TestChashLikeNginx(t *testing.T) {
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed: its consistent hash is not compared with ours")
-	}
+	n := nginxtest.New(t, "its consistent hash is not compared with ours")
 	var c upstream.Config
 	var servers strings.Builder
 	for _, w := range []int{1, 2, 3, 1, 5} {
@@ -241,7 +236,13 @@ func TestChashLikeNginx(t *testing.T) {
 		fmt.Fprintf(&servers, "server %s weight=%d;\n", o.address, w)
 	}
 	p := newPool(t, byKey(c.Nodes...), nil)
-	client := startNginx(t, program, "upstream u {\nhash $arg_key consistent;\n"+servers.String()+"}\n", "location / { proxy_pass http://u; }\n")
+	n.Start(fmt.Sprintf("upstream u {\nhash $arg_key consistent;\n%s}\nserver {\nlisten unix:%s;\nlocation / { proxy_pass http://u; }\n}\n", servers.String(), n.Path("http.sock")))
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", n.Path("http.sock"))
+		},
+	}}
+	t.Cleanup(client.CloseIdleConnections)
 	used := map[string]bool{}
 	for k := range 500 {
 		key := fmt.Sprintf("k%d", k)
@@ -256,57 +257,6 @@ func TestChashLikeNginx(t *testing.T) {
 		used[ours] = true
 	}
 	require.Len(t, used, len(c.Nodes), "the comparison says something")
-}
-
-// startNginx runs an nginx until the end of the test, with what is in its blocks http
-// and server, and returns a client of it.
-func startNginx(t *testing.T, program, http_, server string) *http.Client {
-	t.Helper()
-	// Not t.TempDir: the path of a Unix socket has at most 107 bytes.
-	dir, err := os.MkdirTemp("", "nginx")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "http.sock")
-	var conf strings.Builder
-	conf.WriteString("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr notice;\nevents {}\nhttp {\naccess_log off;\n")
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&conf, "%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
-	}
-	fmt.Fprintf(&conf, "%s\nserver {\nlisten unix:%s;\n%s}\n}\n", http_, socket, server)
-	file := filepath.Join(dir, "nginx.conf")
-	require.NoError(t, os.WriteFile(file, []byte(conf.String()), 0o600))
-	cmd := exec.Command(program, "-p", dir, "-c", file, "-e", "stderr")
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}}
-	drained := make(chan struct{})
-	t.Cleanup(func() {
-		client.CloseIdleConnections()
-		_ = cmd.Process.Kill()
-		<-drained
-		_ = cmd.Wait()
-	})
-	// It says how it waits for events once its socket is open.
-	log := bufio.NewScanner(stderr)
-	var said []string
-	for log.Scan() {
-		said = append(said, log.Text())
-		if strings.Contains(log.Text(), "event method") {
-			go func() {
-				defer close(drained)
-				_, _ = io.Copy(io.Discard, stderr) // lest it waits for somebody to read
-			}()
-			return client
-		}
-	}
-	close(drained)
-	require.Fail(t, "nginx does not start", strings.Join(said, "\n"))
-	return nil
 }
 
 // vars are variables of a gateway's.

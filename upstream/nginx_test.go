@@ -1,33 +1,28 @@
 package upstream_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/nginxtest"
 	"github.com/sallyport/sallyport/upstream"
 )
 
 // nginx as a node: plain, over TLS, and with a client certificate.
 func TestNginx(t *testing.T) {
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed: the client is not tried on it")
-	}
+	n := nginxtest.New(t, "the client is not tried on it")
 	ca := newAuthority(t)
 	clientCert, clientKey := ca.pair(t, "client.test")
-	dir := startNginx(t, program, ca)
+	startNginx(t, n, ca)
 
 	for name, config := range map[string]upstream.Config{
 		"plain": {},
@@ -38,7 +33,7 @@ func TestNginx(t *testing.T) {
 			conns := 0
 			dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 				conns++
-				return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, name+".sock"))
+				return new(net.Dialer).DialContext(ctx, "unix", n.Path(name+".sock"))
 			}
 			config.Nodes = []upstream.Node{{Host: "a.test"}}
 			p := newPool(t, config, &upstream.Options{Dialer: dial})
@@ -81,7 +76,7 @@ func TestNginx(t *testing.T) {
 				req.ContentLength = length
 				status, _ = roundTrip(t, p, req)
 				require.Contains(t, []int{201, 204}, status)
-				stored, err := os.ReadFile(filepath.Join(dir, "upload", "x"))
+				stored, err := os.ReadFile(n.Path("upload/x"))
 				require.NoError(t, err)
 				require.True(t, large == string(stored))
 			}
@@ -106,7 +101,7 @@ func TestNginx(t *testing.T) {
 
 	t.Run("without the certificate", func(t *testing.T) {
 		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "mtls.sock"))
+			return new(net.Dialer).DialContext(ctx, "unix", n.Path("mtls.sock"))
 		}
 		p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{{Host: "a.test"}}, TLS: upstream.TLS{CAPEM: ca.pem}}, &upstream.Options{Dialer: dial})
 		status, _ := get(t, p, "http://a.test/who")
@@ -114,46 +109,34 @@ func TestNginx(t *testing.T) {
 	})
 }
 
-// startNginx returns the directory with its sockets.
-func startNginx(t *testing.T, program string, ca *authority) string {
+// startNginx starts three servers, on sockets of their names.
+func startNginx(t *testing.T, n *nginxtest.Nginx, ca *authority) {
 	t.Helper()
-	// Not t.TempDir: the path of a Unix socket has at most 107 bytes.
-	dir, err := os.MkdirTemp("", "nginx")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	write := func(name string, data []byte) {
-		path := filepath.Join(dir, name)
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		require.NoError(t, os.WriteFile(path, data, 0o600))
-	}
 	cert, key := ca.pair(t, "a.test")
-	write("tls.crt", cert)
-	write("tls.key", key)
-	write("ca.pem", ca.pem)
-	write("html/large", []byte(strings.Repeat("0123456789abcdef", 64<<10)))
-	write("html/chunked.html", []byte(`one <!--#echo var="host" --> two`))
-	write("upload/x", nil)
+	n.Write("tls.crt", cert)
+	n.Write("tls.key", key)
+	n.Write("ca.pem", ca.pem)
+	n.Write("html/large", []byte(strings.Repeat("0123456789abcdef", 64<<10)))
+	n.Write("html/chunked.html", []byte(`one <!--#echo var="host" --> two`))
+	n.Write("upload/x", nil)
 
-	var conf strings.Builder
-	conf.WriteString("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr notice;\nevents {}\nhttp {\naccess_log off;\nif_modified_since before;\n")
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&conf, "%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
-	}
+	var http strings.Builder
+	http.WriteString("if_modified_since before;\n")
 	for name, extra := range map[string]string{
 		"plain": "",
 		"tls":   "ssl",
 		"mtls":  "ssl",
 	} {
-		fmt.Fprintf(&conf, "server {\nserver_name a.test;\nlisten unix:%s %s;\nroot %s;\n", filepath.Join(dir, name+".sock"), extra, filepath.Join(dir, "html"))
+		fmt.Fprintf(&http, "server {\nserver_name a.test;\nlisten unix:%s %s;\nroot %s;\n", n.Path(name+".sock"), extra, n.Path("html"))
 		verified := "NONE"
 		if extra != "" {
-			conf.WriteString("ssl_certificate tls.crt;\nssl_certificate_key tls.key;\nssl_protocols TLSv1.2 TLSv1.3;\n")
+			http.WriteString("ssl_certificate tls.crt;\nssl_certificate_key tls.key;\nssl_protocols TLSv1.2 TLSv1.3;\n")
 		}
 		if name == "mtls" {
-			conf.WriteString("ssl_client_certificate ca.pem;\nssl_verify_client on;\n")
+			http.WriteString("ssl_client_certificate ca.pem;\nssl_verify_client on;\n")
 			verified = "$ssl_client_verify"
 		}
-		fmt.Fprintf(&conf, `
+		fmt.Fprintf(&http, `
 location /who { return 200 "$host $ssl_protocol %s\n"; }
 location /empty { return 204; }
 location /chunked.html { ssi on; ssi_types *; }
@@ -161,31 +144,7 @@ location /upload/ { alias %s/; dav_methods PUT; client_max_body_size 8m; }
 location /limited { client_max_body_size 10; return 200; }
 location /few { keepalive_requests 5; return 200 "few"; }
 }
-`, verified, filepath.Join(dir, "upload"))
+`, verified, n.Path("upload"))
 	}
-	conf.WriteString("}\n")
-	write("nginx.conf", []byte(conf.String()))
-	cmd := exec.Command(program, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr")
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	// It says how it waits for events once all its sockets are open.
-	log := bufio.NewScanner(stderr)
-	var said []string
-	for log.Scan() {
-		said = append(said, log.Text())
-		if strings.Contains(log.Text(), "event method") {
-			go func() {
-				for log.Scan() { // lest it waits for somebody to read
-				}
-			}()
-			return dir
-		}
-	}
-	require.Fail(t, "nginx does not start", strings.Join(said, "\n"))
-	return ""
+	n.Start(http.String())
 }

@@ -6,15 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/nginxtest"
 	"github.com/sallyport/sallyport/internal/urlpath"
 )
 
@@ -37,11 +35,8 @@ var differences = []struct {
 
 // What we match is nginx's $uri, and what we refuse, it refuses.
 func TestLikeNginx(t *testing.T) {
-	program, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed: its $uri is not compared with our reading of paths")
-	}
-	n := startNginx(t, program)
+	server := nginxtest.New(t, "its $uri is not compared with our reading of paths")
+	n := startNginx(t, server)
 
 	used := make([]int, len(differences))
 	read, refused := 0, 0
@@ -98,50 +93,16 @@ type nginx struct {
 	from   *bufio.Reader
 }
 
-func startNginx(t *testing.T, program string) *nginx {
+func startNginx(t *testing.T, server *nginxtest.Nginx) *nginx {
 	t.Helper()
-	// Not t.TempDir: the path of a Unix socket has at most 107 bytes.
-	dir, err := os.MkdirTemp("", "nginx")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	n := &nginx{socket: filepath.Join(dir, "http.sock")}
-	var conf strings.Builder
-	conf.WriteString("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr notice;\nevents {}\nhttp {\naccess_log off;\n")
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&conf, "%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
-	}
-	fmt.Fprintf(&conf, "large_client_header_buffers 4 64k;\nkeepalive_requests 1000000;\nserver {\nlisten unix:%s;\nlocation / { return 200 \"$uri\"; }\n}\n}\n", n.socket)
-	file := filepath.Join(dir, "nginx.conf")
-	require.NoError(t, os.WriteFile(file, []byte(conf.String()), 0o600))
-	cmd := exec.Command(program, "-p", dir, "-c", file, "-e", "stderr")
-	stderr, err := cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	drained := make(chan struct{})
+	n := &nginx{socket: server.Path("http.sock")}
+	server.Start(fmt.Sprintf("large_client_header_buffers 4 64k;\nkeepalive_requests 1000000;\nserver {\nlisten unix:%s;\nlocation / { return 200 \"$uri\"; }\n}\n", n.socket))
 	t.Cleanup(func() {
 		if n.conn != nil {
 			n.conn.Close()
 		}
-		_ = cmd.Process.Kill()
-		<-drained
-		_ = cmd.Wait()
 	})
-	// It says how it waits for events once its socket is open.
-	log := bufio.NewScanner(stderr)
-	var said []string
-	for log.Scan() {
-		said = append(said, log.Text())
-		if strings.Contains(log.Text(), "event method") {
-			go func() {
-				defer close(drained)
-				_, _ = io.Copy(io.Discard, stderr) // lest it waits for somebody to read
-			}()
-			return n
-		}
-	}
-	close(drained)
-	require.Fail(t, "nginx does not start", strings.Join(said, "\n"))
-	return nil
+	return n
 }
 
 // uri returns the $uri of a request target. ok is false if nginx answers 400.
