@@ -38,7 +38,7 @@ func TestPluggedTransport(t *testing.T) {
 		{"StaleConnections", TestStaleConnections},
 		{"StaleConnectionThatTakesNothing", TestStaleConnectionThatTakesNothing},
 		{"CancelledRequest", TestCancelledRequest},
-		{"IdempotencyKeyIsNoReasonToRetry", TestIdempotencyKeyIsNoReasonToRetry},
+		{"DeadConnectionIsReplaced", TestDeadConnectionIsReplaced},
 		{"ConnectTimeout", TestConnectTimeout},
 		{"ConnectTimeoutHoldsForTLS", TestConnectTimeoutHoldsForTLS},
 		{"ReadTimeout", TestReadTimeout},
