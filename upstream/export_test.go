@@ -96,6 +96,17 @@ func (u *Upstream) Ring(level int) (hashes []uint32, nodes []int) {
 	return hashes, nodes
 }
 
+// After returns a tally after an event.
+func After(t uint64, e, limit int) uint64 { return uint64(tally(t).after(event(e), uint8(limit))) }
+
+// Tally returns what a tally says.
+func Tally(t uint64) (h Health, counts [4]int) {
+	for e := range counts {
+		counts[e] = int(tally(t).count(event(e)))
+	}
+	return tally(t).health(), counts
+}
+
 // SharesConnections reports whether two pools use the same client for a node.
 func (p *Pool) SharesConnections(q *Pool, i, j int) bool {
 	return p.members[i].conns == q.members[j].conns

@@ -74,6 +74,7 @@ type healthHarness struct {
 	options upstream.Options
 	pool    *upstream.Pool
 	dials   atomic.Int64
+	dialled atomic.Value // the last address
 }
 
 // withNodes runs a test with a pool of n nodes, which answer 200. At its end, the
@@ -88,10 +89,12 @@ func withNodes(t *testing.T, n int, c upstream.Config, test func(h *healthHarnes
 			h.nodes = append(h.nodes, f)
 			handlers[fmt.Sprintf("10.0.0.%d:8080", i)] = f.handle
 			handlers[fmt.Sprintf("10.0.0.%d:9090", i)] = f.handle
+			handlers["n.test:8080"], handlers["n.test:9090"] = f.handle, f.handle
 		}
 		dial := inMemory(handlers)
 		h.options.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
 			h.dials.Add(1)
+			h.dialled.Store(address)
 			return dial(ctx, network, address)
 		}
 		if c.Nodes == nil {
@@ -287,6 +290,7 @@ func TestProbe(t *testing.T) {
 		{"address", func(*upstream.Config) {}, "probe.test"},
 		{"pass node", func(c *upstream.Config) { c.PassHost = upstream.PassNode }, "probe.test"},
 		{"rewrite", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassRewrite, "rewritten.test:1" }, "rewritten.test:1"},
+		{"name", func(c *upstream.Config) { c.Nodes[0].Host = "n.test" }, "n.test"},
 		{"no host", func(c *upstream.Config) { c.Checks.Active.Host = "" }, "10.0.0.0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -297,6 +301,7 @@ func TestProbe(t *testing.T) {
 				h.nodes[0].seen()
 				h.wait(time.Second)
 				require.Equal(h, []string{"POST /up?x=1 HTTP/1.1\r\nHost: " + c.host + "\r\n" + rest}, h.nodes[0].seen())
+				require.Equal(h, config.Nodes[0].Host+":9090", h.dialled.Load())
 			})
 		})
 	}
@@ -919,6 +924,59 @@ func TestChecksRefuse(t *testing.T) {
 	}
 }
 
+// The rules of counting, as they are written down, for any events and limits.
+func TestTallyLikeTheSlowOne(t *testing.T) {
+	type node struct {
+		state  string
+		counts [4]int // successes, HTTP, TCP, timeouts
+	}
+	slow := func(n *node, event, limit int) {
+		ok := event == 0
+		if limit == 0 || ok && n.state == "healthy" || !ok && n.state == "unhealthy" {
+			return
+		}
+		for i := range n.counts {
+			if ok != (i == 0) {
+				n.counts[i] = 0
+			}
+		}
+		n.counts[event]++
+		switch reached := n.counts[event] >= limit; {
+		case reached && ok:
+			n.state = "healthy"
+		case reached:
+			n.state = "unhealthy"
+		case n.state == "healthy":
+			n.state = "mostly_healthy"
+		case n.state == "unhealthy":
+			n.state = "mostly_unhealthy"
+		}
+	}
+	random := rand.New(rand.NewPCG(5, 6))
+	states := map[string]int{}
+	for range 500 {
+		var limits [2][4]int // active and passive ones
+		for k := range limits {
+			for i := range limits[k] {
+				limits[k][i] = random.IntN(1 + random.IntN(254))
+			}
+		}
+		want, got := node{state: "healthy"}, uint64(0)
+		for range 300 {
+			// Runs of one event, so that states are reached.
+			event, limit := random.IntN(4), limits[random.IntN(2)]
+			for range 1 + random.IntN(20) {
+				slow(&want, event, limit[event])
+				got = upstream.After(got, event, limit[event])
+				state, counts := upstream.Tally(got)
+				require.Equal(t, want, node{state.String(), counts})
+				states[want.state]++
+			}
+		}
+	}
+	require.Len(t, states, 4)
+}
+
 // Nobody who holds a Config can change the checks of an Upstream.
 func TestChecksAreCopied(t *testing.T) {
 	c := upstream.Config{ID: "1", Outliers: &upstream.Outliers{MinRequests: 7}, Checks: &upstream.Checks{
@@ -935,4 +993,24 @@ func TestChecksAreCopied(t *testing.T) {
 		require.Equal(t, want, u.Config())
 		c = u.Config()
 	}
+}
+
+// A node that becomes unhealthy between the choice and the request is used: there may
+// be another, but none was chosen.
+func TestHealthTurnsDuringThePick(t *testing.T) {
+	var turn func()
+	never := upstream.ActiveChecks{HealthyInterval: upstream.NoProbes, UnhealthyInterval: upstream.NoProbes}
+	withNodes(t, 2, upstream.Config{
+		Picker: pickerFunc(func(*http.Request, *upstream.Candidates) int { turn(); return 0 }),
+		Checks: &upstream.Checks{Active: never, Passive: &upstream.PassiveChecks{HTTPFailures: 1}},
+	}, func(h *healthHarness) {
+		h.nodes[0].set(status(500))
+		turn = func() {
+			turn = func() {}
+			h.ask()
+			h.nodes[0].set(status(200))
+		}
+		require.Equal(h, 200, h.ask())
+		h.want(0, "mostly_unhealthy 1 0 0 0")
+	})
 }

@@ -38,8 +38,13 @@ func (c *Candidates) Len() int { return len(c.pool.members) }
 // weight counts, its priority level has its turn, and it is neither unhealthy nor
 // ejected, unless all are.
 func (c *Candidates) Usable(i int) bool {
+	return c.inTurn(i) && (c.all || c.pool.available(&c.pool.members[i]))
+}
+
+// inTurn is Usable, but for the health of the node.
+func (c *Candidates) inTurn(i int) bool {
 	m := &c.pool.members[i]
-	return m.level == c.level && m.weight > 0 && !c.tried.has(i) && (c.all || c.pool.available(m))
+	return m.level == c.level && m.weight > 0 && !c.tried.has(i)
 }
 
 // Weight is the share of a node against that of the others of its level: the
@@ -77,7 +82,9 @@ func (c *Candidates) byLevel(req *http.Request) int {
 			continue
 		}
 		i := c.pool.pickers[c.level].Pick(req, c)
-		if uint(i) < uint(len(c.pool.members)) && c.Usable(i) {
+		// A Picker may be mistaken. But that the node has become unhealthy just now is
+		// no reason to do without one.
+		if uint(i) < uint(len(c.pool.members)) && c.inTurn(i) {
 			return i
 		}
 	}
