@@ -37,7 +37,7 @@ func newHTTP1Client(address string, template *tls.Config, s connSettings) *http1
 	c := &http1Client{
 		address: address,
 		idle:    http1.Idle{Size: s.idleSize, Timeout: s.idleTimeout, Requests: s.requests},
-		maxHead: int(s.maxHeaderBytes),
+		maxHead: int(min(s.maxHeaderBytes, 1<<30)),
 	}
 	if template != nil {
 		c.tls = template.Clone()
@@ -660,6 +660,10 @@ func (t *tunnel1) Close() error {
 	}
 	if t.x.stop != nil {
 		t.x.stop()
+	}
+	if t.x.req.Context().Err() != nil {
+		t.x.conn.Abort() // who reads or writes is to be woken at once
+		return nil
 	}
 	return t.x.conn.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,7 +38,8 @@ type Conn struct {
 	excess   int64 // bytes of chunk lines beyond what is in proportion
 	one      [1]byte
 
-	begun int64 // written before this exchange
+	begun    int64       // written before this exchange
+	flushing atomic.Bool // records are collected and sent
 
 	idle links
 }
@@ -111,7 +113,7 @@ func (c *Conn) Received() bool { return c.received }
 // Await gives the server d from now, for all that is read until the next Await.
 // Zero is no limit. A read that comes too late fails with an error that is
 // [os.ErrDeadlineExceeded].
-func (c *Conn) Await(d time.Duration) { c.socket.await(d) }
+func (c *Conn) Await(d time.Duration) { c.socket.reading.begin(d) }
 
 // Write sends a part of a request. A write that the server does not take in time
 // fails with an error that is [os.ErrDeadlineExceeded].
@@ -124,11 +126,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	b := outputs.Get().(*[]byte)
 	*b = (*b)[:0]
+	c.flushing.Store(true)
 	c.socket.cork(b)
 	n, err := c.rw.Write(p)
 	if flushed := c.socket.uncork(); err == nil && flushed != nil {
 		n, err = 0, flushed
 	}
+	c.flushing.Store(false)
 	outputs.Put(b)
 	return n, err
 }
@@ -138,7 +142,13 @@ func (c *Conn) Abort() { _ = c.socket.Close() }
 
 // Close closes the connection, and says so first if there is TLS. That may take
 // five seconds if the server takes nothing.
-func (c *Conn) Close() error { return c.rw.Close() }
+func (c *Conn) Close() error {
+	if c.flushing.Load() {
+		c.Abort() // as crypto/tls does if a Write goes on
+		return nil
+	}
+	return c.rw.Close()
+}
 
 // CloseWrite ends the direction to the server.
 func (c *Conn) CloseWrite() error {

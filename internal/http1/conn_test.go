@@ -407,3 +407,34 @@ func TestSendLimit(t *testing.T) {
 		require.Equal(t, time.Second, time.Since(begun))
 	})
 }
+
+// Close ends a write over TLS that the server does not take, and does not wait for it.
+func TestCloseWhileWriting(t *testing.T) {
+	pair := selfSigned(t)
+	for _, size := range []int{100, 50_000} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			defer theirs.Close()
+			// Over a pipe, both sides of TLS 1.3 would wait for the other to read.
+			server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{pair}, MaxVersion: tls.VersionTLS12})
+			go func() { _ = server.Handshake() }()
+			conn := NewConn(ours)
+			require.NoError(t, conn.Handshake(t.Context(), &tls.Config{InsecureSkipVerify: true}))
+			conn.Begin(time.Hour, 1<<12)
+			ended, closed := make(chan error), make(chan struct{})
+			go func() {
+				_, err := conn.Write(make([]byte, size))
+				ended <- err
+			}()
+			synctest.Wait()
+			begun := time.Now()
+			go func() {
+				conn.Close()
+				close(closed)
+			}()
+			require.Error(t, <-ended)
+			<-closed
+			require.Zero(t, time.Since(begun))
+		})
+	}
+}

@@ -10,28 +10,74 @@ import (
 	"time"
 )
 
+// A limit is a deadline, of reading or of writing, that costs next to nothing. To set
+// one is a lock and a timer in the runtime for each read and each write of each
+// request, and nearly none of them ever passes. So a connection is told of a later
+// deadline only when the one that it knows has passed: what it knows is at most as
+// late as what is due, and an expiry that comes too early sets it anew and goes on.
+type limit struct {
+	tell func(time.Time) error // sets the deadline of the connection
+
+	mu    sync.Mutex // guards what follows
+	due   time.Time  // zero: none
+	told  time.Time  // what the connection knows; zero: nothing
+	final bool       // due is the last that there will be
+}
+
+// begin gives the peer until d from now. Zero is no limit. A connection that takes no
+// deadline any more says why when it is used.
+func (l *limit) begin(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.final:
+	case d <= 0:
+		l.due = time.Time{}
+	default:
+		l.due = time.Now().Add(d)
+		if l.told.IsZero() || l.told.After(l.due) {
+			l.told = l.due
+			_ = l.tell(l.due)
+		}
+	}
+}
+
+// early reports whether what ended with err came to a deadline that is not due, and
+// may go on.
+func (l *limit) early(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told.Equal(l.due) || !l.due.IsZero() && !time.Now().Before(l.due) {
+		return false
+	}
+	l.told = l.due
+	return l.tell(l.due) == nil
+}
+
+// end sets the last deadline.
+func (l *limit) end(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.final, l.due, l.told = true, t, t
+	return l.tell(t)
+}
+
 // A socket is the connection below TLS, or the connection itself without TLS.
-//
-// It has deadlines that cost next to nothing. To set a deadline is a lock and a
-// timer in the runtime for each read and each write of each request, and nearly
-// none of them ever passes. So a deadline is moved forward only when it passes:
-// what the system knows is at most as late as what is due, and an expiry that
-// comes too early sets the deadline anew and goes on.
 type socket struct {
 	net.Conn
 	control syscall.RawConn // nil if the connection shows none
 
-	readMu  sync.Mutex // guards the next two
-	readDue time.Time  // zero: no limit
-	readSet time.Time  // what the connection was told; zero: nothing
-
-	writeMu  sync.Mutex // guards the next three, and is held while writing
-	writeSet time.Time
-	writeBy  time.Time // set by SetWriteDeadline
-	corked   *[]byte   // if not nil, what is written is collected there
+	reading limit
+	writing limit
 
 	sendLimit atomic.Int64 // of one write; zero: none
 	written   atomic.Int64 // bytes
+
+	writeMu sync.Mutex // held while writing
+	corked  *[]byte    // guarded by writeMu: if not nil, what is written is collected there
 
 	eof     bool // reading came to the end
 	probing bool // Read must not wait
@@ -49,40 +95,14 @@ const recordHeader = 5 // bytes before each TLS record, the last two its length
 
 func (s *socket) init(c net.Conn) {
 	s.Conn = c
+	s.reading.tell = c.SetReadDeadline
+	s.writing.tell = c.SetWriteDeadline
 	if sc, ok := c.(syscall.Conn); ok {
 		if control, err := sc.SyscallConn(); err == nil {
 			s.control = control
 		}
 	}
 	s.probe = s.readNow // bound once, so that a probe allocates nothing
-}
-
-// await gives the peer until d from now, for all reads until the next await. Zero is
-// no limit. A connection that takes no deadline any more says why when it is read.
-func (s *socket) await(d time.Duration) {
-	s.readMu.Lock()
-	defer s.readMu.Unlock()
-	if d <= 0 {
-		s.readDue = time.Time{}
-		return
-	}
-	s.readDue = time.Now().Add(d)
-	if s.readSet.IsZero() || s.readSet.After(s.readDue) {
-		s.readSet = s.readDue
-		_ = s.Conn.SetReadDeadline(s.readDue)
-	}
-}
-
-// readOn reports whether a read that came to its deadline may go on.
-func (s *socket) readOn() bool {
-	s.readMu.Lock()
-	defer s.readMu.Unlock()
-	due := s.readDue
-	if s.readSet.Equal(due) || !due.IsZero() && !time.Now().Before(due) {
-		return false
-	}
-	s.readSet = due
-	return s.Conn.SetReadDeadline(due) == nil
 }
 
 func (s *socket) Read(p []byte) (int, error) {
@@ -92,7 +112,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	for {
 		n, err := s.Conn.Read(p)
 		if err != nil {
-			if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && s.readOn() {
+			if n == 0 && s.reading.early(err) {
 				continue
 			}
 			s.eof = true
@@ -165,37 +185,20 @@ func (s *socket) Write(p []byte) (int, error) {
 
 // send writes to the connection. s.writeMu is held.
 func (s *socket) send(p []byte) (n int, err error) {
-	due := s.writeBy
-	if limit := s.sendLimit.Load(); limit > 0 && due.IsZero() {
-		due = time.Now().Add(time.Duration(limit))
-		if s.writeSet.IsZero() || s.writeSet.After(due) {
-			s.writeSet = due
-			_ = s.Conn.SetWriteDeadline(due)
-		}
-	}
+	s.writing.begin(time.Duration(s.sendLimit.Load()))
 	for {
 		m, err := s.Conn.Write(p[n:])
 		n += m
 		s.written.Add(int64(m))
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == nil || !s.writing.early(err) {
 			return n, err
 		}
-		if s.writeSet.Equal(due) || !due.IsZero() && !time.Now().Before(due) {
-			return n, err
-		}
-		s.writeSet = due
-		_ = s.Conn.SetWriteDeadline(due)
 	}
 }
 
-// SetWriteDeadline is what crypto/tls calls before its last alert, and nobody else.
-// It must not take as long as a request may.
-func (s *socket) SetWriteDeadline(t time.Time) error {
-	s.writeMu.Lock()
-	defer s.writeMu.Unlock()
-	s.writeBy, s.writeSet = t, t
-	return s.Conn.SetWriteDeadline(t)
-}
+// SetWriteDeadline is what crypto/tls calls before its last alert, and nobody else. It
+// must not take as long as a request may, and ends a write that still waits.
+func (s *socket) SetWriteDeadline(t time.Time) error { return s.writing.end(t) }
 
 // cork lets what is written be collected in b.
 func (s *socket) cork(b *[]byte) {
