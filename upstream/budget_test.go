@@ -73,7 +73,7 @@ func TestRetryBudgetRace(t *testing.T) {
 		require.EqualValues(t, 7, given.Load())
 		for range 8 {
 			all.Go(func() {
-				for range 100 {
+				for range 20_000 {
 					b.Request()
 					if b.Retry() {
 						given.Add(1)
@@ -85,7 +85,7 @@ func TestRetryBudgetRace(t *testing.T) {
 		for b.Retry() {
 			given.Add(1)
 		}
-		require.Equal(t, 7+800/2, int(given.Load()), "there was always room for what came in")
+		require.Equal(t, 7+8*20_000/2, int(given.Load()), "there was always room for what came in")
 	})
 }
 

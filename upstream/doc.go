@@ -43,16 +43,35 @@
 // that could do the request twice. An idle connection has no goroutine, and holds
 // no buffer. [Options.Transport] puts an [http.Transport] in the client's place.
 //
+// # Names
+//
+// A node that is a name is one node, however many addresses the name has. It is
+// looked up when a request needs it, and again when the answer is old, without a
+// request waiting for that: see [Options.Resolver].
+//
 // # Retries
 //
 // A request goes to another node, which it has not been tried on, when the first
 // could not be connected to, whatever the method: nothing was sent. After that
 // only when doing it twice does no harm: the method is idempotent (RFC 9110,
-// section 9.2.2), its body was not read, and nothing of an answer came. By the
-// same rule a kept connection that turns out to be dead is replaced by a new one
-// to the same node. What a client says in Idempotency-Key does not count: the node
-// may not know it. An answer is never retried, whatever its status, and it is passed on even if it
-// came before the request was sent whole and the connection was lost over it.
+// section 9.2.2) or the node says that it did nothing (HTTP/2's REFUSED_STREAM and
+// GOAWAY), and nothing of an answer came. Of its body nothing was read, or all that
+// was is kept: [Config.ReplayBytes]. By the same rule a kept connection that turns
+// out to be dead is replaced by a new one to the same node. What a client says in
+// Idempotency-Key does not count: the node may not know it. An answer is never
+// retried, whatever its status, and it is passed on even if it came before the
+// request was sent whole and the connection was lost over it.
+//
+// When many requests fail, most of their retries are left out: see [RetryBudget].
+//
+// # HTTP/2
+//
+// With the schemes "h2c", "grpc" and "grpcs", all requests to a node share a
+// connection, or, where the node's name has several addresses, one to each of them.
+// More are opened when the node limits the requests over one. The answer may begin
+// before the request ends, and trailers go through in both directions. A node that
+// is silent for five minutes, with requests going on, is sent PING. WebSocket needs
+// HTTP/1.1.
 //
 // # Balancers
 //
@@ -79,7 +98,7 @@
 //
 // # TLS
 //
-// With the scheme "https" a node's certificate is verified, unless
+// With the schemes "https" and "grpcs" a node's certificate is verified, unless
 // [TLS.DangerouslySkipServerVerify] says otherwise. The name that is sent (SNI)
 // and verified is that of the Host that the node sees, as in APISIX: with
 // [PassClient] it is the client's choice. A connection that was made for one

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -230,4 +232,83 @@ func ExamplePool_Nodes() {
 	// Output:
 	// 3 30 0 0
 	// 1 10 0 0
+}
+
+// A gRPC service whose name has an address for each of its instances, as a headless
+// service in Kubernetes has. The calls are spread over all of them.
+func ExampleConfig_grpc() {
+	_, err := upstream.New(upstream.Config{
+		ID:     "orders",
+		Scheme: "grpc",
+		Nodes:  []upstream.Node{{Host: "orders.shop.svc.cluster.local", Port: 50051}},
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Retries are bounded for all requests together, and a body is sent again up to a
+// length.
+func ExampleRetryBudget() {
+	u, err := upstream.New(upstream.Config{
+		ID:          "api",
+		Nodes:       []upstream.Node{{Host: "10.0.0.1", Port: 8080, Weight: 1}, {Host: "10.0.0.2", Port: 8080, Weight: 1}},
+		Retries:     1,
+		RetryBudget: upstream.RetryBudget{Percent: 10, PerSecond: 5},
+		ReplayBytes: 64 << 10,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(u.Config().RetryBudget.Percent)
+	// Output: 10
+}
+
+// A hosts file is a resolver of one's own.
+type hosts map[string]netip.Addr
+
+func (h hosts) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	addr, ok := h[host]
+	if !ok {
+		return nil, &net.DNSError{Err: "not in the hosts file", Name: host, IsNotFound: true}
+	}
+	return []netip.Addr{addr}, nil
+}
+
+// Names that no DNS knows.
+func ExampleResolver() {
+	node, stop := serve("node")
+	defer stop()
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{
+		{Host: "api.internal", Port: node.Port, Weight: 1},
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, &upstream.Options{
+		Resolver: hosts{"api.internal": netip.MustParseAddr("127.0.0.1")},
+	})
+	defer pool.Close()
+
+	client := http.Client{Transport: pool}
+	resp, err := client.Get("http://a.test/hello")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(body))
+	// Output: node: GET /hello for a.test
+}
+
+// Scheme tells what an upstream without one speaks.
+func ExampleUpstream_Scheme() {
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{{Host: "10.0.0.1"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(u.Scheme())
+	// Output: http
 }
