@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/interop"
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -42,7 +41,7 @@ func newNode(t testing.TB, config *tls.Config, options ...grpc.ServerOption) *no
 		options = append(options, grpc.Creds(credentials.NewTLS(config)))
 	}
 	n := &node{grpc.NewServer(options...), nodeAt(l.Addr()), &service{TestServiceServer: interop.NewTestServer()}}
-	testgrpc.RegisterTestServiceServer(n.Server, n.service)
+	testpb.RegisterTestServiceServer(n.Server, n.service)
 	go n.Serve(l)
 	t.Cleanup(n.Stop)
 	return n
@@ -50,7 +49,7 @@ func newNode(t testing.TB, config *tls.Config, options ...grpc.ServerOption) *no
 
 // A service is the tests' own, but for what a test puts in its way.
 type service struct {
-	testgrpc.TestServiceServer
+	testpb.TestServiceServer
 	duplex func(grpc.BidiStreamingServer[testpb.StreamingOutputCallRequest, testpb.StreamingOutputCallResponse]) error
 	calls  atomic.Int64
 }
@@ -99,8 +98,8 @@ func TestInterop(t *testing.T) {
 	for scheme, u := range nodes(t) {
 		t.Run(scheme, func(t *testing.T) {
 			conn := newFront(t, gateway.Options{}, u).dial(t)
-			client := testgrpc.NewTestServiceClient(conn)
-			for name, run := range map[string]func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption){
+			client := testpb.NewTestServiceClient(conn)
+			for name, run := range map[string]func(context.Context, testpb.TestServiceClient, ...grpc.CallOption){
 				"empty_unary":                 interop.DoEmptyUnaryCall,
 				"large_unary":                 interop.DoLargeUnaryCall,
 				"client_streaming":            interop.DoClientStreaming,
@@ -118,7 +117,7 @@ func TestInterop(t *testing.T) {
 			}
 			t.Run("unimplemented_method", func(t *testing.T) { interop.DoUnimplementedMethod(t.Context(), conn) })
 			t.Run("unimplemented_service", func(t *testing.T) {
-				interop.DoUnimplementedService(t.Context(), testgrpc.NewUnimplementedServiceClient(conn))
+				interop.DoUnimplementedService(t.Context(), testpb.NewUnimplementedServiceClient(conn))
 			})
 		})
 	}
@@ -135,7 +134,7 @@ func TestFailuresAreOutcomes(t *testing.T) {
 	defer silent.Close()
 
 	f := newFront(t, gateway.Options{}, upstream.Config{Scheme: "grpc"})
-	client := testgrpc.NewTestServiceClient(f.dial(t))
+	client := testpb.NewTestServiceClient(f.dial(t))
 	for _, c := range []struct {
 		u    upstream.Config
 		text string
@@ -171,7 +170,7 @@ func TestSilentStreams(t *testing.T) {
 		return stream.Send(&testpb.StreamingOutputCallResponse{})
 	}
 	f := newFront(t, gateway.Options{Limits: gateway.Limits{BodyTimeout: short}}, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{n.Node}})
-	client := testgrpc.NewTestServiceClient(f.dial(t))
+	client := testpb.NewTestServiceClient(f.dial(t))
 	silence := func() { // on this stream, for longer than any limit
 		for begun := time.Now(); time.Since(begun) < 5*short; {
 			_, err := client.EmptyCall(t.Context(), &testpb.Empty{})
@@ -205,7 +204,7 @@ func TestCancellation(t *testing.T) {
 		return nil
 	}
 	f := newFront(t, gateway.Options{}, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{n.Node}})
-	client := testgrpc.NewTestServiceClient(f.dial(t))
+	client := testpb.NewTestServiceClient(f.dial(t))
 
 	ctx, cancel := context.WithCancel(t.Context())
 	stream, err := client.FullDuplexCall(ctx)
@@ -253,7 +252,7 @@ func TestNodeDies(t *testing.T) {
 		return nil
 	}
 	f := newFront(t, gateway.Options{}, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{n.Node}})
-	client := testgrpc.NewTestServiceClient(f.dial(t))
+	client := testpb.NewTestServiceClient(f.dial(t))
 	silent, err := client.FullDuplexCall(t.Context())
 	require.NoError(t, err)
 	<-arrived
@@ -263,7 +262,7 @@ func TestNodeDies(t *testing.T) {
 	_, err = answered.Recv()
 	require.NoError(t, err)
 	n.Stop()
-	for stream, text := range map[testgrpc.TestService_FullDuplexCallClient]string{
+	for stream, text := range map[testpb.TestService_FullDuplexCallClient]string{
 		silent:   "the upstream could not be reached",
 		answered: "the upstream broke off its answer",
 	} {
@@ -279,7 +278,7 @@ func TestNodeDies(t *testing.T) {
 func TestConnectionsOfLimitedAge(t *testing.T) {
 	n := newNode(t, nil, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 30 * time.Millisecond, MaxConnectionAgeGrace: 10 * time.Second}))
 	f := newFront(t, gateway.Options{}, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{n.Node}})
-	client := testgrpc.NewTestServiceClient(f.dial(t))
+	client := testpb.NewTestServiceClient(f.dial(t))
 	const calls = 2000
 	for i := range calls {
 		_, err := client.EmptyCall(t.Context(), &testpb.Empty{})
@@ -304,7 +303,7 @@ func TestBackpressure(t *testing.T) {
 		return nil
 	}
 	f := newFront(t, gateway.Options{}, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{n.Node}})
-	client := testgrpc.NewTestServiceClient(f.dial(t))
+	client := testpb.NewTestServiceClient(f.dial(t))
 	stream, err := client.FullDuplexCall(t.Context())
 	require.NoError(t, err)
 	_, err = stream.Recv()
@@ -337,7 +336,7 @@ func TestMetadataIsScrubbed(t *testing.T) {
 		return nil
 	}
 	f := newFront(t, gateway.Options{}, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{n.Node}})
-	client := testgrpc.NewTestServiceClient(f.dial(t))
+	client := testpb.NewTestServiceClient(f.dial(t))
 	stream, err := client.FullDuplexCall(metadata.AppendToOutgoingContext(t.Context(), "x-client-dn", "CN=admin", "x_client_verify", "SUCCESS", "mine", "1"))
 	require.NoError(t, err)
 	_, err = stream.Recv()
