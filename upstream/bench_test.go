@@ -152,3 +152,41 @@ func BenchmarkRoundTrip(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkH2 sets what the pool makes of net/http's connections against
+// http.Transport's own way with them.
+func BenchmarkH2(b *testing.B) {
+	node := newH2Server(b, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			io.Copy(w, r.Body)
+		}
+	}))
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	for name, rt := range map[string]http.RoundTripper{
+		"pool":           newPool(b, upstream.Config{Scheme: "h2c", Nodes: []upstream.Node{node.Node}}, nil),
+		"http.Transport": transport,
+	} {
+		for _, size := range []int{-1, 100, 1 << 20} {
+			b.Run(fmt.Sprintf("by=%s/body=%d", name, max(0, size)), func(b *testing.B) {
+				b.ReportAllocs()
+				body := strings.Repeat("x", max(0, size))
+				for b.Loop() {
+					req, err := http.NewRequest("GET", "http://"+node.address+"/", nil)
+					if size >= 0 {
+						req, err = http.NewRequest("POST", "http://"+node.address+"/", strings.NewReader(body))
+					}
+					require.NoError(b, err)
+					resp, err := rt.RoundTrip(req)
+					require.NoError(b, err)
+					n, err := io.Copy(io.Discard, resp.Body)
+					require.NoError(b, err)
+					require.EqualValues(b, max(0, size), n)
+					resp.Body.Close()
+				}
+			})
+		}
+	}
+}
