@@ -86,6 +86,15 @@ func (e *connectError) Error() string {
 }
 func (e *connectError) Unwrap() error { return e.err }
 
+// An addressError says to which address of a node's name there was no connection.
+type addressError struct {
+	address string
+	err     error
+}
+
+func (e *addressError) Error() string { return e.address + ": " + describe(e.err) }
+func (e *addressError) Unwrap() error { return e.err }
+
 // A handshakeError means that the node was there, but TLS was not.
 type handshakeError struct{ err error }
 
@@ -123,7 +132,7 @@ func (e *bodyError) Unwrap() error { return e.err }
 // first setup.
 func describe(err error) string {
 	switch err.(type) {
-	case *connectError, *handshakeError, *tooLateError, *overBudgetError, *timeoutError:
+	case *connectError, *addressError, *handshakeError, *tooLateError, *overBudgetError, *timeoutError:
 		return err.Error()
 	}
 	if reset, ok := errors.AsType[h2StreamError](err); ok {

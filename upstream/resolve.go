@@ -124,7 +124,16 @@ func (n *namedNode) connect(ctx context.Context, network, wanted string) (net.Co
 	for i := range list {
 		targets[i] = net.JoinHostPort(list[(first+i)%len(list)].String(), port)
 	}
-	return dialAny(ctx, n.dial, network, targets)
+	return dialAny(ctx, n.dialAddress, network, targets)
+}
+
+// dialAddress says in its error which of the name's addresses it was.
+func (n *namedNode) dialAddress(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := n.dial(ctx, network, address)
+	if err != nil {
+		return nil, &addressError{address, err}
+	}
+	return conn, nil
 }
 
 // resolve returns the addresses of the node, at least one.

@@ -318,7 +318,7 @@ func TestSeveralAddresses(t *testing.T) {
 		dns.set(nil, "10.0.0.1")
 		time.Sleep(2 * time.Minute)
 		_, err = p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
-		wantError(t, err, 502, 1, "connection refused")
+		wantError(t, err, 502, 1, "node a.test:80: connect: 10.0.0.1:80: connection refused")
 	})
 }
 
