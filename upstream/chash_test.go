@@ -132,7 +132,7 @@ func TestChashLikeTheSlowOne(t *testing.T) {
 			}
 		}
 		p := newPool(t, byKey(c.Nodes...), nil)
-		for k := range 200 {
+		for k := range 50 {
 			key := strconv.Itoa(k)
 			r := withKey(t, key)
 			for _, address := range slowKetama(addresses, counted, key) {

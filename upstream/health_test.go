@@ -969,7 +969,9 @@ func TestTallyLikeTheSlowOne(t *testing.T) {
 				slow(&want, event, limit[event])
 				got = upstream.After(got, event, limit[event])
 				state, counts := upstream.Tally(got)
-				require.Equal(t, want, node{state.String(), counts})
+				if now := (node{state.String(), counts}); now != want {
+					t.Fatalf("after event %d, with the limit %d: is %v, and should be %v", event, limit[event], now, want)
+				}
 				states[want.state]++
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/sallyport/sallyport/internal/hostname"
 )
@@ -47,23 +46,23 @@ func (p *Pool) ask(ctx context.Context, m *member) (status int, err error) {
 		host, _, _ := net.SplitHostPort(address)
 		address = net.JoinHostPort(host, strconv.Itoa(k.port))
 	}
-	conn, err := m.dial(ctx, "tcp", address)
+	dialled, err := m.dial(ctx, "tcp", address)
 	if err != nil {
 		return 0, &connectError{err}
 	}
-	defer conn.Close()
+	defer dialled.Close()
 	if k.kind == "tcp" {
 		return 0, nil
 	}
-	// In the past: whatever goes on ends at once.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = dialled.Close() }) // ends what goes on
 	defer stop()
 
 	host, name := p.u.probeHost(m.target)
+	conn := dialled
 	if k.kind == "https" {
 		config := p.u.probeTLS.Clone()
 		config.ServerName = name
-		secure := tls.Client(conn, config)
+		secure := tls.Client(dialled, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return 0, &handshakeError{err}
 		}
