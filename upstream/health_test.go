@@ -758,6 +758,7 @@ func TestHealthChurn(t *testing.T) {
 			if i > 0 && flaky.Load() && r.URL.Path == "/probe" {
 				w.WriteHeader(500)
 			}
+			io.WriteString(w, "ok")
 		})).Node)
 	}
 	shape := func(i int) upstream.Config {
@@ -791,7 +792,12 @@ func TestHealthChurn(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				body, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
+				if err != nil || string(body) != "ok" {
+					t.Error(string(body), err)
+					return
+				}
 				served.Add(1)
 			}
 		})
