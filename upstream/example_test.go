@@ -312,3 +312,30 @@ func ExampleUpstream_Scheme() {
 	fmt.Println(u.Scheme())
 	// Output: http
 }
+
+// An http.Transport in place of the pool's own client, for a setting of its own.
+func ExampleOptions_transport() {
+	node, stop := serve("node")
+	defer stop()
+
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{node}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, &upstream.Options{
+		Transport: &http.Transport{MaxConnsPerHost: 100}, // of each node; more wait
+	})
+	defer pool.Close()
+
+	resp, err := (&http.Client{Transport: pool}).Get("http://api.internal/hello")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(body))
+	// Output: node: GET /hello for api.internal
+}

@@ -433,7 +433,7 @@ func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 		text := string(stacks[:runtime.Stack(stacks, true)])
 		require.NotContains(t, text, "internal/http1.(*Conn).Read")
 		require.NotContains(t, text, "internal/http1.(*Idle)")
-		if !strings.Contains(text, "upstream.(*exchange1)") {
+		if !strings.Contains(text, "upstream.(*http1Exchange)") {
 			break
 		}
 		runtime.Gosched()
@@ -444,4 +444,37 @@ func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 		require.Equal(t, "ok", body)
 	}
 	require.EqualValues(t, n, node.conns.Load())
+}
+
+// A request that was cancelled before it began is not sent, over a kept connection
+// neither.
+func TestCancelledBeforehand(t *testing.T) {
+	heads := make(chan string, 10)
+	node := newOrigin(t, func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		for {
+			head, err := readHead(r)
+			if err != nil {
+				close(heads)
+				return
+			}
+			heads <- head
+			io.WriteString(conn, ok)
+		}
+	})
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	get(t, p, "http://a.test/first")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	body := newBody(strings.NewReader("abc"))
+	_, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/second", body).WithContext(ctx))
+	wantError(t, err, upstream.StatusClientClosedRequest, 1)
+	<-body.done
+	get(t, p, "http://a.test/third")
+	p.Close()
+	var all []string
+	for head := range heads {
+		all = append(all, head[:strings.Index(head, " HTTP")])
+	}
+	require.Equal(t, []string{"GET /first", "GET /third"}, all)
 }

@@ -61,6 +61,10 @@ func (c *http1Client) do(req *http.Request, dial DialFunc, limit *Timeout) (*htt
 	if body == http.NoBody {
 		body = nil
 	}
+	if err := req.Context().Err(); err != nil {
+		closeBody(body)
+		return nil, refused, err
+	}
 	buffer := heads.Get().(*[]byte)
 	head, length, err := appendHead((*buffer)[:0], req, body != nil)
 	defer func() {
@@ -83,7 +87,7 @@ func (c *http1Client) do(req *http.Request, dial DialFunc, limit *Timeout) (*htt
 				return nil, unsent, err
 			}
 		}
-		x := &exchange1{client: c, conn: conn, req: req, body: body, length: length, limit: *limit, key: key}
+		x := &http1Exchange{client: c, conn: conn, req: req, body: body, length: length, limit: *limit, key: key}
 		resp, err := x.begin(head)
 		if err == nil {
 			return resp, answered, nil
@@ -185,8 +189,14 @@ func serverName(name string) string {
 	return name
 }
 
-// An exchange1 is one request on one connection, and the body of its answer.
-type exchange1 struct {
+// An http1Exchange is one request on one connection, and the body of its answer.
+//
+// Up to three goroutines have to do with it: the caller's, which writes the head and
+// reads the answer; the one that sends the body, if there is one; and whoever
+// cancels the context, which closes the connection and nothing else. The reader
+// alone decides what becomes of the connection. It is another exchange's as soon as
+// it is put back, so that nobody may touch it after "over" was set.
+type http1Exchange struct {
 	client *http1Client
 	conn   *http1.Conn
 	key    string // of the connection
@@ -215,7 +225,7 @@ type exchange1 struct {
 }
 
 // begin sends the request and returns when the head of the answer is there.
-func (x *exchange1) begin(head []byte) (*http.Response, error) {
+func (x *http1Exchange) begin(head []byte) (*http.Response, error) {
 	conn, ctx := x.conn, x.req.Context()
 	conn.Begin(x.limit.Send, x.client.maxHead)
 	if ctx.Done() != nil {
@@ -253,7 +263,7 @@ func (x *exchange1) begin(head []byte) (*http.Response, error) {
 }
 
 // readHead reads heads up to the last one.
-func (x *exchange1) readHead() (*http1.Response, error) {
+func (x *http1Exchange) readHead() (*http1.Response, error) {
 	for {
 		r, err := x.conn.ReadResponse(x.req.Method)
 		if err != nil {
@@ -277,7 +287,7 @@ func (x *exchange1) readHead() (*http1.Response, error) {
 }
 
 // tell tells the sender whether the node wants the body. The first word counts.
-func (x *exchange1) tell(wanted bool) {
+func (x *http1Exchange) tell(wanted bool) {
 	select {
 	case x.proceed <- wanted:
 	default:
@@ -285,7 +295,7 @@ func (x *exchange1) tell(wanted bool) {
 }
 
 // response makes the answer of its head.
-func (x *exchange1) response(r *http1.Response) (*http.Response, error) {
+func (x *http1Exchange) response(r *http1.Response) (*http.Response, error) {
 	if r.Status == http.StatusSwitchingProtocols && x.req.Header["Upgrade"] == nil {
 		return nil, x.fail(errors.New("the node switched to a protocol that was not asked for"))
 	}
@@ -317,7 +327,7 @@ func (x *exchange1) response(r *http1.Response) (*http.Response, error) {
 	case r.Status == http.StatusSwitchingProtocols:
 		x.conn.Await(0)
 		resp.ContentLength = 0
-		resp.Body = &tunnel1{x}
+		resp.Body = &http1Tunnel{x}
 	case x.conn.HasBody():
 		resp.Body = x
 	default:
@@ -380,7 +390,7 @@ func expectsContinue(h http.Header) bool {
 }
 
 // send sends the body, in a goroutine of its own.
-func (x *exchange1) send() {
+func (x *http1Exchange) send() {
 	if err := x.sendBody(); err != nil {
 		x.mu.Lock()
 		if x.sendErr == nil {
@@ -397,7 +407,7 @@ func (x *exchange1) send() {
 
 // sendBody returns what went wrong on the side of the body. A failure of the node's is
 // sendFailed's.
-func (x *exchange1) sendBody() error {
+func (x *http1Exchange) sendBody() error {
 	if x.proceed != nil && !x.wanted() {
 		return errNotWanted
 	}
@@ -452,7 +462,7 @@ func (x *exchange1) sendBody() error {
 }
 
 // wanted waits until the node says whether it wants the body.
-func (x *exchange1) wanted() bool {
+func (x *http1Exchange) wanted() bool {
 	patience := time.NewTimer(continueTimeout)
 	defer patience.Stop()
 	select {
@@ -463,7 +473,7 @@ func (x *exchange1) wanted() bool {
 	}
 }
 
-func (x *exchange1) lastWrite() {
+func (x *http1Exchange) lastWrite() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.last = true
@@ -471,7 +481,7 @@ func (x *exchange1) lastWrite() {
 
 // allSent begins the time that the node has to answer. From now on the connection is
 // the reader's alone.
-func (x *exchange1) allSent() {
+func (x *http1Exchange) allSent() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.whole = true
@@ -486,7 +496,7 @@ func (x *exchange1) allSent() {
 // sendFailed is called when the node took no more of the request. It may have answered
 // nevertheless: a node that answers before it has read all, and then closes, resets
 // the connection. The answer is there, and the write fails.
-func (x *exchange1) sendFailed(err error) {
+func (x *http1Exchange) sendFailed(err error) {
 	late := errors.Is(err, os.ErrDeadlineExceeded)
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -502,7 +512,7 @@ func (x *exchange1) sendFailed(err error) {
 }
 
 // tooSlow says it if a write failed for the time that it took.
-func (x *exchange1) tooSlow(err error) error {
+func (x *http1Exchange) tooSlow(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &timeoutError{"the node took nothing more of the request", x.limit.Send}
 	}
@@ -510,7 +520,7 @@ func (x *exchange1) tooSlow(err error) error {
 }
 
 // progress says how far the request came that failed.
-func (x *exchange1) progress() progress {
+func (x *http1Exchange) progress() progress {
 	switch {
 	case x.conn.Received():
 		return answered
@@ -522,7 +532,7 @@ func (x *exchange1) progress() progress {
 }
 
 // fail ends the exchange, and the connection with it. It returns what to say for err.
-func (x *exchange1) fail(err error) error {
+func (x *http1Exchange) fail(err error) error {
 	received := x.conn.Received()
 	x.mu.Lock()
 	x.over, x.reading = true, true
@@ -552,7 +562,7 @@ func (x *exchange1) fail(err error) error {
 
 // finish ends the exchange after the whole answer, and keeps the connection if that
 // can be.
-func (x *exchange1) finish() {
+func (x *http1Exchange) finish() {
 	clean := x.conn.End()
 	x.mu.Lock()
 	if x.sending && x.last && !x.whole && x.sendErr == nil {
@@ -586,7 +596,7 @@ func (x *exchange1) finish() {
 
 // Read reads from the body of the answer. The node must not pause for too long while
 // somebody waits here; a slow reader is not its fault.
-func (x *exchange1) Read(p []byte) (int, error) {
+func (x *http1Exchange) Read(p []byte) (int, error) {
 	x.readMu.Lock()
 	defer x.readMu.Unlock()
 	if x.closed.Load() {
@@ -617,7 +627,7 @@ func (x *exchange1) Read(p []byte) (int, error) {
 
 // Close ends a Read that waits. If the rest of the body is there already, it does no
 // harm to the connection.
-func (x *exchange1) Close() error {
+func (x *http1Exchange) Close() error {
 	if x.closed.Swap(true) {
 		return nil
 	}
@@ -642,19 +652,19 @@ func (x *exchange1) Close() error {
 	return nil
 }
 
-// A tunnel1 is the connection after a 101.
-type tunnel1 struct{ x *exchange1 }
+// A http1Tunnel is the connection after a 101.
+type http1Tunnel struct{ x *http1Exchange }
 
-func (t *tunnel1) Read(p []byte) (int, error) { return t.x.conn.ReadBody(p) }
+func (t *http1Tunnel) Read(p []byte) (int, error) { return t.x.conn.ReadBody(p) }
 
-func (t *tunnel1) Write(p []byte) (int, error) {
+func (t *http1Tunnel) Write(p []byte) (int, error) {
 	n, err := t.x.conn.Write(p)
 	return n, t.x.tooSlow(err)
 }
 
-func (t *tunnel1) CloseWrite() error { return t.x.conn.CloseWrite() }
+func (t *http1Tunnel) CloseWrite() error { return t.x.conn.CloseWrite() }
 
-func (t *tunnel1) Close() error {
+func (t *http1Tunnel) Close() error {
 	if t.x.closed.Swap(true) {
 		return nil
 	}

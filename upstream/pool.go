@@ -105,8 +105,8 @@ type node struct {
 
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
 // one, otherwise nil: nodes with the same address keep their counts, their
-// connections if TLS, keep-alive and MaxResponseHeaderBytes are the same, and their
-// health if [Config.Checks] are. Close prev once requests go to the new pool.
+// connections if TLS, keep-alive, MaxResponseHeaderBytes and Transport are the same,
+// and their health if [Config.Checks] are. Close prev once requests go to the new pool.
 //
 // A pool opens nothing until its first request, unless prev probes its nodes: then
 // the new pool probes its own from the beginning. The nodes that are in both are

@@ -56,8 +56,8 @@ func (b *requestBody) revoke() bool {
 	return true
 }
 
-// again is the request's GetBody, with which http.Transport replaces a kept
-// connection that it found dead.
+// again is the request's GetBody, with which a client replaces a kept connection
+// that it found dead.
 func (b *requestBody) again() (io.ReadCloser, error) {
 	if !b.revoke() {
 		return nil, errBodyRead

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// A transport is the client that stands on [http.Transport], one for each node.
+// A transport is the client that stands on [http.Transport], one for each node, for
+// those who ask for it with [Options.Transport].
 //
 // http.Transport keeps connections by scheme and URL.Host, and takes the name for
 // SNI and verification from there as well. So URL.Host is that name and nothing
