@@ -478,3 +478,32 @@ func TestCancelledBeforehand(t *testing.T) {
 	}
 	require.Equal(t, []string{"GET /first", "GET /third"}, all)
 }
+
+// What two readers could understand differently is no answer: 502, no other node is
+// asked, and the connection is not used again.
+func TestAmbiguousAnswers(t *testing.T) {
+	for name, answer := range map[string]string{
+		"an empty line first":       "\r\n" + ok,
+		"bytes of another answer":   "ok" + ok,
+		"bare LF":                   strings.ReplaceAll(ok, "\r\n", "\n"),
+		"folded":                    "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
+		"space before a colon":      "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
+		"NUL":                       "HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 2\r\n\r\nok",
+		"the same length twice":     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+		"a length and chunks":       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+		"chunks in HTTP/1.0":        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+		"a version of the future":   "HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok",
+		"informational with a body": "HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nok" + ok,
+	} {
+		t.Run(name, func(t *testing.T) {
+			node, other := hostile(t, writes(answer)), newOrigin(t, answering(ok))
+			p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node, other.Node}}, nil)
+			_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+			wantError(t, err, 502, 1, "node "+node.address, "malformed")
+			require.Zero(t, other.conns.Load())
+
+			alone := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+			wantClean(t, alone)
+		})
+	}
+}
