@@ -502,8 +502,12 @@ func TestAmbiguousAnswers(t *testing.T) {
 			wantError(t, err, 502, 1, "node "+node.address, "malformed")
 			require.Zero(t, other.conns.Load())
 
-			alone := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
-			wantClean(t, alone)
+			node = hostile(t, writes(answer))
+			p = newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+			_, err = p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+			wantError(t, err, 502, 1)
+			wantClean(t, p)
+			require.EqualValues(t, 2, node.conns.Load())
 		})
 	}
 }
