@@ -255,6 +255,11 @@ func TestEarlyFinalAnswer(t *testing.T) {
 			require.Equal(t, 413, status)
 			require.Equal(t, "big", text)
 			require.Zero(t, p.Nodes()[0].Failures)
+
+			// The rest of the body must not become the beginning of a request.
+			status, _ = get(t, p, "http://a.test/next")
+			require.Equal(t, 413, status)
+			require.EqualValues(t, 2, o.conns.Load())
 			close(more)
 			<-body.done
 		})
@@ -510,4 +515,22 @@ func TestAmbiguousAnswers(t *testing.T) {
 			require.EqualValues(t, 2, node.conns.Load())
 		})
 	}
+}
+
+// A node that is silent on a kept connection is not asked again over a new one: it is
+// slow, and the connection was not dead.
+func TestSilenceOnAKeptConnection(t *testing.T) {
+	conns := 0
+	nodes := map[string]func(net.Conn){"a.test:80": func(conn net.Conn) {
+		conns++
+		r := bufio.NewReader(conn)
+		readHead(r)
+		io.WriteString(conn, ok)
+		silent(conn)
+	}}
+	inBubble(t, upstream.Config{}, nodes, func(t *testing.T, p *upstream.Pool) {
+		get(t, p, "http://a.test/")
+		wantTimeout(t, p, newRequest(t, "GET", "http://a.test/", nil), limits.Read, "no answer within 5s")
+		require.Equal(t, 1, conns)
+	})
 }
