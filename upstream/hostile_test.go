@@ -534,3 +534,29 @@ func TestSilenceOnAKeptConnection(t *testing.T) {
 		require.Equal(t, 1, conns)
 	})
 }
+
+// Cancelling a request that has long been answered does nothing to the one that has its
+// connection now.
+func TestCancelAfterTheEnd(t *testing.T) {
+	conns := 0
+	nodes := map[string]func(net.Conn){"a.test:80": func(conn net.Conn) {
+		conns++
+		r := bufio.NewReader(conn)
+		for {
+			if _, err := readHead(r); err != nil {
+				return
+			}
+			time.Sleep(2 * time.Second)
+			io.WriteString(conn, ok)
+		}
+	}}
+	inBubble(t, upstream.Config{}, nodes, func(t *testing.T, p *upstream.Pool) {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, body := roundTrip(t, p, newRequest(t, "GET", "http://a.test/", nil).WithContext(ctx))
+		require.Equal(t, "ok", body)
+		time.AfterFunc(time.Second, cancel)
+		status, _ := roundTrip(t, p, newRequest(t, "POST", "http://a.test/", nil))
+		require.Equal(t, 200, status)
+		require.Equal(t, 1, conns)
+	})
+}
