@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/upstream"
@@ -23,8 +24,12 @@ type exchange struct {
 	pool    *upstream.Pool
 	rawPath string
 	vars    upstream.Vars // nil unless the balancer asks for some
-	from    sender
-	body    *clientBody // nil if the request has none
+
+	// deadline is that of a gRPC call, or zero.
+	deadline time.Time
+
+	from sender
+	body *clientBody // nil if the request has none
 
 	// webSocket says that the request asks for an upgrade to WebSocket, and may.
 	webSocket bool
@@ -50,6 +55,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Ro
 		from:      s.senderOf(r),
 		webSocket: match.WebSocket() && websocket(r),
 		call:      calls(r),
+	}
+	if deadline, ok := callDeadline(r); ok {
+		x.deadline = deadline
 	}
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	if x.webSocket {
@@ -224,6 +232,10 @@ func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err er
 		return
 	}
 	s.logFailure(r, x.route, err)
+	if x.overdue() {
+		answerCall(w, grpcDeadlineExceeded, msgOverdue)
+		return
+	}
 	message := "the upstream could not be reached"
 	switch status {
 	case http.StatusBadRequest:

@@ -3,9 +3,11 @@ package gateway
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sallyport/sallyport/upstream"
 )
@@ -57,11 +59,44 @@ func answerFailure(w http.ResponseWriter, r *http.Request, status int, message s
 		answer(w, r, status, message)
 		return
 	}
+	answerCall(w, grpcStatus(status), message)
+}
+
+// answerCall answers a call with Trailers-Only.
+func answerCall(w http.ResponseWriter, code int, message string) {
 	h := w.Header()
 	h.Set("Content-Type", "application/grpc")
-	setOutcome(h, grpcStatus(status), message)
+	setOutcome(h, code, message)
 	w.WriteHeader(http.StatusOK)
 }
+
+// callDeadline returns when the deadline of a call is over that begins now. ok is false
+// if it has none.
+func callDeadline(r *http.Request) (t time.Time, ok bool) {
+	value := r.Header.Get("Grpc-Timeout")
+	if len(value) < 2 || len(value) > 9 || !calls(r) {
+		return t, false
+	}
+	unit, ok := callUnits[value[len(value)-1]]
+	n, err := strconv.ParseUint(value[:len(value)-1], 10, 32)
+	if !ok || err != nil {
+		return t, false
+	}
+	return time.Now().Add(time.Duration(min(n, uint64(math.MaxInt64/unit))) * unit), true
+}
+
+// callUnits are the units of the header field grpc-timeout.
+var callUnits = map[byte]time.Duration{
+	'H': time.Hour, 'M': time.Minute, 'S': time.Second,
+	'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
+}
+
+// overdue reports whether a call's deadline is over. A node that counts the same time
+// resets the stream then, and its client takes that for what it is only if it happens
+// to be as quick.
+func (x *exchange) overdue() bool { return !x.deadline.IsZero() && time.Now().After(x.deadline) }
+
+const msgOverdue = "the deadline of the call is over"
 
 // setOutcome writes the outcome of a call. The message is one of ours, in ASCII and
 // without "%".
@@ -92,6 +127,10 @@ func (b *callBody) Read(p []byte) (int, error) {
 	if b.answer.Trailer == nil {
 		b.answer.Trailer = http.Header{}
 	}
-	setOutcome(b.answer.Trailer, grpcUnavailable, "the upstream broke off its answer")
+	if exchangeOf(r.Context()).overdue() {
+		setOutcome(b.answer.Trailer, grpcDeadlineExceeded, msgOverdue)
+	} else {
+		setOutcome(b.answer.Trailer, grpcUnavailable, "the upstream broke off its answer")
+	}
 	return n, io.EOF
 }

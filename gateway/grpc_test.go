@@ -185,3 +185,47 @@ func TestUpgradeToAnHTTP2Node(t *testing.T) {
 	require.Equal(t, 502, res.StatusCode)
 	require.Contains(t, h.log.String(), "nodes with HTTP/2 take no Upgrade")
 }
+
+// A node that gives a call up when its deadline is over resets the stream. The client
+// is told of the deadline, whatever it was that the node did.
+func TestCallDeadline(t *testing.T) {
+	h := newHarness(t, nil)
+	h.calling(newH2Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Begin") != "" {
+			w.WriteHeader(http.StatusOK)
+			w.(http.Flusher).Flush()
+		}
+		panic(http.ErrAbortHandler) // a reset stream
+	}))
+	for _, d := range []door{h.http2, h.handler2} {
+		for _, c := range []struct{ timeout, want string }{
+			{"1n", "4 the deadline of the call is over"},
+			{"99999999H", "14"},
+			{"", "14"},
+			{"1x", "14"},
+			{"n", "14"},
+			{"999999999n", "14"},
+			{"-1n", "14"},
+		} {
+			for _, begin := range []string{"", "1"} {
+				req := h.call(d, "application/grpc")
+				req.Header.Set("Begin", begin)
+				if c.timeout != "" {
+					req.Header.Set("Grpc-Timeout", c.timeout)
+				}
+				res, err := h.client(d, "a.test").Do(req)
+				require.NoError(t, err)
+				_, err = io.ReadAll(res.Body)
+				require.NoError(t, err)
+				res.Body.Close()
+				require.Equal(t, 200, res.StatusCode)
+				outcome := res.Header
+				if begin != "" {
+					outcome = res.Trailer
+				}
+				got := outcome.Get("Grpc-Status") + " " + outcome.Get("Grpc-Message")
+				require.True(t, strings.HasPrefix(got, c.want), "%s, timeout %q, begun %q: %s", d.name, c.timeout, begin, got)
+			}
+		}
+	}
+}
