@@ -64,7 +64,10 @@ func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 	}
 }
 
-var pemBegin = []byte("-----BEGIN")
+var (
+	pemBegin = []byte("-----BEGIN")
+	pemEnd   = []byte("-----END")
+)
 
 // passedOver reports what is wrong with a block that [pem.Decode] found no sense
 // in and passed over without a word, on its way from rest to after: a bundle must
@@ -74,7 +77,7 @@ func passedOver(rest, after []byte, found bool) error {
 		rest = rest[:len(rest)-len(after)]
 		rest = rest[:bytes.LastIndex(rest, pemBegin)]
 	}
-	if !bytes.Contains(rest, pemBegin) {
+	if !bytes.Contains(rest, pemBegin) && !bytes.Contains(rest, pemEnd) {
 		return nil
 	}
 	return pemFault(rest)
@@ -95,7 +98,7 @@ func pemFault(text []byte) error {
 		return noBegin
 	case bytes.Count(bytes.TrimSpace(text), []byte("\n")) < 2:
 		return errors.New("the line breaks are lost: BEGIN, the data and END must stand on lines of their own")
-	case !bytes.Contains(text, []byte("-----END")):
+	case !bytes.Contains(text, pemEnd):
 		return errors.New(`no line "-----END" closes the block`)
 	default:
 		return errors.New("the lines between BEGIN and END are not base64")

@@ -170,6 +170,9 @@ func TestConfigErrors(t *testing.T) {
 		{"CA of text", func(c *ssl.Config) { c.Client.CAPEM = []byte("# roots follow\n") }, "Client.CAPEM", "has no certificate: " + noBegin},
 		{"CA with no certificate", func(c *ssl.Config) { c.Client.CAPEM = pair.KeyPEM }, "Client.CAPEM", `has no certificate: its block is a "PRIVATE KEY", not a "CERTIFICATE"`},
 		{"CA that is half there", func(c *ssl.Config) { c.Client.CAPEM = join(ca.PEM(), noEnd(ca.PEM())) }, "Client.CAPEM", `not readable as PEM from block 2 on: no line "-----END" closes the block`},
+		{"CA whose first line is broken", func(c *ssl.Config) {
+			c.Client.CAPEM = join(bytes.Replace(ca.PEM(), []byte("BEGIN"), []byte("BEiIN"), 1), elsewhere.PEM())
+		}, "Client.CAPEM", "not readable as PEM from block 1 on: " + noBegin},
 		{"CA of which the first is broken", func(c *ssl.Config) { c.Client.CAPEM = join(garbled(ca.PEM()), elsewhere.PEM()) }, "Client.CAPEM", "not readable as PEM from block 1 on: the lines between BEGIN and END are not base64"},
 		{"intermediate alone", func(c *ssl.Config) { c.Client.CAPEM = intermediate.PEM() }, "Client.CAPEM", "certificate 1 (CN=middle) is an intermediate, and no root in the bundle signed it: add its root"},
 		{"intermediate without its root", func(c *ssl.Config) { c.Client.CAPEM = join(ca.PEM(), intermediate.PEM(), elsewhere.PEM()) }, "Client.CAPEM", "certificate 3 (CN=orphan) is an intermediate, and no root in the bundle signed it: add its root"},

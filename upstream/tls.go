@@ -87,7 +87,8 @@ func (c *TLS) digest() (d tlsDigest) {
 // certificates is allowed, as bundles have it.
 func parseCAs(text []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
-	begun := bytes.Count(text, []byte("-----BEGIN "))
+	// Both are counted: either line may be the broken one.
+	begun := max(bytes.Count(text, []byte("-----BEGIN ")), bytes.Count(text, []byte("-----END ")))
 	n := 0
 	for rest := text; ; n++ {
 		var block *pem.Block

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -79,6 +80,9 @@ func TestNewRefuses(t *testing.T) {
 		{"blank CA", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte(" \n") }), "TLS.CAPEM", "is empty"},
 		{"CA that is no PEM", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte("MIIB") }), "TLS.CAPEM", "has no certificate in PEM"},
 		{"CA without newlines", https(func(c *upstream.Config) { c.TLS.CAPEM = []byte(strings.ReplaceAll(string(ca.pem), "\n", " ")) }), "TLS.CAPEM", "were newlines lost?"},
+		{"a CA whose first line is broken", https(func(c *upstream.Config) {
+			c.TLS.CAPEM = append(bytes.Replace(ca.pem, []byte("BEGIN"), []byte("BEiIN"), 1), ca.pem...)
+		}), "TLS.CAPEM", "has 2 PEM blocks, of which 1 can be read"},
 		{"half a CA", https(func(c *upstream.Config) { c.TLS.CAPEM = append(ca.pem[:len(ca.pem):len(ca.pem)], ca.pem[:99]...) }), "TLS.CAPEM", "has 2 PEM blocks, of which 1 can be read"},
 		{"CA with a key", https(func(c *upstream.Config) { c.TLS.CAPEM = key }), "TLS.CAPEM", `is of the type "PRIVATE KEY"`},
 		{"CA that is no certificate", https(func(c *upstream.Config) {
