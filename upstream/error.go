@@ -156,10 +156,6 @@ func describe(err error) string {
 		return err.Error() + ": the name is that of the Host which PassHost sends"
 	case strings.Contains(err.Error(), "tls: no application protocol"):
 		return errNoH2.Error()
-	case err.Error() == "http2: client conn could not be established":
-		return "the node closed the connection at once: does it speak HTTP/2?"
-	case strings.Contains(err.Error(), "looked like an HTTP/1.1 header"):
-		return `the node answers with HTTP/1.1: is its scheme "http"?`
 	case errors.As(err, &record):
 		return err.Error() + `: is the node's scheme "http"?`
 	case errors.As(err, &operation) && operation.Net != "": // not crypto/tls's alerts

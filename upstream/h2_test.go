@@ -147,6 +147,43 @@ func TestH2NodeLimitsItsStreams(t *testing.T) {
 	require.EqualValues(t, 3, node.conns.Load())
 }
 
+// A burst comes before the node has said how many it takes.
+func TestH2BurstOverTheLimit(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &http.Server{Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 1}, Handler: echo}
+	s.Protocols.SetUnencryptedHTTP2(true)
+	go s.Serve(l)
+	defer s.Close()
+	p := newPool(t, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{nodeAt(l.Addr().String())}}, nil)
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", strings.NewReader("x")))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		})
+	}
+	all.Wait()
+	require.Zero(t, p.Nodes()[0].Failures)
+
+	// SETTINGS_MAX_CONCURRENT_STREAMS of 0.
+	closed := newOrigin(t, func(conn net.Conn) {
+		h2Peer{conn}.frame(h2Settings, 0, 0, 0, 3, 0, 0, 0, 0)
+		silent(conn)
+	})
+	p = newPool(t, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{closed.Node}}, nil)
+	for range 3 {
+		_, err = p.RoundTrip(newRequest(t, "POST", "http://a.test/", nil))
+		wantError(t, err, 502, 1, "the node takes no requests over its connection")
+	}
+	require.EqualValues(t, 3, closed.conns.Load())
+}
+
 // The answer may begin before the request ends, and each side waits for the other.
 func TestH2FullDuplex(t *testing.T) {
 	node := newH2Server(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -320,8 +357,8 @@ func TestH2IsDemanded(t *testing.T) {
 		{"grpcs", serve(), hint},
 		{"grpcs", serve("http/1.1"), hint},
 		{"grpcs", newOrigin(t, bad).Node, `is the node's scheme "http"?`},
-		{"grpc", newOrigin(t, bad).Node, "HTTP/"},
-		{"h2c", newOrigin(t, func(conn net.Conn) {}).Node, ""}, // whether it is the write that fails or the read, is a race
+		{"grpc", newOrigin(t, bad).Node, "connect: the node does not speak HTTP/2"},
+		{"h2c", newOrigin(t, func(conn net.Conn) {}).Node, "connect: "}, // whether it is a write that fails or a read, is a race
 	} {
 		config := upstream.Config{Scheme: c.scheme, Nodes: []upstream.Node{c.node}}
 		if c.scheme == "grpcs" {
@@ -580,6 +617,11 @@ func TestH2Timeouts(t *testing.T) {
 			wantTimeout(t, p, post(t), limits.Connect, "connect: no connection within 2s")
 		})
 	})
+	for idle, after := range map[time.Duration]time.Duration{0: limits.Connect, time.Second: time.Second} {
+		run("no SETTINGS", upstream.Config{Scheme: "h2c", KeepAlive: upstream.KeepAlive{IdleTimeout: idle}}, silent, func(t *testing.T, p *upstream.Pool) {
+			wantTimeout(t, p, post(t), after, "connect: no connection within "+after.String())
+		})
+	}
 	run("no answer", upstream.Config{Scheme: "h2c"}, h2Node(never), func(t *testing.T, p *upstream.Pool) {
 		wantTimeout(t, p, post(t), limits.Read, "no answer within 5s")
 	})

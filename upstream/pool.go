@@ -104,9 +104,11 @@ type node struct {
 }
 
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
-// one, otherwise nil: nodes with the same address keep their counts, their
-// connections if TLS, keep-alive, MaxResponseHeaderBytes and Transport are the same,
-// and their health if [Config.Checks] are. Close prev once requests go to the new pool.
+// one, otherwise nil: nodes with the same address keep their counts and what their
+// names resolve to, their connections if Scheme, TLS, keep-alive,
+// MaxResponseHeaderBytes and Transport are the same, and their health if
+// [Config.Checks] are. An equal RetryBudget goes on with what is left. Close prev once
+// requests go to the new pool.
 //
 // A pool opens nothing until its first request, unless prev probes its nodes: then
 // the new pool probes its own from the beginning. The nodes that are in both are

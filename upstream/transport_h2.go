@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -225,6 +226,8 @@ func (t *h2Client) take(g *h2Group) *h2Conn {
 			switch {
 			case c.Err() != nil:
 				t.remove(c)
+			case c.used == 0 && c.takesNone():
+				t.discard(c)
 			case !c.retired && (best == nil || c.used < best.used) && c.Available() > 0:
 				best = c
 			}
@@ -243,6 +246,12 @@ func (t *h2Client) take(g *h2Group) *h2Conn {
 			return nil // refused for a reason that will not pass
 		}
 	}
+}
+
+// takesNone reports whether a connection without requests is open for none either: its
+// node says so, or has said goodbye. t.mu of the client is held.
+func (c *h2Conn) takesNone() bool {
+	return c.Err() == nil && c.InFlight() == 0 && c.Available() == 0
 }
 
 // release is called when a request is over.
@@ -325,7 +334,12 @@ func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, x *h2Dialing
 	if t.tls != nil {
 		scheme = "https"
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, x.limit, &timeoutError{"no connection", x.limit})
+	defer cancel()
 	conn, err := t.maker.NewClientConn(context.WithValue(ctx, h2DialingKey{}, x), scheme, t.address)
+	if err == nil {
+		err = x.wire.settle(ctx, conn, min(x.limit, t.maker.IdleConnTimeout))
+	}
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -340,6 +354,11 @@ func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, x *h2Dialing
 		return
 	}
 	c := &h2Conn{ClientConn: conn, group: g, addr: x.addr}
+	if c.takesNone() {
+		d.err = &connectError{errNoRoom}
+		go c.Close()
+		return
+	}
 	g.conns = append(g.conns, c)
 	t.idle++
 	if t.draining && d.waiting == 0 {
@@ -351,6 +370,9 @@ func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, x *h2Dialing
 			go t.forget(c)
 		}
 	})
+	if conn.Err() != nil { // since before there was a hook to tell
+		t.remove(c)
+	}
 }
 
 func (t *h2Client) forget(c *h2Conn) {
@@ -367,16 +389,19 @@ type h2Dialing struct {
 	dial   DialFunc
 	limit  time.Duration
 	wanted string
-	addr   netip.Addr // set by connect
+
+	// set by connect
+	wire *h2Wire
+	addr netip.Addr
 }
 
 // connect is what net/http dials with, with TLS and without.
 func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, error) {
 	x := ctx.Value(h2DialingKey{}).(*h2Dialing)
-	ctx, cancel := context.WithTimeout(ctx, x.limit)
-	defer cancel()
 	conn, err := x.dial(ctx, network, x.wanted)
 	if err == nil {
+		x.wire = &h2Wire{Conn: conn, settled: make(chan struct{})}
+		conn = x.wire
 		if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 			x.addr = addr.Addr().Unmap()
 		}
@@ -386,11 +411,74 @@ func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, er
 	}
 	if err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = &timeoutError{"no connection", x.limit}
+			err = context.Cause(ctx)
 		}
 		return nil, &connectError{err}
 	}
+	x.wire.secured.Store(true)
 	return conn, nil
+}
+
+// An h2Wire is a connection to a node, below TLS. It knows when net/http has taken in
+// the node's SETTINGS: the first that net/http writes is what a connection begins
+// with, and the second the acknowledgement.
+//
+// A request could be sent before (RFC 9113, section 3.4). But a burst of them would be
+// more than many a node takes at a time; and what answers without SETTINGS is no node
+// to send anything to.
+type h2Wire struct {
+	net.Conn
+	secured atomic.Bool // net/http writes, and not crypto/tls for itself
+	writes  atomic.Int32
+	settled chan struct{}
+	spoke   atomic.Bool // the node has sent something, or closed the connection
+	closed  atomic.Bool // from this side
+}
+
+func (w *h2Wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if w.secured.Load() && (n > 0 || err != nil && !w.closed.Load()) {
+		w.spoke.Store(true)
+	}
+	return n, err
+}
+
+func (w *h2Wire) Close() error {
+	w.closed.Store(true)
+	return w.Conn.Close()
+}
+
+func (w *h2Wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err == nil && w.secured.Load() && w.writes.Add(1) == 2 {
+		close(w.settled)
+	}
+	return n, err
+}
+
+var errNoSettings = errors.New(`the node does not speak HTTP/2: is its scheme "http"?`)
+
+// settle waits until requests may be sent over conn. If that is never, it closes conn.
+func (w *h2Wire) settle(ctx context.Context, conn *http.ClientConn, limit time.Duration) error {
+	closed, closing := context.WithCancel(context.Background())
+	defer closing()
+	conn.SetStateHook(func(*http.ClientConn) {
+		if conn.Err() != nil {
+			closing()
+		}
+	})
+	select {
+	case <-w.settled:
+		return nil
+	case <-closed.Done():
+		if !w.spoke.Load() { // net/http has closed it, for being idle
+			return &timeoutError{"no connection", limit}
+		}
+		return errNoSettings
+	case <-ctx.Done():
+		conn.Close()
+		return context.Cause(ctx)
+	}
 }
 
 func (t *h2Client) handshake(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
@@ -407,6 +495,8 @@ func (t *h2Client) handshake(ctx context.Context, conn net.Conn, name string) (n
 	}
 	return secure, nil
 }
+
+var errNoRoom = errors.New("the node takes no requests over its connection")
 
 // errNoH2 is also what the alert no_application_protocol means.
 var errNoH2 = errors.New(`the node does not offer HTTP/2 (ALPN "h2"): is its scheme "https"?`)

@@ -141,7 +141,7 @@ func TestFailuresAreOutcomes(t *testing.T) {
 	}{
 		{upstream.Config{Scheme: "grpc"}, "the upstream has no node"},
 		{upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{refusing}}, "the upstream could not be reached"},
-		{upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{nodeAt(silent.Addr())}, Timeout: upstream.Timeout{Read: 20 * time.Millisecond}}, "the upstream did not answer in time"},
+		{upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{nodeAt(silent.Addr())}, Timeout: upstream.Timeout{Connect: 20 * time.Millisecond}}, "the upstream did not answer in time"},
 	} {
 		f.put(t, c.u)
 		var header metadata.MD
