@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +27,10 @@ type http1Client struct {
 	tls     *tls.Config // nil without TLS
 	idle    http1.Idle
 	maxHead int
+
+	// addrs are those that the node's name was resolved to last. Only resolved, of
+	// which there is one call at a time, touches them.
+	addrs []netip.Addr
 }
 
 func newHTTP1Client(address string, template *tls.Config, s connSettings) *http1Client {
@@ -40,6 +47,22 @@ func newHTTP1Client(address string, template *tls.Config, s connSettings) *http1
 }
 
 func (c *http1Client) closeIdle() { c.idle.CloseAll() }
+
+// resolved drops the connections to addresses that the node no longer has. It looks
+// for those and not for the ones that it has: with a Dialer of the user's, the other
+// end may be a proxy.
+func (c *http1Client) resolved(list []netip.Addr) {
+	gone := slices.DeleteFunc(slices.Clone(c.addrs), func(a netip.Addr) bool { return slices.Contains(list, a) })
+	c.addrs = list
+	if len(gone) == 0 {
+		c.idle.Drop(nil)
+		return
+	}
+	c.idle.Drop(func(remote net.Addr) bool {
+		tcp, ok := remote.(*net.TCPAddr)
+		return ok && slices.Contains(gone, tcp.AddrPort().Addr().Unmap())
+	})
+}
 
 // headSize is what most heads of requests fit in.
 const headSize = 2 << 10

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"net"
 	"sync"
 	"time"
 )
@@ -24,6 +25,7 @@ type Idle struct {
 	timer  *time.Timer
 	armed  bool // the timer runs
 	closed bool // until the next Get
+	drop   func(remote net.Addr) bool
 }
 
 // links are the places of a connection among the idle ones, and its count of uses.
@@ -58,7 +60,7 @@ func (p *Idle) Get(key string) *Conn {
 func (p *Idle) Put(key string, c *Conn) {
 	c.idle.key, c.idle.since = key, time.Now()
 	p.mu.Lock()
-	if p.closed || c.idle.used >= p.Requests || p.Size <= 0 {
+	if p.closed || c.idle.used >= p.Requests || p.Size <= 0 || p.drop != nil && p.drop(c.remote()) {
 		p.mu.Unlock()
 		_ = c.Close()
 		return
@@ -95,6 +97,28 @@ func (p *Idle) CloseAll() {
 		_ = c.Close()
 	}
 }
+
+// Drop closes the connections of which drop, given the address of the server, says so,
+// and those that are put back, until the next Drop. If drop is nil, there are none.
+func (p *Idle) Drop(drop func(remote net.Addr) bool) {
+	p.mu.Lock()
+	p.drop = drop
+	var dropped []*Conn
+	for c := p.oldest; c != nil && drop != nil; {
+		next := c.idle.newer
+		if drop(c.remote()) {
+			dropped = append(dropped, c)
+			p.remove(c)
+		}
+		c = next
+	}
+	p.mu.Unlock()
+	for _, c := range dropped {
+		_ = c.Close()
+	}
+}
+
+func (c *Conn) remote() net.Addr { return c.socket.RemoteAddr() }
 
 // Len returns the number of connections.
 func (p *Idle) Len() int {

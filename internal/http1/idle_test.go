@@ -142,3 +142,37 @@ func TestIdleOracle(t *testing.T) {
 		require.Equal(t, len(want), p.Len(), "seed %d", seed)
 	}
 }
+
+// at is a connection to an address.
+type at struct {
+	script
+	remote net.Addr
+}
+
+func (c *at) RemoteAddr() net.Addr { return c.remote }
+
+func TestIdleDrop(t *testing.T) {
+	p := &Idle{Size: 10, Timeout: time.Hour, Requests: 10}
+	defer p.CloseAll()
+	address := func(i int) net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, byte(i)), Port: 80} }
+	var conns []*Conn
+	for i := range 4 {
+		conns = append(conns, NewConn(&at{remote: address(i % 2)}))
+	}
+	closed := func(i int) bool { return conns[i].socket.Conn.(*at).closed.Load() }
+	for _, c := range conns[:3] {
+		p.Put("a", c)
+	}
+	p.Drop(func(remote net.Addr) bool { return remote.String() == address(0).String() })
+	require.Equal(t, []bool{true, false, true, false}, []bool{closed(0), closed(1), closed(2), closed(3)})
+	require.Equal(t, 1, p.Len())
+	p.Put("a", conns[3])
+	require.False(t, closed(3))
+	back := NewConn(&at{remote: address(0)})
+	p.Put("a", back)
+	require.True(t, back.socket.Conn.(*at).closed.Load(), "it was in use when its address went")
+	p.Drop(nil)
+	again := NewConn(&at{remote: address(0)})
+	p.Put("a", again)
+	require.Same(t, again, p.Get("a"))
+}
