@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -54,6 +56,9 @@ type conns struct {
 
 	// pools counts the users that are not closed.
 	pools atomic.Int64
+
+	told   atomic.Pointer[addresses] // what the client knows of the node's name
+	tellMu sync.Mutex                // serialises the telling
 }
 
 // connSettings are what a client was made with. It can be passed on to a pool
@@ -76,15 +81,27 @@ func newClient(address string, template *tls.Config, s connSettings) client {
 	}
 }
 
-// resolved tells the addresses that a lookup has found for the node, and whether one
-// that it had is not among them. A client that knows to where each of its connections
-// goes gives up those to other addresses; one that does not, all that are idle.
-func (c *conns) resolved(list []netip.Addr, removed bool) {
+// tell tells the client what the last lookup has found for the node, unless it knows. A
+// client that knows to where each of its connections goes gives up those to other
+// addresses; one that does not gives up all that are idle, if an address is gone.
+func (c *conns) tell(r *resolution) {
+	if r.current.Load() == c.told.Load() {
+		return
+	}
+	c.tellMu.Lock()
+	defer c.tellMu.Unlock()
+	a, before := r.current.Load(), c.told.Load()
+	if a == before || len(a.list) == 0 {
+		return
+	}
 	if knows, ok := c.client.(interface{ resolved([]netip.Addr) }); ok {
-		knows.resolved(list)
-	} else if removed {
+		knows.resolved(a.list)
+	} else if before != nil && slices.ContainsFunc(before.list, func(addr netip.Addr) bool {
+		return !slices.Contains(a.list, addr)
+	}) {
 		c.closeIdle()
 	}
+	c.told.Store(a)
 }
 
 // release is called once by each pool.

@@ -67,9 +67,6 @@ type namedNode struct {
 	dial     DialFunc
 	conns    *conns
 	log      *slog.Logger // has the names of upstream and node
-
-	told   atomic.Pointer[addresses] // what conns was told
-	tellMu sync.Mutex                // serialises the telling
 }
 
 // keep is called for each request. It starts a lookup if one is due, and tells the
@@ -80,26 +77,10 @@ func (n *namedNode) keep() {
 	if a == nil {
 		return
 	}
-	if a != n.told.Load() {
-		n.tell()
-	}
+	n.conns.tell(n.resolution)
 	if !time.Now().Before(a.until) {
 		n.lookup()
 	}
-}
-
-func (n *namedNode) tell() {
-	n.tellMu.Lock()
-	defer n.tellMu.Unlock()
-	a, before := n.current.Load(), n.told.Load()
-	if a == before || len(a.list) == 0 {
-		return
-	}
-	removed := before != nil && slices.ContainsFunc(before.list, func(addr netip.Addr) bool {
-		return !slices.Contains(a.list, addr)
-	})
-	n.conns.resolved(a.list, removed)
-	n.told.Store(a)
 }
 
 // connect is the node's DialFunc. It tries one address after another, each connection
@@ -109,6 +90,9 @@ func (n *namedNode) connect(ctx context.Context, network, wanted string) (net.Co
 	if err != nil {
 		return nil, err
 	}
+	// Before there is a connection to one of them: the next request may find the answer
+	// of another lookup, which a check has begun.
+	n.conns.tell(n.resolution)
 	host, port, err := net.SplitHostPort(wanted)
 	if err != nil {
 		return nil, err

@@ -337,6 +337,63 @@ func TestSuccessorTakesOverNames(t *testing.T) {
 	})
 }
 
+// What was told to the connections that two pools share, either pool knows.
+func TestSuccessorSharesWhatWasTold(t *testing.T) {
+	resolving(t, func(t *testing.T, dns *fakeDNS, net *fakeNet, p *upstream.Pool, _ *syncBuffer) {
+		options := &upstream.Options{Resolver: dns, Dialer: net.dial, Transport: &http.Transport{}}
+		p = upstream.NewPool(p.Upstream(), nil, options)
+		defer p.Close()
+		dns.set(nil, "10.0.0.1")
+		answers(t, p, "10.0.0.1:80")
+		answers(t, p, "10.0.0.1:80")
+		dns.set(nil, "10.0.0.2")
+		time.Sleep(30 * time.Second)
+		answers(t, p, "10.0.0.1:80") // has it looked up
+		synctest.Wait()
+
+		q := upstream.NewPool(p.Upstream(), p, options)
+		defer q.Close()
+		require.True(t, p.SharesConnections(q, 0, 0))
+		answers(t, q, "10.0.0.2:80")
+	})
+}
+
+// Pools that share the connections of a node tell them of its addresses at the same time.
+func TestPoolsTellOneAfterAnother(t *testing.T) {
+	resolving(t, func(t *testing.T, dns *fakeDNS, net *fakeNet, p *upstream.Pool, _ *syncBuffer) {
+		dns.set(nil, "10.0.0.1")
+		answers(t, p, "10.0.0.1:80")
+		q := upstream.NewPool(p.Upstream(), p, &upstream.Options{Resolver: dns, Dialer: net.dial, Transport: plugged})
+		defer q.Close()
+		var both sync.WaitGroup
+		both.Go(func() { p.KeepName(0) })
+		both.Go(func() { q.KeepName(0) })
+		both.Wait()
+	})
+}
+
+// The checks have names looked up too. A connection to an address that only the lookup
+// before has found is not used for a request.
+func TestChecksHaveNamesResolved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dns, net := &fakeDNS{}, &fakeNet{}
+		dns.set(nil, "10.0.0.1")
+		p := newPool(t, upstream.Config{
+			Nodes:     []upstream.Node{{Host: "a.test"}},
+			KeepAlive: upstream.KeepAlive{IdleTimeout: time.Hour},
+			Checks:    &upstream.Checks{},
+		}, &upstream.Options{Resolver: dns, Dialer: net.dial})
+		answers(t, p, "10.0.0.1:80")
+		dns.set(nil, "10.0.0.2")
+		time.Sleep(2 * time.Minute)
+		require.Greater(t, dns.lookups(), 1)
+		answers(t, p, "10.0.0.2:80")
+		p.Close()
+		synctest.Wait()
+		require.Empty(t, net.connections())
+	})
+}
+
 // Who resolves the names.
 func TestResolverAndDialer(t *testing.T) {
 	dialer := func(got *[]string) upstream.DialFunc {
