@@ -728,3 +728,12 @@ func TestH2InvalidRequests(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("broken") }
+
+// The body of a request is closed also where there was no connection for it.
+func TestH2ClosesTheBody(t *testing.T) {
+	p := newPool(t, upstream.Config{Scheme: "h2c", Nodes: []upstream.Node{refusing(t)}}, nil)
+	body := newBody(strings.NewReader("abc"))
+	_, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
+	wantError(t, err, 502, 1)
+	require.EqualValues(t, 1, body.closed.Load())
+}

@@ -108,6 +108,7 @@ func (t *h2Client) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.R
 	for {
 		conn, was, err := t.acquire(req.Context(), req.URL.Host, dial, limit.Connect)
 		if err != nil {
+			closeBody(req.Body)
 			return nil, unsent, err
 		}
 		resp, far, err := t.roundTrip(conn, req, limit)
