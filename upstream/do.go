@@ -120,7 +120,7 @@ func (c *call) run() (*http.Response, *Error) {
 	i := c.nodes.pick(c.req)
 	if i < 0 {
 		cause := ErrNoNode
-		if len(p.members) > 0 && p.noneAvailable() {
+		if p.u.config.FailWhenUnhealthy && len(p.members) > 0 && p.noneAvailable() {
 			cause = ErrUnhealthy
 		}
 		return nil, &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: cause}
@@ -190,6 +190,7 @@ func (c *call) try(i int) (*http.Response, progress, *Error) {
 		now := p.now()
 		m.state.latency.observe(now-a.begun, now)
 	}
+	a.status = resp.StatusCode
 	p.answered(m, resp.StatusCode)
 	a.wrap(resp)
 	return resp, answered, nil
@@ -341,6 +342,7 @@ type attempt struct {
 	call   *call
 	member *member
 	begun  time.Duration // by the pool's clock, if latencies are measured
+	status int           // of the answer, which may break off; zero if there is none
 	over   atomic.Bool
 }
 
@@ -378,7 +380,7 @@ func (a *attempt) fail(far progress, err error) (*http.Response, progress, *Erro
 	}
 	if far != refused {
 		a.member.state.failures.Add(1)
-		c.pool.failed(a.member, err)
+		c.pool.failed(a.member, a.status, err)
 		if c.pool.u.timed {
 			now := c.pool.now()
 			a.member.state.latency.observe(max(now-a.begun, failurePenalty), now)

@@ -192,12 +192,13 @@ func (p *Pool) answered(m *member, status int) {
 		}
 	}
 	if p.u.outliers != nil {
-		p.judge(m, status >= 500)
+		p.judge(m, 1, isServerError(status))
 	}
 }
 
-// failed is called when a node was at fault that a request failed.
-func (p *Pool) failed(m *member, err error) {
+// failed is called when a node was at fault that a request failed. status is that of an
+// answer that broke off, of which answered was told, or zero.
+func (p *Pool) failed(m *member, status int, err error) {
 	e := tcpFailure
 	if isTimeout(err) {
 		e = timeout
@@ -207,8 +208,12 @@ func (p *Pool) failed(m *member, err error) {
 		by = k.passive
 	}
 	p.count(m, e, &by, "a request", printable(describe(err)))
-	if p.u.outliers != nil {
-		p.judge(m, true)
+	switch {
+	case p.u.outliers == nil || isServerError(status):
+	case status != 0:
+		p.judge(m, 0, true)
+	default:
+		p.judge(m, 1, true)
 	}
 }
 

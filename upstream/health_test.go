@@ -747,6 +747,63 @@ func TestOutliers(t *testing.T) {
 	})
 }
 
+// A request whose answer breaks off is one that failed, and not one that succeeded as well.
+func TestOutliersBreakOff(t *testing.T) {
+	withNodes(t, 2, upstream.Config{Outliers: &upstream.Outliers{ErrorRate: 1}}, func(h *healthHarness) {
+		for _, code := range []int{200, 500} {
+			h.nodes[0].set(fmt.Sprintf("HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: 5\r\n\r\nab", code))
+			for range 40 {
+				resp, err := h.pool.RoundTrip(newRequest(h, "GET", "http://a.test/", nil))
+				require.NoError(h, err)
+				_, _ = io.ReadAll(resp.Body)
+				resp.Body.Close()
+			}
+			require.Equal(h, "ejected: 20 of 20 requests failed within 10s", h.pool.Nodes()[0].Reason)
+			require.Equal(h, 30*time.Second, time.Until(h.pool.Nodes()[0].EjectedUntil))
+			h.wait(time.Minute)
+		}
+	})
+}
+
+// Without Outliers nothing is ejected, whatever the Config before said.
+func TestOutliersAreTakenAway(t *testing.T) {
+	withNodes(t, 2, upstream.Config{Outliers: &upstream.Outliers{}}, func(h *healthHarness) {
+		h.nodes[0].set(status(500))
+		for range 40 {
+			h.ask()
+		}
+		require.NotZero(h, h.pool.Nodes()[0].EjectedUntil)
+		h.replace(func(c *upstream.Config) { c.Outliers = nil })
+		require.Zero(h, h.pool.Nodes()[0].EjectedUntil)
+		require.Equal(h, []int{5, 5}, h.picks(10))
+	})
+}
+
+// nobody is a Picker that takes no node.
+type nobody struct{}
+
+func (nobody) Pick(*http.Request, *upstream.Candidates) int { return -1 }
+
+// ErrUnhealthy is for those who asked for it.
+func TestPickerTakesNone(t *testing.T) {
+	for _, fail := range []bool{false, true} {
+		withNodes(t, 1, upstream.Config{Picker: nobody{}, FailWhenUnhealthy: fail, Checks: &upstream.Checks{}}, func(h *healthHarness) {
+			_, err := h.pool.RoundTrip(newRequest(h, "GET", "http://a.test/", nil))
+			require.ErrorIs(h, err, upstream.ErrNoNode)
+			h.nodes[0].set("")
+			h.wait(10 * time.Second)
+			require.Equal(h, upstream.Unhealthy, h.pool.Nodes()[0].Health)
+			want := upstream.ErrNoNode
+			if fail {
+				want = upstream.ErrUnhealthy
+			}
+			_, err = h.pool.RoundTrip(newRequest(h, "GET", "http://a.test/", nil))
+			require.ErrorIs(h, err, want)
+			wantError(h, err, 503, 0)
+		})
+	}
+}
+
 // Everything at once, under the race detector: nodes are replaced a thousand times
 // while they become healthy and unhealthy under load. No request is lost, since a
 // node always answers.

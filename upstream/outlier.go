@@ -67,9 +67,12 @@ func (u *Upstream) compileOutliers(fault faultFunc) {
 	}
 }
 
-// judge counts a request in the node's window, which is one word: its number above
-// two counts of 20 bits each.
-func (p *Pool) judge(m *member, failed bool) {
+func isServerError(status int) bool { return status >= 500 }
+
+// judge counts requests in the node's window, which is one word: its number above
+// two counts of 20 bits each. They are one, or none if it was counted already and has
+// failed after that.
+func (p *Pool) judge(m *member, requests uint64, failed bool) {
 	c, o := m.cond, p.u.outliers
 	if c.tally()&ejectedMark != 0 {
 		return // what was under way
@@ -84,9 +87,10 @@ func (p *Pool) judge(m *member, failed bool) {
 		if total == maxWindowCount {
 			return // with that many, nothing changes any more
 		}
-		total++
+		total += requests
 		if failed {
 			errors++
+			total = max(total, errors) // it may have been counted in the window before
 		}
 		if !c.window.CompareAndSwap(old, number<<40|total<<20|errors) {
 			continue
@@ -133,9 +137,9 @@ func (p *Pool) eject(m *member, reason string) {
 }
 
 // readmitted reports whether the time of a node that was ejected is over, and lets it
-// return if so.
+// return if so. Where there are no Outliers any more, it is.
 func (p *Pool) readmitted(m *member) bool {
-	if p.now() < time.Duration(m.cond.ejectedUntil.Load()) {
+	if p.u.outliers != nil && p.now() < time.Duration(m.cond.ejectedUntil.Load()) {
 		return false
 	}
 	if tally(m.cond.word.And(^uint64(ejectedMark)))&ejectedMark != 0 { // it was this call
