@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,10 +28,16 @@ type http1Client struct {
 	idle    http1.Idle
 	maxHead int
 
-	// addrs are those that the node's name was resolved to last. Only resolved, of
-	// which there is one call at a time, touches them.
+	// addrs are those that the node's name was resolved to last, and gone those before
+	// them: a connection may be in use for longer than an address is among either. Only
+	// resolved, of which there is one call at a time, changes them.
 	addrs []netip.Addr
+	gone  map[netip.Addr]bool // replaced, never changed
 }
+
+// maxGone is how many addresses are remembered that a node no longer has. Some services
+// have new ones all the time.
+const maxGone = 1000
 
 func newHTTP1Client(address string, template *tls.Config, s connSettings) *http1Client {
 	c := &http1Client{
@@ -52,15 +58,24 @@ func (c *http1Client) closeIdle() { c.idle.CloseAll() }
 // for those and not for the ones that it has: with a Dialer of the user's, the other
 // end may be a proxy.
 func (c *http1Client) resolved(list []netip.Addr) {
-	gone := slices.DeleteFunc(slices.Clone(c.addrs), func(a netip.Addr) bool { return slices.Contains(list, a) })
-	c.addrs = list
+	gone := make(map[netip.Addr]bool)
+	if len(c.gone) < maxGone {
+		maps.Copy(gone, c.gone)
+	}
+	for _, a := range c.addrs {
+		gone[a] = true
+	}
+	for _, a := range list {
+		delete(gone, a)
+	}
+	c.addrs, c.gone = list, gone
 	if len(gone) == 0 {
 		c.idle.Drop(nil)
 		return
 	}
 	c.idle.Drop(func(remote net.Addr) bool {
 		tcp, ok := remote.(*net.TCPAddr)
-		return ok && slices.Contains(gone, tcp.AddrPort().Addr().Unmap())
+		return ok && gone[tcp.AddrPort().Addr().Unmap()]
 	})
 }
 

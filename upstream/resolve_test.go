@@ -372,6 +372,39 @@ func TestPoolsTellOneAfterAnother(t *testing.T) {
 	})
 }
 
+// A connection that is in use while the addresses change, and change again, is to one
+// that is gone when it becomes idle.
+func TestLongAnswersFromAddressesThatAreGone(t *testing.T) {
+	resolving(t, func(t *testing.T, dns *fakeDNS, net *fakeNet, p *upstream.Pool, _ *syncBuffer) {
+		dns.set(nil, "10.0.0.1")
+		long, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+		require.NoError(t, err)
+		old := "10.0.0.1:80"
+		for _, addr := range []string{"10.0.0.2", "10.0.0.3"} {
+			dns.set(nil, addr)
+			time.Sleep(30 * time.Second)
+			answers(t, p, old) // has it looked up
+			synctest.Wait()
+			old = addr + ":80"
+			answers(t, p, old)
+		}
+		_, err = io.ReadAll(long.Body)
+		require.NoError(t, err)
+		require.NoError(t, long.Body.Close())
+		answers(t, p, "10.0.0.3:80")
+
+		// An address that is there again is as good as any.
+		dns.set(nil, "10.0.0.1")
+		time.Sleep(30 * time.Second)
+		answers(t, p, "10.0.0.3:80")
+		synctest.Wait()
+		answers(t, p, "10.0.0.1:80")
+		answers(t, p, "10.0.0.1:80")
+		synctest.Wait()
+		require.Equal(t, map[string]int{"10.0.0.1:80": 1}, net.connections())
+	})
+}
+
 // The checks have names looked up too. A connection to an address that only the lookup
 // before has found is not used for a request.
 func TestChecksHaveNamesResolved(t *testing.T) {
