@@ -22,6 +22,12 @@ func (d *decoding) checks(doc map[string]any) *upstream.Checks {
 }
 
 func (d *decoding) activeChecks(a *upstream.ActiveChecks, doc map[string]any) {
+	// APISIX takes any number here. With these no check would ever succeed, or be made.
+	for _, property := range []string{"timeout", "concurrency"} {
+		if n, ok := number(doc[property]); ok && n <= 0 {
+			d.refuse(property, "%s is not above 0", luaNumber(n))
+		}
+	}
 	a.Type = stringOf(doc, "type")
 	if has(doc, "timeout") {
 		a.Timeout = seconds(doc, "timeout")

@@ -214,6 +214,12 @@ func TestDecodeRefuses(t *testing.T) {
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"priority":3000000000}`, `property "priority" validation failed: 3000000000 is beyond 2147483647`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream":{"nodes":{"a":1},"type":"best"}}`,
 			`property "upstream" validation failed: property "type" validation failed: "best"` + later + `: "roundrobin", "chash", "least_conn" and "ewma" are`}},
+		{apisix.Upstreams, refusal{`{"nodes":{},"checks":{"active":{"timeout":0,"concurrency":0}}}`,
+			`property "checks" validation failed: property "active" validation failed: property "timeout" validation failed: 0 is not above 0; ` +
+				`property "checks" validation failed: property "active" validation failed: property "concurrency" validation failed: 0 is not above 0`}},
+		{apisix.Upstreams, refusal{`{"nodes":{},"checks":{"active":{"timeout":-0.5,"concurrency":-1}}}`,
+			`property "checks" validation failed: property "active" validation failed: property "timeout" validation failed: -0.5 is not above 0; ` +
+				`property "checks" validation failed: property "active" validation failed: property "concurrency" validation failed: -1 is not above 0`}},
 		{apisix.Upstreams, refusal{`{"nodes":{},"scheme":"kafka"}`, `property "scheme" validation failed: "kafka"` + later + `: "http", "https", "grpc" and "grpcs" are`}},
 		{apisix.Upstreams, refusal{`{"nodes":{},"type":""}`, `property "type" validation failed: ""` + later + `: "roundrobin", "chash", "least_conn" and "ewma" are`}},
 		{apisix.Upstreams, refusal{`{"service_name":"a","discovery_type":"dns"}`,
