@@ -165,10 +165,13 @@ type KeepAlive struct {
 	// (APISIX). With HTTP/2, where many requests share one, few are needed.
 	Size int
 
-	// IdleTimeout closes a connection that was idle for so long. Zero is a minute.
+	// IdleTimeout closes a connection that was idle for so long. Zero is a minute. With
+	// HTTP/2 it is at least a second, and includes the wait for a new connection's
+	// SETTINGS.
 	IdleTimeout time.Duration
 
-	// Requests closes a connection after so many. Zero is 1000 (APISIX).
+	// Requests closes a connection after so many. Zero is 1000 (APISIX). With HTTP/2
+	// there is no such limit.
 	Requests int
 }
 

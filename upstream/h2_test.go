@@ -729,6 +729,22 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("broken") }
 
+// However short a connection may be idle, a request gets one.
+func TestH2ShortIdleTimeout(t *testing.T) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	go server.Serve(l)
+	defer server.Close()
+	p := newPool(t, upstream.Config{Scheme: "grpc", KeepAlive: upstream.KeepAlive{IdleTimeout: 1}, Nodes: []upstream.Node{nodeAt(l.Addr().String())}}, nil)
+	for range 3 {
+		status, _ := get(t, p, "http://a.test/")
+		require.Equal(t, 200, status)
+	}
+}
+
 // The body of a request is closed also where there was no connection for it.
 func TestH2ClosesTheBody(t *testing.T) {
 	p := newPool(t, upstream.Config{Scheme: "h2c", Nodes: []upstream.Node{refusing(t)}}, nil)

@@ -29,6 +29,10 @@ const (
 	// would let a few slow readers stop everybody else's answers.
 	h2StreamBuffer = 256 << 10
 
+	// h2MinIdle is how long a connection may be idle at least. For net/http it is so from
+	// the beginning: it would close one that waits for the node's SETTINGS.
+	h2MinIdle = time.Second
+
 	// h2MaxSpread is to how many addresses of a node connections are held.
 	h2MaxSpread = 16
 )
@@ -92,7 +96,7 @@ func newH2Client(address string, template *tls.Config, s connSettings) *h2Client
 		DialTLSContext:         t.connect,
 		Protocols:              protocols,
 		DisableCompression:     true,
-		IdleConnTimeout:        s.idleTimeout,
+		IdleConnTimeout:        max(s.idleTimeout, h2MinIdle),
 		MaxResponseHeaderBytes: s.maxHeaderBytes,
 		ExpectContinueTimeout:  time.Second,
 		HTTP2: &http.HTTP2Config{
