@@ -120,7 +120,7 @@ func (c *call) run() (*http.Response, *Error) {
 	i := c.nodes.pick(c.req)
 	if i < 0 {
 		cause := ErrNoNode
-		if p.u.config.FailWhenUnhealthy && len(p.members) > 0 && p.noneAvailable() {
+		if p.u.config.FailWhenUnhealthy && len(p.members) > 0 && p.noneHealthy() {
 			cause = ErrUnhealthy
 		}
 		return nil, &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: cause}

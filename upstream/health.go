@@ -130,7 +130,17 @@ func (p *Pool) available(m *member) bool {
 	}
 }
 
-// noneAvailable reports whether health is to be ignored.
+// noneHealthy reports whether health is to be ignored.
+func (p *Pool) noneHealthy() bool {
+	for i := range p.members {
+		if m := &p.members[i]; m.weight > 0 && !m.cond.tally().down() {
+			return false
+		}
+	}
+	return true
+}
+
+// noneAvailable reports whether who is ejected is to be ignored, or health as well.
 func (p *Pool) noneAvailable() bool {
 	for i := range p.members {
 		if m := &p.members[i]; m.weight > 0 && p.available(m) {

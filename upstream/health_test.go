@@ -779,6 +779,35 @@ func TestOutliersAreTakenAway(t *testing.T) {
 	})
 }
 
+// A node that is ejected is healthy: where the others are not, it is used.
+func TestEjectedBeforeUnhealthy(t *testing.T) {
+	for _, fail := range []bool{false, true} {
+		c := upstream.Config{FailWhenUnhealthy: fail, Outliers: &upstream.Outliers{}, Checks: &upstream.Checks{
+			Active:  upstream.ActiveChecks{HealthyInterval: upstream.NoProbes, UnhealthyInterval: upstream.NoProbes},
+			Passive: &upstream.PassiveChecks{UnhealthyStatuses: []int{503}},
+		}}
+		withNodes(t, 2, c, func(h *healthHarness) {
+			h.nodes[0].set(status(500))
+			for range 40 {
+				h.ask()
+			}
+			require.NotZero(h, h.pool.Nodes()[0].EjectedUntil)
+			h.nodes[1].set("")
+			h.ask()
+			h.ask()
+			require.Equal(h, upstream.Unhealthy, h.pool.Nodes()[1].Health)
+			h.nodes[0].set(status(200))
+			for range 10 {
+				require.Equal(h, 200, h.ask())
+			}
+
+			var tried upstream.Request
+			tried.Add(0)
+			require.Equal(h, -1, h.pool.Picks().Pick(&tried), "as where it is not ejected")
+		})
+	}
+}
+
 // nobody is a Picker that takes no node.
 type nobody struct{}
 

@@ -8,7 +8,8 @@ import (
 )
 
 // Outliers takes out nodes at which too many of the real requests fail, for a while
-// and without asking them: see [Config.Outliers]. An error is a request that the
+// and without asking them: see [Config.Outliers]. Where all that are healthy are out,
+// because checks have taken out the others, they are used all the same. An error is a request that the
 // node failed, or an answer with a status of 500 or more.
 type Outliers struct {
 	// Window is the time in which requests are counted, from zero each time. Zero

@@ -20,10 +20,11 @@ type Picker interface {
 // Candidates are the nodes of a pool as one attempt of one request sees them. Their
 // indexes are those of [Config.Nodes].
 type Candidates struct {
-	pool  *Pool
-	tried nodeSet // in this request
-	level int     // whose turn it is
-	all   bool    // health does not count: no node is healthy
+	pool    *Pool
+	tried   nodeSet // in this request
+	level   int     // whose turn it is
+	ejected bool    // who is ejected does not count: every healthy node is
+	all     bool    // health does not count either: no node is healthy
 
 	// For chash: see hashKey.
 	vars   Vars
@@ -35,10 +36,14 @@ type Candidates struct {
 func (c *Candidates) Len() int { return len(c.pool.members) }
 
 // Usable reports whether a node may be picked: it was not tried in this request, its
-// weight counts, its priority level has its turn, and it is neither unhealthy nor
-// ejected, unless all are.
+// weight counts, its priority level has its turn, and it is neither unhealthy, unless
+// all are, nor ejected, unless all that are healthy are.
 func (c *Candidates) Usable(i int) bool {
-	return c.inTurn(i) && (c.all || c.pool.available(&c.pool.members[i]))
+	if !c.inTurn(i) {
+		return false
+	}
+	m := &c.pool.members[i]
+	return c.all || c.pool.available(m) || c.ejected && !m.cond.tally().down()
 }
 
 // inTurn is Usable, but for the health of the node.
@@ -65,10 +70,17 @@ func (c *Candidates) Address(i int) string { return c.pool.members[i].address }
 
 // pick returns the node for the next attempt, or -1 if there is none.
 func (c *Candidates) pick(req *http.Request) int {
-	c.all = false
+	c.ejected, c.all = false, false
 	i := c.byLevel(req)
-	if i >= 0 || c.pool.u.config.FailWhenUnhealthy || !c.pool.noneAvailable() {
+	if i >= 0 || !c.pool.noneAvailable() {
 		return i
+	}
+	if !c.pool.noneHealthy() {
+		c.ejected = true
+		return c.byLevel(req)
+	}
+	if c.pool.u.config.FailWhenUnhealthy {
+		return -1
 	}
 	c.all = true
 	return c.byLevel(req)
