@@ -599,6 +599,22 @@ func TestCloseEndsProbes(t *testing.T) {
 	})
 }
 
+// What nobody probes any more, a successor does not begin to.
+func TestSuccessorOfAClosedPool(t *testing.T) {
+	withNodes(t, 1, upstream.Config{Checks: &upstream.Checks{}}, func(h *healthHarness) {
+		h.ask()
+		h.wait(time.Second)
+		require.Len(h, h.nodes[0].seen(), 2)
+		h.pool.Close()
+		h.replace(func(*upstream.Config) {})
+		h.wait(time.Minute)
+		require.Empty(h, h.nodes[0].seen(), "nobody has used it yet")
+		h.ask()
+		h.wait(time.Second)
+		require.Len(h, h.nodes[0].seen(), 2)
+	})
+}
+
 // Keys of a node that is down go to many others, and it gets exactly its own back.
 func TestChashHealth(t *testing.T) {
 	c := byKey(manyNodes(20)...)

@@ -181,7 +181,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		}
 		p.pickers[i] = u.newPicker(l, p.members)
 	}
-	if prev != nil && prev.probed.Load() {
+	if prev != nil && prev.probed.Load() && !prev.closed.Load() {
 		p.startProbing()
 	}
 	return p
