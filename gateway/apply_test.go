@@ -1,9 +1,11 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -400,6 +404,41 @@ func TestOptionsAreCopied(t *testing.T) {
 		gw.ServeHTTP(httptest.NewRecorder(), r)
 		require.Equal(t, want, proto, peer)
 	}
+}
+
+// Close is the end of probing too, whatever change is being made at the time.
+func TestCloseDuringChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int64
+		o := &gateway.Options{}
+		o.Upstream.Dialer = func(context.Context, string, string) (net.Conn, error) {
+			dials.Add(1)
+			return nil, io.EOF
+		}
+		c := gateway.Config{Routes: []route.Config{everything("1", "0")}}
+		for i := range 100 {
+			c.Upstreams = append(c.Upstreams, upstream.Config{ID: fmt.Sprint(i), Checks: &upstream.Checks{}, Nodes: []upstream.Node{{Host: "10.0.0.1"}}})
+		}
+		for range 50 {
+			gw := gateway.New(o)
+			_, err := gw.Configure(c)
+			require.NoError(t, err)
+			w := httptest.NewRecorder()
+			gw.ServeHTTP(w, httptest.NewRequest("GET", "http://a.test/", nil))
+			require.Equal(t, 502, w.Code)
+			change, err := gw.Prepare(gateway.Change{Put: c})
+			require.NoError(t, err)
+			go change.Commit()
+			go gw.Close()
+			synctest.Wait()
+			dials.Store(0)
+			time.Sleep(time.Minute)
+			if dials.Load() > 0 {
+				gw.Close()
+				t.Fatal("it probes on")
+			}
+		}
+	})
 }
 
 // A hammer does something over and over on several goroutines.

@@ -101,7 +101,11 @@ func (s *Server) Close() error {
 	return err
 }
 
+// closePools closes the pools that there are, and not in the middle of a change: its new
+// pools go on with the probing of those that they replace.
 func (s *Server) closePools() {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
 	for _, pool := range s.snap.Load().pools.All() {
 		pool.Close()
 	}
