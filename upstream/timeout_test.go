@@ -543,3 +543,38 @@ func TestTimersDoNotOutliveTheRequest(t *testing.T) {
 		require.Equal(t, 1, conns)
 	})
 }
+
+// The time that the last exchange had for its answer is over with it: a request whose
+// body takes longer has the connection to itself.
+func TestLongBodyOnAKeptConnection(t *testing.T) {
+	conns := 0
+	nodes := map[string]func(net.Conn){"a.test:80": func(conn net.Conn) {
+		conns++
+		r := bufio.NewReader(conn)
+		for {
+			head, err := readHead(r)
+			if err != nil {
+				return
+			}
+			if strings.Contains(head, "Content-Length: 2") {
+				io.ReadFull(r, make([]byte, 2))
+			}
+			io.WriteString(conn, ok)
+		}
+	}}
+	inBubble(t, upstream.Config{}, nodes, func(t *testing.T, p *upstream.Pool) {
+		get(t, p, "http://a.test/")
+		body, client := io.Pipe()
+		go func() {
+			io.WriteString(client, "a")
+			time.Sleep(2 * limits.Read)
+			io.WriteString(client, "b")
+			client.Close()
+		}()
+		req := newRequest(t, "POST", "http://a.test/", body)
+		req.ContentLength = 2
+		status, _ := roundTrip(t, p, req)
+		require.Equal(t, 200, status)
+		require.Equal(t, 1, conns)
+	})
+}

@@ -91,11 +91,13 @@ func (c *Conn) Handshake(ctx context.Context, config *tls.Config) error {
 func (c *Conn) TLS() *tls.ConnectionState { return c.state }
 
 // Begin begins an exchange. A write may take as long as send, where zero is no
-// limit. The head of the response, with the informational ones before it, has at
-// most maxHead bytes, and the fields after its body as many together.
+// limit, and a read as long as it likes until Await. The head of the response, with
+// the informational ones before it, has at most maxHead bytes, and the fields after
+// its body as many together.
 func (c *Conn) Begin(send time.Duration, maxHead int) {
 	c.idle.used++
 	c.socket.sendLimit.Store(int64(send))
+	c.Await(0) // the time of the exchange before is over with it
 	c.begun = c.socket.written.Load()
 	c.maxHead, c.headLeft = maxHead, maxHead
 	c.received, c.persists = false, true
