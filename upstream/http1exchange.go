@@ -125,8 +125,17 @@ func (x *http1Exchange) tell(wanted bool) {
 
 // response makes the answer of its head.
 func (x *http1Exchange) response(r *http1.Response) (*http.Response, error) {
-	if r.Status == http.StatusSwitchingProtocols && x.req.Header["Upgrade"] == nil {
-		return nil, x.fail(errors.New("the node switched to a protocol that was not asked for"))
+	if r.Status == http.StatusSwitchingProtocols {
+		if x.req.Header["Upgrade"] == nil {
+			return nil, x.fail(errors.New("the node switched to a protocol that was not asked for"))
+		}
+		// The rest of the body would come between what goes through the tunnel.
+		x.mu.Lock()
+		whole := x.sentWhole()
+		x.mu.Unlock()
+		if !whole {
+			return nil, x.fail(errors.New("the node switched protocols before it had the whole request"))
+		}
 	}
 	resp := &http.Response{
 		StatusCode:    r.Status,
@@ -199,8 +208,8 @@ const (
 	// was asked about. Many never do.
 	continueTimeout = time.Second
 
-	// sendGrace is how long a complete answer waits for the last write of its
-	// request: most often the node has it, and the sender is about to learn so.
+	// sendGrace is how long a complete answer, or a 101, waits for the last write of
+	// its request: most often the node has it, and the sender is about to learn so.
 	// A node that answered before it had all of a request gets no more of it.
 	sendGrace = 50 * time.Millisecond
 
@@ -389,11 +398,9 @@ func (x *http1Exchange) fail(err error) error {
 	return err
 }
 
-// finish ends the exchange after the whole answer, and keeps the connection if that
-// can be.
-func (x *http1Exchange) finish() {
-	clean := x.conn.End()
-	x.mu.Lock()
+// sentWhole reports whether all of the request was sent, and nothing more of it will
+// be. x.mu is held, but not while it waits for the last write.
+func (x *http1Exchange) sentWhole() bool {
 	if x.sending && x.last && !x.whole && x.sendErr == nil {
 		x.wake = make(chan struct{})
 		x.mu.Unlock()
@@ -403,8 +410,16 @@ func (x *http1Exchange) finish() {
 		}
 		x.mu.Lock()
 	}
+	return x.sendErr == nil && (x.body == nil || x.whole)
+}
+
+// finish ends the exchange after the whole answer, and keeps the connection if that
+// can be.
+func (x *http1Exchange) finish() {
+	clean := x.conn.End()
+	x.mu.Lock()
+	whole := x.sentWhole()
 	x.over = true
-	whole := x.sendErr == nil && (x.body == nil || x.whole)
 	x.mu.Unlock()
 
 	if x.stop != nil && !x.stop() {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,4 +124,48 @@ func TestUpgradeThroughReverseProxy(t *testing.T) {
 	all, err := io.ReadAll(r)
 	require.NoError(t, err)
 	require.Equal(t, "hello world", string(all))
+}
+
+// A node that switches before it had all of the request would have the rest of its body
+// between what goes through the tunnel.
+func TestSwitchBeforeTheWholeRequest(t *testing.T) {
+	node := newOrigin(t, func(conn net.Conn) {
+		readHead(bufio.NewReaderSize(conn, 16))
+		io.WriteString(conn, switching)
+		silent(conn)
+	})
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	more := make(chan struct{})
+	body := newBody(&waitingReader{more})
+	req := upgrade(t)
+	req.Body = body
+	req.ContentLength = -1
+	_, err := p.RoundTrip(req)
+	wantError(t, err, 502, 1, "switched protocols before it had the whole request")
+	close(more)
+	<-body.done
+}
+
+// What a node switches after is the whole request, a body among it.
+func TestUpgradeWithABody(t *testing.T) {
+	node := newOrigin(t, func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		readHead(r)
+		io.ReadFull(r, make([]byte, 3))
+		io.WriteString(conn, switching)
+		io.Copy(conn, r)
+	})
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	req := upgrade(t)
+	req.Body = io.NopCloser(strings.NewReader("abc"))
+	req.ContentLength = 3
+	resp, err := p.RoundTrip(req)
+	require.NoError(t, err)
+	tunnel := resp.Body.(io.ReadWriteCloser)
+	io.WriteString(tunnel, "world")
+	echo := make([]byte, 5)
+	_, err = io.ReadFull(tunnel, echo)
+	require.NoError(t, err)
+	require.Equal(t, "world", string(echo))
+	tunnel.Close()
 }
