@@ -560,3 +560,35 @@ func TestCancelAfterTheEnd(t *testing.T) {
 		require.Equal(t, 1, conns)
 	})
 }
+
+// A Dialer may return connections that show no descriptor, here pipes. What comes over
+// an idle one is nobody's answer there either.
+func TestAnswersThatNobodyAskedForWithoutADescriptor(t *testing.T) {
+	conns := 0
+	nodes := map[string]func(net.Conn){"a.test:80": func(conn net.Conn) {
+		conns++
+		r := bufio.NewReader(conn)
+		for i := 1; ; i++ {
+			if _, err := readHead(r); err != nil {
+				return
+			}
+			io.WriteString(conn, ok)
+			if conns == 1 && i == 2 {
+				time.Sleep(time.Second)
+				go io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+			}
+		}
+	}}
+	inBubble(t, upstream.Config{}, nodes, func(t *testing.T, p *upstream.Pool) {
+		get(t, p, "http://a.test/")
+		get(t, p, "http://a.test/")
+		require.Equal(t, 1, conns, "it is kept")
+		time.Sleep(2 * limits.Read) // the last deadline passes as well
+		_, body := get(t, p, "http://a.test/")
+		require.Equal(t, "ok", body)
+		require.Equal(t, 2, conns)
+		time.Sleep(2 * limits.Read)
+		get(t, p, "http://a.test/")
+		require.Equal(t, 2, conns, "nothing came over this one")
+	})
+}

@@ -66,7 +66,8 @@ const (
 )
 
 // NewConn returns a Conn over c, which it takes over. If c is a [syscall.Conn], as
-// those of package net are, Alive can look at it.
+// those of package net are, Alive looks at its descriptor, on Unix: its Read must keep
+// nothing back. Any other has a goroutine that reads while it is in an [Idle].
 func NewConn(c net.Conn) *Conn {
 	conn := &Conn{}
 	conn.socket.init(c)
@@ -323,7 +324,8 @@ func (c *Conn) Skip() bool {
 // the answer to the next request, which may be another client's.
 //
 // It does not wait. It looks at the socket and, with TLS, at what was received with
-// the last response and not decrypted yet: there the socket shows nothing.
+// the last response and not decrypted yet: there the socket shows nothing. Without a
+// descriptor it knows only what came since the connection was put into an [Idle].
 func (c *Conn) Alive() bool {
 	s := &c.socket
 	s.probing = true

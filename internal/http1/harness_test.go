@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,13 @@ func (s *script) Write(p []byte) (int, error)      { return s.written.Write(p) }
 func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 func (s *script) Close() error                     { s.closed.Store(true); return nil }
+
+// SyscallConn shows a descriptor over which nothing comes.
+func (s *script) SyscallConn() (syscall.RawConn, error) { return quiet{}, nil }
+
+type quiet struct{ syscall.RawConn }
+
+func (quiet) Control(func(uintptr)) error { return nil }
 
 // begin makes a connection that has begun an exchange, in which the server says that.
 func begin(in string, step int) *Conn {

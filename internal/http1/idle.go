@@ -8,7 +8,8 @@ import (
 
 // An Idle keeps connections to one server between exchanges. The one that was used
 // last is used first, so that those that are too many grow old and are closed.
-// There is one timer for all of them, and no goroutine.
+// There is one timer for all of them, and no goroutine but for those that show no
+// descriptor, which need one each: see [NewConn].
 //
 // Connections are kept by a key, which says what they may be used for: over TLS,
 // the name that the server has proved. Set the fields before the first use.
@@ -70,6 +71,7 @@ func (p *Idle) Put(key string, c *Conn) {
 		evicted = p.oldest
 		p.remove(evicted)
 	}
+	c.socket.watch()
 	p.add(c)
 	if !p.armed {
 		p.arm(p.Timeout)

@@ -2,7 +2,19 @@
 
 package http1
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
+
+func (s *socket) initProbe(c net.Conn) {
+	if sc, ok := c.(syscall.Conn); ok {
+		if control, err := sc.SyscallConn(); err == nil {
+			s.control = control
+			s.probe = s.readNow // bound once, so that a probe allocates nothing
+		}
+	}
+}
 
 // readNow reads a byte from a descriptor, which does not block: the runtime has
 // all its sockets so. Whoever finds one gives the connection up, so that it need

@@ -57,6 +57,15 @@ func (l *limit) early(err error) bool {
 	return l.tell(l.due) == nil
 }
 
+// expire ends the read or write that goes on.
+func (l *limit) expire() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due = time.Unix(1, 0)
+	l.told = l.due
+	return l.tell(l.due)
+}
+
 // end sets the last deadline.
 func (l *limit) end(t time.Time) error {
 	l.mu.Lock()
@@ -68,7 +77,7 @@ func (l *limit) end(t time.Time) error {
 // A socket is the connection below TLS, or the connection itself without TLS.
 type socket struct {
 	net.Conn
-	control syscall.RawConn // nil if the connection shows none
+	control syscall.RawConn // nil if the connection shows none that can be looked at
 
 	reading limit
 	writing limit
@@ -84,6 +93,7 @@ type socket struct {
 	probe   func(fd uintptr)
 	probed  int // what it read, or -1
 	scratch [1]byte
+	watched chan error // what the goroutine of watch found; nil if there is none
 
 	framed bool // TLS records come in: keep count of them
 	header [recordHeader]byte
@@ -97,12 +107,7 @@ func (s *socket) init(c net.Conn) {
 	s.Conn = c
 	s.reading.tell = c.SetReadDeadline
 	s.writing.tell = c.SetWriteDeadline
-	if sc, ok := c.(syscall.Conn); ok {
-		if control, err := sc.SyscallConn(); err == nil {
-			s.control = control
-		}
-	}
-	s.probe = s.readNow // bound once, so that a probe allocates nothing
+	s.initProbe(c)
 }
 
 func (s *socket) Read(p []byte) (int, error) {
@@ -134,13 +139,16 @@ func (nothingError) Error() string   { return "http1: nothing to read" }
 func (nothingError) Timeout() bool   { return true }
 func (nothingError) Temporary() bool { return true }
 
-var errSomething = errors.New("http1: the idle connection has something to read")
+var (
+	errSomething = errors.New("http1: the idle connection has something to read")
+	errUnwatched = errors.New("http1: nobody knows what came over the idle connection")
+)
 
 // peek looks for something to read without waiting. The connection's own Read
 // cannot do that: with a deadline that has passed it does not look.
 func (s *socket) peek() error {
 	if s.control == nil {
-		return errNothing // that can be seen
+		return s.unwatch()
 	}
 	s.probed = -1
 	if err := s.control.Control(s.probe); err != nil {
@@ -150,6 +158,45 @@ func (s *socket) peek() error {
 		return errSomething // data or the end, and neither was asked for
 	}
 	return errNothing
+}
+
+// watch begins to look for something to read, until peek asks for what was found. On a
+// connection without a descriptor to look at, only a read that waits can find it.
+func (s *socket) watch() {
+	if s.control != nil {
+		return
+	}
+	s.reading.begin(0)
+	found := make(chan error, 1)
+	s.watched = found
+	go func() {
+		for {
+			n, err := s.Conn.Read(s.scratch[:])
+			switch {
+			case n > 0 || err == nil:
+				err = errSomething
+			case s.reading.early(err):
+				continue
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				err = errNothing
+			}
+			found <- err
+			return
+		}
+	}()
+}
+
+// unwatch ends what watch began.
+func (s *socket) unwatch() error {
+	if s.watched == nil {
+		return errUnwatched
+	}
+	if err := s.reading.expire(); err != nil {
+		return err // the read ends when the connection is closed
+	}
+	err := <-s.watched
+	s.watched = nil
+	return err
 }
 
 // count keeps track of where TLS records begin.
