@@ -53,7 +53,7 @@ func (p *Idle) Get(key string) *Conn {
 		if time.Since(c.idle.since) < p.Timeout && c.Alive() {
 			return c
 		}
-		_ = c.Close()
+		c.Abort() // the request does not wait until something was said to the server
 	}
 }
 

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -112,6 +113,28 @@ func TestIdlePassesOverTheDead(t *testing.T) {
 	require.Zero(t, p.Len())
 	_, err := kept[2].socket.Conn.(*net.TCPConn).Write([]byte("x"))
 	require.ErrorIs(t, err, net.ErrClosed)
+}
+
+// Nothing is said to a server that broke the rules, which might not listen: who asks for
+// a connection does not wait for that.
+func TestIdleDoesNotWaitForTheDead(t *testing.T) {
+	certificate := selfSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: tls.VersionTLS12})
+		go func() { _ = server.Handshake() }()
+		conn := NewConn(ours)
+		require.NoError(t, conn.Handshake(t.Context(), &tls.Config{InsecureSkipVerify: true}))
+		p := &Idle{Size: 1, Timeout: time.Hour, Requests: 10}
+		defer p.CloseAll()
+		p.Put("a", conn)
+		_, err := theirs.Write([]byte("x"))
+		require.NoError(t, err)
+		begun := time.Now()
+		require.Nil(t, p.Get("a"))
+		require.Zero(t, time.Since(begun))
+	})
 }
 
 // The lists against a slice that is searched from its end.
