@@ -331,8 +331,12 @@ func TestExpectContinue(t *testing.T) {
 func TestSwitchThatWasNotAskedFor(t *testing.T) {
 	node := newOrigin(t, answering(switching+"poison"))
 	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
-	_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
-	wantError(t, err, 502, 1, "switched to a protocol that was not asked for")
+	for _, h := range []http.Header{{}, {"Upgrade": {}}, {"Connection": {"Upgrade"}}} {
+		req := newRequest(t, "GET", "http://a.test/", nil)
+		req.Header = h
+		_, err := p.RoundTrip(req)
+		wantError(t, err, 502, 1, "switched to a protocol that was not asked for")
+	}
 }
 
 // A body whose length is not the one that was announced is its sender's mistake: the

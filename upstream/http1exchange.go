@@ -126,7 +126,7 @@ func (x *http1Exchange) tell(wanted bool) {
 // response makes the answer of its head.
 func (x *http1Exchange) response(r *http1.Response) (*http.Response, error) {
 	if r.Status == http.StatusSwitchingProtocols {
-		if x.req.Header["Upgrade"] == nil {
+		if len(x.req.Header["Upgrade"]) == 0 {
 			return nil, x.fail(errors.New("the node switched to a protocol that was not asked for"))
 		}
 		// The rest of the body would come between what goes through the tunnel.
