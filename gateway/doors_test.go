@@ -135,6 +135,7 @@ func cases() []requestCase {
 		{name: "an answer's hop-by-hop fields", answer: "HTTP/1.1 200 OK\r\nConnection: X-Hop, keep-alive\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n",
 			wantHeader: map[string]string{"Keep-Alive": "", "X-Hop": "", "Proxy-Connection": "", "Upgrade": ""}},
 		{name: "204", answer: "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n", status: 204, wantHeader: map[string]string{"X-A": "b", "Content-Length": ""}},
+		{name: "204 with a length", answer: "HTTP/1.1 204 No Content\r\nX-A: b\r\nContent-Length: 5\r\n\r\nhello", status: 204, wantHeader: map[string]string{"X-A": "b", "Content-Length": ""}},
 		{name: "304", answer: "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n", status: 304, wantHeader: map[string]string{"Etag": `"x"`}},
 		{name: "a redirect is the client's to follow", answer: "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", status: 302, wantHeader: map[string]string{"Location": "/x"}},
 		{name: "an error is the origin's to tell", answer: "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops", status: 500, want: "oops"},

@@ -204,6 +204,11 @@ func (s *Server) checkAnswer(res *http.Response) error {
 		}
 		return nil
 	}
+	if res.StatusCode == http.StatusNoContent {
+		// RFC 9110, section 8.6, forbids the field, and an HTTP/2 client that is
+		// told of five bytes which do not come takes the answer for broken off.
+		delete(res.Header, "Content-Length")
+	}
 	if out.ProtoMajor == 1 && !x.body.all() {
 		// The answer came before the end of the request, and must be the last of
 		// its connection. net/http would otherwise read the rest of the request,

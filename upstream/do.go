@@ -291,6 +291,9 @@ func (c *call) host(m *member) (host, key string, err error) {
 	return host, m.address, nil
 }
 
+// slashed reports whether path is one that may be sent: RFC 9112, section 3.2.
+func slashed(path string) bool { return path == "" || path[0] == '/' || path == "*" }
+
 // requestTarget returns what is sent of a URL: path and query. It refuses what would
 // break the request line: net/http does not look.
 func requestTarget(u *url.URL) (url.URL, error) {
@@ -309,6 +312,9 @@ func requestTarget(u *url.URL) (url.URL, error) {
 		}
 	}
 	switch {
+	case t.Opaque == "" && (!slashed(t.Path) || !slashed(t.RawPath)):
+		// As it stands it could be a URL, which names another host.
+		return url.URL{}, fmt.Errorf("the request's target %q does not begin with a slash", t.EscapedPath())
 	case t.Opaque == "", t.Opaque == "*":
 		return t, nil
 	case t.Opaque[0] != '/':

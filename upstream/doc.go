@@ -40,8 +40,9 @@
 // connection is closed. A connection is used for another request only if the
 // answer before was read to its end, nothing followed it, and the request was
 // sent whole. One that the node has closed in the meantime is replaced, unless
-// that could do the request twice. An idle connection has no goroutine, and holds
-// no buffer. [Options.Transport] puts an [http.Transport] in the client's place.
+// that could do the request twice. An idle connection holds no buffer, and has no
+// goroutine, unless a dialer returned one that is no socket to look into, or the
+// system is not a Unix. [Options.Transport] puts an [http.Transport] in the client's place.
 //
 // # Names
 //
