@@ -128,6 +128,10 @@ type deadlineBody struct {
 	patient  bool        // no read has a deadline; set before the first
 	finished atomic.Bool // no read may begin
 
+	// due is when the read that goes on is late, in nanoseconds since 1970, and stays
+	// when that read has failed. Zero otherwise.
+	due atomic.Int64
+
 	// The stream is net/http's again after the handler, which then breaks off a
 	// read that goes on, and panics if its deadline is set.
 	leaving sync.Mutex // held while the deadline of a stream is set
@@ -145,6 +149,9 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	if b.over {
 		return b.body.Read(p)
 	}
+	if !b.patient {
+		b.due.Store(time.Now().Add(b.timeout).UnixNano())
+	}
 	switch {
 	case b.patient:
 	case b.stream:
@@ -157,6 +164,9 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p)
 	b.over, b.ended = err != nil, err == io.EOF
+	if err == nil || b.ended {
+		b.due.Store(0)
+	}
 	switch {
 	case b.stream:
 		b.setStream(time.Time{})
@@ -166,6 +176,12 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 		_ = b.connection.SetReadDeadline(time.Time{})
 	}
 	return n, err
+}
+
+// late reports whether a read goes on, or has failed, at a time when it is late.
+func (b *deadlineBody) late() bool {
+	due := b.due.Load()
+	return due != 0 && time.Now().UnixNano() >= due
 }
 
 // setStream sets the deadline of a stream for reading, unless the handler has

@@ -180,13 +180,17 @@ func (b *clientBody) all() bool {
 	return end != nil && *end == io.EOF
 }
 
-// late reports whether the client did not send the body in time.
+// late reports whether the client did not send the body in time. net/http cancels the
+// request before the read of its body returns, which is on another goroutine.
 func (b *clientBody) late() bool {
 	if b == nil {
 		return false
 	}
-	end := b.end.Load()
-	return end != nil && errors.Is(*end, os.ErrDeadlineExceeded)
+	if end := b.end.Load(); end != nil {
+		return errors.Is(*end, os.ErrDeadlineExceeded)
+	}
+	limited, ok := b.ReadCloser.(*deadlineBody)
+	return ok && limited.late()
 }
 
 var errUnasked = errors.New("gateway: the node switched to a protocol that was not asked for")
