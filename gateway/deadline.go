@@ -226,8 +226,11 @@ func (b *deadlineBody) finish() {
 	default:
 		_ = b.connection.SetReadDeadline(time.Now().Add(lastRead))
 		b.reading <- struct{}{}
-		if b.ended {
+		switch {
+		case b.ended:
 			_ = b.connection.SetReadDeadline(time.Time{})
+		case b.over: // it may have been late before lastRead was set, and net/http is not to wait
+			_ = b.connection.SetReadDeadline(time.Now())
 		}
 	}
 	defer func() { <-b.reading }()
