@@ -36,6 +36,9 @@ type Options struct {
 
 	// Dialer connects to nodes. If nil, a zero [net.Dialer] does. If there is a
 	// Resolver, it gets addresses only, otherwise names as they are configured.
+	// What a node sends unasked over an idle connection closes it: a connection
+	// that is a [syscall.Conn] is asked for that when it is wanted again, and so
+	// must not read ahead; any other has a goroutine that reads while it is idle.
 	// Connections that are taken over from another pool were made by its Dialer.
 	Dialer DialFunc
 
@@ -49,7 +52,9 @@ type Options struct {
 	// but not its Requests) and how long a head may be; HTTP/1.1 is spoken, no
 	// proxy is read from the environment, and nothing is compressed. What else it
 	// says holds: MaxConnsPerHost, the sizes of buffers, ExpectContinueTimeout.
-	// It must not be changed any more.
+	// It must not be changed any more. A connection that is in use while its
+	// address goes (see Resolver) is kept by it, as there is no way to tell it
+	// later; only those that are idle then are closed.
 	Transport *http.Transport
 }
 
