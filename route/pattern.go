@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/sallyport/sallyport/internal/reqvar"
 	"github.com/sallyport/sallyport/internal/urlpath"
 )
 
@@ -175,13 +176,9 @@ func hasEscape(path string) bool {
 		if !ok {
 			return false
 		}
-		if len(after) >= 2 && isHex(after[0]) && isHex(after[1]) && after[:2] != "2F" {
+		if len(after) >= 2 && reqvar.HexDigit(after[0]) >= 0 && reqvar.HexDigit(after[1]) >= 0 && after[:2] != "2F" {
 			return true
 		}
 		path = after
 	}
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }

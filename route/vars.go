@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/sallyport/sallyport/internal/reqvar"
 )
 
 // vars is an expression of [Config.Vars] that was parsed. It never changes. A nil
@@ -270,7 +272,7 @@ func toAddr(value string) (netip.Addr, bool) {
 		switch c := value[i]; {
 		case c == '.' || c == ':':
 			separators++
-		case hexDigit(c) < 0:
+		case reqvar.HexDigit(c) < 0:
 			return netip.Addr{}, false
 		}
 	}
@@ -353,7 +355,7 @@ func hexNumber(s string) (float64, bool) {
 	var n uint64
 	exponent := 0
 	for i := range len(s) {
-		d := hexDigit(s[i])
+		d := reqvar.HexDigit(s[i])
 		switch {
 		case d < 0:
 			return 0, false
@@ -367,16 +369,4 @@ func hexNumber(s string) (float64, bool) {
 		}
 	}
 	return math.Ldexp(float64(n), exponent), true
-}
-
-// hexDigit returns the value of a hexadecimal digit, or -1.
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return int(c|0x20-'a') + 10
-	default:
-		return -1
-	}
 }

@@ -314,10 +314,14 @@ func (x *exchange) progress(err error) progress {
 }
 
 // A timedBody is the body of an answer, in which the node must not pause for too
-// long.
+// long. It serves both clients that stand on net/http.
 type timedBody struct {
 	body io.ReadCloser
-	x    *exchange
+	x    interface {
+		resume() // the reader waits for the node
+		pause()
+		end(err error) error // returns what to say for err
+	}
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {

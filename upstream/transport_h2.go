@@ -488,7 +488,7 @@ func (w *h2Wire) settle(ctx context.Context, conn *http.ClientConn, limit time.D
 
 func (t *h2Client) handshake(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
 	config := t.tls.Clone()
-	config.ServerName = strings.Trim(name, "[]")
+	config.ServerName = serverName(name)
 	secure := tls.Client(conn, config)
 	err := secure.HandshakeContext(ctx)
 	if err == nil && secure.ConnectionState().NegotiatedProtocol != "h2" {
@@ -534,7 +534,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 		return resp, answered, nil
 	}
 	x.answered()
-	resp.Body = &h2AnswerBody{resp.Body, x}
+	resp.Body = &timedBody{resp.Body, x}
 	return resp, answered, nil
 }
 
@@ -599,6 +599,11 @@ func (x *h2Exchange) rest(w *h2Wait) {
 	defer x.mu.Unlock()
 	w.stop()
 }
+
+// resume and pause are for the body of the answer.
+func (x *h2Exchange) resume() { x.wait(&x.read) }
+
+func (x *h2Exchange) pause() { x.rest(&x.read) }
 
 // end is called when nothing more is wanted of the exchange, however often. It
 // returns what to say for err.
@@ -765,31 +770,4 @@ func (b *h2RequestBody) Close() error {
 	b.x.rest(&b.x.send)
 	b.once.Do(func() { close(b.closed) })
 	return b.body.Close()
-}
-
-// An h2AnswerBody is the body of an answer, in which the node must not pause for
-// too long.
-type h2AnswerBody struct {
-	body io.ReadCloser
-	x    *h2Exchange
-}
-
-func (b *h2AnswerBody) Read(p []byte) (int, error) {
-	b.x.wait(&b.x.read)
-	n, err := b.body.Read(p)
-	switch err {
-	case nil:
-		b.x.rest(&b.x.read)
-	case io.EOF: // all came, even if the timer fired just now
-		_ = b.x.end(nil)
-	default:
-		err = b.x.end(err)
-	}
-	return n, err
-}
-
-func (b *h2AnswerBody) Close() error {
-	err := b.body.Close()
-	_ = b.x.end(nil)
-	return err
 }

@@ -98,15 +98,15 @@ func decodeByte(s string) (byte, string) {
 	case s[0] == '+':
 		return ' ', s[1:]
 	case s[0] == '%' && len(s) > 2:
-		if high, low := hexDigit(s[1]), hexDigit(s[2]); high >= 0 && low >= 0 {
+		if high, low := HexDigit(s[1]), HexDigit(s[2]); high >= 0 && low >= 0 {
 			return byte(high<<4 | low), s[3:]
 		}
 	}
 	return s[0], s[1:]
 }
 
-// hexDigit returns the value of a hexadecimal digit, or -1.
-func hexDigit(c byte) int {
+// HexDigit returns the value of a hexadecimal digit, or -1.
+func HexDigit(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
 		return int(c - '0')
