@@ -17,7 +17,7 @@ func (a *attempt) wrap(resp *http.Response) {
 		t := &tunnel{ReadWriteCloser: duplex, attempt: a}
 		// http.Transport lets go of the connection after a 101. The request's
 		// context governs it all the same.
-		t.stop = context.AfterFunc(a.call.req.Context(), t.abort)
+		t.stop = context.AfterFunc(a.call.ctx, t.abort)
 		resp.Body = t
 		return
 	}
@@ -34,7 +34,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if err != nil && !b.attempt.over.Load() {
 		if err != io.EOF {
-			_, _, failure := b.attempt.fail(answered, err)
+			_, failure := b.attempt.fail(answered, err)
 			err = failure
 		}
 		b.attempt.finish()

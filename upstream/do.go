@@ -60,7 +60,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 //
 // No field is added to req.Header, not even a User-Agent.
 func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
-	c := &call{pool: p, req: req, timeout: p.u.timeout, nodes: Candidates{pool: p}}
+	c := &call{pool: p, ctx: req.Context(), method: req.Method, req: req, timeout: p.u.timeout, nodes: Candidates{pool: p}}
 	if o != nil {
 		c.nodes.vars = o.Vars
 		if o.Timeout != nil {
@@ -73,12 +73,15 @@ func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 			c.body.limit = limit
 		}
 	}
-	resp, failure := c.run()
+	failure := c.check()
+	if failure == nil {
+		failure = c.run()
+	}
 	c.body.settle()
 	if failure != nil {
 		return nil, failure
 	}
-	return resp, nil
+	return c.resp, nil
 }
 
 // over returns t, with the fields of base where t has none.
@@ -98,20 +101,25 @@ func (t Timeout) over(base Timeout) Timeout {
 // A call is one request and all its attempts.
 type call struct {
 	pool    *Pool
-	req     *http.Request
-	target  url.URL // what is sent of req.URL; scheme and host are to be set
+	ctx     context.Context
+	method  string
 	body    requestBody
 	timeout Timeout
 	begun   time.Time // set if there is a RetryTimeout
 	nodes   Candidates
 	tries   int
+
+	// One of Do.
+	req    *http.Request
+	target url.URL // what is sent of req.URL; scheme and host are to be set
+	resp   *http.Response
+
+	lean *leanExchange // or else nil
 }
 
-func (c *call) run() (*http.Response, *Error) {
+// run sends the request until a node has answered.
+func (c *call) run() *Error {
 	p := c.pool
-	if status, err := c.check(); err != nil {
-		return nil, &Error{Upstream: p.u.ID(), Status: status, Err: err}
-	}
 	if p.u.config.RetryTimeout > 0 {
 		c.begun = time.Now()
 	}
@@ -123,18 +131,18 @@ func (c *call) run() (*http.Response, *Error) {
 		if p.u.config.FailWhenUnhealthy && len(p.members) > 0 && p.noneHealthy() {
 			cause = ErrUnhealthy
 		}
-		return nil, &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: cause}
+		return &Error{Upstream: p.u.ID(), Status: http.StatusServiceUnavailable, Err: cause}
 	}
 	for {
-		resp, far, failure := c.try(i)
+		far, failure := c.try(i)
 		if failure == nil {
-			return resp, nil
+			return nil
 		}
 		next := c.next(failure, far)
 		if next < 0 {
-			return nil, failure
+			return failure
 		}
-		p.log.LogAttrs(c.req.Context(), slog.LevelWarn, "upstream: a node failed, trying another",
+		p.log.LogAttrs(c.ctx, slog.LevelWarn, "upstream: a node failed, trying another",
 			slog.String("upstream", p.u.ID()),
 			slog.String("node", failure.Node),
 			slog.String("error", failure.Error()))
@@ -143,29 +151,33 @@ func (c *call) run() (*http.Response, *Error) {
 }
 
 // check refuses what no node could be sent, and sets the target.
-func (c *call) check() (status int, err error) {
+func (c *call) check() *Error {
+	var err error
+	status := http.StatusBadRequest
 	switch {
 	case c.req.URL == nil || c.req.Header == nil:
-		return http.StatusBadRequest, errors.New("the request has no URL or no Header")
+		err = errors.New("the request has no URL or no Header")
 	case c.req.Method == http.MethodConnect:
-		return http.StatusMethodNotAllowed, errors.New("CONNECT is not forwarded")
+		status, err = http.StatusMethodNotAllowed, errors.New("CONNECT is not forwarded")
 	case c.pool.u.settings.http2 && len(c.req.Header["Upgrade"]) > 0:
-		return http.StatusBadGateway, errUpgrade
+		status, err = http.StatusBadGateway, errUpgrade
+	default:
+		c.target, err = requestTarget(c.req.URL)
 	}
-	if c.target, err = requestTarget(c.req.URL); err != nil {
-		return http.StatusBadRequest, err
+	if err != nil {
+		return &Error{Upstream: c.pool.u.ID(), Status: status, Err: err}
 	}
-	return 0, nil
+	return nil
 }
 
 var errUpgrade = errors.New(`nodes with HTTP/2 take no Upgrade: WebSocket needs the scheme "http" or "https"`)
 
 // try sends the request to one node.
-func (c *call) try(i int) (*http.Response, progress, *Error) {
+func (c *call) try(i int) (progress, *Error) {
 	p, m := c.pool, &c.pool.members[i]
 	c.nodes.tried.add(i)
 	c.tries++
-	a := &attempt{call: c, member: m}
+	a := c.attempt(m)
 	m.state.requests.Add(1)
 	m.state.inFlight.Add(1)
 	if p.u.timed {
@@ -175,31 +187,53 @@ func (c *call) try(i int) (*http.Response, progress, *Error) {
 		m.named.keep()
 	}
 
-	out, err := c.outgoing(m)
-	if err != nil {
-		defer a.finish()
-		return a.fail(refused, err)
-	}
-	resp, far, err := m.conns.do(out, m.dial, &c.timeout)
+	far, err := a.send()
 	if err != nil {
 		defer a.finish()
 		return a.fail(far, err)
 	}
-	resp.Request = c.req
 	if p.u.timed {
 		now := p.now()
 		m.state.latency.observe(now-a.begun, now)
 	}
-	a.status = resp.StatusCode
-	p.answered(m, resp.StatusCode)
-	a.wrap(resp)
-	return resp, answered, nil
+	p.answered(m, a.status)
+	if c.resp != nil {
+		a.wrap(c.resp)
+	}
+	return answered, nil
+}
+
+// attempt returns a new attempt at a node.
+func (c *call) attempt(m *member) *attempt {
+	if c.lean != nil {
+		return c.lean.attemptAt(m)
+	}
+	return &attempt{call: c, member: m}
+}
+
+// send sends the request and sets the status of the answer.
+func (a *attempt) send() (progress, error) {
+	c := a.call
+	if c.lean != nil {
+		return c.lean.send(a)
+	}
+	out, err := c.outgoing(a.member)
+	if err != nil {
+		return refused, err
+	}
+	resp, far, err := a.member.conns.do(out, a.member.dial, &c.timeout)
+	if err != nil {
+		return far, err
+	}
+	resp.Request = c.req
+	c.resp, a.status = resp, resp.StatusCode
+	return answered, nil
 }
 
 // next returns the node to try after a failure, or -1.
 func (c *call) next(failure *Error, far progress) int {
 	u := c.pool.u
-	again := far == unsent || far == sent && idempotent(c.req.Method)
+	again := far == unsent || far == sent && idempotent(c.method)
 	if !again || c.tries >= u.tries || !c.body.revoke() {
 		return -1
 	}
@@ -238,7 +272,11 @@ func idempotent(method string) bool {
 
 // outgoing returns the request for one node.
 func (c *call) outgoing(m *member) (*http.Request, error) {
-	host, key, err := c.host(m)
+	asked := c.req.Host
+	if asked == "" {
+		asked = c.req.URL.Host
+	}
+	host, key, err := c.pool.u.hostFor(m, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -260,30 +298,22 @@ func (c *call) outgoing(m *member) (*http.Request, error) {
 	return out, nil
 }
 
-// host returns the Host that the node is sent, and what its connections are kept
-// by: over TLS the name that it must prove, in canonical form, otherwise always
-// the same.
-func (c *call) host(m *member) (host, key string, err error) {
-	u := c.pool.u
+// hostFor returns the Host that a node is sent, and what its connections are kept by:
+// over TLS the name that it must prove, in canonical form, otherwise always the
+// same. asked is the Host of the request, which is empty in some of HTTP/1.0.
+func (u *Upstream) hostFor(m *member, asked string) (host, key string, err error) {
 	var name string
-	switch u.config.PassHost {
-	case PassNode:
-		host, name = m.host, m.name
-	case PassRewrite:
+	switch {
+	case u.config.PassHost == PassRewrite:
 		host, name = u.config.Host, u.rewrite
+	case u.config.PassHost == PassNode, asked == "":
+		host, name = m.host, m.name
 	default:
-		host = c.req.Host
-		if host == "" {
-			host = c.req.URL.Host
-		}
-		if host == "" { // HTTP/1.0, where it is optional
-			host, name = m.host, m.name
-			break
-		}
 		var ok bool
-		if name, ok = hostname.CanonicalHost(host); !ok {
-			return "", "", fmt.Errorf("the request's Host %q is no host", host)
+		if name, ok = hostname.CanonicalHost(asked); !ok {
+			return "", "", fmt.Errorf("the request's Host %q is no host", asked)
 		}
+		host = asked
 	}
 	if u.settings.https {
 		return host, name, nil
@@ -363,10 +393,10 @@ func (a *attempt) finish() {
 
 // fail makes an [*Error] of what a client failed with. What is not the node's
 // fault would fail everywhere: it counts as refused, and not against the node.
-func (a *attempt) fail(far progress, err error) (*http.Response, progress, *Error) {
+func (a *attempt) fail(far progress, err error) (progress, *Error) {
 	c := a.call
 	e := &Error{Upstream: c.pool.u.ID(), Node: a.member.address, Attempts: c.tries, Err: err}
-	ctx, bodyErr := c.req.Context(), c.body.failure()
+	ctx, bodyErr := c.ctx, c.body.failure()
 	switch {
 	case ctx.Err() != nil:
 		far = refused
@@ -392,7 +422,7 @@ func (a *attempt) fail(far progress, err error) (*http.Response, progress, *Erro
 			a.member.state.latency.observe(max(now-a.begun, failurePenalty), now)
 		}
 	}
-	return nil, far, e
+	return far, e
 }
 
 func cancelled(ctx context.Context) (status int, err error) {

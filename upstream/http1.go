@@ -8,7 +8,10 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
+	"net/textproto"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,6 +82,14 @@ func (c *http1Client) resolved(list []netip.Addr) {
 	})
 }
 
+// keepHead gives the buffer of a head back.
+func keepHead(buffer *[]byte, head []byte) {
+	if cap(head) <= 8*headSize {
+		*buffer = head
+		heads.Put(buffer)
+	}
+}
+
 // headSize is what most heads of requests fit in.
 const headSize = 2 << 10
 
@@ -98,57 +109,110 @@ func (c *http1Client) do(req *http.Request, dial DialFunc, limit *Timeout) (*htt
 	}
 	buffer := heads.Get().(*[]byte)
 	head, length, err := appendHead((*buffer)[:0], req, body != nil)
-	defer func() {
-		if cap(head) <= 8*headSize {
-			*buffer = head
-			heads.Put(buffer)
-		}
-	}()
+	defer func() { keepHead(buffer, head) }()
 	if err != nil {
 		closeBody(body)
 		return nil, refused, err
 	}
+	trace := httptrace.ContextClientTrace(req.Context())
+	x := &http1Exchange{outbound: outbound{
+		ctx:      req.Context(),
+		method:   req.Method,
+		key:      req.URL.Host,
+		body:     body,
+		length:   length,
+		again:    req.GetBody,
+		trailer:  req.Trailer,
+		expects:  expectsContinue(req.Header),
+		closes:   req.Close || http1.ClosesAfter(req.Header["Connection"]),
+		upgrades: len(req.Header["Upgrade"]) > 0,
+	}}
+	if trace != nil && trace.Got1xxResponse != nil {
+		x.early = func(r *http1.Response) error {
+			return trace.Got1xxResponse(r.Status, textproto.MIMEHeader(r.Header()))
+		}
+	}
+	x, r, far, err := c.exchange(x, head, dial, limit)
+	if err != nil {
+		return nil, far, err
+	}
+	return x.response(req, r), answered, nil
+}
 
-	key := req.URL.Host
-	conn := c.idle.Get(key)
+// An outbound is a request on its way to a node, whoever has made it.
+type outbound struct {
+	ctx    context.Context
+	method string
+	key    string // of the connection
+
+	body    io.ReadCloser // nil if there is none
+	length  int64         // of the body, -1 if it is not known
+	again   func() (io.ReadCloser, error)
+	trailer http.Header // after the body
+
+	expects  bool // the node is to be asked whether it wants the body
+	closes   bool // it is told that this is the last request of the connection
+	upgrades bool // it is asked for another protocol
+
+	// early, if not nil, is given each head with a status of 1xx but 100 and 101, and
+	// of 100 too if nobody waits for that.
+	early func(*http1.Response) error
+
+	// lean, if not nil, ends the exchange when the context ends. To watch a context
+	// costs memory.
+	lean *leanExchange
+}
+
+// exchange sends a request and returns when the last head of the answer is there. The
+// exchange that it returns is x, or another in its place where a kept connection
+// turned out to be dead.
+func (c *http1Client) exchange(x *http1Exchange, head []byte, dial DialFunc, limit *Timeout) (*http1Exchange, *http1.Response, progress, error) {
+	conn := c.idle.Get(x.key)
+	if conn != nil {
+		x.key = conn.Key()
+	} else {
+		x.key = strings.Clone(x.key) // it will be kept, and may be part of a buffer
+	}
 	for kept := conn != nil; ; kept, conn = false, nil {
 		if !kept {
-			if conn, err = c.connect(req.Context(), dial, key, limit.Connect); err != nil {
-				closeBody(body)
-				return nil, unsent, err
+			var err error
+			if conn, err = c.connect(x.ctx, dial, x.key, limit.Connect); err != nil {
+				closeBody(x.body)
+				return x, nil, unsent, err
 			}
 		}
-		x := &http1Exchange{client: c, conn: conn, req: req, body: body, length: length, limit: *limit, key: key}
-		resp, err := x.begin(head)
+		x.client, x.conn, x.limit = c, conn, *limit
+		r, err := x.begin(head)
 		if err == nil {
-			return resp, answered, nil
+			return x, r, answered, nil
 		}
 		far := x.progress()
-		if !kept || !again(req, far, err) {
+		if !kept || !x.mayRepeat(far, err) {
 			if !x.sending {
-				closeBody(body)
+				closeBody(x.body)
 			}
-			return nil, far, err
+			return x, nil, far, err
 		}
 		// The node has closed the connection, or was about to.
+		next := &http1Exchange{outbound: x.outbound}
 		if x.sending {
-			whole, lost := req.GetBody()
+			whole, lost := x.again()
 			if lost != nil {
-				return nil, far, err
+				return x, nil, far, err
 			}
-			body = whole
+			next.body = whole
 		}
+		x = next
 	}
 }
 
-// again reports whether a request that failed on a kept connection goes out once more,
-// over a new one: it had no effect, or may have it twice.
-func again(req *http.Request, far progress, err error) bool {
-	if isTimeout(err) || req.Context().Err() != nil {
+// mayRepeat reports whether a request that failed on a kept connection goes out once
+// more, over a new one: it had no effect, or may have it twice.
+func (x *http1Exchange) mayRepeat(far progress, err error) bool {
+	if isTimeout(err) || x.ctx.Err() != nil {
 		return false
 	}
-	return far == unsent ||
-		far == sent && idempotent(req.Method) && (req.Body == nil || req.Body == http.NoBody || req.GetBody != nil)
+	return far == unsent || far == sent && idempotent(x.method) && (x.body == nil || x.again != nil)
 }
 
 func closeBody(body io.ReadCloser) {

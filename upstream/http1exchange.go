@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"net/textproto"
 	"os"
 	"strings"
@@ -26,18 +25,16 @@ import (
 // alone decides what becomes of the connection. It is another exchange's as soon as
 // it is put back, so that nobody may touch it after "over" was set.
 type http1Exchange struct {
+	outbound
 	client *http1Client
 	conn   *http1.Conn
-	key    string // of the connection
-	req    *http.Request
-	body   io.ReadCloser // nil if there is none
-	length int64
 	limit  Timeout
 
-	resp    *http.Response
-	stop    func() bool // of the watch on the request's context; may be nil
-	sending bool        // there is a goroutine that sends the body
-	proceed chan bool   // tells it whether to; nil if it need not ask
+	resp    *http.Response  // of one of Do
+	head    *http1.Response // of one of Forward
+	stop    func() bool     // of the watch on the request's context; may be nil
+	sending bool            // there is a goroutine that sends the body
+	proceed chan bool       // tells it whether to; nil if it need not ask
 
 	closed  atomic.Bool
 	readMu  sync.Mutex // held while reading from the body of the answer
@@ -54,11 +51,13 @@ type http1Exchange struct {
 }
 
 // begin sends the request and returns when the head of the answer is there.
-func (x *http1Exchange) begin(head []byte) (*http.Response, error) {
-	conn, ctx := x.conn, x.req.Context()
+func (x *http1Exchange) begin(head []byte) (*http1.Response, error) {
+	conn := x.conn
 	conn.Begin(x.limit.Send, x.client.maxHead)
-	if ctx.Done() != nil {
-		x.stop = context.AfterFunc(ctx, conn.Abort)
+	if x.lean != nil {
+		x.lean.attach(x)
+	} else if x.ctx.Done() != nil {
+		x.stop = context.AfterFunc(x.ctx, conn.Abort)
 	}
 	if _, err := conn.Write(head); err != nil {
 		x.sendFailed(err)
@@ -67,7 +66,7 @@ func (x *http1Exchange) begin(head []byte) (*http.Response, error) {
 		}
 	} else if x.body != nil {
 		x.sending = true
-		if expectsContinue(x.req.Header) {
+		if x.expects {
 			x.proceed = make(chan bool, 1)
 		}
 		go x.send()
@@ -88,13 +87,31 @@ func (x *http1Exchange) begin(head []byte) (*http.Response, error) {
 	if !x.sending {
 		closeBody(x.body)
 	}
-	return x.response(r)
+	if r.Status == http.StatusSwitchingProtocols {
+		return r, x.mayTunnel()
+	}
+	return r, nil
+}
+
+// mayTunnel returns why a 101 is not to be taken, and fails the exchange then.
+func (x *http1Exchange) mayTunnel() error {
+	if !x.upgrades {
+		return x.fail(errors.New("the node switched to a protocol that was not asked for"))
+	}
+	// The rest of the body would come between what goes through the tunnel.
+	x.mu.Lock()
+	whole := x.sentWhole()
+	x.mu.Unlock()
+	if !whole {
+		return x.fail(errors.New("the node switched protocols before it had the whole request"))
+	}
+	return nil
 }
 
 // readHead reads heads up to the last one.
 func (x *http1Exchange) readHead() (*http1.Response, error) {
 	for {
-		r, err := x.conn.ReadResponse(x.req.Method)
+		r, err := x.conn.ReadResponse(x.method)
 		if err != nil {
 			return nil, err
 		}
@@ -107,8 +124,8 @@ func (x *http1Exchange) readHead() (*http1.Response, error) {
 		if r.Status == http.StatusContinue && x.proceed != nil {
 			x.tell(true)
 		}
-		if trace := httptrace.ContextClientTrace(x.req.Context()); trace != nil && trace.Got1xxResponse != nil {
-			if err := trace.Got1xxResponse(r.Status, textproto.MIMEHeader(r.Header())); err != nil {
+		if x.early != nil {
+			if err := x.early(r); err != nil {
 				return nil, err
 			}
 		}
@@ -124,26 +141,14 @@ func (x *http1Exchange) tell(wanted bool) {
 }
 
 // response makes the answer of its head.
-func (x *http1Exchange) response(r *http1.Response) (*http.Response, error) {
-	if r.Status == http.StatusSwitchingProtocols {
-		if len(x.req.Header["Upgrade"]) == 0 {
-			return nil, x.fail(errors.New("the node switched to a protocol that was not asked for"))
-		}
-		// The rest of the body would come between what goes through the tunnel.
-		x.mu.Lock()
-		whole := x.sentWhole()
-		x.mu.Unlock()
-		if !whole {
-			return nil, x.fail(errors.New("the node switched protocols before it had the whole request"))
-		}
-	}
+func (x *http1Exchange) response(req *http.Request, r *http1.Response) *http.Response {
 	resp := &http.Response{
 		StatusCode:    r.Status,
 		ProtoMajor:    1,
 		ProtoMinor:    r.Minor,
 		ContentLength: r.ContentLength,
 		Close:         r.Close,
-		Request:       x.req,
+		Request:       req,
 		TLS:           x.conn.TLS(),
 		Header:        r.Header(),
 	}
@@ -169,13 +174,13 @@ func (x *http1Exchange) response(r *http1.Response) (*http.Response, error) {
 	case x.conn.HasBody():
 		resp.Body = x
 	default:
-		if x.req.Method != http.MethodHead {
+		if x.method != http.MethodHead {
 			resp.ContentLength = 0
 		}
 		resp.Body = http.NoBody
 		x.finish()
 	}
-	return resp, nil
+	return resp
 }
 
 func status(code int, reason []byte) string {
@@ -270,7 +275,7 @@ func (x *http1Exchange) sendBody() error {
 				out = http1.Chunk(buffer[:], n)
 			}
 			if ended {
-				if out, err = http1.AppendLastChunk(out, x.req.Trailer); err != nil {
+				if out, err = http1.AppendLastChunk(out, x.trailer); err != nil {
 					return err
 				}
 			}
@@ -431,7 +436,7 @@ func (x *http1Exchange) finish() {
 		if x.proceed != nil {
 			x.tell(false)
 		}
-	case !clean || x.req.Close || http1.ClosesAfter(x.req.Header["Connection"]):
+	case !clean || x.closes:
 		_ = x.conn.Close()
 	default:
 		x.client.idle.Put(x.key, x.conn)
@@ -449,12 +454,8 @@ func (x *http1Exchange) Read(p []byte) (int, error) {
 	if x.readErr != nil {
 		return 0, x.readErr
 	}
-	x.conn.Await(x.limit.Read)
-	n, err := x.conn.ReadBody(p)
-	switch err {
-	case nil:
-		return n, nil
-	case io.EOF:
+	n, err := x.read(p)
+	if err == io.EOF {
 		if trailer := x.conn.Trailer(); trailer != nil && trailer.Len() > 0 {
 			if x.resp.Trailer == nil {
 				x.resp.Trailer = http.Header{}
@@ -462,10 +463,18 @@ func (x *http1Exchange) Read(p []byte) (int, error) {
 			maps.Copy(x.resp.Trailer, trailer.Header())
 		}
 		x.finish()
-	default:
-		err = x.fail(err)
 	}
 	x.readErr = err
+	return n, err
+}
+
+// read is Read without an end.
+func (x *http1Exchange) read(p []byte) (int, error) {
+	x.conn.Await(x.limit.Read)
+	n, err := x.conn.ReadBody(p)
+	if err != nil && err != io.EOF {
+		err = x.fail(err)
+	}
 	return n, err
 }
 
@@ -515,7 +524,7 @@ func (t *http1Tunnel) Close() error {
 	if t.x.stop != nil {
 		t.x.stop()
 	}
-	if t.x.req.Context().Err() != nil {
+	if t.x.ctx.Err() != nil {
 		t.x.conn.Abort() // who reads or writes is to be woken at once
 		return nil
 	}

@@ -70,6 +70,8 @@ type Pool struct {
 	log     *slog.Logger
 	closed  atomic.Bool
 
+	forwards bool // what Forwards says
+
 	probed   atomic.Bool   // probing has begun
 	probing  chan struct{} // holds what probes now; passed on if the checks are the same
 	ejecting *sync.Mutex   // serialises who is ejected, in this pool and those before it
@@ -149,6 +151,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		settings.maxHeaderBytes = defaultMaxResponseHeaderBytes
 	}
 
+	p.forwards = !settings.http2 && settings.transport == nil && u.config.Picker == nil
 	if prev != nil && prev.u.budget == u.budget {
 		p.budget = prev.budget
 	} else {

@@ -109,7 +109,7 @@ func (c *Conn) readChunked(p []byte) (n int, err error) {
 			}
 			if len(c.in.buffered()) == 0 && len(q) < inputSize/2 {
 				// What follows a small chunk comes along with it.
-				c.in.r, c.in.w = 0, 0
+				c.in.r, c.in.w = c.in.floor, c.in.floor
 				if err := c.fill(); err != nil {
 					return n, unexpected(err)
 				}
@@ -185,10 +185,9 @@ func (c *Conn) readChunkLine() error {
 		}
 	case chunkLast:
 		c.in.compact()
-		c.in.head.reset()
-		c.in.head.trailer = true
+		c.in.trailer = c.in.trailer.emptied()
 		c.headLeft = c.maxHead
-		if err := c.readSection(false); err != nil {
+		if err := c.readLines(trailerLines); err != nil {
 			return err
 		}
 		c.body = complete
@@ -261,10 +260,10 @@ func parseChunkSize(line []byte) (int64, error) {
 }
 
 // Trailer returns the fields after a chunked body, once ReadBody has returned
-// [io.EOF] and before End.
-func (c *Conn) Trailer() *Response {
-	if c.in == nil || c.body != complete || !c.in.head.trailer {
+// [io.EOF] and before End. It is nil if there are none.
+func (c *Conn) Trailer() *Section {
+	if c.in == nil || c.body != complete || c.in.trailer.Len() == 0 {
 		return nil
 	}
-	return &c.in.head
+	return &c.in.trailer
 }

@@ -5,9 +5,13 @@ import "sync"
 // An input is what was read from a connection and not used yet, with the head that
 // was found in it. A connection has one during an exchange only.
 type input struct {
-	buf  []byte
-	r, w int // buf[r:w] is not used yet
-	head Response
+	buf   []byte
+	floor int // buf[:floor] stays where it is: a server needs the head to the end
+	r, w  int // buf[r:w] is not used yet
+
+	request RequestHead // on a server's connection
+	head    Response    // on a client's
+	trailer Section
 }
 
 const (
@@ -18,16 +22,18 @@ const (
 
 var inputs = sync.Pool{New: func() any {
 	in := &input{buf: make([]byte, inputSize)}
-	in.head.in = in
+	in.request.in, in.head.in, in.trailer.in = in, in, in
 	return in
 }}
 
 func (in *input) release() {
-	if len(in.buf) > keptInputSize || cap(in.head.fields) > keptFields {
+	if len(in.buf) > keptInputSize || max(cap(in.head.fields), cap(in.request.fields), cap(in.trailer.fields)) > keptFields {
 		return
 	}
-	in.r, in.w = 0, 0
+	in.floor, in.r, in.w = 0, 0, 0
 	in.head.reset()
+	in.request.reset()
+	in.trailer = in.trailer.emptied()
 	inputs.Put(in)
 }
 
@@ -39,11 +45,11 @@ func (in *input) buffered() []byte {
 	return in.buf[in.r:in.w]
 }
 
-// compact makes what is not used yet begin at the beginning.
+// compact makes what is not used yet begin at the floor.
 func (in *input) compact() {
-	if in.r > 0 {
-		in.w = copy(in.buf, in.buf[in.r:in.w])
-		in.r = 0
+	if in.r > in.floor {
+		in.w = in.floor + copy(in.buf[in.floor:], in.buf[in.r:in.w])
+		in.r = in.floor
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,16 +26,17 @@ type Conn struct {
 	state  *tls.ConnectionState
 
 	// What follows is the reader's.
-	in       *input // nil between exchanges
-	maxHead  int    // as given to Begin
-	headLeft int    // bytes of it that are left
-	received bool   // a byte came in this exchange
-	persists bool   // the connection may be used again
-	body     bodyKind
-	left     int64 // of the body, or of the chunk
-	chunk    chunkState
-	excess   int64 // bytes of chunk lines beyond what is in proportion
-	one      [1]byte
+	in        *input // nil between exchanges
+	maxHead   int    // as given to Begin
+	maxFields int    // of a request
+	headLeft  int    // bytes of it that are left
+	received  bool   // a byte came in this exchange
+	persists  bool   // the connection may be used again
+	body      bodyKind
+	left      int64 // of the body, or of the chunk
+	chunk     chunkState
+	excess    int64 // bytes of chunk lines beyond what is in proportion
+	one       [1]byte
 
 	begun    int64       // written before this exchange
 	flushing atomic.Bool // records are collected and sent
@@ -87,6 +87,9 @@ func (c *Conn) Handshake(ctx context.Context, config *tls.Config) error {
 	c.rw, c.tls, c.state = secure, secure, &state
 	return nil
 }
+
+// Key returns what the connection was kept by in an [Idle].
+func (c *Conn) Key() string { return c.idle.key }
 
 // TLS returns the state of TLS, or nil without TLS. It must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.state }
@@ -158,10 +161,7 @@ func (c *Conn) CloseWrite() error {
 	if c.tls != nil {
 		return c.tls.CloseWrite()
 	}
-	if half, ok := c.socket.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
+	return c.socket.CloseWrite()
 }
 
 // fill reads more into the buffer.
@@ -196,7 +196,8 @@ func (c *Conn) ReadResponse(method string) (*Response, error) {
 func (c *Conn) readResponse(method string) (*Response, error) {
 	c.in.compact()
 	c.in.head.reset()
-	if err := c.readSection(true); err != nil {
+	c.in.trailer = c.in.trailer.emptied()
+	if err := c.readLines(responseLines); err != nil {
 		if err == io.EOF && c.received {
 			err = io.ErrUnexpectedEOF
 		}
@@ -234,24 +235,34 @@ func (c *Conn) readResponse(method string) (*Response, error) {
 	return r, nil
 }
 
-// readSection reads lines up to an empty one. The first of them is a status line or
-// a field.
-func (c *Conn) readSection(status bool) error {
+// What readLines reads.
+type lines int
+
+const (
+	responseLines lines = iota // a status line and fields
+	trailerLines               // fields alone
+	requestLines               // a request line and fields
+)
+
+// readLines reads lines up to an empty one.
+func (c *Conn) readLines(kind lines) error {
 	in := c.in
-	at, from := 0, 0 // where the line begins, and where to look for its end
+	at, from := in.r, in.r // where the line begins, and where to look for its end
+	first := kind != trailerLines
 	for {
 		i := bytes.IndexByte(in.buf[from:in.w], '\n')
-		if status && !bytes.HasPrefix([]byte(protocol), in.buf[:min(in.w, len(protocol))]) {
-			first, _, _ := bytes.Cut(in.buf[:in.w], []byte("\r\n"))
-			return fmt.Errorf("malformed HTTP response %s", quoted(first)) // without waiting for more
+		if first {
+			if err := c.early(kind); err != nil {
+				return err // without waiting for more
+			}
 		}
 		if i < 0 {
-			if in.w > c.headLeft {
-				return c.tooLong()
+			if in.w-in.r > c.headLeft {
+				return c.tooLong(kind)
 			}
 			from = in.w
 			if err := c.fill(); err != nil {
-				if err == io.EOF && in.w > 0 {
+				if err == io.EOF && in.w > in.r {
 					err = io.ErrUnexpectedEOF
 				}
 				return err
@@ -259,8 +270,8 @@ func (c *Conn) readSection(status bool) error {
 			continue
 		}
 		end := from + i
-		if end >= c.headLeft {
-			return c.tooLong()
+		if end-in.r >= c.headLeft {
+			return c.tooLong(kind)
 		}
 		if end == at || in.buf[end-1] != '\r' {
 			return errBareLF
@@ -268,15 +279,23 @@ func (c *Conn) readSection(status bool) error {
 		line := in.buf[at : end-1]
 		var err error
 		switch {
-		case status:
-			err = in.head.parseStatus(line)
-			status = false
+		case first:
+			first = false
+			if kind == requestLines {
+				err = in.request.parseLine(at, line)
+			} else {
+				err = in.head.parseStatus(line)
+			}
 		case len(line) == 0:
+			c.headLeft -= end + 1 - in.r
 			in.r = end + 1
-			c.headLeft -= in.r
 			return nil
-		default:
+		case kind == requestLines:
+			err = in.request.parseField(at, line, c.maxFields)
+		case kind == responseLines:
 			err = in.head.parseField(at, line)
+		default:
+			err = in.trailer.addTrailer(at, line)
 		}
 		if err != nil {
 			return err
@@ -285,7 +304,23 @@ func (c *Conn) readSection(status bool) error {
 	}
 }
 
-func (c *Conn) tooLong() error {
+// early refuses what cannot become a first line.
+func (c *Conn) early(kind lines) error {
+	in := c.in
+	if kind == requestLines {
+		return in.request.early(in.buffered())
+	}
+	if got := in.buffered(); !bytes.HasPrefix([]byte(protocol), got[:min(len(got), len(protocol))]) {
+		line, _, _ := bytes.Cut(got, []byte("\r\n"))
+		return fmt.Errorf("malformed HTTP response %s", quoted(line))
+	}
+	return nil
+}
+
+func (c *Conn) tooLong(kind lines) error {
+	if kind == requestLines {
+		return &RequestError{431, "the head of the request is too large"}
+	}
 	return fmt.Errorf("the response's headers exceeded %d bytes", c.maxHead)
 }
 

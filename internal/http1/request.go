@@ -134,13 +134,13 @@ func nextOption(list string) (option, rest string) {
 	return option, rest
 }
 
-func validTarget(target string) bool {
+func validTarget[T string | []byte](target T) bool {
 	for i := range len(target) {
 		if c := target[i]; c <= ' ' || c == 0x7f {
 			return false
 		}
 	}
-	return target != ""
+	return len(target) > 0
 }
 
 func validTrailer(name string) bool {

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"iter"
-	"net/http"
 	"strings"
 )
 
 // A Response is the head of a response, as it stands in the connection's buffer.
 // It, and every slice that comes from it, is valid until the next call of
-// ReadResponse, ReadBody or End.
+// ReadResponse, ReadBody or End of its connection.
 type Response struct {
 	Status int // 100 to 999
 	Minor  int // of the version: 1, or 0 for HTTP/1.0
@@ -24,100 +22,24 @@ type Response struct {
 	Close   bool // the connection ends with this response, by version or field
 	Upgrade bool // Connection has "upgrade"
 
-	in      *input
-	reason  span
-	fields  []field
-	keep    bool // Connection has "keep-alive"
-	trailer bool // these are the fields after a body
+	Section
+	reason span
+	keep   bool // Connection has "keep-alive"
 }
-
-// A span is a part of a buffer, which may move.
-type span struct{ from, to uint32 }
-
-type field struct{ name, value span }
 
 func (r *Response) reset() {
-	*r = Response{in: r.in, fields: r.fields[:0], ContentLength: -1}
+	*r = Response{Section: r.Section.emptied(), ContentLength: -1}
 }
-
-func (r *Response) bytes(s span) []byte { return r.in.buf[s.from:s.to:s.to] }
 
 // Reason returns the text after the status, which may be empty.
 func (r *Response) Reason() []byte { return r.bytes(r.reason) }
 
-// Len returns the number of fields.
-func (r *Response) Len() int { return len(r.fields) }
-
-// Field returns the name, as it was spelled, and the value, without the space
-// around it.
-func (r *Response) Field(i int) (name, value []byte) {
-	f := r.fields[i]
-	return r.bytes(f.name), r.bytes(f.value)
-}
-
-// Fields returns the fields in their order.
-func (r *Response) Fields() iter.Seq2[[]byte, []byte] {
-	return func(yield func(name, value []byte) bool) {
-		for i := range r.fields {
-			if !yield(r.Field(i)) {
-				return
-			}
-		}
-	}
-}
-
-// Header returns the fields as net/http has them, in memory of their own. It
-// changes the spelling of the names in r to the canonical one.
-func (r *Response) Header() http.Header {
-	h := make(http.Header, len(r.fields))
-	if len(r.fields) == 0 {
-		return h
-	}
-	for _, f := range r.fields {
-		canonical(r.bytes(f.name))
-	}
-	// One string holds them all, and one slice the first value of each name.
-	first, last := r.fields[0].name.from, r.fields[len(r.fields)-1].value.to
-	all := string(r.in.buf[first:last])
-	values := make([]string, len(r.fields))
-	for i, f := range r.fields {
-		name := all[f.name.from-first : f.name.to-first]
-		values[i] = all[f.value.from-first : f.value.to-first]
-		if before, ok := h[name]; ok {
-			h[name] = append(before, values[i])
-		} else {
-			h[name] = values[i : i+1 : i+1]
-		}
-	}
-	return h
-}
-
-// canonical spells a name as [http.CanonicalHeaderKey] does.
-func canonical(name []byte) {
-	upper := true
-	for i, c := range name {
-		switch {
-		case upper && 'a' <= c && c <= 'z':
-			name[i] = c - ('a' - 'A')
-		case !upper && 'A' <= c && c <= 'Z':
-			name[i] = c + ('a' - 'A')
-		}
-		upper = c == '-'
-	}
-}
-
 var (
 	errBareLF    = errors.New("malformed response: a line ends without CR LF")
-	errFolded    = errors.New("malformed MIME header: a field is folded over two lines")
 	errTwoLength = errors.New("malformed response: more than one Content-Length")
 	errBoth      = errors.New("malformed response: Content-Length together with Transfer-Encoding")
 	errOldTE     = errors.New("malformed response: Transfer-Encoding in HTTP/1.0")
 )
-
-// quoted returns what an error shows of what a server sent.
-func quoted(line []byte) string {
-	return fmt.Sprintf("%q", line[:min(len(line), 200)])
-}
 
 const protocol = "HTTP/1."
 
@@ -151,47 +73,21 @@ func (r *Response) parseStatus(line []byte) error {
 // parseField reads a line with a field, which begins at the offset "at" of the
 // buffer.
 func (r *Response) parseField(at int, line []byte) error {
-	if line[0] == ' ' || line[0] == '\t' {
-		return errFolded
+	name, value, err := r.add(at, line)
+	if err != nil {
+		return fmt.Errorf("malformed MIME header: %w", err)
 	}
-	colon := bytes.IndexByte(line, ':')
-	if colon < 0 {
-		return fmt.Errorf("malformed MIME header: missing colon: %s", quoted(line))
-	}
-	name := line[:colon]
-	if !validName(name) {
-		return fmt.Errorf("malformed MIME header: invalid name %s", quoted(name))
-	}
-	from, to := colon+1, len(line)
-	for from < to && blank(line[from]) {
-		from++
-	}
-	for from < to && blank(line[to-1]) {
-		to--
-	}
-	value := line[from:to]
-	if !validValue(value) {
-		return fmt.Errorf("malformed MIME header: invalid value of %s", quoted(name))
-	}
-	r.fields = append(r.fields, field{
-		name:  span{uint32(at), uint32(at + colon)},
-		value: span{uint32(at + from), uint32(at + to)},
-	})
 	return r.note(name, value)
 }
 
 // note looks at the fields that decide where the response ends.
 func (r *Response) note(name, value []byte) error {
 	switch len(name) {
-	case len("trailer"), len("connection"), len("content-length"), len("transfer-encoding"):
+	case len("connection"), len("content-length"), len("transfer-encoding"):
 	default:
 		return nil
 	}
 	switch {
-	case r.trailer:
-		if is(name, "content-length") || is(name, "transfer-encoding") || is(name, "trailer") {
-			return fmt.Errorf("malformed response: %s after the body", quoted(name))
-		}
 	case is(name, "content-length"):
 		if r.ContentLength >= 0 {
 			return errTwoLength

@@ -77,6 +77,7 @@ func (l *limit) end(t time.Time) error {
 // A socket is the connection below TLS, or the connection itself without TLS.
 type socket struct {
 	net.Conn
+	owner   *Conn           // of a server's
 	control syscall.RawConn // nil if the connection shows none that can be looked at
 
 	reading limit
@@ -94,6 +95,8 @@ type socket struct {
 	probed  int // what it read, or -1
 	scratch [1]byte
 	watched chan error // what the goroutine of watch found; nil if there is none
+
+	handed atomic.Bool // somebody else has the connection: nothing here is between
 
 	framed bool // TLS records come in: keep count of them
 	header [recordHeader]byte
@@ -116,7 +119,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 	for {
 		n, err := s.Conn.Read(p)
-		if err != nil {
+		if err != nil && !s.handed.Load() {
 			if n == 0 && s.reading.early(err) {
 				continue
 			}
@@ -223,6 +226,9 @@ func (s *socket) between() bool { return s.rest == 0 && s.nth == 0 }
 func (s *socket) Write(p []byte) (int, error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
+	if s.handed.Load() {
+		return s.Conn.Write(p)
+	}
 	if s.corked != nil {
 		*s.corked = append(*s.corked, p...)
 		return len(p), nil
@@ -245,7 +251,28 @@ func (s *socket) send(p []byte) (n int, err error) {
 
 // SetWriteDeadline is what crypto/tls calls before its last alert, and nobody else. It
 // must not take as long as a request may, and ends a write that still waits.
-func (s *socket) SetWriteDeadline(t time.Time) error { return s.writing.end(t) }
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	if s.handed.Load() {
+		return s.Conn.SetWriteDeadline(t)
+	}
+	return s.writing.end(t)
+}
+
+// CloseWrite implements what net.TCPConn does, if there is one below.
+func (s *socket) CloseWrite() error {
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// handOver makes the socket the connection below it, without deadlines.
+func (s *socket) handOver() {
+	s.handed.Store(true)
+	s.sendLimit.Store(0)
+	_ = s.reading.end(time.Time{})
+	_ = s.writing.end(time.Time{})
+}
 
 // cork lets what is written be collected in b.
 func (s *socket) cork(b *[]byte) {

@@ -1,0 +1,270 @@
+package http1
+
+import (
+	"bytes"
+	"unsafe"
+)
+
+// A RequestHead is the head of a request, as it stands in the connection's buffer. It,
+// and everything that comes from it, is valid until [*Conn.EndRequest].
+type RequestHead struct {
+	Minor int // of the version: 1, or 0 for HTTP/1.0
+
+	// ContentLength is the length of the body: -1 if it is chunked, and 0 if there
+	// is none.
+	ContentLength int64
+
+	Chunked  bool // Transfer-Encoding
+	Close    bool // the connection ends with this request, by version or field
+	Expect   bool // Expect is "100-continue"
+	Upgrade  bool // Connection has "upgrade"
+	Trailers bool // TE has "trailers"
+	Options  bool // Connection names a field, beside those options
+
+	Section
+	method, target, host span
+	hosts                int // fields with the name Host
+	lengths              int // and with the name Content-Length
+	keep                 bool
+}
+
+// A RequestError says why a request is refused: what is to be answered before the
+// connection ends.
+type RequestError struct {
+	Status int
+	Reason string // for the client, of ours alone
+}
+
+// Error implements error.
+func (e *RequestError) Error() string { return e.Reason }
+
+func bad(reason string) error { return &RequestError{400, reason} }
+
+func (r *RequestHead) reset() { *r = RequestHead{Section: r.Section.emptied()} }
+
+// view returns a part of the buffer as a string, without a copy. Nobody writes to the
+// head before EndRequest.
+func (r *RequestHead) view(s span) string {
+	b := r.bytes(s)
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// Method returns the method.
+func (r *RequestHead) Method() string { return r.view(r.method) }
+
+// Target returns the request target as it came (RFC 9112, section 3.2).
+func (r *RequestHead) Target() string { return r.view(r.target) }
+
+// Host returns the value of the Host field. ok is false if there is none, which is so
+// in HTTP/1.0 alone.
+func (r *RequestHead) Host() (host string, ok bool) { return r.view(r.host), r.hosts > 0 }
+
+// FieldView is Field, of strings that are parts of the buffer.
+func (r *RequestHead) FieldView(i int) (name, value string) {
+	f := r.fields[i]
+	return r.view(f.name), r.view(f.value)
+}
+
+// Names reports whether Connection names a field as one of this connection alone (RFC
+// 9110, section 7.6.1).
+func (r *RequestHead) Names(field string) bool {
+	if !r.Options {
+		return false
+	}
+	for i := range r.fields {
+		name, value := r.FieldView(i)
+		if !is(name, "connection") {
+			continue
+		}
+		for value != "" {
+			var option string
+			if option, value = nextOption(value); len(option) == len(field) && equalFold(option, field) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// equalFold compares names of the same length.
+func equalFold(a, b string) bool {
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c |= 0x20
+	}
+	return c
+}
+
+// early refuses what is no request before its line is there: a client that speaks
+// another protocol waits for an answer.
+func (r *RequestHead) early(got []byte) error {
+	for i, c := range got[:min(len(got), maxMethod+1)] {
+		switch {
+		case c == ' ':
+			if i == 0 {
+				return errRequestLine
+			}
+			return nil
+		case !tokens[c]:
+			return errRequestLine
+		}
+	}
+	if len(got) > maxMethod {
+		return errRequestLine
+	}
+	return nil
+}
+
+// maxMethod bounds a method. The longest that is registered has 17 letters.
+const maxMethod = 32
+
+var (
+	errRequestLine = bad("the request line is malformed")
+	errVersion     = error(&RequestError{505, "the version of HTTP is not supported"})
+)
+
+// parseLine reads the first line, which begins at the offset "at" of the buffer (RFC
+// 9112, section 3).
+//
+//	GET /a HTTP/1.1   // accepted
+//	GET  /a HTTP/1.1  // refused, and so is white space anywhere else
+//	get /a HTTP/1.1   // accepted: methods are case-sensitive, and may be any token
+//	GET /a            // refused: HTTP/0.9
+//	GET /a HTTP/1.2   // 505
+func (r *RequestHead) parseLine(at int, line []byte) error {
+	m := bytes.IndexByte(line, ' ')
+	if m < 0 || !validName(line[:m]) {
+		return errRequestLine
+	}
+	t := bytes.IndexByte(line[m+1:], ' ')
+	if t < 0 {
+		return errRequestLine
+	}
+	t += m + 1
+	if !validTarget(line[m+1 : t]) {
+		return errRequestLine
+	}
+	r.method = span{uint32(at), uint32(at + m)}
+	r.target = span{uint32(at + m + 1), uint32(at + t)}
+	switch version := line[t+1:]; {
+	case string(version) == "HTTP/1.1":
+		r.Minor = 1
+	case string(version) == "HTTP/1.0":
+		r.Minor = 0
+	case len(version) == len("HTTP/1.1") && string(version[:5]) == "HTTP/" && digit(version[5]) && version[6] == '.' && digit(version[7]):
+		return errVersion
+	default:
+		return errRequestLine
+	}
+	return nil
+}
+
+// parseField reads a line with a field.
+func (r *RequestHead) parseField(at int, line []byte, limit int) error {
+	if len(r.fields) >= limit {
+		return &RequestError{431, "the head of the request has too many fields"}
+	}
+	name, value, fault := r.add(at, line)
+	if fault != nil {
+		return bad("the head of the request is malformed: " + fault.what)
+	}
+	return r.note(name, value)
+}
+
+// note looks at the fields that concern this connection.
+func (r *RequestHead) note(name, value []byte) error {
+	switch len(name) {
+	case len("te"), len("host"), len("expect"), len("connection"), len("content-length"), len("transfer-encoding"):
+	default:
+		return nil
+	}
+	switch {
+	case is(name, "host"):
+		if r.hosts++; r.hosts > 1 {
+			return bad("the request has more than one Host")
+		}
+		r.host = r.fields[len(r.fields)-1].value
+	case is(name, "content-length"):
+		if r.lengths++; r.lengths > 1 {
+			return bad("the request has more than one Content-Length")
+		}
+		n, ok := parseLength(value)
+		if !ok {
+			return bad("the Content-Length is no length")
+		}
+		r.ContentLength = n
+	case is(name, "transfer-encoding"):
+		switch {
+		case r.Chunked:
+			return bad("the request has more than one Transfer-Encoding")
+		case !is(value, "chunked"):
+			return &RequestError{501, "the transfer coding is not supported"}
+		}
+		r.Chunked = true
+	case is(name, "connection"):
+		r.noteConnection(value)
+	case is(name, "expect"):
+		if r.Expect = is(value, "100-continue"); !r.Expect && len(value) > 0 {
+			return &RequestError{417, "the expectation is not known"}
+		}
+	case is(name, "te"):
+		for len(value) > 0 {
+			var coding []byte
+			coding, value, _ = bytes.Cut(value, []byte{','})
+			if is(bytes.Trim(coding, " \t"), "trailers") {
+				r.Trailers = true
+			}
+		}
+	}
+	return nil
+}
+
+func (r *RequestHead) noteConnection(value []byte) {
+	for len(value) > 0 {
+		var option []byte
+		option, value, _ = bytes.Cut(value, []byte{','})
+		switch option = bytes.Trim(option, " \t"); {
+		case len(option) == 0:
+		case is(option, "close"):
+			r.Close = true
+		case is(option, "keep-alive"):
+			r.keep = true
+		case is(option, "upgrade"):
+			r.Upgrade = true
+		default:
+			r.Options = true
+		}
+	}
+}
+
+// check judges the head as a whole (RFC 9112, sections 3.2 and 6.3).
+func (r *RequestHead) check() error {
+	switch {
+	case r.Chunked && r.lengths > 0:
+		return bad("the request has both Content-Length and Transfer-Encoding")
+	case r.Chunked && r.Minor == 0:
+		return bad("the request has Transfer-Encoding in HTTP/1.0")
+	case r.Minor == 1 && r.hosts == 0:
+		return bad("the request has no Host")
+	}
+	if r.Chunked {
+		r.ContentLength = -1
+	}
+	if r.Minor == 0 {
+		r.Close = r.Close || !r.keep
+		r.Expect = false // RFC 9110, section 10.1.1
+	}
+	return nil
+}
+
+// KeepAlive reports whether the client of an older version asked to keep the
+// connection, and is to be told that it is kept.
+func (r *RequestHead) KeepAlive() bool { return r.Minor == 0 && r.keep && !r.Close }

@@ -1,0 +1,157 @@
+package http1
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"net/http"
+)
+
+// A Section is a list of fields, of a head or after a body, as it stands in the buffer
+// of a connection.
+type Section struct {
+	in     *input
+	fields []field
+}
+
+// A span is a part of a buffer, which may move.
+type span struct{ from, to uint32 }
+
+type field struct{ name, value span }
+
+// emptied returns the section without fields, with the room for them.
+func (s *Section) emptied() Section { return Section{in: s.in, fields: s.fields[:0]} }
+
+func (s *Section) bytes(p span) []byte { return s.in.buf[p.from:p.to:p.to] }
+
+// Len returns the number of fields.
+func (s *Section) Len() int { return len(s.fields) }
+
+// Field returns the name, as it was spelled, and the value, without the space
+// around it.
+func (s *Section) Field(i int) (name, value []byte) {
+	f := s.fields[i]
+	return s.bytes(f.name), s.bytes(f.value)
+}
+
+// Fields returns the fields in their order.
+func (s *Section) Fields() iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for i := range s.fields {
+			if !yield(s.Field(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Header returns the fields as net/http has them, in memory of their own. It
+// changes the spelling of the names in the buffer to the canonical one.
+func (s *Section) Header() http.Header {
+	h := make(http.Header, len(s.fields))
+	if len(s.fields) == 0 {
+		return h
+	}
+	for _, f := range s.fields {
+		canonical(s.bytes(f.name))
+	}
+	// One string holds them all, and one slice the first value of each name.
+	first, last := s.fields[0].name.from, s.fields[len(s.fields)-1].value.to
+	all := string(s.in.buf[first:last])
+	values := make([]string, len(s.fields))
+	for i, f := range s.fields {
+		name := all[f.name.from-first : f.name.to-first]
+		values[i] = all[f.value.from-first : f.value.to-first]
+		if before, ok := h[name]; ok {
+			h[name] = append(before, values[i])
+		} else {
+			h[name] = values[i : i+1 : i+1]
+		}
+	}
+	return h
+}
+
+// canonical spells a name as [http.CanonicalHeaderKey] does.
+func canonical(name []byte) {
+	upper := true
+	for i, c := range name {
+		switch {
+		case upper && 'a' <= c && c <= 'z':
+			name[i] = c - ('a' - 'A')
+		case !upper && 'A' <= c && c <= 'Z':
+			name[i] = c + ('a' - 'A')
+		}
+		upper = c == '-'
+	}
+}
+
+// A fieldFault says what is wrong with the line of a field, and shows some of it.
+type fieldFault struct {
+	what string
+	text []byte // a copy, or nil
+}
+
+func (f *fieldFault) Error() string {
+	if f.text == nil {
+		return f.what
+	}
+	return f.what + " " + quoted(f.text)
+}
+
+var errFolded = &fieldFault{what: "a field is folded over two lines"}
+
+func fault(what string, text []byte) *fieldFault {
+	return &fieldFault{what, bytes.Clone(text[:min(len(text), maxQuoted)])}
+}
+
+// maxQuoted is how much an error shows of what the other side sent.
+const maxQuoted = 200
+
+func quoted(line []byte) string {
+	return fmt.Sprintf("%q", line[:min(len(line), maxQuoted)])
+}
+
+// add reads a line with a field, which begins at the offset "at" of the buffer (RFC
+// 9112, section 5).
+func (s *Section) add(at int, line []byte) (name, value []byte, err *fieldFault) {
+	if line[0] == ' ' || line[0] == '\t' {
+		return nil, nil, errFolded
+	}
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 {
+		return nil, nil, fault("missing colon:", line)
+	}
+	name = line[:colon]
+	if !validName(name) {
+		return nil, nil, fault("invalid name", name)
+	}
+	from, to := colon+1, len(line)
+	for from < to && blank(line[from]) {
+		from++
+	}
+	for from < to && blank(line[to-1]) {
+		to--
+	}
+	value = line[from:to]
+	if !validValue(value) {
+		return nil, nil, fault("invalid value of", name) // it may be a secret
+	}
+	s.fields = append(s.fields, field{
+		name:  span{uint32(at), uint32(at + colon)},
+		value: span{uint32(at + from), uint32(at + to)},
+	})
+	return name, value, nil
+}
+
+// addTrailer is add for a field after a body, which must not say where that ends (RFC
+// 9110, section 6.5.1).
+func (s *Section) addTrailer(at int, line []byte) error {
+	name, _, err := s.add(at, line)
+	switch {
+	case err != nil:
+		return fmt.Errorf("malformed trailer: %w", err)
+	case is(name, "content-length"), is(name, "transfer-encoding"), is(name, "trailer"):
+		return fmt.Errorf("malformed trailer: %s after the body", quoted(name))
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package http1
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// Accepted returns a connection that was accepted, for TLS to be put over it or for
+// [Server]. Until one of these it is as c.
+func Accepted(c net.Conn) net.Conn {
+	conn := &Conn{}
+	conn.socket.init(c)
+	conn.socket.owner = conn
+	conn.rw = &conn.socket
+	return &conn.socket
+}
+
+// Server returns the server's side of a connection: what [Accepted] has returned, a
+// *tls.Conn over that, whose handshake is done, or any other connection. One request
+// follows another: Wait, ReadRequest, ReadBody and Write, EndRequest. What is said of
+// goroutines at [Conn] holds here too.
+//
+// A write may take as long as send, where zero is no limit.
+func Server(c net.Conn, send time.Duration) *Conn {
+	below := c
+	secure, ok := c.(*tls.Conn)
+	if ok {
+		below = secure.NetConn()
+	}
+	s, ours := below.(*socket)
+	if !ours {
+		s = Accepted(c).(*socket)
+	}
+	conn := s.owner
+	if secure != nil {
+		state := secure.ConnectionState()
+		conn.state = &state
+		if ours {
+			conn.rw, conn.tls = secure, secure
+		}
+	}
+	conn.socket.sendLimit.Store(int64(send))
+	return conn
+}
+
+// HandOver returns the connection to those who know nothing of this package, as it
+// was given to [Server], without deadlines, and what was read from it and not used
+// yet. Conn must not be used any more.
+func (c *Conn) HandOver() (conn net.Conn, ahead []byte) {
+	if c.in != nil {
+		ahead = append(ahead, c.in.buffered()...)
+		c.releaseInput()
+	}
+	c.socket.handOver()
+	return c.rw, ahead
+}
+
+// NetConn returns the connection that TLS, or HTTP, is spoken over.
+func (c *Conn) NetConn() net.Conn { return c.socket.Conn }
+
+// Wait waits up to d for the first byte of a request. It fails with [io.EOF] if the
+// client ends the connection, and with an error that is [os.ErrDeadlineExceeded] if
+// nothing came: then it may be called again.
+func (c *Conn) Wait(d time.Duration) error {
+	if c.in == nil {
+		c.in = inputs.Get().(*input)
+	}
+	if len(c.in.buffered()) > 0 {
+		return nil
+	}
+	c.Await(d)
+	return c.fill()
+}
+
+// Wake lets a Wait that goes on fail, and the next ones.
+func (c *Conn) Wake() { _ = c.socket.reading.expire() }
+
+// Rest gives the buffer back until the next Wait. There must be nothing in it: it is
+// called after a Wait that has failed.
+func (c *Conn) Rest() { c.releaseInput() }
+
+// A RequestLimit bounds the head of a request.
+type RequestLimit struct {
+	Bytes  int
+	Fields int
+	Time   time.Duration
+}
+
+// ReadRequest reads the head of a request. An error is a *[RequestError] if there is
+// something to answer. After any the connection is to be closed.
+func (c *Conn) ReadRequest(l *RequestLimit) (*RequestHead, error) {
+	r, err := c.readRequest(l)
+	if err != nil {
+		c.body = broken
+		if err == errBareLF {
+			err = bad("the head of the request has a line that ends without CR LF")
+		}
+		return nil, err
+	}
+	return r, nil
+}
+
+func (c *Conn) readRequest(l *RequestLimit) (*RequestHead, error) {
+	c.Await(l.Time)
+	c.maxHead, c.headLeft, c.maxFields = l.Bytes, l.Bytes, l.Fields
+	c.body, c.excess = unread, 0
+	in := c.in
+	in.floor = 0
+	in.compact()
+	in.request.reset()
+	in.trailer = in.trailer.emptied()
+	if err := c.skipLine(); err != nil {
+		return nil, err
+	}
+	if err := c.readLines(requestLines); err != nil {
+		return nil, err
+	}
+	r := &in.request
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	in.floor = in.r
+	switch {
+	case r.Chunked:
+		c.body, c.chunk = chunked, chunkSize
+	case r.ContentLength > 0:
+		c.body, c.left = sized, r.ContentLength
+	default:
+		c.body = complete
+	}
+	return r, nil
+}
+
+// skipLine passes over one empty line, which some clients send after a body (RFC 9112,
+// section 2.2).
+func (c *Conn) skipLine() error {
+	in := c.in
+	for in.w == 0 || in.w == 1 && in.buf[0] == '\r' {
+		if err := c.fill(); err != nil {
+			return err
+		}
+	}
+	if in.w >= 2 && in.buf[0] == '\r' && in.buf[1] == '\n' {
+		in.r = 2
+		in.compact()
+	}
+	for in.w == 0 {
+		if err := c.fill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Buffered reports whether all of the body, which has a length, is there already, and
+// returns it if it is: it is valid until EndRequest.
+func (c *Conn) Buffered() (body []byte, ok bool) {
+	if c.body != sized || c.left > int64(len(c.in.buffered())) {
+		return nil, false
+	}
+	body = c.in.buffered()[:c.left]
+	c.in.r += int(c.left)
+	// What is read next must not take its place.
+	c.in.floor = c.in.r
+	c.left, c.body = 0, complete
+	return body, true
+}
+
+// EndRequest ends a request whose body was read to its end.
+func (c *Conn) EndRequest() {
+	in := c.in
+	in.floor = 0
+	if len(in.buffered()) == 0 {
+		in.r, in.w = 0, 0
+		if len(in.buf) > keptInputSize {
+			c.releaseInput()
+		}
+	}
+}
+
+// Failed reports whether an error is one of reading a body that is malformed, and not
+// one of the connection.
+func Failed(err error) bool {
+	var ne net.Error
+	return !errors.As(err, &ne) && !errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// Linger ends a connection whose client may still be sending: an answer that is on its
+// way is lost if the socket is closed with something to read, because the kernel then
+// sends a reset. It takes up to d and n bytes.
+func (c *Conn) Linger(d time.Duration, n int64) {
+	if c.CloseWrite() == nil {
+		c.Await(d)
+		scratch := outputs.Get().(*[]byte)
+		b := (*scratch)[:cap(*scratch)]
+		for n > 0 {
+			m, err := c.socket.Read(b)
+			n -= int64(m)
+			if err != nil {
+				break
+			}
+		}
+		outputs.Put(scratch)
+	}
+	c.Abort()
+}
