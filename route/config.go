@@ -75,7 +75,37 @@ type Config struct {
 
 	// Timeout, if not nil, replaces that of the upstream.
 	Timeout *Timeout
+
+	// Headers are changes to the header of a request on its way to the target of
+	// the route. Package gateway makes them, and others can: see [*Route.Headers].
+	Headers HeaderEdits
 }
+
+// HeaderEdits are changes to the header of a request.
+//
+// The name of a field is a token (RFC 9110, section 5.6.2), in any case. It is compared
+// as those read it who know letters and digits alone: to Set or to Remove "X-User" takes
+// away the client's X_User and x.user too. Fields that frame a message or concern one
+// connection (Content-Length, Transfer-Encoding, Connection, Upgrade and the like), Host
+// and Expect are refused. A name stands once in Set and Remove, and not in Add then.
+//
+// A value may have variables in it, "$name" or "${name}", by the names that Vars have: see
+// the package doc. What is absent is empty, and a field with an empty value is sent, as in
+// APISIX. Of a variable with several values it is the first. A dollar sign that begins no
+// variable stands for itself, and so does "\$name".
+//
+//	{Set: {{"X-Client-Dn", "$ssl_client_s_dn"}}}     // instead of what the client says
+//	{Add: {{"X-Hop", "gate-1"}}}                     // and what the client says
+//	{Set: {{"X-From", "${remote_addr}:$remote_port"}}}
+//	{Remove: {"X-Debug"}}
+type HeaderEdits struct {
+	Set    []HeaderField // replace the fields of that name
+	Add    []HeaderField // come after the fields of that name
+	Remove []string      // the names of fields that do not go on
+}
+
+// A HeaderField is a line of a header.
+type HeaderField struct{ Name, Value string }
 
 // Timeout bounds the waiting for a node. All three must be over zero.
 type Timeout struct {

@@ -164,6 +164,8 @@
 // # What it does not do
 //
 // It does not serve, and it does not change the request: no path is cleaned, and
-// no client is redirected to one with a slash at its end. The body alone is read, if
-// Vars ask for an argument of a form, and is there again for who comes next.
+// no client is redirected to one with a slash at its end. What [HeaderEdits] say of the
+// header, [*Edits.Removes] and [*Edits.Append] tell to whoever forwards the request. The
+// body alone is read, if Vars ask for an argument of a form, and is there again for who
+// comes next.
 package route

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -382,4 +383,28 @@ func ExampleTable_Warnings() {
 		fmt.Println(warning)
 	}
 	// Output: it is never found: route "a" goes before it and takes all of its requests
+}
+
+// What a route changes in the header of a request, for a server that writes it.
+func ExampleRoute_Headers() {
+	r := must(route.New(route.Config{ID: "api", Paths: []string{"/*"}, Upstream: "u", Headers: route.HeaderEdits{
+		Set:    []route.HeaderField{{Name: "X-From", Value: "${remote_addr} for $host"}},
+		Remove: []string{"X-Debug"},
+	}}))
+	client := []route.HeaderField{{Name: "Accept", Value: "*/*"}, {Name: "X_From", Value: "root"}, {Name: "x-debug", Value: "1"}}
+	req := &route.Request{Host: "a.test", Path: "/", Client: netip.MustParseAddr("192.0.2.1")}
+
+	var node []route.HeaderField
+	for _, field := range client {
+		if !r.Headers().Removes(field.Name) {
+			node = append(node, field)
+		}
+	}
+	node = r.Headers().Append(node, req, nil)
+	for _, field := range node {
+		fmt.Printf("%s: %s\n", field.Name, field.Value)
+	}
+	// Output:
+	// Accept: */*
+	// X-From: 192.0.2.1 for a.test
 }

@@ -35,11 +35,19 @@ type Request struct {
 // a variable with several values it is the first. ok is false if the request has none.
 func (r *Request) Var(name string, m *Match) (value string, ok bool) {
 	v := variableOf(name)
-	if v.source == fromClient {
+	return v.first(r, m)
+}
+
+// first returns the value of a variable, and the first of several.
+func (x *variable) first(r *Request, m *Match) (value string, ok bool) {
+	if x.source == fromClient {
 		addr := plainAddr(r.Client)
-		return addr.String(), addr.IsValid()
+		if !addr.IsValid() {
+			return "", false
+		}
+		return addr.String(), true
 	}
-	value, values, ok := v.lookup(r, m)
+	value, values, ok := x.lookup(r, m)
 	if len(values) > 0 {
 		value = values[0]
 	}

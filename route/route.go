@@ -32,6 +32,7 @@ type Route struct {
 	allowPlain bool
 	webSocket  bool
 	timeout    *Timeout
+	edits      *Edits
 	warnings   []string
 }
 
@@ -147,6 +148,9 @@ func New(c Config) (*Route, error) {
 			}
 		}
 	}
+	edits, warnings := parseEdits(c.Headers, fault)
+	r.edits = edits
+	r.warnings = append(r.warnings, warnings...)
 	if faults != nil {
 		return nil, errors.Join(faults...)
 	}
@@ -195,6 +199,9 @@ func (r *Route) AllowPlain() bool { return r.allowPlain }
 
 // WebSocket returns [Config.WebSocket].
 func (r *Route) WebSocket() bool { return r.webSocket }
+
+// Headers returns [Config.Headers]. It is nil if there are none.
+func (r *Route) Headers() *Edits { return r.edits }
 
 // Timeout returns [Config.Timeout]. ok is false if the upstream's holds.
 func (r *Route) Timeout() (t Timeout, ok bool) {

@@ -1,0 +1,44 @@
+// Package fieldname compares the names of header fields as those read them who know
+// letters and digits alone. To CGI, WSGI and Rack "-" and "_" are one, to some "." or
+// every other byte: a header that is filtered by one spelling and read by another is no
+// filter (CVE-2026-54763, CVE-2025-64484).
+package fieldname
+
+// Fold returns the form in which names are compared: lower case, and "-" for all that
+// is neither a letter nor a digit.
+func Fold(name string) string {
+	folded := []byte(name)
+	for i, c := range folded {
+		folded[i] = fold(c)
+	}
+	return string(folded)
+}
+
+// Is reports whether a name is, folded, the given one. It allocates nothing.
+func Is(name, folded string) bool {
+	return len(name) == len(folded) && HasPrefix(name, folded)
+}
+
+// HasPrefix is [Is] for the beginning of a name.
+func HasPrefix(name, folded string) bool {
+	if len(name) < len(folded) {
+		return false
+	}
+	for i := range len(folded) {
+		if fold(name[i]) != folded[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func fold(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c | 0x20
+	case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		return c
+	default:
+		return '-'
+	}
+}

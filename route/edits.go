@@ -1,0 +1,139 @@
+package route
+
+// This file is the request path of Config.Headers. It takes no lock, and allocates
+// only where a value must be put together of several parts: the rest was parsed
+// (edits_parse.go). BenchmarkEdits keeps watch on time, TestEditsAllocate on
+// allocations.
+
+import (
+	"strings"
+
+	"github.com/sallyport/sallyport/internal/fieldname"
+)
+
+// Edits are [Config.Headers] that were checked. They never change, and may be shared
+// freely. A nil *Edits changes nothing.
+type Edits struct {
+	// removed are the folded names of Set and Remove, and lengths has the bit of
+	// each of their lengths, up to 63: most fields of a request have another.
+	removed []string
+	lengths uint64
+
+	fields    []fieldEdit // Set, then Add
+	needsVars bool
+	identity  []string
+}
+
+// A fieldEdit is a field that is written.
+type fieldEdit struct {
+	name  string
+	fixed string      // the value, if there are no parts
+	parts []valuePart // or what it is put together of
+}
+
+// A valuePart is a text, or a variable if isVar.
+type valuePart struct {
+	text  string
+	isVar bool
+	of    variable
+}
+
+// Removes reports whether a field of the request does not go on: whether its name is
+// among those of Set and Remove. Names are compared without regard to case, and every
+// byte that is neither a letter nor a digit is as "-": see [HeaderEdits].
+func (e *Edits) Removes(name string) bool {
+	if e == nil || e.lengths&lengthBit(len(name)) == 0 {
+		return false
+	}
+	for _, folded := range e.removed {
+		if fieldname.Is(name, folded) {
+			return true
+		}
+	}
+	return false
+}
+
+func lengthBit(n int) uint64 { return 1 << min(n, 63) }
+
+// NeedsVars reports whether a value has a variable in it, so that [*Edits.Append] asks
+// for Client and Lookups of the request.
+func (e *Edits) NeedsVars() bool { return e != nil && e.needsVars }
+
+// IdentityNames returns the names of the fields, in lower case and with "-" for every
+// other byte, whose values have a variable that begins with "ssl_client_". What a client
+// says in such a field about itself must not reach anyone, whatever route its request
+// takes. The list must not be changed.
+func (e *Edits) IdentityNames() []string {
+	if e == nil {
+		return nil
+	}
+	return e.identity
+}
+
+// Append appends the fields of Set and then those of Add to a list. req and m are what
+// variables are looked up in. Values may be parts of what req consists of, and then live
+// as long as that.
+//
+// Values are fit to be written as they are: control characters in what a variable stands
+// for have become blanks, as RFC 9110, section 5.5, says for CR, LF and NUL, and blanks
+// around the whole are gone. A character that vanished could make another value of one.
+func (e *Edits) Append(list []HeaderField, req *Request, m *Match) []HeaderField {
+	if e == nil {
+		return list
+	}
+	for i := range e.fields {
+		f := &e.fields[i]
+		value := f.fixed
+		if f.parts != nil {
+			value = f.render(req, m)
+		}
+		list = append(list, HeaderField{f.name, value})
+	}
+	return list
+}
+
+// render puts the value of a field together.
+func (f *fieldEdit) render(req *Request, m *Match) string {
+	if len(f.parts) == 1 {
+		return fieldValue(f.parts[0].value(req, m))
+	}
+	var b strings.Builder
+	for i := range f.parts {
+		b.WriteString(f.parts[i].value(req, m))
+	}
+	return fieldValue(b.String())
+}
+
+func (p *valuePart) value(req *Request, m *Match) string {
+	if !p.isVar {
+		return p.text
+	}
+	value, _ := p.of.first(req, m)
+	return value
+}
+
+// fieldValue returns what is fit to be the value of a field.
+func fieldValue(s string) string {
+	s = strings.Trim(s, " \t")
+	for i := range len(s) {
+		if isControl(s[i]) {
+			return blanked(s)
+		}
+	}
+	return s
+}
+
+// blanked puts a blank in the place of each control character.
+func blanked(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if isControl(c) {
+			b[i] = ' '
+		}
+	}
+	return strings.Trim(string(b), " \t")
+}
+
+// isControl reports whether a byte is a control character that a field value cannot
+// have, which is every one but the tab.
+func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
