@@ -51,7 +51,8 @@
 // what the client says in them or in Forwarded is dropped in every spelling, unless
 // [Options.TrustedProxies] names the client. What anyone says in the header fields
 // that gateways use for client certificates is always dropped. The conditions of
-// routes see neither.
+// routes see neither. Last come the changes of the route, [route.Config.Headers], which
+// may replace any of it but the framing; a handler of the user's sees the same.
 //
 // # Concurrency
 //

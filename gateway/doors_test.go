@@ -238,6 +238,17 @@ func cases() []requestCase {
 		{name: "forwarding: an IPv4 address in IPv6 is trusted the same", want: "ok", trusted: true,
 			header: header("X-Forwarded-For", "192.0.2.1, ::ffff:127.0.0.2"), seen: map[string]string{"X-Real-Ip": "192.0.2.1"}},
 	}
+	// What a route changes.
+	list = append(list,
+		requestCase{name: "edits", target: "/edited/x?v=1", want: "ok", header: header("X-Set", spoof, "x-set", spoof, "X_Set", spoof, "X-Added", "0", "X.Debug", spoof, "X_Debug", spoof, "X-Who", spoof), seen: map[string]string{
+			"X-Set": "gate", "X-Vars": "GET a.test x 1 <127.0.0.1>", "X-Who": "[]", "X-Added": "0|1|2", "X-Real-Ip": "replaced", "X-Forwarded-Port": "",
+		}},
+		requestCase{name: "edits: no line ends", target: "/edited/a%0Db%0a?v=%0d%0aX-Evil:%20evil%0d%0a", want: "ok", seen: map[string]string{
+			"X-Evil": "", "X-Vars": "GET a.test a b    X-Evil: evil   <127.0.0.1>", "X-Forwarded-Port": "", "X-Real-Ip": "replaced",
+		}},
+		requestCase{name: "edits: named by Connection", target: "/edited/x", want: "ok", header: header("Connection", "x-set, x-added, x-real-ip"), seen: map[string]string{
+			"X-Set": "gate", "X-Added": "1|2", "X-Real-Ip": "replaced", "X-Forwarded-Port": "",
+		}})
 	for _, name := range []string{"connection", "Connection", "CONNECTION"} {
 		// Only HTTP/1.1 has it, but what it does must not depend on the spelling.
 		list = append(list, requestCase{name: "hop-by-hop by " + name, header: header(name, "x-hop, X-REAL-IP,x-forwarded-for , X-Client-Verify", "X-Hop", spoof),
@@ -295,6 +306,15 @@ func doorsHarness(t *testing.T, o *gateway.Options) *harness {
 	}
 	slow := to("slow", "/slow/*", "origin")
 	slow.Timeout = &route.Timeout{Connect: patience, Send: patience, Read: 20 * time.Millisecond}
+	edited := to("edited", "/edited/*name", "origin")
+	edited.Headers = route.HeaderEdits{
+		Set: []route.HeaderField{
+			{Name: "X-Set", Value: "gate"}, {Name: "X-Vars", Value: "$request_method ${host} $uri_param_name $arg_v <$http_x_real_ip>"},
+			{Name: "X-Who", Value: "[$ssl_client_s_dn]"}, {Name: "X-Real-Ip", Value: "replaced"},
+		},
+		Add:    []route.HeaderField{{Name: "X-Added", Value: "1"}, {Name: "X-Added", Value: "2"}},
+		Remove: []string{"X-Debug", "X-Forwarded-Port"},
+	}
 	_, err := h.gw.Apply(gateway.Change{AllowDangling: true, Put: gateway.Config{
 		SSL:       []ssl.Config{h.profile("a", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("origin", h.origin.address), upstreamTo("refused", refusing(t)), upstreamTo("nonode")},
@@ -303,7 +323,7 @@ func doorsHarness(t *testing.T, o *gateway.Options) *harness {
 			handlerRoute("b", "/*", "b.test", "b.test"), handlerRoute("*b", "/*", "*.b.test", "*.b.test"),
 			handlerRoute("exact", "/which", "exact", "a.test"), handlerRoute("longest", "/which/one/*", "longest", "a.test"),
 			handlerRoute("shorter", "/which/*", "shorter", "a.test"),
-			handlerRoute("low", "/priority", "low", "a.test"), high, put,
+			handlerRoute("low", "/priority", "low", "a.test"), high, put, edited,
 		},
 	}})
 	require.NoError(t, err)

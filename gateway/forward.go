@@ -28,8 +28,8 @@ type exchange struct {
 	// deadline is that of a gRPC call, or zero.
 	deadline time.Time
 
-	from sender
-	body *clientBody // nil if the request has none
+	header *outgoing
+	body   *clientBody // nil if the request has none
 
 	// webSocket says that the request asks for an upgrade to WebSocket, and may.
 	webSocket bool
@@ -46,13 +46,13 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 // forward sends a request to a node of a pool and its answer back.
-func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string, vars upstream.Vars) {
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string, vars upstream.Vars, header *outgoing) {
 	x := &exchange{
 		route:     match,
 		pool:      pool,
 		rawPath:   rawPath,
 		vars:      vars,
-		from:      s.senderOf(r),
+		header:    header,
 		webSocket: match.WebSocket() && websocket(r),
 		call:      calls(r),
 	}
@@ -96,12 +96,13 @@ func (s *Server) newProxy() *httputil.ReverseProxy {
 func rewrite(p *httputil.ProxyRequest) {
 	x := exchangeOf(p.In.Context())
 	h := p.Out.Header
-	// ReverseProxy has taken these out; a trusted proxy's Forwarded stays.
-	if forwarded, ok := p.In.Header["Forwarded"]; ok {
-		h["Forwarded"] = forwarded
+	// ReverseProxy has taken these out; a trusted proxy's stay.
+	for _, name := range []string{"Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host"} {
+		if values, ok := p.In.Header[name]; ok {
+			h[name] = values
+		}
 	}
-	scrub(h, x.from.trusted)
-	setForwarding(h, p.In, x.from)
+	x.header.applyTo(h)
 
 	// The server has answered "100-continue" by the time the body is read.
 	h.Del("Expect")

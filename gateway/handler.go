@@ -54,8 +54,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal}
+	header := &outgoing{arrival: s.arrivalOf(r)}
 	if snap.routes.Conditional() {
-		r = s.ask(&req, r, identity)
+		r = header.ask(&req, r, identity)
 	}
 	found := snap.routes.Match(&req)
 	match := found.Route
@@ -76,8 +77,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	header.edits = match.Headers()
+	if header.edits.NeedsVars() && req.Lookups == nil {
+		r = header.ask(&req, r, identity)
+	}
+	header.write(&req, &found)
 	if handler := match.Handler(); handler != nil {
-		s.serveLocal(w, r, &found, identity)
+		s.serveLocal(w, r, &found, identity, header)
 		return
 	}
 	pool, ok := snap.pools.Get(match.Upstream())
@@ -89,11 +95,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var vars upstream.Vars
 	if pool.Upstream().NeedsVars() {
 		if req.Lookups == nil {
-			r = s.ask(&req, r, identity)
+			r = header.ask(&req, r, identity)
 		}
 		vars = &requestVars{req, found}
 	}
-	s.forward(w, r, match, pool, rawPath, vars)
+	s.forward(w, r, match, pool, rawPath, vars, header)
 }
 
 // targetForm reports whether the request target is one that a path stands in:

@@ -1,175 +1,162 @@
 package gateway
 
+// This file says what of a client's header does not go on. It is asked for each field of
+// each request, and so finds out soon that a name is an ordinary one. It stores nothing
+// and allocates nothing. BenchmarkDrops keeps watch on time.
+
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
-	"strings"
+
+	"github.com/sallyport/sallyport/internal/fieldname"
+	"github.com/sallyport/sallyport/route"
 )
 
-// Header names are compared as those read them who know letters and digits alone
-// (CGI, WSGI, Rack: "-", "_" and ".", to some every other byte, become one): a
-// header that is filtered by one spelling and read by another is no filter
-// (CVE-2026-54763, CVE-2025-64484).
+// An outgoing is the header of a request on its way to the target: what of the client's
+// stays, and what the gateway writes.
+type outgoing struct {
+	arrival
+	edits *route.Edits
 
-// identityNames are the header fields in which gateways tell an origin who the
-// client is. A client that sends them itself is lying.
-var identityNames = []string{
-	"client-cert", "client-cert-chain", // RFC 9440
-	"x-forwarded-client-cert",                         // Envoy
-	"x-forwarded-tls-client-cert",                     // Traefik
-	"x-forwarded-tls-client-cert-info",                //
-	"x-client-verify", "x-client-dn", "x-client-cert", // nginx and Apache recipes
-	"x-client-subject", "x-client-issuer", "x-client-serial", //
-	"x-client-fingerprint", "x-verified", "ssl-client", //
-	"x-client-cn", "x-client-san", "x-client-certificate", //
-	"x-ssl-client", "x-ssl-cert", "x-ssl-issuer", //
-	"x-arr-clientcert", // IIS
-	"l5d-client-id",    // Linkerd
+	// fields are what the gateway writes, after what stays.
+	fields []route.HeaderField
 }
 
-// identityPrefixes are the beginnings of families of such names.
-var identityPrefixes = []string{
-	"x-ssl-client-", "ssl-client-", // nginx's variables, and HAProxy's recipes
-	"x-tls-client-", "tls-client-",
-	"x-client-cert-", "x-mtls-",
-	"x-amzn-mtls-", "cf-client-cert-", // load balancers of AWS and Cloudflare
-}
-
-// isForwarding reports whether a field is one in which a proxy tells what it saw, or
-// who it let through. The gateway sets its own.
-func isForwarding(name string) bool {
-	return foldsTo(name, "forwarded") || foldsTo(name, "x-forwarded") || foldsTo(name, "x-real-ip") || beginsAs(name, "x-forwarded-")
-}
-
-// unwantedNames are never forwarded: HTTP2-Settings belongs to an upgrade that is
-// not made (golang/go#80416), and Proxy becomes HTTP_PROXY (CVE-2016-5385).
-var unwantedNames = []string{"http2-settings", "proxy"}
-
-// foldsTo reports whether a name is, in the form in which names are compared, the
-// given one.
-func foldsTo(name, folded string) bool {
-	return len(name) == len(folded) && beginsAs(name, folded)
-}
-
-// beginsAs is foldsTo for the beginning of a name.
-func beginsAs(name, folded string) bool {
-	if len(name) < len(folded) {
-		return false
+// drops reports whether a field of the client's header does not go on: because it is not
+// the client's to say, or because the gateway says it itself. The fields that concern one
+// connection alone (RFC 9110, section 7.6.1) are the affair of whoever forwards.
+func (o *outgoing) drops(name string) bool {
+	switch kindOf(name) {
+	case fieldOrdinary:
+		return o.edits.Removes(name)
+	case fieldForwarding:
+		return !o.from.keeps(name) || o.edits.Removes(name)
+	default:
+		return true
 	}
-	for i := range len(folded) {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c |= 0x20
-		case !('a' <= c && c <= 'z' || '0' <= c && c <= '9'):
-			c = '-'
-		}
-		if c != folded[i] {
-			return false
-		}
+}
+
+// dropsTrailer is drops for a field of the trailer, in which no proxy is trusted.
+func (o *outgoing) dropsTrailer(name string) bool {
+	return kindOf(name) != fieldOrdinary || o.edits.Removes(name)
+}
+
+// write fills the fields for a request, and the route that was found for it.
+func (o *outgoing) write(req *route.Request, found *route.Match) {
+	o.fields = o.appendForwarding(o.fields)
+	if o.edits != nil {
+		// The route has the last word.
+		o.fields = slices.DeleteFunc(o.fields, func(f route.HeaderField) bool { return o.edits.Removes(f.Name) })
+		o.fields = o.edits.Append(o.fields, req, found)
 	}
-	return true
 }
 
-// isIdentity reports whether a field is one in which a client would say who it is.
-func isIdentity(name string) bool {
-	return slices.ContainsFunc(identityNames, func(n string) bool { return foldsTo(name, n) }) ||
-		slices.ContainsFunc(identityPrefixes, func(p string) bool { return beginsAs(name, p) })
-}
-
-// scrub deletes from the header of a request what a client cannot say of itself.
-// trusted leaves it what a proxy in front says.
-func scrub(h http.Header, trusted bool) {
+// applyTo makes the header of the request for the target out of the client's.
+func (o *outgoing) applyTo(h http.Header) {
 	for name := range h {
-		switch {
-		case isIdentity(name), slices.ContainsFunc(unwantedNames, func(n string) bool { return foldsTo(name, n) }):
+		if o.drops(name) {
 			delete(h, name)
-		case isForwarding(name):
-			// The other spellings are nobody's.
-			if !trusted || !foldsTo(name, strings.ToLower(name)) {
-				delete(h, name)
-			}
 		}
+	}
+	for _, f := range o.fields {
+		h.Add(f.Name, f.Value)
 	}
 }
 
-// A sender is where a request came from.
-type sender struct {
-	peer    string // the address of the connection
-	client  string // the address of the client: the right-most hop that is not trusted
-	trusted bool   // whether the peer is a trusted proxy
+// A fieldKind is what the gateway thinks of a field that a client sends.
+type fieldKind uint8
+
+const (
+	fieldOrdinary   fieldKind = iota
+	fieldUnwanted             // never forwarded
+	fieldIdentity             // who the client is: one that sends it itself is lying
+	fieldForwarding           // what a proxy saw, or who it let through
+)
+
+// A fieldRule says of a name, or of all that begin with it, what kind they are.
+type fieldRule struct {
+	folded string
+	prefix bool
+	kind   fieldKind
 }
 
-func (s *Server) senderOf(r *http.Request) sender {
-	peer, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		peer = r.RemoteAddr
-	}
-	from := sender{peer: peer, client: peer, trusted: s.trusts(peer)}
-	if !from.trusted {
-		return from
-	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
-		hop = strings.TrimSpace(hop)
-		if hop == "" {
-			continue
-		}
-		if addr, err := netip.ParseAddr(hop); err != nil || addr.Zone() != "" {
-			break // what stands left of nonsense, nobody vouches for
-		}
-		from.client = hop
-		if !s.trusts(hop) {
-			break
-		}
-	}
-	return from
+// fieldRules are all of them: the first that fits holds.
+var fieldRules = []fieldRule{
+	// HTTP2-Settings belongs to an upgrade that is not made (golang/go#80416), and
+	// Proxy becomes HTTP_PROXY (CVE-2016-5385).
+	{"http2-settings", false, fieldUnwanted},
+	{"proxy", false, fieldUnwanted},
+
+	// Fields in which gateways tell an origin who the client is.
+	{"client-cert", false, fieldIdentity}, // RFC 9440
+	{"client-cert-chain", false, fieldIdentity},
+	{"x-forwarded-client-cert", false, fieldIdentity},     // Envoy
+	{"x-forwarded-tls-client-cert", false, fieldIdentity}, // Traefik
+	{"x-forwarded-tls-client-cert-info", false, fieldIdentity},
+	{"x-client-verify", false, fieldIdentity}, // nginx and Apache recipes
+	{"x-client-dn", false, fieldIdentity},
+	{"x-client-cert", false, fieldIdentity},
+	{"x-client-subject", false, fieldIdentity},
+	{"x-client-issuer", false, fieldIdentity},
+	{"x-client-serial", false, fieldIdentity},
+	{"x-client-fingerprint", false, fieldIdentity},
+	{"x-verified", false, fieldIdentity},
+	{"ssl-client", false, fieldIdentity},
+	{"x-client-cn", false, fieldIdentity},
+	{"x-client-san", false, fieldIdentity},
+	{"x-client-certificate", false, fieldIdentity},
+	{"x-ssl-client", false, fieldIdentity},
+	{"x-ssl-cert", false, fieldIdentity},
+	{"x-ssl-issuer", false, fieldIdentity},
+	{"x-arr-clientcert", false, fieldIdentity}, // IIS
+	{"l5d-client-id", false, fieldIdentity},    // Linkerd
+
+	// Families of such fields.
+	{"x-ssl-client-", true, fieldIdentity}, // nginx's variables, and HAProxy's recipes
+	{"ssl-client-", true, fieldIdentity},
+	{"x-tls-client-", true, fieldIdentity},
+	{"tls-client-", true, fieldIdentity},
+	{"x-client-cert-", true, fieldIdentity},
+	{"x-mtls-", true, fieldIdentity},
+	{"x-amzn-mtls-", true, fieldIdentity}, // load balancers of AWS and Cloudflare
+	{"cf-client-cert-", true, fieldIdentity},
+
+	{"forwarded", false, fieldForwarding}, // RFC 7239
+	{"x-forwarded", false, fieldForwarding},
+	{"x-forwarded-", true, fieldForwarding},
+	{"x-real-ip", false, fieldForwarding},
 }
 
-func (s *Server) trusts(addr string) bool {
-	if len(s.o.TrustedProxies) == 0 {
-		return false
+// rulesByLetter are the rules for the names that begin with a letter, and rulesOfX those
+// for the names that begin with "x" by their third.
+var rulesByLetter, rulesOfX = func() (first, third [26][]fieldRule) {
+	for _, r := range fieldRules {
+		if r.folded[0] == 'x' {
+			third[r.folded[2]-'a'] = append(third[r.folded[2]-'a'], r)
+		} else {
+			first[r.folded[0]-'a'] = append(first[r.folded[0]-'a'], r)
+		}
 	}
-	ip, err := netip.ParseAddr(addr)
-	if err != nil {
-		return false
-	}
-	ip = ip.Unmap().WithZone("")
-	return slices.ContainsFunc(s.o.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
-}
+	return first, third
+}()
 
-// setForwarding writes what the gateway saw of a request into the header that
-// goes to a node (X-Real-IP and X-Forwarded-*, as APISIX). What a trusted
-// proxy said of scheme, host and port stays.
-func setForwarding(out http.Header, in *http.Request, from sender) {
-	hops := from.peer
-	if from.trusted {
-		if before := strings.Join(in.Header.Values("X-Forwarded-For"), ", "); before != "" {
-			hops = before + ", " + from.peer
+// kindOf returns what kind of field a name is, in any spelling.
+func kindOf(name string) fieldKind {
+	if len(name) < len("proxy") { // the shortest
+		return fieldOrdinary
+	}
+	rules, letter := &rulesByLetter, name[0]|0x20
+	if letter == 'x' {
+		rules, letter = &rulesOfX, name[2]|0x20
+	}
+	if letter -= 'a'; letter >= 26 { // or it is below, and wrapped around
+		return fieldOrdinary
+	}
+	for i := range rules[letter] {
+		r := &rules[letter][i]
+		if (len(name) == len(r.folded) || r.prefix && len(name) > len(r.folded)) && fieldname.HasPrefix(name, r.folded) {
+			return r.kind
 		}
 	}
-	out["X-Forwarded-For"] = []string{hops}
-	out["X-Real-Ip"] = []string{from.client}
-	scheme, port := "http", "80"
-	if in.TLS != nil {
-		scheme, port = "https", "443"
-	}
-	if local, ok := in.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if _, p, err := net.SplitHostPort(local.String()); err == nil {
-			port = p
-		}
-	}
-	for _, f := range []struct{ name, value string }{
-		{"X-Forwarded-Proto", scheme},
-		{"X-Forwarded-Host", in.Host},
-		{"X-Forwarded-Port", port},
-	} {
-		if from.trusted && in.Header.Get(f.name) != "" {
-			out[f.name] = in.Header[f.name]
-			continue
-		}
-		out[f.name] = []string{f.value}
-	}
+	return fieldOrdinary
 }

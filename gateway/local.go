@@ -13,23 +13,21 @@ import (
 // says of the client what one that goes to a node would say. Nothing else is taken
 // from the request: hop-by-hop fields are there, and an Upgrade is the handler's to
 // refuse.
-func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, found *route.Match, identity *ssl.Identity) {
-	from := s.senderOf(r)
+func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, found *route.Match, identity *ssl.Identity, header *outgoing) {
 	ctx := r.Context()
 	if identity != nil {
 		ctx = ssl.NewContext(ctx, identity)
 	}
-	in := r
 	r = r.WithContext(ctx)
-	r.Header = in.Header.Clone()
+	r.Header = r.Header.Clone()
 	for name, value := range found.Params() {
 		r.SetPathValue(name, value)
 	}
-	scrub(r.Header, from.trusted)
-	setForwarding(r.Header, in, from)
+	header.applyTo(r.Header)
 	if r.Trailer != nil {
-		scrub(r.Trailer, false)
-		r.Body = &trailerBody{r.Body, r.Trailer}
+		body := &trailerBody{r.Body, r.Trailer, header}
+		body.scrub()
+		r.Body = body
 	}
 	// net/http removes the files of the form that it knows of, and not those of
 	// a copy.
@@ -46,12 +44,21 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, found *route
 type trailerBody struct {
 	io.ReadCloser
 	trailer http.Header
+	header  *outgoing
 }
 
 func (b *trailerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
-		scrub(b.trailer, false)
+		b.scrub()
 	}
 	return n, err
+}
+
+func (b *trailerBody) scrub() {
+	for name := range b.trailer {
+		if b.header.dropsTrailer(name) {
+			delete(b.trailer, name)
+		}
+	}
 }

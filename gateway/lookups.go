@@ -18,19 +18,17 @@ import (
 // everybody can choose.
 type lookups struct {
 	*route.HTTPLookups
-	request *http.Request
-	from    sender
+	arrival *arrival
 	verify  string // empty without TLS
 	client  clientcert.Variables
 
-	forwarding http.Header // the gateway's own, once they were asked for
+	forwarding []route.HeaderField // the gateway's own, once they were asked for
 }
 
 // ask gives a routing request what conditions may ask for. The request that it
 // returns is r, or a copy of which the body may be read.
-func (s *Server) ask(req *route.Request, r *http.Request, identity *ssl.Identity) *http.Request {
-	from := s.senderOf(r)
-	if client, err := netip.ParseAddr(from.client); err == nil {
+func (a *arrival) ask(req *route.Request, r *http.Request, identity *ssl.Identity) *http.Request {
+	if client, err := netip.ParseAddr(a.from.client); err == nil {
 		req.Client = client.Unmap().WithZone("")
 	}
 	if r.ContentLength != 0 {
@@ -38,7 +36,7 @@ func (s *Server) ask(req *route.Request, r *http.Request, identity *ssl.Identity
 		// find its own in the request that it made.
 		r = r.WithContext(r.Context())
 	}
-	l := &lookups{HTTPLookups: route.NewHTTPLookups(r), request: r, from: from}
+	l := &lookups{HTTPLookups: route.NewHTTPLookups(r), arrival: a}
 	switch {
 	case r.TLS == nil:
 	case identity != nil:
@@ -69,19 +67,28 @@ func (l *lookups) Lookup(kind route.VarKind, name string) (string, bool) {
 
 // header returns a header field.
 func (l *lookups) header(name string) (string, bool) {
-	switch {
-	case isIdentity(name):
+	switch kindOf(name) {
+	case fieldIdentity:
 		return "", false
-	case isForwarding(name) && !l.from.trusted:
-		if l.forwarding == nil {
-			l.forwarding = http.Header{}
-			setForwarding(l.forwarding, l.request, l.from)
+	case fieldForwarding:
+		if !l.arrival.from.trusted {
+			return l.forwardingField(name)
 		}
-		value := l.forwarding.Get(name)
-		return value, value != ""
-	default:
-		return l.HTTPLookups.Lookup(route.VarHeader, name)
 	}
+	return l.HTTPLookups.Lookup(route.VarHeader, name)
+}
+
+// forwardingField returns a field about forwarding as the gateway writes it.
+func (l *lookups) forwardingField(name string) (string, bool) {
+	if l.forwarding == nil {
+		l.forwarding = l.arrival.appendForwarding(nil)
+	}
+	for _, f := range l.forwarding {
+		if strings.EqualFold(f.Name, name) {
+			return f.Value, f.Value != ""
+		}
+	}
+	return "", false
 }
 
 // LookupAll implements [route.Lookups].

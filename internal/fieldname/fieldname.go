@@ -32,6 +32,17 @@ func HasPrefix(name, folded string) bool {
 	return true
 }
 
+// IsPlain reports whether a name has letters, digits and "-" alone, so that it is what it
+// is read as.
+func IsPlain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c != '-' && fold(c) == '-' {
+			return false
+		}
+	}
+	return true
+}
+
 func fold(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':

@@ -43,3 +43,11 @@ func TestDiffers(t *testing.T) {
 		t.Error("another beginning")
 	}
 }
+
+func TestIsPlain(t *testing.T) {
+	for name, want := range map[string]bool{"": true, "X-Real-Ip": true, "x-9": true, "X_Real-Ip": false, "x.y": false, "x-\xff": false} {
+		if fieldname.IsPlain(name) != want {
+			t.Errorf("IsPlain(%q) = %v", name, !want)
+		}
+	}
+}
