@@ -46,13 +46,14 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 // forward sends a request to a node of a pool and its answer back.
-func (s *Server) forward(w http.ResponseWriter, r *http.Request, match *route.Route, pool *upstream.Pool, rawPath string, vars upstream.Vars, header *outgoing) {
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
+	match, pool := d.found.Route, d.pool
 	x := &exchange{
 		route:     match,
 		pool:      pool,
-		rawPath:   rawPath,
-		vars:      vars,
-		header:    header,
+		rawPath:   d.path.Raw,
+		vars:      d.vars,
+		header:    &d.header,
 		webSocket: match.WebSocket() && websocket(r),
 		call:      calls(r),
 	}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,17 +10,15 @@ import (
 	"github.com/sallyport/sallyport/internal/urlpath"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
-	"github.com/sallyport/sallyport/upstream"
 )
 
-// This file is the way of a request. It takes no lock, loads the snapshot once
-// and passes it down: a request that began under one configuration ends under it.
+// This file is the way of a request of net/http. It takes no lock, loads the snapshot
+// once and passes it down: a request that began under one configuration ends under it.
 
 // ServeHTTP implements [http.Handler]: it is the gateway for a server of one's
 // own, which must use [*Server.TLSConfig] if it speaks TLS. It belongs in front
 // of everything that changes the Host.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	snap := s.snap.Load()
 	if r.Method == http.MethodConnect {
 		// A tunnel to wherever the client says (CVE-2026-71324).
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")
@@ -48,58 +45,45 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	identity, refused := s.term.Judge(snap.ssl, r.TLS, r.Host, path.Guard())
-	if refused != nil && r.TLS != nil {
-		s.refuse(w, r, refused)
-		return
+	asked := &httpAsker{r}
+	d := &decision{
+		snap:      s.snap.Load(),
+		tls:       r.TLS,
+		authority: r.Host,
+		path:      path,
+		req:       route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal},
+		header:    outgoing{arrival: s.arrivalOf(r)},
+		asker:     asked,
 	}
-	req := route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal}
-	header := &outgoing{arrival: s.arrivalOf(r)}
-	if snap.routes.Conditional() {
-		r = header.ask(&req, r, identity)
+	denial := s.decide(d)
+	r = asked.r
+	switch {
+	case denial != nil:
+		s.deny(w, r, d, denial)
+	case d.pool == nil:
+		s.serveLocal(w, r, d)
+	default:
+		s.forward(w, r, d)
 	}
-	found := snap.routes.Match(&req)
-	match := found.Route
-	if r.TLS == nil && s.o.PlainHTTP == PlainGuarded && (match == nil || !match.AllowPlain()) {
-		if refused != nil {
-			s.refuse(w, r, refused)
-			return
-		}
-		if match != nil && !ssl.ACMEChallenge(path.Guard()) {
-			if why := snap.secluded(match, host); why != "" {
-				s.refuse(w, r, &ssl.Refusal{Status: http.StatusForbidden, Message: why, Host: r.Host})
-				return
-			}
-		}
-	}
-	if match == nil {
-		answer(w, r, http.StatusNotFound, "404 Route Not Found")
-		return
-	}
+}
 
-	header.edits = match.Headers()
-	if header.edits.NeedsVars() && req.Lookups == nil {
-		r = header.ask(&req, r, identity)
+// An httpAsker asks a request of net/http.
+type httpAsker struct{ r *http.Request }
+
+func (a *httpAsker) ask(d *decision) { a.r = d.header.ask(&d.req, a.r, d.identity) }
+
+// deny answers a request that goes nowhere.
+func (s *Server) deny(w http.ResponseWriter, r *http.Request, d *decision, why *denial) {
+	switch {
+	case why.refusal != nil:
+		s.refuse(w, r, why.refusal)
+	case why.err != nil:
+		match := d.found.Route
+		s.logFailure(r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), why.err))
+		answerFailure(w, r, why.status, why.message)
+	default:
+		answer(w, r, why.status, why.message)
 	}
-	header.write(&req, &found)
-	if handler := match.Handler(); handler != nil {
-		s.serveLocal(w, r, &found, identity, header)
-		return
-	}
-	pool, ok := snap.pools.Get(match.Upstream())
-	if !ok {
-		s.logFailure(r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), ErrNoUpstream))
-		answerFailure(w, r, http.StatusBadGateway, "the upstream of the route does not exist")
-		return
-	}
-	var vars upstream.Vars
-	if pool.Upstream().NeedsVars() {
-		if req.Lookups == nil {
-			r = header.ask(&req, r, identity)
-		}
-		vars = &requestVars{req, found}
-	}
-	s.forward(w, r, match, pool, rawPath, vars, header)
 }
 
 // targetForm reports whether the request target is one that a path stands in:
@@ -151,11 +135,7 @@ func canonicalHost(r *http.Request) (host string, ok bool) {
 }
 
 // refuse answers with the guard's refusal.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	var refusal *ssl.Refusal
-	if !errors.As(err, &refusal) {
-		panic("gateway: internal error: the guard's error is no Refusal")
-	}
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *ssl.Refusal) {
 	if s.o.Logger != nil {
 		s.o.Logger.Warn("request refused",
 			"status", refusal.Status, "reason", refusal.Message, "remote", r.RemoteAddr, "path", r.URL.Path,

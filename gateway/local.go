@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 )
 
@@ -13,19 +12,19 @@ import (
 // says of the client what one that goes to a node would say. Nothing else is taken
 // from the request: hop-by-hop fields are there, and an Upgrade is the handler's to
 // refuse.
-func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, found *route.Match, identity *ssl.Identity, header *outgoing) {
+func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision) {
 	ctx := r.Context()
-	if identity != nil {
-		ctx = ssl.NewContext(ctx, identity)
+	if d.identity != nil {
+		ctx = ssl.NewContext(ctx, d.identity)
 	}
 	r = r.WithContext(ctx)
 	r.Header = r.Header.Clone()
-	for name, value := range found.Params() {
+	for name, value := range d.found.Params() {
 		r.SetPathValue(name, value)
 	}
-	header.applyTo(r.Header)
+	d.header.applyTo(r.Header)
 	if r.Trailer != nil {
-		body := &trailerBody{r.Body, r.Trailer, header}
+		body := &trailerBody{r.Body, r.Trailer, &d.header}
 		body.scrub()
 		r.Body = body
 	}
@@ -36,7 +35,7 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, found *route
 			_ = r.MultipartForm.RemoveAll()
 		}
 	}()
-	found.Route.Handler().ServeHTTP(w, r)
+	d.found.Route.Handler().ServeHTTP(w, r)
 }
 
 // A trailerBody is a body at whose end a trailer comes, which must not say what a

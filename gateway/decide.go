@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"errors"
+	"net/http"
+
+	"github.com/sallyport/sallyport/internal/urlpath"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// This file is what the gateway decides on each request, whichever door it came by. It
+// takes no lock, and allocates nothing for a request without conditions.
+
+// A decision is what there is to know of a request for it, and what was decided.
+type decision struct {
+	// Who asks for it fills these.
+	snap      *snapshot
+	tls       *tls.ConnectionState // nil without TLS
+	authority string               // Host or :authority as it came
+	path      urlpath.Path
+	req       route.Request // Method, Host, Port and Path
+	header    outgoing      // the arrival
+	asker     asker
+
+	// And decide these.
+	identity *ssl.Identity // of the client; nil if none was verified
+	found    route.Match
+	pool     *upstream.Pool // where it goes; nil for a handler of the user's
+	vars     upstream.Vars  // for pool; nil if it needs none
+	rvars    requestVars
+}
+
+// An asker gives a routing request what only the whole of the request can tell.
+type asker interface {
+	// ask sets Client and Lookups of d.req.
+	ask(d *decision)
+}
+
+// A denial is why a request goes nowhere.
+type denial struct {
+	status  int
+	message string
+	refusal *ssl.Refusal // the guard's, or nil
+	err     error        // for the log: the mistake is the configuration's
+}
+
+var (
+	noRoute    = &denial{status: http.StatusNotFound, message: "404 Route Not Found"}
+	noUpstream = &denial{status: http.StatusBadGateway, message: "the upstream of the route does not exist", err: ErrNoUpstream}
+)
+
+// decide says where a request goes. It returns nil if there is such a place.
+func (s *Server) decide(d *decision) *denial {
+	guarded := d.path.Guard()
+	identity, refused := s.term.Judge(d.snap.ssl, d.tls, d.authority, guarded)
+	if refused != nil && d.tls != nil {
+		return denied(refused)
+	}
+	d.identity = identity
+	if d.snap.routes.Conditional() {
+		d.asker.ask(d)
+	}
+	d.found = d.snap.routes.Match(&d.req)
+	match := d.found.Route
+	if d.tls == nil && s.o.PlainHTTP == PlainGuarded && (match == nil || !match.AllowPlain()) {
+		if refused != nil {
+			return denied(refused)
+		}
+		if match != nil && !ssl.ACMEChallenge(guarded) {
+			if why := d.snap.secluded(match, d.req.Host); why != "" {
+				return denied(&ssl.Refusal{Status: http.StatusForbidden, Message: why, Host: d.authority})
+			}
+		}
+	}
+	if match == nil {
+		return noRoute
+	}
+	if match.Handler() == nil {
+		pool, ok := d.snap.pools.Get(match.Upstream())
+		if !ok {
+			return noUpstream
+		}
+		d.pool = pool
+		if pool.Upstream().NeedsVars() {
+			d.lookups()
+			d.rvars = requestVars{d.req, d.found}
+			d.vars = &d.rvars
+		}
+	}
+	d.header.edits = match.Headers()
+	if d.header.edits.NeedsVars() {
+		d.lookups()
+	}
+	d.header.write(&d.req, &d.found)
+	return nil
+}
+
+// lookups lets d.req have its Lookups.
+func (d *decision) lookups() {
+	if d.req.Lookups == nil {
+		d.asker.ask(d)
+	}
+}
+
+// denied makes a denial of the guard's error.
+func denied(err error) *denial {
+	var refusal *ssl.Refusal
+	if !errors.As(err, &refusal) {
+		panic("gateway: internal error: the guard's error is no Refusal")
+	}
+	return &denial{status: refusal.Status, message: refusal.Message, refusal: refusal}
+}
