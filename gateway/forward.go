@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,7 +84,7 @@ func (s *Server) newProxy() *httputil.ReverseProxy {
 		Transport:      poolTransport{},
 		ModifyResponse: s.checkAnswer,
 		FlushInterval:  -1, // what a node sends is passed on at once
-		BufferPool:     &bufferPool{},
+		BufferPool:     bufferPool{},
 		ErrorHandler:   s.forwardingFailed,
 		ErrorLog:       s.httpLog(),
 	}
@@ -151,6 +150,9 @@ type poolTransport struct{}
 
 func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
+	if agent := r.Header["User-Agent"]; len(agent) == 1 && agent[0] == "" {
+		delete(r.Header, "User-Agent") // ReverseProxy has put it there, against http.Transport's
+	}
 	o := &upstream.CallOptions{Vars: x.vars}
 	if timeout, ok := x.route.Timeout(); ok {
 		t := upstream.Timeout(timeout)
@@ -232,20 +234,28 @@ func (s *Server) checkAnswer(res *http.Response) error {
 // forwardingFailed answers a request that no node has answered.
 func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
-	status := statusOf(err)
-	if x.body.late() {
-		// net/http takes a client that is late for one that is gone.
-		status = http.StatusRequestTimeout
-	} else if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+	late := x.body.late()
+	if !late && errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		// The client has gone away: there is nobody to answer. The status that
 		// nginx logs for it keeps the connection from being used again.
 		w.WriteHeader(499)
 		return
 	}
-	s.logFailure(r, x.route, err)
 	if x.overdue() {
+		s.logFailure(r, x.route, err)
 		answerCall(w, grpcDeadlineExceeded, msgOverdue)
 		return
+	}
+	s.answerUpstreamFailure(w, r, x.route, err, late)
+}
+
+// answerUpstreamFailure answers a request that no node has answered. late says that the
+// client did not send the body in time.
+func (s *Server) answerUpstreamFailure(w http.ResponseWriter, r *http.Request, match *route.Route, err error, late bool) {
+	s.logFailure(r, match, err)
+	status := statusOf(err)
+	if late {
+		status = http.StatusRequestTimeout
 	}
 	message := "the upstream could not be reached"
 	switch status {
@@ -293,16 +303,8 @@ func (w *plainWriter) FlushError() error {
 // Unwrap is for [http.ResponseController].
 func (w *plainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-const bufferSize = 64 << 10
+// bufferPool lends [httputil.ReverseProxy] the buffers through which bodies are copied.
+type bufferPool struct{}
 
-// bufferPool holds the buffers through which bodies are copied.
-type bufferPool struct{ pool sync.Pool }
-
-func (p *bufferPool) Get() []byte {
-	if b, ok := p.pool.Get().(*[bufferSize]byte); ok {
-		return b[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }
+func (bufferPool) Get() []byte  { return mediumBuffers.Get().(*buffer).b }
+func (bufferPool) Put(b []byte) { mediumBuffers.Put(&buffer{b}) }

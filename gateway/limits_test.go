@@ -136,8 +136,8 @@ func TestHeaderTimeout(t *testing.T) {
 				}
 			})
 			b.after(testLimits.HeaderTimeout, func() {
-				// net/http may take for a line what there is of it.
-				require.Subset(t, []int{400}, conn.statuses())
+				// The client is told why.
+				require.Equal(t, []int{408}, conn.statuses())
 			})
 			slow.Wait()
 
@@ -147,7 +147,7 @@ func TestHeaderTimeout(t *testing.T) {
 			conn.answer("GET")
 			time.Sleep(testLimits.IdleTimeout - time.Second)
 			conn.write("GET / HTTP/1.1\r\n")
-			b.after(testLimits.HeaderTimeout, conn.wantEnd)
+			b.after(testLimits.HeaderTimeout, func() { require.Equal(t, []int{408}, conn.statuses()) })
 			require.Len(t, b.origin.take(), 1)
 		})
 	})

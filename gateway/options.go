@@ -65,6 +65,18 @@ type Limits struct {
 	// HeaderBytes bounds the head of a request. Zero is 32 KiB.
 	HeaderBytes int
 
+	// HeaderFields bounds the fields in the head of a request with HTTP/1.1. Zero is
+	// 256.
+	HeaderFields int
+
+	// BodyBytes bounds the body of a request. A longer one is answered with 413. Zero
+	// is no bound, as in APISIX.
+	BodyBytes int64
+
+	// Requests bounds the requests on one connection with HTTP/1.1, of which the last
+	// is answered with "Connection: close". Zero is no bound.
+	Requests int
+
 	// HeaderTimeout bounds the time for the head of a request. Zero is 10 seconds.
 	HeaderTimeout time.Duration
 
@@ -85,6 +97,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.HeaderBytes, 32<<10)
+	setDefault(&l.HeaderFields, 256)
 	setDefault(&l.HeaderTimeout, 10*time.Second)
 	setDefault(&l.IdleTimeout, 75*time.Second)
 	setDefault(&l.BodyTimeout, time.Minute)

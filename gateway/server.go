@@ -7,13 +7,14 @@ import (
 	"errors"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/sallyport/sallyport/internal/http1"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
@@ -31,9 +32,18 @@ type Server struct {
 	o     Options
 	term  *ssl.Terminator
 	proxy *httputil.ReverseProxy
-	http  *http.Server
 
-	tunnels tunnels
+	requestLimit http1.RequestLimit
+	clients      clients
+	poller       poller
+	epoch        time.Time   // when the server's clock began
+	draining     atomic.Bool // each request is the last of its connection
+
+	http *http.Server // for connections with HTTP/2
+	h2   handOver     // its listener
+
+	listeners listeners
+	tunnels   tunnels
 }
 
 // New returns a Server without configuration: it refuses every handshake and
@@ -55,6 +65,9 @@ func New(o *Options) *Server {
 	s.snap.Store(&snapshot{routes: route.NewTable(s.o.Route)})
 	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, &s.o.TLS)
 	s.proxy = s.newProxy()
+	s.epoch = time.Now()
+	l := &s.o.Limits
+	s.requestLimit = http1.RequestLimit{Bytes: l.HeaderBytes, Fields: l.HeaderFields, Time: l.HeaderTimeout}
 	s.http = s.newHTTPServer()
 	return s
 }
@@ -63,42 +76,41 @@ func New(o *Options) *Server {
 // [*Server.ServeHTTP]: see [*ssl.Terminator.TLSConfig].
 func (s *Server) TLSConfig() *tls.Config { return s.term.TLSConfig() }
 
-// ServeTLS serves HTTP/1.1 and HTTP/2 over TLS on a listener of plain
-// connections, until Shutdown or Close, upon which it returns
-// [http.ErrServerClosed]. It closes the listener.
-func (s *Server) ServeTLS(l net.Listener) error {
-	return s.http.Serve(s.term.Listener(l))
-}
-
-// Serve serves HTTP/1.1 without TLS on a listener, until Shutdown or Close, upon
-// which it returns [http.ErrServerClosed]. It closes the listener. What may be
-// served so is [Options.PlainHTTP]'s to say.
-func (s *Server) Serve(l net.Listener) error {
-	return s.http.Serve(l)
-}
-
 // Shutdown stops accepting, closes idle connections, and waits for the requests
 // and the WebSocket connections that go on until ctx ends, whose error it then
-// returns. Last it closes the WebSocket connections that are left, and the idle
-// connections to the nodes. A Server that was shut down cannot serve again.
+// returns. Last it closes the connections that are left, and the idle connections to
+// the nodes. A Server that was shut down cannot serve again.
 //
 // It knows nothing of connections that a handler of the user's has taken over.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	s.listeners.closeAll()
+	s.clients.drain()
 	err := s.http.Shutdown(ctx)
+	if err == nil {
+		err = s.clients.wait(ctx)
+	}
 	if err == nil {
 		err = s.tunnels.wait(ctx)
 	}
-	s.tunnels.closeAll()
-	s.closePools()
+	s.end()
 	return err
 }
 
 // Close ends everything at once.
 func (s *Server) Close() error {
+	s.draining.Store(true)
+	s.listeners.closeAll()
 	err := s.http.Close()
-	s.tunnels.closeAll()
-	s.closePools()
+	s.end()
 	return err
+}
+
+func (s *Server) end() {
+	s.clients.closeAll()
+	s.tunnels.closeAll()
+	s.poller.stop()
+	s.closePools()
 }
 
 // closePools closes the pools that there are, and not in the middle of a change: its new
@@ -112,11 +124,11 @@ func (s *Server) closePools() {
 }
 
 // newHTTPServer returns what runs the connections of [*Server.Serve] and
-// [*Server.ServeTLS].
+// [*Server.ServeTLS] that speak HTTP/2.
 func (s *Server) newHTTPServer() *http.Server {
 	l := s.o.Limits
 	server := &http.Server{
-		Handler:                      http.HandlerFunc(s.serveConn),
+		Handler:                      http.HandlerFunc(s.serveStream),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" gets the same answer through every door
 		ReadHeaderTimeout:            l.HeaderTimeout,
 		IdleTimeout:                  l.IdleTimeout,
@@ -129,8 +141,7 @@ func (s *Server) newHTTPServer() *http.Server {
 		},
 		ErrorLog: s.httpLog(),
 	}
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetHTTP2(true) // over TLS alone, as ALPN says
+	server.Protocols.SetHTTP2(true)
 	return server
 }
 

@@ -160,6 +160,9 @@ func (x *leanExchange) ReadBody(p []byte) (int, error) {
 	return n, err
 }
 
+// Ready implements [forward.Exchange].
+func (x *leanExchange) Ready() bool { return x.drained || x.sent.conn.Ready() }
+
 // Trailer implements [forward.Exchange].
 func (x *leanExchange) Trailer() *http1.Section {
 	if x.failed || !x.drained {

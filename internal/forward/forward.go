@@ -55,6 +55,9 @@ type Exchange interface {
 	// ReadBody reads from the body of the answer, and returns io.EOF at its end.
 	ReadBody(p []byte) (int, error)
 
+	// Ready reports whether ReadBody has something to return without waiting.
+	Ready() bool
+
 	// Trailer has the fields after the body, once ReadBody has returned io.EOF. It is
 	// nil if there are none.
 	Trailer() *http1.Section

@@ -267,3 +267,26 @@ func (c *Conn) Trailer() *Section {
 	}
 	return &c.in.trailer
 }
+
+// Ready reports whether ReadBody returns something without waiting. It may be
+// mistaken, and then waits: what is there may be less than the beginning of a chunk.
+func (c *Conn) Ready() bool {
+	if c.in == nil {
+		return false
+	}
+	b := c.in.buffered()
+	if len(b) == 0 {
+		return c.body == complete
+	}
+	if c.body != chunked || c.chunk == chunkData {
+		return true
+	}
+	if c.chunk == chunkEnd {
+		b = bytes.TrimPrefix(b, []byte("\r\n"))
+	}
+	if c.chunk == chunkLast || len(b) > 0 && b[0] == '0' {
+		return bytes.HasSuffix(b, []byte("\r\n\r\n"))
+	}
+	i := bytes.IndexByte(b, '\n')
+	return i >= 0 && i+1 < len(b)
+}

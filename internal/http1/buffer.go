@@ -70,6 +70,14 @@ var outputs = sync.Pool{New: func() any {
 	return &b
 }}
 
-// recordRoom is for what TLS adds to outputSize bytes: for each record, which may be
+// LargeWrite is how many bytes at most of a [*Conn.Write] go out in one, over TLS.
+const LargeWrite = 256 << 10
+
+var largeOutputs = sync.Pool{New: func() any {
+	b := make([]byte, 0, LargeWrite+recordRoom)
+	return &b
+}}
+
+// recordRoom is for what TLS adds to that many bytes: for each record, which may be
 // as small as a packet, a header, a nonce and a tag.
-const recordRoom = 4 << 10
+const recordRoom = 8 << 10

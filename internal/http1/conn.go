@@ -127,10 +127,14 @@ func (c *Conn) Write(p []byte) (int, error) {
 	// crypto/tls writes each record for itself, and begins a connection with
 	// records that fit in a packet. Together they are one write.
 	const record = 1 << 10
-	if c.tls == nil || len(p) <= record || len(p) > outputSize {
+	if c.tls == nil || len(p) <= record || len(p) > LargeWrite {
 		return c.rw.Write(p)
 	}
-	b := outputs.Get().(*[]byte)
+	pool := &outputs
+	if len(p) > outputSize {
+		pool = &largeOutputs
+	}
+	b := pool.Get().(*[]byte)
 	*b = (*b)[:0]
 	c.flushing.Store(true)
 	c.socket.cork(b)
@@ -139,7 +143,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		n, err = 0, flushed
 	}
 	c.flushing.Store(false)
-	outputs.Put(b)
+	pool.Put(b)
 	return n, err
 }
 

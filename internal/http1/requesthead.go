@@ -1,9 +1,6 @@
 package http1
 
-import (
-	"bytes"
-	"unsafe"
-)
+import "bytes"
 
 // A RequestHead is the head of a request, as it stands in the connection's buffer. It,
 // and everything that comes from it, is valid until [*Conn.EndRequest].
@@ -19,7 +16,6 @@ type RequestHead struct {
 	Expect   bool // Expect is "100-continue"
 	Upgrade  bool // Connection has "upgrade"
 	Trailers bool // TE has "trailers"
-	Options  bool // Connection names a field, beside those options
 
 	Section
 	method, target, host span
@@ -42,13 +38,6 @@ func bad(reason string) error { return &RequestError{400, reason} }
 
 func (r *RequestHead) reset() { *r = RequestHead{Section: r.Section.emptied()} }
 
-// view returns a part of the buffer as a string, without a copy. Nobody writes to the
-// head before EndRequest.
-func (r *RequestHead) view(s span) string {
-	b := r.bytes(s)
-	return unsafe.String(unsafe.SliceData(b), len(b))
-}
-
 // Method returns the method.
 func (r *RequestHead) Method() string { return r.view(r.method) }
 
@@ -58,50 +47,6 @@ func (r *RequestHead) Target() string { return r.view(r.target) }
 // Host returns the value of the Host field. ok is false if there is none, which is so
 // in HTTP/1.0 alone.
 func (r *RequestHead) Host() (host string, ok bool) { return r.view(r.host), r.hosts > 0 }
-
-// FieldView is Field, of strings that are parts of the buffer.
-func (r *RequestHead) FieldView(i int) (name, value string) {
-	f := r.fields[i]
-	return r.view(f.name), r.view(f.value)
-}
-
-// Names reports whether Connection names a field as one of this connection alone (RFC
-// 9110, section 7.6.1).
-func (r *RequestHead) Names(field string) bool {
-	if !r.Options {
-		return false
-	}
-	for i := range r.fields {
-		name, value := r.FieldView(i)
-		if !is(name, "connection") {
-			continue
-		}
-		for value != "" {
-			var option string
-			if option, value = nextOption(value); len(option) == len(field) && equalFold(option, field) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// equalFold compares names of the same length.
-func equalFold(a, b string) bool {
-	for i := range len(a) {
-		if lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		c |= 0x20
-	}
-	return c
-}
 
 // early refuses what is no request before its line is there: a client that speaks
 // another protocol waits for an answer.
@@ -240,7 +185,7 @@ func (r *RequestHead) noteConnection(value []byte) {
 		case is(option, "upgrade"):
 			r.Upgrade = true
 		default:
-			r.Options = true
+			r.named = true
 		}
 	}
 }

@@ -114,6 +114,8 @@ func (r *Response) note(name, value []byte) error {
 				r.keep = true
 			case is(option, "upgrade"):
 				r.Upgrade = true
+			case len(option) > 0:
+				r.named = true
 			}
 		}
 	}

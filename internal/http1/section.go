@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"unsafe"
 )
 
 // A Section is a list of fields, of a head or after a body, as it stands in the buffer
@@ -12,6 +13,7 @@ import (
 type Section struct {
 	in     *input
 	fields []field
+	named  bool // Connection has an option that is the name of a field
 }
 
 // A span is a part of a buffer, which may move.
@@ -43,6 +45,57 @@ func (s *Section) Fields() iter.Seq2[[]byte, []byte] {
 			}
 		}
 	}
+}
+
+// view returns a part of the buffer as a string, without a copy. It is for
+// as long as the section is valid.
+func (s *Section) view(p span) string {
+	b := s.bytes(p)
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// FieldView is Field, of strings that are parts of the buffer.
+func (s *Section) FieldView(i int) (name, value string) {
+	f := s.fields[i]
+	return s.view(f.name), s.view(f.value)
+}
+
+// Names reports whether Connection names a field as one of this connection alone (RFC
+// 9110, section 7.6.1).
+func (s *Section) Names(field string) bool {
+	if !s.named {
+		return false
+	}
+	for i := range s.fields {
+		name, value := s.FieldView(i)
+		if !is(name, "connection") {
+			continue
+		}
+		for value != "" {
+			var option string
+			if option, value = nextOption(value); len(option) == len(field) && equalFold(option, field) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// equalFold compares names of the same length.
+func equalFold(a, b string) bool {
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c |= 0x20
+	}
+	return c
 }
 
 // Header returns the fields as net/http has them, in memory of their own. It

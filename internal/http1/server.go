@@ -2,8 +2,6 @@ package http1
 
 import (
 	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"time"
 )
@@ -181,13 +179,6 @@ func (c *Conn) EndRequest() {
 	}
 }
 
-// Failed reports whether an error is one of reading a body that is malformed, and not
-// one of the connection.
-func Failed(err error) bool {
-	var ne net.Error
-	return !errors.As(err, &ne) && !errors.Is(err, io.ErrUnexpectedEOF)
-}
-
 // Linger ends a connection whose client may still be sending: an answer that is on its
 // way is lost if the socket is closed with something to read, because the kernel then
 // sends a reset. It takes up to d and n bytes.
@@ -206,4 +197,15 @@ func (c *Conn) Linger(d time.Duration, n int64) {
 		outputs.Put(scratch)
 	}
 	c.Abort()
+}
+
+// HandOver makes a connection that [Accepted] has returned, or the *tls.Conn over one,
+// fit for those who know nothing of this package.
+func HandOver(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	if s, ok := c.(*socket); ok {
+		s.handOver()
+	}
 }

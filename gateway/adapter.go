@@ -1,0 +1,526 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/http1"
+)
+
+// This file makes requests and response writers of net/http for those that the engine
+// does not relay: for handlers of the user's, upgrades, answers of the gateway's own. It
+// does what net/http's server does, where a handler can see it.
+
+// adapt answers the request by [*Server.ServeHTTP], and reports whether there may be
+// another.
+func (t *turn) adapt() (again bool) {
+	k := t.client
+	r := t.request()
+	if r == nil {
+		t.last = true
+		_ = k.write(k.server.appendOwnAnswer(nil, http.StatusBadRequest, "the request target is malformed"))
+		return t.end()
+	}
+	if t.head.ContentLength != 0 && t.body == nil {
+		t.body = k.stream(t.head)
+		r.Body = &adaptedBody{t.body, t, r}
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	r = r.WithContext(ctx)
+	w := t.writer()
+	defer func() {
+		if p := recover(); p != nil {
+			k.server.logPanic(k.remote, p)
+			again = w.abort()
+		}
+	}()
+	k.handles(cancel, t.body == nil)
+	k.server.serveLimited(w, r)
+	k.waited()
+	return w.finish()
+}
+
+// handles takes note that a handler is at work. alone says that nobody reads from the
+// connection meanwhile.
+func (k *client) handles(cancel func(), alone bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cancel = cancel
+	if k.gone {
+		cancel()
+	}
+	if alone {
+		k.since.Store(k.server.clock())
+	}
+}
+
+// request returns the request as net/http has it, in memory of its own. It is nil if
+// net/url finds no meaning in the target.
+func (t *turn) request() *http.Request {
+	if t.adapted != nil {
+		return t.adapted
+	}
+	k, head := t.client, t.head
+	target := strings.Clone(head.Target())
+	raw := target
+	method := strings.Clone(head.Method())
+	authority := method == http.MethodConnect && !strings.HasPrefix(target, "/")
+	if authority {
+		raw = "http://" + target
+	}
+	u, err := url.ParseRequestURI(raw)
+	if err != nil {
+		return nil
+	}
+	if authority {
+		u.Scheme = ""
+	}
+	header := head.Header()
+	host := u.Host
+	if host == "" {
+		host = header.Get("Host")
+	}
+	delete(header, "Host")
+	ctx := context.WithValue(context.Background(), http.LocalAddrContextKey, k.local)
+	ctx = context.WithValue(ctx, http.ServerContextKey, k.server.http)
+	r := &http.Request{
+		Method:        method,
+		URL:           u,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    head.Minor,
+		Header:        header,
+		Body:          http.NoBody,
+		ContentLength: head.ContentLength,
+		Close:         head.Close,
+		Host:          host,
+		RemoteAddr:    k.remote,
+		RequestURI:    target,
+		TLS:           k.tls,
+	}
+	if head.Minor == 0 {
+		r.Proto = "HTTP/1.0"
+	}
+	if head.Chunked {
+		r.TransferEncoding = []string{"chunked"}
+		delete(header, "Transfer-Encoding")
+		for _, value := range header["Trailer"] {
+			for name := range strings.SplitSeq(value, ",") {
+				if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); mayTrail(name) {
+					if r.Trailer == nil {
+						r.Trailer = http.Header{}
+					}
+					r.Trailer[name] = nil
+				}
+			}
+		}
+		delete(header, "Trailer")
+	}
+	t.adapted = r.WithContext(ctx)
+	return t.adapted
+}
+
+// mayTrail reports whether a field may stand after a body.
+func mayTrail(name string) bool {
+	return name != "" && !concernsOne(name)
+}
+
+// An adaptedBody is the body of a request for a handler, with the fields after it.
+type adaptedBody struct {
+	*clientStream
+	t *turn
+	r *http.Request
+}
+
+func (b *adaptedBody) Read(p []byte) (int, error) {
+	n, err := b.clientStream.Read(p)
+	if err == io.EOF {
+		if trailer := b.client.conn.Trailer(); trailer != nil {
+			if b.r.Trailer == nil {
+				b.r.Trailer = http.Header{}
+			}
+			for name, values := range trailer.Header() {
+				if mayTrail(name) {
+					b.r.Trailer[name] = values
+				}
+			}
+		}
+	}
+	return n, err
+}
+
+// An answerWriter is the [http.ResponseWriter] of a turn.
+type answerWriter struct {
+	t      *turn
+	header http.Header
+
+	status  int         // 0 before WriteHeader
+	frozen  http.Header // as it was then
+	how     framing
+	left    int64   // of a sizedBody, what is still to be written
+	held    *buffer // what was written and is not sent, after room for a chunk
+	n       int     // bytes of that
+	begun   bool    // the head was sent
+	taken   bool    // by Hijack
+	failed  error   // of writing
+	written int64
+}
+
+// writer returns the writer of the answer.
+func (t *turn) writer() *answerWriter {
+	return &answerWriter{t: t, header: http.Header{}}
+}
+
+func (w *answerWriter) Header() http.Header { return w.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *answerWriter) WriteHeader(status int) {
+	switch {
+	case w.taken, w.status != 0:
+		return
+	case status < 100 || status > 999:
+		panic("gateway: invalid status " + strconv.Itoa(status))
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		if w.t.head.Minor == 1 {
+			b := appendStatus(nil, status, nil)
+			w.failed = w.t.client.write(append(appendHeader(b, w.header, nil), "\r\n"...))
+		}
+		return
+	}
+	w.status = status
+	w.frozen = w.header.Clone()
+	w.how = chunkedBody
+	if w.t.head.Minor == 0 {
+		w.how = closedBody
+	}
+	if lengths := w.frozen["Content-Length"]; len(lengths) > 0 {
+		if n, err := strconv.ParseInt(strings.TrimSpace(lengths[0]), 10, 64); err == nil && n >= 0 {
+			w.how, w.left = sizedBody, n
+		} else {
+			delete(w.frozen, "Content-Length")
+		}
+	}
+	if !w.mayHaveBody() {
+		w.how = noBody
+	}
+}
+
+// mayHaveBody reports whether the status is one whose answers may have a body.
+func (w *answerWriter) mayHaveBody() bool {
+	return w.status >= 200 && w.status != http.StatusNoContent && w.status != http.StatusNotModified
+}
+
+func (w *answerWriter) isHead() bool { return w.t.head.Method() == http.MethodHead }
+
+// Write implements [io.Writer].
+func (w *answerWriter) Write(p []byte) (int, error) {
+	if w.taken {
+		return 0, http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if !w.mayHaveBody() {
+		return 0, http.ErrBodyNotAllowed
+	}
+	w.sniff(p)
+	w.written += int64(len(p))
+	if w.how == sizedBody {
+		if int64(len(p)) > w.left {
+			return 0, http.ErrContentLength
+		}
+		w.left -= int64(len(p))
+	}
+	if w.isHead() {
+		return len(p), nil
+	}
+	total := len(p)
+	for len(p) > 0 && w.failed == nil {
+		if w.held == nil {
+			w.held = newSmallBuffer()
+		}
+		n := copy(w.room()[w.n:], p)
+		w.n += n
+		p = p[n:]
+		if w.n == len(w.room()) {
+			w.send(false)
+		}
+	}
+	if w.failed != nil {
+		return 0, w.failed
+	}
+	return total, nil
+}
+
+// room is where the body is held: the chunk that it may become has room around it.
+func (w *answerWriter) room() []byte {
+	b := w.held.b
+	return b[chunkRoom : len(b)-chunkRoom]
+}
+
+const chunkRoom = 16
+
+// sniff sets the Content-Type of an answer without one, as net/http does.
+func (w *answerWriter) sniff(p []byte) {
+	if w.begun || w.written > 0 {
+		return
+	}
+	_, typed := w.frozen["Content-Type"]
+	if !typed && w.frozen.Get("Content-Encoding") == "" && w.frozen.Get("Transfer-Encoding") == "" {
+		w.frozen.Set("Content-Type", http.DetectContentType(p))
+	}
+}
+
+// send writes what is held, and the head before it. last says that nothing more comes.
+func (w *answerWriter) send(last bool) {
+	if w.failed != nil || w.taken {
+		return
+	}
+	var b []byte
+	if !w.begun {
+		b = w.appendHead(nil, last)
+		w.begun = true
+	}
+	if w.n > 0 {
+		body := w.room()[:w.n]
+		if w.how == chunkedBody {
+			body = http1.Chunk(w.held.b[chunkRoom-http1.ChunkHead:], w.n)
+		}
+		b = append(b, body...)
+		w.n = 0
+	}
+	if last && w.how == chunkedBody && !w.isHead() {
+		b = w.appendTrailer(append(b, "0\r\n"...))
+	}
+	if len(b) > 0 {
+		w.failed = w.t.client.write(b)
+	}
+}
+
+// appendHead appends the head of the answer. whole says that all of the body is held.
+func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
+	t := w.t
+	_, trailing := w.frozen["Trailer"]
+	if whole && w.how >= chunkedBody && !trailing && !w.hasTrailer() && (!w.isHead() || w.written > 0) {
+		w.how, w.left = sizedBody, 0
+		w.frozen.Set("Content-Length", strconv.FormatInt(w.written, 10))
+	}
+	if whole && w.how == sizedBody && w.left > 0 && !w.isHead() {
+		t.last = true // the handler has promised more
+	}
+	if w.how == closedBody {
+		t.last = true
+	}
+	if t.body != nil && t.body.isEarly() {
+		t.last = true
+	}
+	for _, value := range w.frozen["Connection"] {
+		if hasToken(value, "close") {
+			t.last = true
+		}
+	}
+	b = appendStatus(b, w.status, nil)
+	if _, ok := w.frozen["Date"]; !ok {
+		b = appendDate(b)
+	}
+	b = appendHeader(b, w.frozen, func(name string) bool {
+		switch name {
+		case "Transfer-Encoding":
+			return true
+		case "Connection":
+			return t.last || t.head.Minor == 0
+		case "Content-Length":
+			return w.status == http.StatusNoContent || w.status < 200
+		}
+		return false
+	})
+	if w.how == chunkedBody && !(w.isHead() && w.written == 0) {
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if w.status != http.StatusSwitchingProtocols {
+		b = t.appendConnection(b)
+	}
+	return append(b, "\r\n"...)
+}
+
+// appendHeader appends fields, without those of which skip, unless it is nil, says so.
+func appendHeader(b []byte, h http.Header, skip func(name string) bool) []byte {
+	for name, values := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) || skip != nil && skip(name) || !isToken(name) {
+			continue
+		}
+		for _, value := range values {
+			b = append(b, name...)
+			b = append(b, ": "...)
+			b = appendValue(b, value)
+			b = append(b, "\r\n"...)
+		}
+	}
+	return b
+}
+
+// appendValue appends the value of a field, in which a handler may have left the end of
+// a line.
+func appendValue(b []byte, value string) []byte {
+	at := len(b)
+	b = append(b, strings.Trim(value, " \t\r\n")...)
+	for i, c := range b[at:] {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			b[at+i] = ' '
+		}
+	}
+	return b
+}
+
+func isToken(name string) bool {
+	for _, c := range []byte(name) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// hasToken reports whether a list has an element, whatever the case.
+func hasToken(list, token string) bool {
+	for element := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.Trim(element, " \t"), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasTrailer reports whether the handler has set fields to come after the body without
+// announcing them.
+func (w *answerWriter) hasTrailer() bool {
+	for name := range w.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendTrailer appends the fields after a chunked body, and its end.
+func (w *answerWriter) appendTrailer(b []byte) []byte {
+	trailer := http.Header{}
+	for _, list := range w.frozen["Trailer"] {
+		for name := range strings.SplitSeq(list, ",") {
+			if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); mayTrail(name) && w.header[name] != nil {
+				trailer[name] = w.header[name]
+			}
+		}
+	}
+	for name, values := range w.header {
+		if rest, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && mayTrail(rest) {
+			trailer[http.CanonicalHeaderKey(rest)] = values
+		}
+	}
+	return append(appendHeader(b, trailer, nil), "\r\n"...)
+}
+
+// Flush implements [http.Flusher].
+func (w *answerWriter) Flush() { _ = w.FlushError() }
+
+// FlushError is for [http.ResponseController].
+func (w *answerWriter) FlushError() error {
+	if w.taken {
+		return http.ErrHijacked
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.how != noBody || !w.begun {
+		w.send(false)
+	}
+	return w.failed
+}
+
+// SetReadDeadline, SetWriteDeadline and EnableFullDuplex are for
+// [http.ResponseController]. The limits of the server are those of each read and each
+// write, and stay.
+func (w *answerWriter) SetReadDeadline(time.Time) error  { return http.ErrNotSupported }
+func (w *answerWriter) SetWriteDeadline(time.Time) error { return http.ErrNotSupported }
+func (w *answerWriter) EnableFullDuplex() error          { return nil }
+
+// Hijack implements [http.Hijacker].
+func (w *answerWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.taken {
+		return nil, nil, http.ErrHijacked
+	}
+	k := w.t.client
+	if w.t.body != nil {
+		w.t.body.stop()
+	}
+	w.taken = true
+	k.leave()
+	conn, ahead := k.conn.HandOver()
+	if len(ahead) > 0 {
+		conn = &aheadConn{conn, bytes.NewReader(ahead)}
+	}
+	return conn, bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriter(conn)), nil
+}
+
+// An aheadConn is a connection of which something was read ahead.
+type aheadConn struct {
+	net.Conn
+	ahead *bytes.Reader
+}
+
+func (c *aheadConn) Read(p []byte) (int, error) {
+	if c.ahead.Len() > 0 {
+		return c.ahead.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// finish ends the answer after the handler, and reports whether there may be another
+// request.
+func (w *answerWriter) finish() bool {
+	if w.taken {
+		return false
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	t := w.t
+	if !w.begun && t.body != nil {
+		t.body.skip()
+	}
+	w.send(true)
+	w.releaseBuffer()
+	if w.failed != nil || w.how == sizedBody && w.left > 0 && !w.isHead() {
+		return w.abort()
+	}
+	return t.end()
+}
+
+func (w *answerWriter) releaseBuffer() {
+	if w.held != nil {
+		w.held.release()
+		w.held = nil
+	}
+}
+
+// abort ends the connection in the middle of an answer.
+func (w *answerWriter) abort() bool {
+	w.releaseBuffer()
+	if !w.taken {
+		w.t.client.conn.Abort()
+		w.t.stopBody()
+	}
+	return false
+}

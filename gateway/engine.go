@@ -1,0 +1,268 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/forward"
+	"github.com/sallyport/sallyport/internal/http1"
+)
+
+// This file is the life of one connection with HTTP/1.1: one goroutine, one request
+// after another. What most requests are, one that goes on to a node that speaks
+// HTTP/1.1, is relayed from buffer to buffer (relay.go). Everything else, such as a
+// handler of the user's, an upgrade, or an answer of the gateway's own, takes the way of
+// requests of net/http (adapter.go). The two ways decide alike, because both ask
+// [*Server.decide].
+
+// A client is a connection on which requests come in.
+type client struct {
+	server *Server
+	conn   *http1.Conn
+	tls    *tls.ConnectionState // nil without TLS
+
+	remote string // its address, as net/http writes it
+	peer   string // the same without the port
+	local  net.Addr
+	port   string // that it connected to
+
+	requests int // that were begun
+
+	// since is when the client began to wait for an answer, in nanoseconds since the
+	// server's epoch; zero if it does not. The sweeper reads it.
+	since atomic.Int64
+
+	fd      int32 // of the socket, for the poller
+	expires int64 // when a parked connection is closed, by the server's clock
+
+	mu       sync.Mutex // guards what follows
+	state    clientState
+	exchange forward.Exchange // that goes on, or nil
+	cancel   func()           // ends the request that goes on, or nil
+	gone     bool             // the connection ended while the request went on
+
+	prev, next *client // in a list of the server's; guarded by its mutex
+	list       *clientList
+}
+
+// A clientState is what a connection is doing.
+type clientState uint8
+
+const (
+	stateIdle   clientState = iota // nothing of a request came yet
+	stateActive                    // a request goes on
+	stateParked                    // idle, and without a goroutine
+	stateOver                      // it is handed over, or closed
+)
+
+// newClient returns the client of a connection whose handshake is done.
+func (s *Server) newClient(c net.Conn) *client {
+	k := &client{server: s, local: c.LocalAddr()}
+	k.conn = http1.Server(c, s.o.Limits.BodyTimeout)
+	k.tls = k.conn.TLS()
+	k.remote = c.RemoteAddr().String()
+	k.peer = k.remote
+	if host, _, err := net.SplitHostPort(k.remote); err == nil {
+		k.peer = host
+	}
+	if _, port, err := net.SplitHostPort(k.local.String()); err == nil {
+		k.port = port
+	}
+	return k
+}
+
+// parkAfter is how long a connection is idle before it gives up its buffer and its
+// goroutine. Most clients that ask again do so sooner.
+const parkAfter = time.Second
+
+// serve serves requests until the connection ends or is parked.
+func (k *client) serve() {
+	k.server.clients.activate(k)
+	parked := false
+	defer func() {
+		if r := recover(); r != nil {
+			k.server.logPanic(k.remote, r)
+			k.conn.Abort()
+		}
+		if !parked {
+			k.server.clients.remove(k)
+		}
+	}()
+	idle := k.server.o.Limits.IdleTimeout
+	if k.requests == 0 {
+		idle = k.server.o.Limits.HeaderTimeout // who connects wants something
+	}
+	for {
+		patience := min(idle, parkAfter)
+		err := k.conn.Wait(patience)
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && patience < idle && k.mayRest():
+			k.conn.Rest()
+			if parked = k.server.park(k, idle-patience); parked {
+				return
+			}
+			// There is no poller for it: this goroutine waits.
+			if err := k.conn.Wait(idle - patience); err != nil {
+				k.end()
+				return
+			}
+		default:
+			k.end()
+			return
+		}
+		if !k.request() {
+			return
+		}
+		idle = k.server.o.Limits.IdleTimeout
+	}
+}
+
+// mayRest reports whether the connection may go on to be idle.
+func (k *client) mayRest() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state == stateIdle && !k.server.draining.Load()
+}
+
+// end closes a connection on which nothing goes on.
+func (k *client) end() {
+	k.conn.Rest()
+	_ = k.conn.Close()
+}
+
+// begin takes note that a request goes on.
+func (k *client) begin() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state = stateActive
+}
+
+// finish takes note that it is over, and reports whether there may be another.
+func (k *client) finish() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.exchange, k.cancel = nil, nil
+	if k.state == stateActive {
+		k.state = stateIdle
+	}
+	return !k.gone && k.state == stateIdle
+}
+
+// leave is called before somebody else gets the connection.
+func (k *client) leave() {
+	k.mu.Lock()
+	k.state = stateOver
+	k.exchange, k.cancel = nil, nil
+	k.mu.Unlock()
+	k.server.clients.remove(k)
+}
+
+// write writes a part of an answer.
+func (k *client) write(b []byte) error {
+	_, err := k.conn.Write(b)
+	return err
+}
+
+// request serves one request, and reports whether there may be another.
+func (k *client) request() bool {
+	k.begin()
+	k.requests++
+	head, err := k.conn.ReadRequest(&k.server.requestLimit)
+	if err != nil {
+		k.refuse(err)
+		return false
+	}
+	t := turns.Get().(*turn)
+	t.client, t.head = k, head
+	again := t.serve()
+	t.release()
+	if !k.finish() || !again {
+		return false
+	}
+	k.conn.EndRequest()
+	return true
+}
+
+// refuse answers what is no request, and ends the connection.
+func (k *client) refuse(err error) {
+	var refused *http1.RequestError
+	switch {
+	case errors.As(err, &refused):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		refused = &http1.RequestError{Status: http.StatusRequestTimeout, Reason: "the head of the request did not come in time"}
+	default:
+		_ = k.conn.Close() // the client has gone away
+		return
+	}
+	_, _ = k.conn.Write(k.server.appendOwnAnswer(nil, refused.Status, refused.Reason))
+	k.linger()
+}
+
+// Bounds of lingering, those of nginx's lingering_timeout and net/http's discarding.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 256 << 10
+)
+
+// linger ends the connection of a client that may still be sending.
+func (k *client) linger() {
+	k.conn.Linger(lingerTime, lingerBytes)
+	_ = k.conn.Close()
+}
+
+// hangUp ends the connection at once, from without, and what goes on on it.
+func (k *client) hangUp() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone = true
+	k.interrupt()
+	if k.state != stateOver {
+		k.conn.Abort()
+	}
+}
+
+// vanished is called when the client was seen to be gone while it waits for an answer.
+func (k *client) vanished() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.since.Load() != 0 && k.state == stateActive {
+		k.gone = true
+		k.interrupt()
+	}
+}
+
+// interrupt ends what goes on. k.mu is held.
+func (k *client) interrupt() {
+	if k.exchange != nil {
+		k.exchange.Cancel()
+	}
+	if k.cancel != nil {
+		k.cancel()
+	}
+}
+
+// drain ends the connection if it is idle. If not, the request that goes on is its
+// last.
+func (k *client) drain() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state == stateIdle {
+		k.conn.Wake()
+	}
+}
+
+// logPanic reports a panic on a connection, which costs that connection alone.
+func (s *Server) logPanic(remote string, r any) {
+	if r == http.ErrAbortHandler || s.o.Logger == nil {
+		return
+	}
+	s.o.Logger.Error("panic while serving a connection", "remote", remote, "panic", r, "stack", string(debug.Stack()))
+}

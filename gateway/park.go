@@ -1,0 +1,51 @@
+package gateway
+
+import "time"
+
+// park lets an idle connection do without its goroutine, for no longer than left. It is
+// the last thing that goroutine does. It reports false where that cannot be.
+//
+// The connection must have been read from until there was nothing: a request that was
+// received together with the one before may be inside the *tls.Conn already, and the
+// socket would never show it.
+func (s *Server) park(k *client, left time.Duration) bool {
+	k.mu.Lock()
+	if k.state != stateIdle || s.draining.Load() {
+		k.mu.Unlock()
+		return false
+	}
+	k.state = stateParked
+	k.expires = s.clock() + int64(left)
+	k.mu.Unlock()
+	if s.clients.rest(k) && s.poller.add(k) {
+		return true
+	}
+	k.mu.Lock()
+	if k.state == stateParked {
+		k.state = stateIdle
+	}
+	k.mu.Unlock()
+	s.clients.activate(k)
+	return false
+}
+
+// unpark takes note that the connection has a goroutine again. It reports false if it
+// was closed in the meantime.
+func (k *client) unpark() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state != stateParked {
+		return false
+	}
+	k.state = stateIdle
+	return true
+}
+
+// closeParked closes a connection that is parked, if it still is.
+func (k *client) closeParked() {
+	if !k.server.poller.forget(k) || !k.unpark() {
+		return
+	}
+	k.server.clients.remove(k)
+	_ = k.conn.Close()
+}

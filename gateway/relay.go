@@ -1,0 +1,415 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/forward"
+	"github.com/sallyport/sallyport/internal/hostname"
+	"github.com/sallyport/sallyport/internal/http1"
+	"github.com/sallyport/sallyport/internal/urlpath"
+	"github.com/sallyport/sallyport/route"
+)
+
+// This file is the way of a request that goes from a buffer of its client's connection
+// to one of a node's, and of the answer back. Nothing on it allocates, for a request that
+// is small and a route without variables: TestRelayAllocs keeps watch. Strings in a turn
+// are parts of the client's buffer, and die with the request.
+
+// A turn is one request on a connection, from its head to the end of its answer.
+type turn struct {
+	client *client
+	head   *http1.RequestHead
+	query  string // with its question mark, or empty
+	decision
+	fwd  forward.Request
+	sent []byte        // the body of the request, if it was there with the head
+	body *clientStream // or how it is read; nil if there is none
+
+	last bool // the connection ends with this request
+
+	adapted *http.Request // made of the request, once something asked for it
+}
+
+var turns = sync.Pool{New: func() any {
+	t := new(turn)
+	t.fwd.Head = t
+	t.fwd.Early = t.early // bound once
+	t.asker = t
+	return t
+}}
+
+// release gives the turn back.
+func (t *turn) release() {
+	fields := t.header.fields[:0]
+	clear(t.header.fields)
+	head, early := t.fwd.Head, t.fwd.Early
+	t.client, t.head, t.query, t.sent, t.body, t.adapted = nil, nil, "", nil, nil, nil
+	t.decision = decision{asker: t}
+	t.header.fields = fields
+	t.fwd = forward.Request{Head: head, Early: early}
+	t.last = false
+	turns.Put(t)
+}
+
+// serve answers the request, and reports whether there may be another on its
+// connection.
+func (t *turn) serve() bool {
+	t.last = t.client.last(t.head)
+	if !t.relays() {
+		return t.adapt()
+	}
+	return t.relay()
+}
+
+// last reports whether a request is the last of the connection by what was known
+// before it.
+func (k *client) last(head *http1.RequestHead) bool {
+	limit := k.server.o.Limits.Requests
+	return head.Close || k.server.draining.Load() || limit > 0 && k.requests >= limit
+}
+
+// relays reports whether the request goes on as it is, and sets where. For everything
+// else, and everything that is refused, there is the other way.
+func (t *turn) relays() bool {
+	k, s, head := t.client, t.client.server, t.head
+	method, target := head.Method(), head.Target()
+	if target[0] != '/' || head.Upgrade || method == http.MethodConnect {
+		return false
+	}
+	if limit := s.o.Limits.BodyBytes; limit > 0 && head.ContentLength > limit {
+		return false
+	}
+	raw := target
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		raw, t.query = target[:i], target[i:]
+	}
+	var err error
+	if t.path, err = urlpath.Options(s.o.Route.Paths).Parse(raw); err != nil {
+		return false
+	}
+	authority, _ := head.Host()
+	host, ok := hostname.CanonicalHost(authority)
+	if !ok {
+		return false // also without any, which HTTP/1.0 may be
+	}
+
+	t.snap = s.snap.Load()
+	if t.snap.routes.Conditional() && head.ContentLength != 0 {
+		return false // a condition may ask for what is in the body
+	}
+	t.tls, t.authority = k.tls, authority
+	t.req = route.Request{Method: method, Host: host, Port: route.PortOf(authority), Path: t.path.Normal}
+	t.header.arrival = arrival{from: s.newSender(k.peer), https: k.tls != nil, host: authority, port: k.port}
+	if from := &t.header.from; from.trusted {
+		for i := range head.Len() {
+			from.hear(head.FieldView(i))
+		}
+		s.findClient(from)
+	}
+	return s.decide(&t.decision) == nil && t.pool != nil && t.pool.Forwards()
+}
+
+// ask implements [asker].
+func (t *turn) ask(d *decision) {
+	t.adapted = d.header.ask(&d.req, t.request(), d.identity)
+}
+
+// relay sends the request to a node, and the answer back.
+func (t *turn) relay() bool {
+	k := t.client
+	t.takeBody()
+	t.fwd.Method, t.fwd.Host, t.fwd.Vars = t.req.Method, t.authority, t.vars
+	if timeout, ok := t.found.Route.Timeout(); ok {
+		t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
+	}
+	x := t.pool.Forward(&t.fwd)
+	k.waits(x)
+	answer, err := x.Do()
+	k.waited()
+	if err != nil {
+		x.Close()
+		return t.failed(err)
+	}
+	return t.answer(x, answer)
+}
+
+// takeBody looks where the body of the request is.
+func (t *turn) takeBody() {
+	k := t.client
+	if t.head.ContentLength == 0 {
+		return
+	}
+	if body, ok := k.conn.Buffered(); ok {
+		t.sent = body
+		return
+	}
+	t.body = k.stream(t.head)
+	t.fwd.Body, t.fwd.Length = t.body, t.head.ContentLength
+}
+
+// AppendHead implements [forward.Head].
+func (t *turn) AppendHead(b []byte, host string) []byte {
+	head := t.head
+	b = append(b, t.req.Method...)
+	b = append(b, ' ')
+	b = append(b, t.path.Raw...)
+	b = append(b, t.query...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, host...)
+	b = append(b, "\r\n"...)
+	for i := range head.Len() {
+		name, value := head.FieldView(i)
+		if concernsOne(name) || t.header.drops(name) || head.Names(name) {
+			continue
+		}
+		b = appendField(b, name, value)
+	}
+	for i := range t.header.fields {
+		b = appendField(b, t.header.fields[i].Name, t.header.fields[i].Value)
+	}
+	if head.Trailers {
+		b = append(b, "Te: trailers\r\n"...)
+	}
+	switch length := head.ContentLength; {
+	case length < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case length > 0 || expectsBody(t.req.Method):
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, length, 10)
+		b = append(b, "\r\n"...)
+	}
+	b = append(b, "\r\n"...)
+	return append(b, t.sent...)
+}
+
+// expectsBody reports whether a request without a body says so (RFC 9110, section
+// 8.6).
+func expectsBody(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+// concernsOne reports whether a field of a request or an answer concerns one connection
+// alone (RFC 9110, section 7.6.1), says where the body ends, or is the gateway's to
+// write.
+func concernsOne(name string) bool {
+	switch len(name) {
+	case len("te"):
+		return strings.EqualFold(name, "te")
+	case len("host"):
+		return strings.EqualFold(name, "host")
+	case len("expect"):
+		return strings.EqualFold(name, "expect")
+	case len("trailer"): // and "upgrade"
+		return strings.EqualFold(name, "trailer") || strings.EqualFold(name, "upgrade")
+	case len("connection"): // and "keep-alive"
+		return strings.EqualFold(name, "connection") || strings.EqualFold(name, "keep-alive")
+	case len("content-length"):
+		return strings.EqualFold(name, "content-length")
+	case len("proxy-connection"):
+		return strings.EqualFold(name, "proxy-connection")
+	case len("transfer-encoding"):
+		return strings.EqualFold(name, "transfer-encoding")
+	case len("proxy-authenticate"):
+		return strings.EqualFold(name, "proxy-authenticate")
+	case len("proxy-authorization"):
+		return strings.EqualFold(name, "proxy-authorization")
+	}
+	return false
+}
+
+// waits takes note that the client waits for an answer.
+func (k *client) waits(x forward.Exchange) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.exchange = x
+	if k.gone {
+		x.Cancel()
+	}
+	k.since.Store(k.server.clock())
+}
+
+// waitsForMore takes note that it waits for more of an answer.
+func (k *client) waitsForMore() { k.since.Store(k.server.clock()) }
+
+// waited takes note that it does so no more.
+func (k *client) waited() { k.since.Store(0) }
+
+// clock is the time since the server was made, in nanoseconds and never zero. It is
+// cheaper than time.Now, and fits into an atomic.
+func (s *Server) clock() int64 { return int64(time.Since(s.epoch)) | 1 }
+
+// early passes on an informational answer (RFC 9110, section 15.2). Of 100, which
+// answers an expectation, nobody has asked the node.
+func (t *turn) early(r *http1.Response) error {
+	if t.head.Minor == 0 || r.Status == http.StatusContinue {
+		return nil
+	}
+	var room [512]byte
+	b := appendStatus(room[:0], r.Status, r.Reason())
+	for i := range r.Len() {
+		name, value := r.FieldView(i)
+		if !concernsOne(name) && !r.Names(name) {
+			b = appendField(b, name, value)
+		}
+	}
+	return t.client.write(append(b, "\r\n"...))
+}
+
+func appendStatus(b []byte, status int, reason []byte) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	if len(reason) == 0 {
+		b = append(b, http.StatusText(status)...)
+	} else {
+		b = append(b, reason...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// answer passes on the answer of a node.
+func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
+	how := noBody
+	switch {
+	case !x.HasBody():
+	case r.ContentLength >= 0:
+		how = sizedBody
+	case t.head.Minor == 1:
+		how = chunkedBody
+	default:
+		how, t.last = closedBody, true
+	}
+	if t.body != nil && t.body.isEarly() {
+		t.last = true
+	}
+	p := passage{to: t.client, how: how, buffer: newSmallBuffer()}
+	if how == sizedBody && r.ContentLength > smallBuffer/2 {
+		p.grow()
+	}
+	p.begin(t.appendAnswerHead(p.buffer.b[:0], r, how))
+	var err error
+	if how != noBody {
+		err = p.body(x)
+	}
+	x.Close()
+	if err == nil {
+		err = p.flush()
+	}
+	p.buffer.release()
+	if err != nil {
+		return t.broken(err)
+	}
+	return t.end()
+}
+
+// appendAnswerHead appends the head of the answer as the client gets it.
+func (t *turn) appendAnswerHead(b []byte, r *http1.Response, how framing) []byte {
+	b = appendStatus(b, r.Status, r.Reason())
+	dated := false
+	for i := range r.Len() {
+		name, value := r.FieldView(i)
+		if concernsOne(name) {
+			if how != chunkedBody || !r.Chunked || !strings.EqualFold(name, "trailer") {
+				continue
+			}
+		} else if r.Names(name) {
+			continue
+		}
+		if len(name) == len("date") && strings.EqualFold(name, "date") {
+			dated = true
+		}
+		b = appendField(b, name, value)
+	}
+	if !dated {
+		b = appendDate(b)
+	}
+	switch {
+	case how == chunkedBody:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case r.ContentLength >= 0 && r.Status != http.StatusNoContent:
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, r.ContentLength, 10)
+		b = append(b, "\r\n"...)
+	}
+	b = t.appendConnection(b)
+	return append(b, "\r\n"...)
+}
+
+// appendConnection appends what the client is told of the connection.
+func (t *turn) appendConnection(b []byte) []byte {
+	switch {
+	case t.last:
+		return append(b, "Connection: close\r\n"...)
+	case t.head.Minor == 0:
+		return append(b, "Connection: keep-alive\r\n"...)
+	}
+	return b
+}
+
+// An answerError is an answer that broke off at the node's side.
+type answerError struct{ err error }
+
+func (e *answerError) Error() string { return e.err.Error() }
+func (e *answerError) Unwrap() error { return e.err }
+
+// broken ends the connection in the middle of an answer: it is how the client learns of
+// it.
+func (t *turn) broken(err error) bool {
+	var answered *answerError
+	if errors.As(err, &answered) {
+		t.client.server.logFailure(t.request(), t.found.Route, answered.err)
+	}
+	t.client.conn.Abort()
+	t.stopBody()
+	return false
+}
+
+// end ends a request whose answer was written, and reports whether there may be
+// another.
+func (t *turn) end() bool {
+	k := t.client
+	if t.body != nil && !t.body.whole() {
+		t.stopBody()
+		k.linger()
+		return false
+	}
+	if t.last {
+		_ = k.conn.Close()
+		return false
+	}
+	return true
+}
+
+// stopBody ends the reading of the request's body, and waits for it.
+func (t *turn) stopBody() {
+	if t.body != nil {
+		t.body.stop()
+	}
+}
+
+// failed answers a request that no node has answered.
+func (t *turn) failed(err error) bool {
+	k := t.client
+	late := t.body != nil && t.body.late()
+	if errors.Is(err, context.Canceled) && !late {
+		t.stopBody()
+		k.conn.Abort() // the client has gone away: there is nobody to answer
+		return false
+	}
+	w := t.writer()
+	k.server.answerUpstreamFailure(w, t.request(), t.found.Route, err, late)
+	return w.finish()
+}

@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sallyport/sallyport/internal/http1"
+)
+
+// A clientStream is the body of a request that is still to be read from its connection.
+// It is read by whoever sends it to a node, which may be another goroutine than the
+// connection's, and may outlive the answer; the connection's own stops it then.
+type clientStream struct {
+	client  *client
+	patient bool // no read has a deadline; set before the first
+	limit   int64
+	n       int64 // read
+
+	reading sync.Mutex // held while reading
+	stopped atomic.Bool
+	err     error // guarded by reading: what it ended with
+
+	over atomic.Pointer[error] // what it ended with, io.EOF if all of it came
+
+	answering sync.Mutex // guards what follows
+	expect    bool       // the client waits for 100 (Continue)
+	answered  bool       // the answer was begun
+}
+
+// stream returns the body of a request, which has one.
+func (k *client) stream(head *http1.RequestHead) *clientStream {
+	return &clientStream{client: k, expect: head.Expect, limit: k.server.o.Limits.BodyBytes}
+}
+
+// Read implements [io.Reader]. The first tells a client that waits for it that it is
+// welcome (RFC 9110, section 10.1.1).
+func (b *clientStream) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	switch {
+	case b.stopped.Load():
+		return 0, http.ErrBodyReadAfterClose
+	case b.err != nil:
+		return 0, b.err
+	}
+	if err := b.welcome(); err != nil {
+		return 0, b.end(err)
+	}
+	conn := b.client.conn
+	if b.patient {
+		conn.Await(0)
+	} else {
+		conn.Await(b.client.server.o.Limits.BodyTimeout)
+	}
+	n, err := conn.ReadBody(p)
+	if b.n += int64(n); b.limit > 0 && b.n > b.limit {
+		return 0, b.end(&http.MaxBytesError{Limit: b.limit})
+	}
+	if err != nil {
+		err = b.end(err)
+	}
+	return n, err
+}
+
+// end takes note of what reading ended with. b.reading is held.
+func (b *clientStream) end(err error) error {
+	if b.stopped.Load() {
+		err = http.ErrBodyReadAfterClose
+	}
+	b.err = err
+	b.over.Store(&err)
+	return err
+}
+
+// Close implements [io.Closer]. The connection's own goroutine sees to what is left.
+func (b *clientStream) Close() error { return nil }
+
+// welcome sends 100 (Continue) where it is due.
+func (b *clientStream) welcome() error {
+	b.answering.Lock()
+	defer b.answering.Unlock()
+	if !b.expect || b.answered {
+		return nil
+	}
+	b.expect = false
+	_, err := b.client.conn.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	return err
+}
+
+// silence is called before the answer is begun, after which nothing else is written.
+func (b *clientStream) silence() {
+	b.answering.Lock()
+	defer b.answering.Unlock()
+	b.answered = true
+}
+
+// whole reports whether all of the body was read.
+func (b *clientStream) whole() bool {
+	err := b.over.Load()
+	return err != nil && *err == io.EOF
+}
+
+// failure returns what reading failed with, if it did.
+func (b *clientStream) failure() error {
+	if err := b.over.Load(); err != nil && *err != io.EOF {
+		return *err
+	}
+	return nil
+}
+
+// late reports whether the client did not send the body in time.
+func (b *clientStream) late() bool { return errors.Is(b.failure(), os.ErrDeadlineExceeded) }
+
+// stop ends a read that goes on, waits for it, and lets no other begin.
+func (b *clientStream) stop() {
+	if b.stopped.Swap(true) {
+		return
+	}
+	if !b.reading.TryLock() {
+		b.client.conn.Wake()
+		b.reading.Lock()
+	}
+	b.reading.Unlock()
+}
+
+// isEarly reports whether an answer that begins now comes before the end of the request.
+// Such a one is the last of its connection: what follows on it is the rest of the
+// body. A client that was not told to send it may do so nevertheless.
+func (b *clientStream) isEarly() bool {
+	b.silence()
+	return !b.whole()
+}
+
+// skip passes over what is there already of a body that nobody reads, so that the
+// connection can be used again. It does not wait for more.
+func (b *clientStream) skip() {
+	if b.whole() || b.expect {
+		return
+	}
+	var scratch [4 << 10]byte
+	for n := 0; n < lingerBytes && b.client.conn.Ready(); {
+		m, err := b.Read(scratch[:])
+		if err != nil {
+			return
+		}
+		n += m
+	}
+}
