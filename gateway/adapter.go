@@ -171,6 +171,7 @@ type answerWriter struct {
 	n       int     // bytes of that
 	begun   bool    // the head was sent
 	taken   bool    // by Hijack
+	duplex  bool    // the body of the request may be read while the answer is written
 	failed  error   // of writing
 	written int64
 }
@@ -323,8 +324,13 @@ func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
 	if w.how == closedBody {
 		t.last = true
 	}
-	if t.body != nil && t.body.isEarly() {
-		t.last = true
+	if t.body != nil {
+		if !w.duplex {
+			t.body.skip()
+		}
+		if t.body.isEarly() {
+			t.last = true
+		}
 	}
 	for _, value := range w.frozen["Connection"] {
 		if hasToken(value, "close") {
@@ -454,7 +460,7 @@ func (w *answerWriter) FlushError() error {
 // write, and stay.
 func (w *answerWriter) SetReadDeadline(time.Time) error  { return http.ErrNotSupported }
 func (w *answerWriter) SetWriteDeadline(time.Time) error { return http.ErrNotSupported }
-func (w *answerWriter) EnableFullDuplex() error          { return nil }
+func (w *answerWriter) EnableFullDuplex() error          { w.duplex = true; return nil }
 
 // Hijack implements [http.Hijacker].
 func (w *answerWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -497,9 +503,6 @@ func (w *answerWriter) finish() bool {
 		w.WriteHeader(http.StatusOK)
 	}
 	t := w.t
-	if !w.begun && t.body != nil {
-		t.body.skip()
-	}
 	w.send(true)
 	w.releaseBuffer()
 	if w.failed != nil || w.how == sizedBody && w.left > 0 && !w.isHead() {

@@ -73,6 +73,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		x.body = &clientBody{ReadCloser: r.Body}
 		r.Body = x.body
 	}
+	if engine, ok := w.(*answerWriter); ok {
+		engine.duplex = true
+	}
 	s.proxy.ServeHTTP(&plainWriter{w, x}, r)
 }
 

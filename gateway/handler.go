@@ -41,6 +41,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	host, ok := canonicalHost(r)
 	if !ok {
+		if r.ProtoMajor == 1 {
+			// Whoever wrote this may mean another request by what follows.
+			w.Header().Set("Connection", "close")
+		}
 		answer(w, r, http.StatusBadRequest, "the Host is no valid name")
 		return
 	}

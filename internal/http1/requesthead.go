@@ -83,7 +83,8 @@ var (
 //	GET  /a HTTP/1.1  // refused, and so is white space anywhere else
 //	get /a HTTP/1.1   // accepted: methods are case-sensitive, and may be any token
 //	GET /a            // refused: HTTP/0.9
-//	GET /a HTTP/1.2   // 505
+//	GET /a HTTP/1.2   // accepted: it is as 1.1
+//	GET /a HTTP/2.0   // 505
 func (r *RequestHead) parseLine(at int, line []byte) error {
 	m := bytes.IndexByte(line, ' ')
 	if m < 0 || !validName(line[:m]) {
@@ -99,16 +100,15 @@ func (r *RequestHead) parseLine(at int, line []byte) error {
 	}
 	r.method = span{uint32(at), uint32(at + m)}
 	r.target = span{uint32(at + m + 1), uint32(at + t)}
-	switch version := line[t+1:]; {
-	case string(version) == "HTTP/1.1":
-		r.Minor = 1
-	case string(version) == "HTTP/1.0":
-		r.Minor = 0
-	case len(version) == len("HTTP/1.1") && string(version[:5]) == "HTTP/" && digit(version[5]) && version[6] == '.' && digit(version[7]):
-		return errVersion
-	default:
+	version := line[t+1:]
+	if len(version) != len("HTTP/1.1") || string(version[:5]) != "HTTP/" ||
+		!digit(version[5]) || version[6] != '.' || !digit(version[7]) {
 		return errRequestLine
 	}
+	if version[5] != '1' {
+		return errVersion
+	}
+	r.Minor = min(int(version[7]-'0'), 1) // RFC 9110, section 2.5
 	return nil
 }
 
@@ -147,10 +147,10 @@ func (r *RequestHead) note(name, value []byte) error {
 		}
 		r.ContentLength = n
 	case is(name, "transfer-encoding"):
-		switch {
-		case r.Chunked:
-			return bad("the request has more than one Transfer-Encoding")
-		case !is(value, "chunked"):
+		if len(value) == 0 {
+			return bad("the Transfer-Encoding is empty")
+		}
+		if r.Chunked || !is(value, "chunked") {
 			return &RequestError{501, "the transfer coding is not supported"}
 		}
 		r.Chunked = true
