@@ -156,6 +156,14 @@ func (k *client) finish() bool {
 	return !k.gone && k.state == stateIdle
 }
 
+// close closes the exchange, which then is another's.
+func (k *client) close(x forward.Exchange) {
+	k.mu.Lock()
+	k.exchange = nil
+	k.mu.Unlock()
+	x.Close()
+}
+
 // leave is called before somebody else gets the connection.
 func (k *client) leave() {
 	k.mu.Lock()
@@ -184,11 +192,14 @@ func (k *client) request() bool {
 	t.client, t.head = k, head
 	again := t.serve()
 	t.release()
-	if !k.finish() || !again {
+	if !k.finish() && again {
+		k.conn.Abort() // it was ended from without
 		return false
 	}
-	k.conn.EndRequest()
-	return true
+	if again {
+		k.conn.EndRequest()
+	}
+	return again
 }
 
 // refuse answers what is no request, and ends the connection.

@@ -133,7 +133,7 @@ func (t *turn) relay() bool {
 	answer, err := x.Do()
 	k.waited()
 	if err != nil {
-		x.Close()
+		k.close(x)
 		return t.failed(err)
 	}
 	return t.answer(x, answer)
@@ -304,7 +304,7 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 	if how != noBody {
 		err = p.body(x)
 	}
-	x.Close()
+	t.client.close(x)
 	if err == nil {
 		err = p.flush()
 	}
@@ -368,12 +368,12 @@ func (e *answerError) Unwrap() error { return e.err }
 // broken ends the connection in the middle of an answer: it is how the client learns of
 // it.
 func (t *turn) broken(err error) bool {
+	t.client.conn.Abort()
+	t.stopBody()
 	var answered *answerError
 	if errors.As(err, &answered) {
 		t.client.server.logFailure(t.request(), t.found.Route, answered.err)
 	}
-	t.client.conn.Abort()
-	t.stopBody()
 	return false
 }
 
@@ -409,6 +409,7 @@ func (t *turn) failed(err error) bool {
 		k.conn.Abort() // the client has gone away: there is nobody to answer
 		return false
 	}
+	t.stopBody() // which may be writing to the buffer that the request is in
 	w := t.writer()
 	k.server.answerUpstreamFailure(w, t.request(), t.found.Route, err, late)
 	return w.finish()

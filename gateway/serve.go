@@ -18,19 +18,22 @@ import (
 // connections, until Shutdown or Close, upon which it returns
 // [http.ErrServerClosed]. It closes the listener.
 func (s *Server) ServeTLS(l net.Listener) error {
-	return s.serve(s.term.Listener(acceptedListener{l}))
+	return s.serve(s.term.Listener(acceptedListener{l, true}))
 }
 
 // Serve serves HTTP/1.1 without TLS on a listener, until Shutdown or Close, upon
 // which it returns [http.ErrServerClosed]. It closes the listener. What may be
 // served so is [Options.PlainHTTP]'s to say.
 func (s *Server) Serve(l net.Listener) error {
-	return s.serve(acceptedListener{l})
+	return s.serve(acceptedListener{l, false})
 }
 
 // An acceptedListener yields the connections of another listener as package http1 wants
 // them, so that what TLS writes can be collected.
-type acceptedListener struct{ net.Listener }
+type acceptedListener struct {
+	net.Listener
+	secure bool // TLS will be put over them
+}
 
 func (l acceptedListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
@@ -40,7 +43,7 @@ func (l acceptedListener) Accept() (net.Conn, error) {
 	if _, ok := c.(*tls.Conn); ok {
 		return c, nil // of a listener of the user's, whose TLS is there already
 	}
-	return http1.Accepted(c), nil
+	return http1.Accepted(c, l.secure), nil
 }
 
 // The pauses after an error of accept that may pass, such as a lack of file

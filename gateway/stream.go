@@ -16,9 +16,10 @@ import (
 // connection's, and may outlive the answer; the connection's own stops it then.
 type clientStream struct {
 	client  *client
-	patient bool // no read has a deadline; set before the first
+	patient bool  // no read has a deadline; set before the first
+	length  int64 // -1 if it is not known
 	limit   int64
-	n       int64 // read
+	n       int64 // bytes that were read
 
 	reading sync.Mutex // held while reading
 	stopped atomic.Bool
@@ -33,7 +34,7 @@ type clientStream struct {
 
 // stream returns the body of a request, which has one.
 func (k *client) stream(head *http1.RequestHead) *clientStream {
-	return &clientStream{client: k, expect: head.Expect, limit: k.server.o.Limits.BodyBytes}
+	return &clientStream{client: k, expect: head.Expect, length: head.ContentLength, limit: k.server.o.Limits.BodyBytes}
 }
 
 // Read implements [io.Reader]. The first tells a client that waits for it that it is
@@ -57,6 +58,14 @@ func (b *clientStream) Read(p []byte) (int, error) {
 		conn.Await(b.client.server.o.Limits.BodyTimeout)
 	}
 	n, err := conn.ReadBody(p)
+	if b.n == 0 {
+		conn.ReadAhead(b.length < 0 || b.length > int64(n)+smallBuffer)
+	}
+	for err == nil && len(p)-n >= smallBuffer && conn.RecordReady() {
+		var m int
+		m, err = conn.ReadBody(p[n:])
+		n += m
+	}
 	if b.n += int64(n); b.limit > 0 && b.n > b.limit {
 		return 0, b.end(&http.MaxBytesError{Limit: b.limit})
 	}
@@ -72,6 +81,7 @@ func (b *clientStream) end(err error) error {
 		err = http.ErrBodyReadAfterClose
 	}
 	b.err = err
+	b.client.conn.ReadAhead(false)
 	b.over.Store(&err)
 	return err
 }

@@ -7,11 +7,12 @@ import (
 )
 
 // Accepted returns a connection that was accepted, for TLS to be put over it or for
-// [Server]. Until one of these it is as c.
-func Accepted(c net.Conn) net.Conn {
+// [Server]. Until one of these it is as c. secure says which of both it will be.
+func Accepted(c net.Conn, secure bool) net.Conn {
 	conn := &Conn{}
 	conn.socket.init(c)
 	conn.socket.owner = conn
+	conn.socket.framed = secure
 	conn.rw = &conn.socket
 	return &conn.socket
 }
@@ -30,7 +31,7 @@ func Server(c net.Conn, send time.Duration) *Conn {
 	}
 	s, ours := below.(*socket)
 	if !ours {
-		s = Accepted(c).(*socket)
+		s = Accepted(c, false).(*socket)
 	}
 	conn := s.owner
 	if secure != nil {

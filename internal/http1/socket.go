@@ -98,6 +98,8 @@ type socket struct {
 
 	handed atomic.Bool // somebody else has the connection: nothing here is between
 
+	ahead ahead
+
 	framed bool // TLS records come in: keep count of them
 	header [recordHeader]byte
 	nth    int // bytes of the header that came
@@ -118,7 +120,7 @@ func (s *socket) Read(p []byte) (int, error) {
 		return 0, s.peek()
 	}
 	for {
-		n, err := s.Conn.Read(p)
+		n, err := s.ahead.read(s.Conn, p)
 		if err != nil && !s.handed.Load() {
 			if n == 0 && s.reading.early(err) {
 				continue

@@ -1,0 +1,129 @@
+package gateway_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+const (
+	smallRequest = "GET /small?x=1 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test/1.0\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\nCookie: session=0123456789\r\n\r\n"
+	smallAnswer  = "HTTP/1.1 200 OK\r\nDate: Thu, 26 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nhello world\n"
+)
+
+// A quietOrigin answers each request, which has no body, with the same bytes, and
+// allocates nothing.
+func quietOrigin(tb testing.TB, answer string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
+	tb.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				buf, bytesOut := make([]byte, 8<<10), []byte(answer)
+				n := 0
+				for {
+					m, err := c.Read(buf[n:])
+					if err != nil {
+						return
+					}
+					if n += m; bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")) {
+						n = 0
+						if _, err := c.Write(bytesOut); err != nil {
+							return
+						}
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// A quietClient asks the same again and again on one connection, and allocates nothing
+// beyond what crypto/tls does.
+type quietClient struct {
+	tb      testing.TB
+	conn    net.Conn
+	request []byte
+	buf     []byte
+}
+
+func (c *quietClient) ask() {
+	if _, err := c.conn.Write(c.request); err != nil {
+		c.tb.Fatal(err)
+	}
+	n := 0
+	for !bytes.HasSuffix(c.buf[:n], []byte("hello world\n")) {
+		m, err := c.conn.Read(c.buf[n:])
+		if err != nil {
+			c.tb.Fatal(err)
+		}
+		n += m
+	}
+}
+
+// newRelay returns a client of a gateway in front of a quiet origin.
+func newRelay(tb testing.TB, secure bool) *quietClient {
+	servers, clients := ssltest.NewCA(tb, "servers"), ssltest.NewCA(tb, "clients")
+	gw := gateway.New(nil)
+	tb.Cleanup(func() { gw.Close() })
+	config := gateway.Config{
+		SSL:       []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: clients.PEM()}}},
+		Upstreams: []upstream.Config{upstreamTo("1", quietOrigin(tb, smallAnswer))},
+		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1"}},
+	}
+	if !secure {
+		config.SSL = nil
+	}
+	_, err := gw.Apply(gateway.Change{Put: config})
+	require.NoError(tb, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
+	if secure {
+		go gw.ServeTLS(l)
+	} else {
+		go gw.Serve(l)
+	}
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(tb, err)
+	if secure {
+		config := ssltest.ClientConfig("a.test", clients.Client("alice"))
+		config.NextProtos = []string{"http/1.1"}
+		conn = tls.Client(conn, config)
+	}
+	tb.Cleanup(func() { conn.Close() })
+	c := &quietClient{tb, conn, []byte(smallRequest), make([]byte, 8<<10)}
+	c.ask()
+	return c
+}
+
+func BenchmarkRelay(b *testing.B) {
+	for _, secure := range []bool{false, true} {
+		name := "auth=none"
+		if secure {
+			name = "auth=mtls"
+		}
+		b.Run(name, func(b *testing.B) {
+			client := newRelay(b, secure)
+			b.ReportAllocs()
+			for b.Loop() {
+				client.ask()
+			}
+		})
+	}
+}
