@@ -1,0 +1,174 @@
+package gateway_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/internal/nginxtest"
+)
+
+// The oracles are proxies of others in front of the same origin, set up alike: a
+// route for a.test, and for any host's /nohost. Where one of them takes what we
+// refuse, refuses what we take, or sends the origin more or less, the corpus says why.
+
+// A verdict is what an oracle makes of a case, and what the corpus says that we do:
+// "accepts 2" if the origin got two requests and no answer is an error. What the
+// recorder finds fault with is "malformed".
+func verdict(refused bool, requests int, faults []string) string {
+	word := "accepts"
+	if refused {
+		word = "refuses"
+	}
+	word += " " + strconv.Itoa(requests)
+	if len(faults) > 0 {
+		word += " malformed"
+	}
+	return word
+}
+
+// verdict is what we do.
+func (w *corpusWant) verdict() string {
+	refused, answered := false, false
+	for _, word := range strings.Fields(w.answers) {
+		refused = refused || word[0] == '4' || word[0] == '5'
+		answered = answered || word[0] == '2'
+	}
+	return verdict(refused || !answered, len(w.origin), nil)
+}
+
+// verdict is what an oracle does.
+func (r *corpusResult) verdict() string {
+	refused, answered := r.end() == "waits", false
+	for _, word := range r.answers {
+		refused = refused || word[0] == '4' || word[0] == '5'
+		answered = answered || word[0] == '2'
+	}
+	// A probe that was answered is an answer to nothing else.
+	return verdict(refused || !answered && r.end() != "open", len(r.whole), r.faults)
+}
+
+// compare plays all cases at an oracle, and fails for differences that the corpus does
+// not explain, and explanations without a difference.
+func compare(t *testing.T, f *front, cases []*corpusCase) {
+	for _, c := range cases {
+		t.Run(c.id(), func(t *testing.T) {
+			got, ours := c.play(f), c.want.verdict()
+			said, noted := c.oracles[f.name]
+			want := ours
+			if noted {
+				require.NotEqual(t, ours, said.verdict, "%s, line %d: there is nothing to explain", c.file, c.line)
+				want = said.verdict
+			}
+			if theirs := got.verdict(); theirs != want {
+				var texts []string
+				for _, req := range got.whole {
+					texts = append(texts, req.text())
+				}
+				t.Errorf("%s, line %d (%s)\n%s %s, and the corpus says that it %s\nanswers: %s\norigin:  %q\n%s",
+					c.file, c.line, c.rule, f.name, theirs, want, strings.Join(got.answers, " "), texts, strings.Join(got.faults, "\n"))
+			}
+		})
+	}
+}
+
+// dialled is a front at an address.
+func dialled(t testing.TB, name, network, address string, origin *recorder) *front {
+	return &front{name: name, origin: origin, open: func() *rawConn {
+		conn, err := net.Dial(network, address)
+		require.NoError(t, err)
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		return &rawConn{conn, t, bufio.NewReader(conn)}
+	}}
+}
+
+func TestCorpusNginx(t *testing.T) {
+	n := nginxtest.New(t, "the corpus is not compared with it")
+	origin := newRecorder(t)
+	n.Start(fmt.Sprintf(`
+upstream origin { server %s; keepalive 4; }
+client_header_timeout 1s;
+client_body_timeout 1s;
+keepalive_timeout 1s;
+proxy_http_version 1.1;
+proxy_set_header Connection "";
+proxy_set_header Host $host;
+server {
+	listen unix:%[2]s default_server;
+	server_name _;
+	location / { return 404; }
+	location = /nohost { proxy_pass http://origin; }
+}
+server {
+	listen unix:%[2]s;
+	server_name a.test;
+	location / { proxy_pass http://origin; }
+}
+`, origin.address(), n.Path("front.sock")))
+	compare(t, dialled(t, "nginx", "unix", n.Path("front.sock"), origin), corpus(t, "http1"))
+}
+
+func TestCorpusHAProxy(t *testing.T) {
+	exe, err := exec.LookPath("haproxy")
+	if err != nil {
+		t.Skip("haproxy is not installed: the corpus is not compared with it")
+	}
+	origin := newRecorder(t)
+	address := startHAProxy(t, exe, fmt.Sprintf(`
+defaults
+	mode http
+	timeout connect 1s
+	timeout client 1s
+	timeout server 1s
+	timeout http-request 1s
+	option http-buffer-request
+frontend front
+	bind fd@3
+	acl here req.hdr(host),host_only,lower -m str a.test
+	acl anywhere path /nohost
+	http-request return status 404 if !here !anywhere
+	default_backend origin
+backend origin
+	http-reuse always
+	server origin %s
+`, origin.address()))
+	compare(t, dialled(t, "haproxy", "tcp", address, origin), corpus(t, "http1"))
+}
+
+// startHAProxy runs HAProxy with a configuration until the end of the test, and
+// returns the address of its descriptor 3. That is listening before HAProxy runs, so
+// that nobody has to wait for it.
+func startHAProxy(t testing.TB, exe, config string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	listener := listen(t)
+	defer listener.Close()
+	socket, err := listener.(*net.TCPListener).File()
+	require.NoError(t, err)
+	defer socket.Close()
+
+	cmd := exec.Command(exe, "-db", "-q", "-f", file)
+	cmd.ExtraFiles = []*os.File{socket} // number 3
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("haproxy: %s", stderr.String())
+		}
+	})
+	return listener.Addr().String()
+}
