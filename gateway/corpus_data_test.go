@@ -34,7 +34,7 @@ import (
 //	cut: POST /x                       a request that may begin to go out, but not come to its end
 //	net/http answers: 200 open         what differs where net/http is in front; also with origin, cut,
 //	net/http skip: why                 or that nothing can be said of it
-//	nginx: accepts 1: why              what differs in an oracle, and why that is no fault of ours
+//	nginx: accepts 1: why              what an oracle does otherwise, and why that is no fault of ours
 //
 // After its bytes, in the same write as the last of them, the client asks for /probe
 // on the same connection. The last word of the answers says what becomes of that:
