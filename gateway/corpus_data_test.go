@@ -26,14 +26,15 @@ import (
 //	method: HEAD                       of the request, where the end of an answer depends on it
 //	> POST / HTTP/1.1\r\n              what the client writes, no more and no less
 //	< 100                              the client goes on when it has an answer with this status
-//	half: yes                          the client ends its side, rather than asking for /probe
+//	half: yes                          the client ends its side, and does not ask for /probe
 //	answers: 400 close                 what the client gets: see below
 //	origin: POST / "hello"             a request that the origin gets: method, target, body
 //	has: X-A: b                        a field of that request
 //	lacks: X-B                         a name, in every spelling, or a text that no line of it has
 //	cut: POST /x                       a request that may begin to go out, but not come to its end
-//	net/http answers: 200 open         what differs where net/http is in front; also with origin, cut,
-//	net/http skip: why                 or that nothing can be said of it
+//	net/http answers: 200 open         what differs where net/http is in front; also with origin, cut
+//	net/http may: POST /               a request that the origin may get as well, as events fall
+//	net/http skip: why                 that nothing can be said of it
 //	nginx: accepts 1: why              what an oracle does otherwise, and why that is no fault of ours
 //
 // After its bytes, in the same write as the last of them, the client asks for /probe
@@ -42,8 +43,9 @@ import (
 // status, "400?" one that may be missing.
 //
 // In http2 the lines with > are fields, one a line: of the head, and after a line
-// with data (a DATA frame) of the trailer. The stream ends with the last of them. An
-// answer is "reset" if the stream was, and the probe is another stream.
+// with data (a DATA frame) of the trailer. The stream ends with the last of them, or
+// with "half" in a reset by the client, of which there is no answer. An answer is
+// "reset" if the stream is reset by the other side. The probe is another stream.
 type corpusCase struct {
 	file, name, rule string
 	line             int
@@ -69,6 +71,7 @@ type corpusWant struct {
 	answers string
 	origin  []wantRequest
 	cut     []string // "POST /x"
+	may     []string // requests that the origin may get as well
 	skip    string   // why nothing can be said
 }
 
@@ -81,7 +84,7 @@ type wantRequest struct {
 // An oracleNote says that an oracle differs from us, how, and why.
 type oracleNote struct{ verdict, reason string }
 
-// answersOf returns the pattern of the answers.
+// pattern returns the pattern of the answers.
 func (w *corpusWant) pattern() *regexp.Regexp {
 	var b strings.Builder
 	b.WriteByte('^')
@@ -182,7 +185,7 @@ func parseCorpus(file, text string, fields bool) (all []*corpusCase, err error) 
 			if !ok {
 				want = c.want
 			}
-			want.skip = p.skip
+			want.may, want.skip = p.may, p.skip
 			if p.answers != "" {
 				want.answers = p.answers
 			}
@@ -287,6 +290,8 @@ func parseCorpus(file, text string, fields bool) (all []*corpusCase, err error) 
 			c.oracles[key] = oracleNote{verdict, reason}
 		case other && of == "answers":
 			at(front).answers = value
+		case other && of == "may":
+			at(front).may = append(at(front).may, value)
 		case other && of == "skip":
 			at(front).skip = value
 		case other && of == "cut":
@@ -313,6 +318,7 @@ func parseCorpus(file, text string, fields bool) (all []*corpusCase, err error) 
 
 // A corpusPart is what a case says of one front.
 type corpusPart struct {
+	may                  []string
 	front, answers, skip string
 	origin               *[]wantRequest
 	cut                  []string
