@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/internal/nginxtest"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
 // The oracles are proxies of others in front of the same origin, set up alike: a
@@ -38,11 +40,17 @@ func verdict(refused bool, requests int, faults []string) string {
 	return word
 }
 
+// isRefusal reports whether an answer, or a pattern of some, says that a request is
+// not served.
+func isRefusal(answer string) bool {
+	return answer[0] == '4' || answer[0] == '5' || strings.HasPrefix(answer, "reset")
+}
+
 // verdict is what we do.
 func (w *corpusWant) verdict() string {
-	refused, answered := false, false
+	refused, answered := false, w.answers == "open" // as a client wants it who has no answer
 	for _, word := range strings.Fields(w.answers) {
-		refused = refused || word[0] == '4' || word[0] == '5'
+		refused = refused || isRefusal(word)
 		answered = answered || word[0] == '2'
 	}
 	return verdict(refused || !answered, len(w.origin), nil)
@@ -52,7 +60,7 @@ func (w *corpusWant) verdict() string {
 func (r *corpusResult) verdict() string {
 	refused, answered := r.end() == "waits", false
 	for _, word := range r.answers {
-		refused = refused || word[0] == '4' || word[0] == '5'
+		refused = refused || isRefusal(word)
 		answered = answered || word[0] == '2'
 	}
 	// A probe that was answered is an answer to nothing else.
@@ -83,12 +91,19 @@ func compare(t *testing.T, f *front, cases []*corpusCase) {
 	}
 }
 
-// dialled is a front at an address.
-func dialled(t testing.TB, name, network, address string, origin *recorder) *front {
-	return &front{name: name, origin: origin, open: func() *rawConn {
+// oracleFront is a front at an address, over TLS for HTTP/2.
+func oracleFront(t testing.TB, name, network, address string, http2 bool, origin *recorder) *front {
+	return &front{name: name, http2: http2, origin: origin, open: func() *rawConn {
 		conn, err := net.Dial(network, address)
 		require.NoError(t, err)
 		_ = conn.SetDeadline(time.Now().Add(patience))
+		if http2 {
+			config := ssltest.ClientConfig("a.test")
+			config.NextProtos = []string{"h2"}
+			secure := tls.Client(conn, config)
+			require.NoError(t, secure.HandshakeContext(t.Context()))
+			conn = secure
+		}
 		return &rawConn{conn, t, bufio.NewReader(conn)}
 	}}
 }
@@ -96,6 +111,8 @@ func dialled(t testing.TB, name, network, address string, origin *recorder) *fro
 func TestCorpusNginx(t *testing.T) {
 	n := nginxtest.New(t, "the corpus is not compared with it")
 	origin := newRecorder(t)
+	pair := ssltest.NewCA(t, "servers").Server("a.test")
+	n.Write("a.pem", slices.Concat(pair.CertPEM, pair.KeyPEM))
 	n.Start(fmt.Sprintf(`
 upstream origin { server %s; keepalive 4; }
 client_header_timeout 1s;
@@ -105,28 +122,34 @@ lingering_timeout 1s;
 proxy_http_version 1.1;
 proxy_set_header Connection "";
 proxy_set_header Host $host;
+ssl_certificate a.pem;
+ssl_certificate_key a.pem;
 server {
 	listen unix:%[2]s default_server;
+	listen unix:%[3]s default_server ssl http2;
 	server_name _;
 	location / { return 404; }
 	location = /nohost { proxy_pass http://origin; }
 }
 server {
 	listen unix:%[2]s;
+	listen unix:%[3]s ssl http2;
 	server_name a.test;
 	location / { proxy_pass http://origin; }
 }
-`, origin.address(), n.Path("front.sock")))
-	compare(t, dialled(t, "nginx", "unix", n.Path("front.sock"), origin), corpus(t, "http1"))
+`, origin.address(), n.Path("http1.sock"), n.Path("http2.sock")))
+	t.Run("http1", func(t *testing.T) {
+		compare(t, oracleFront(t, "nginx", "unix", n.Path("http1.sock"), false, origin), corpus(t, "http1"))
+	})
+	t.Run("http2", func(t *testing.T) {
+		compare(t, oracleFront(t, "nginx", "unix", n.Path("http2.sock"), true, origin), corpus(t, "http2"))
+	})
 }
 
 func TestCorpusHAProxy(t *testing.T) {
-	exe, err := exec.LookPath("haproxy")
-	if err != nil {
-		t.Skip("haproxy is not installed: the corpus is not compared with it")
-	}
 	origin := newRecorder(t)
-	address := startHAProxy(t, exe, fmt.Sprintf(`
+	pair := ssltest.NewCA(t, "servers").Server("a.test")
+	http1, http2 := startHAProxy(t, slices.Concat(pair.CertPEM, pair.KeyPEM), fmt.Sprintf(`
 defaults
 	mode http
 	timeout connect 1s
@@ -136,6 +159,7 @@ defaults
 	option http-buffer-request
 frontend front
 	bind fd@3
+	bind fd@4 ssl crt a.pem alpn h2
 	acl here req.hdr(host),host_only,lower -m str a.test
 	acl anywhere path /nohost
 	http-request return status 404 if !here !anywhere
@@ -144,27 +168,42 @@ backend origin
 	http-reuse always
 	server origin %s
 `, origin.address()))
-	compare(t, dialled(t, "haproxy", "tcp", address, origin), corpus(t, "http1"))
+	t.Run("http1", func(t *testing.T) {
+		compare(t, oracleFront(t, "haproxy", "tcp", http1, false, origin), corpus(t, "http1"))
+	})
+	t.Run("http2", func(t *testing.T) {
+		compare(t, oracleFront(t, "haproxy", "tcp", http2, true, origin), corpus(t, "http2"))
+	})
 }
 
 // startHAProxy runs HAProxy with a configuration until the end of the test, and
-// returns the address of its descriptor 3. That is listening before HAProxy runs, so
-// that nobody has to wait for it.
-func startHAProxy(t testing.TB, exe, config string) string {
+// returns the addresses of its descriptors 3 and 4. They are listening before HAProxy
+// runs, so that nobody has to wait for it. It skips the test if there is none.
+func startHAProxy(t testing.TB, pem []byte, config string) (fd3, fd4 string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "haproxy.cfg")
-	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
-	listener := listen(t)
-	defer listener.Close()
-	socket, err := listener.(*net.TCPListener).File()
-	require.NoError(t, err)
-	defer socket.Close()
-
-	cmd := exec.Command(exe, "-db", "-q", "-f", file)
-	cmd.ExtraFiles = []*os.File{socket} // number 3
+	exe, err := exec.LookPath("haproxy")
+	if err != nil {
+		t.Skip("haproxy is not installed: the corpus is not compared with it")
+	}
+	cmd := exec.Command(exe, "-db", "-q", "-f", "haproxy.cfg")
+	cmd.Dir = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(cmd.Dir, "haproxy.cfg"), []byte(config), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(cmd.Dir, "a.pem"), pem, 0o600))
+	inherited := func() string {
+		listener := listen(t)
+		defer listener.Close()
+		socket, err := listener.(*net.TCPListener).File()
+		require.NoError(t, err)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, socket) // from number 3
+		return listener.Addr().String()
+	}
+	fd3, fd4 = inherited(), inherited()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	require.NoError(t, cmd.Start())
+	for _, socket := range cmd.ExtraFiles {
+		socket.Close()
+	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -172,5 +211,5 @@ func startHAProxy(t testing.TB, exe, config string) string {
 			t.Logf("haproxy: %s", stderr.String())
 		}
 	})
-	return listener.Addr().String()
+	return fd3, fd4
 }
