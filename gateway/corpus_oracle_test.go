@@ -109,6 +109,7 @@ func oracleFront(t testing.TB, name, network, address string, http2 bool, origin
 }
 
 func TestCorpusNginx(t *testing.T) {
+	t.Parallel()
 	n := nginxtest.New(t, "the corpus is not compared with it")
 	origin := newRecorder(t)
 	pair := ssltest.NewCA(t, "servers").Server("a.test")
@@ -119,6 +120,7 @@ client_header_timeout 1s;
 client_body_timeout 1s;
 keepalive_timeout 1s;
 lingering_timeout 1s;
+proxy_ignore_client_abort on; # half of a connection may end
 proxy_http_version 1.1;
 proxy_set_header Connection "";
 proxy_set_header Host $host;
@@ -147,6 +149,7 @@ server {
 }
 
 func TestCorpusHAProxy(t *testing.T) {
+	t.Parallel()
 	origin := newRecorder(t)
 	pair := ssltest.NewCA(t, "servers").Server("a.test")
 	http1, http2 := startHAProxy(t, slices.Concat(pair.CertPEM, pair.KeyPEM), fmt.Sprintf(`
@@ -156,6 +159,7 @@ defaults
 	timeout client 1s
 	timeout server 1s
 	timeout http-request 1s
+	timeout tunnel 100ms
 	option http-buffer-request
 frontend front
 	bind fd@3
