@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -32,7 +33,8 @@ import (
 //	has: X-A: b                        a field of that request
 //	lacks: X-B                         a name, in every spelling, or a text that no line of it has
 //	cut: POST /x                       a request that may begin to go out, but not come to its end
-//	net/http answers: 200 open         what differs where net/http is in front; also with origin, cut
+//	net/http answers: 200 open         what differs where net/http is in front; also with origin (or
+//	                                   none) and cut, and with the name of a door for net/http
 //	net/http may: POST /               a request that the origin may get as well, as events fall
 //	net/http skip: why                 that nothing can be said of it
 //	nginx: accepts 1: why              what an oracle does otherwise, and why that is no fault of ours
@@ -196,6 +198,9 @@ func parseCorpus(file, text string, fields bool) (all []*corpusCase, err error) 
 				want.cut = p.cut
 			}
 			c.others[p.front] = want
+			if reflect.DeepEqual(want, c.want) {
+				return fail("the case %q before has nothing else for %s", c.name, p.front)
+			}
 		}
 		partial = nil
 		return nil
@@ -452,6 +457,7 @@ func TestCorpusFiles(t *testing.T) {
 	for _, bad := range []string{
 		"rule: x\n", "case: a\nrule: x\n> x\n", "case: a\n> x\nanswers: 200 open\n", "case: a\nrule: x\n> x\nanswers: 200 open\nnginx: accepts 1\n",
 		"case: a\nrule: x\n> \\q\n", "case: a\nrule: x\n> x\nanswers: 200 open\nwhat: x\n", "case: a\nrule: x\n> x\nanswers: 200 open\ncase: a\n",
+		"case: a\nrule: x\n> x\nanswers: 200 open\nnet/http answers: 200 open\n",
 	} {
 		_, err := parseCorpus("x", bad, false)
 		require.Error(t, err, bad)

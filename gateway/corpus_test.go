@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	"github.com/sallyport/sallyport/gateway"
-	"github.com/sallyport/sallyport/route"
-	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -220,14 +218,7 @@ func checkCut(t *testing.T, f *front, cases []*corpusCase) {
 
 // runCorpus plays cases through doors of a gateway.
 func runCorpus(t *testing.T, cases []*corpusCase, pick func(*harness) []door) {
-	h := newHarness(t, nil)
-	here, nohost := everything("1", "1"), everything("2", "1")
-	here.Hosts, nohost.Paths = []string{"a.test"}, []string{"/nohost"}
-	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
-		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
-		Routes:    []route.Config{here, nohost},
-	})
+	h := swallowedHarness(t)
 	for _, d := range pick(h) {
 		f := &front{name: d.name, http2: d.major == 2, open: func() *rawConn { return h.raw(d, "a.test") }, origin: newRecorder(t)}
 		h.apply(gateway.Config{Upstreams: []upstream.Config{upstreamTo("1", f.origin.address())}})
