@@ -18,7 +18,7 @@ import (
 
 // onNetHTTP are the doors behind which net/http reads the requests. What it takes,
 // hides or answers itself is what the corpus says of "net/http".
-var onNetHTTP = []string{"Serve", "ServeTLS http/1.1", "ServeTLS h2", "ServeHTTP http/1.1", "ServeHTTP h2"}
+var onNetHTTP = []string{"ServeTLS h2", "ServeHTTP http/1.1", "ServeHTTP h2"}
 
 // A front is something that the corpus is tried on: a door of the gateway, or an
 // oracle.

@@ -20,7 +20,11 @@ import (
 // of everything that changes the Host.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
-		// A tunnel to wherever the client says (CVE-2026-71324).
+		// A tunnel to wherever the client says (CVE-2026-71324). It may go on as if it had
+		// one.
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close")
+		}
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")
 		answer(w, r, http.StatusMethodNotAllowed, "CONNECT is not served")
 		return

@@ -63,7 +63,7 @@ func (r *RequestHead) early(got []byte) error {
 		}
 	}
 	if len(got) > maxMethod {
-		return errRequestLine
+		return &RequestError{501, "the method is not known"} // RFC 9112, section 3
 	}
 	return nil
 }
