@@ -148,6 +148,7 @@
 //	ssl_server_name, ssl_protocol, ssl_cipher
 //	ssl_client_verify          // SUCCESS, NONE or FAILED:...
 //	ssl_client_s_dn, ssl_client_i_dn, ssl_client_serial, ssl_client_fingerprint
+//	ssl_client_escaped_cert     // the certificate in PEM, percent-encoded
 //	ssl_client_dns_sans, ssl_client_uri_sans    // the names in the certificate: several values
 //
 // Names are case-sensitive, but for that of a header field. Any other name is taken, for

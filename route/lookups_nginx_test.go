@@ -27,7 +27,7 @@ var nginxVariables = []string{
 	"request_uri", "args", "query_string", "is_args", "scheme", "server_protocol", "content_type", "content_length",
 	"http_host", "http_x_a", "http_x_b", "http_cookie", "cookie_a", "cookie_b",
 	"ssl_server_name", "ssl_protocol", "ssl_cipher",
-	"ssl_client_verify", "ssl_client_s_dn", "ssl_client_i_dn", "ssl_client_serial", "ssl_client_fingerprint",
+	"ssl_client_verify", "ssl_client_s_dn", "ssl_client_i_dn", "ssl_client_serial", "ssl_client_fingerprint", "ssl_client_escaped_cert",
 }
 
 // HTTPLookups say of requests what nginx says of them.

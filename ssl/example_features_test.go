@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -353,4 +354,41 @@ func ExampleFileConfig_Load() {
 	fmt.Println(err, len(config.Certificates), len(config.Client.CAPEM) > 0, config.Client.Depth)
 	// Output:
 	// <nil> 1 true 2
+}
+
+// Who the client is, for a proxy of one's own to tell its origin.
+func ExampleIdentity_ForwardedClientCert() {
+	t := &testing.T{}
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	store := ssl.NewStore(nil)
+	_, err := store.Put(ssl.Config{
+		ID:           "1",
+		Names:        []string{"a.test"},
+		Certificates: []ssl.KeyPair{servers.Server("a.test")},
+		Client:       &ssl.ClientAuth{CAPEM: people.PEM()},
+	})
+	if err != nil {
+		panic(err)
+	}
+	server := httptest.NewUnstartedServer(store.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		client := ssl.FromContext(r.Context())
+		_, names, _ := strings.Cut(client.ForwardedClientCert(0), ";") // Hash comes first
+		fmt.Println("X-Forwarded-Client-Cert:", names)
+		fmt.Printf("Client-Cert: %.4s...\n", client.ClientCert())
+		subject, _ := client.Var("ssl_client_s_dn")
+		fmt.Println("X-SSL-Client-S-DN:", subject)
+	})))
+	server.TLS = store.TLSConfig()
+	server.StartTLS()
+	defer server.Close()
+	alice := people.Client("alice", ssltest.URIs("spiffe://example.org/alice"))
+	res, err := ssltest.Client(t, server.Listener, "a.test", alice).Get("https://a.test/")
+	if err != nil {
+		panic(err)
+	}
+	res.Body.Close()
+	// Output:
+	// X-Forwarded-Client-Cert: Subject="CN=alice";URI=spiffe://example.org/alice
+	// Client-Cert: :MII...
+	// X-SSL-Client-S-DN: CN=alice
 }

@@ -20,6 +20,8 @@ type Identity struct {
 	chain   []*x509.Certificate
 	until   time.Time
 	resumed bool
+
+	texts *identityTexts
 }
 
 // Profile returns the profile that verified the client.
@@ -39,7 +41,9 @@ func (i *Identity) Resumed() bool { return i.resumed }
 // Subject returns the subject of the client's certificate as RFC 2253 writes it,
 // which is nginx's $ssl_client_s_dn: "CN=alice,O=Example". It is printable ASCII,
 // with everything else escaped ("\0A", "\C3\BC").
-func (i *Identity) Subject() string { return clientcert.Subject(i.chain[0]) }
+func (i *Identity) Subject() string {
+	return i.text(textSubject, func(i *Identity) string { return clientcert.Subject(i.chain[0]) })
+}
 
 // SPIFFEID returns the client's SPIFFE ID, "spiffe://domain/path". ok is false if
 // its certificate has none, or more than one URI.
@@ -47,11 +51,15 @@ func (i *Identity) SPIFFEID() (id string, ok bool) { return spiffeID(i.chain[0])
 
 // Serial returns the serial number of the client's certificate in upper-case
 // hexadecimal, which is nginx's $ssl_client_serial.
-func (i *Identity) Serial() string { return clientcert.Serial(i.chain[0]) }
+func (i *Identity) Serial() string {
+	return i.text(textSerial, func(i *Identity) string { return clientcert.Serial(i.chain[0]) })
+}
 
 // Fingerprint returns the SHA-256 of the client's certificate in lower-case
 // hexadecimal.
-func (i *Identity) Fingerprint() string { return fingerprint(i.chain[0]) }
+func (i *Identity) Fingerprint() string {
+	return i.text(textSHA256, func(i *Identity) string { return fingerprint(i.chain[0]) })
+}
 
 // String names the profile and the subject.
 func (i *Identity) String() string { return i.profile.id + ": " + i.Subject() }

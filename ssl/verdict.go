@@ -57,7 +57,7 @@ func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Ti
 	if err != nil {
 		return refused(err)
 	}
-	identity := &Identity{profile: p, chain: slices.Clone(chain), until: until, resumed: cs.DidResume}
+	identity := &Identity{profile: p, chain: slices.Clone(chain), until: until, resumed: cs.DidResume, texts: new(identityTexts)}
 	if err := p.client.authorize(identity, tm.o.HandshakeTimeout); err != nil {
 		return refused(err)
 	}

@@ -56,12 +56,12 @@ func URIs(c *x509.Certificate) []string {
 type Variables struct {
 	Certificate *x509.Certificate
 
-	subject, issuer, serial, fingerprint string
-	uris                                 []string
+	subject, issuer, serial, fingerprint, escaped string
+	uris                                          []string
 }
 
-// Lookup returns the value of ssl_client_s_dn, ssl_client_i_dn, ssl_client_serial or
-// ssl_client_fingerprint. ok is false for every other name.
+// Lookup returns the value of ssl_client_s_dn, ssl_client_i_dn, ssl_client_serial,
+// ssl_client_fingerprint or ssl_client_escaped_cert. ok is false for every other name.
 func (v *Variables) Lookup(name string) (value string, ok bool) {
 	if v.Certificate == nil {
 		return "", false
@@ -79,6 +79,8 @@ func (v *Variables) Lookup(name string) (value string, ok bool) {
 		known, compute = &v.serial, Serial
 	case "ssl_client_fingerprint":
 		known, compute = &v.fingerprint, Fingerprint
+	case "ssl_client_escaped_cert":
+		known, compute = &v.escaped, func(c *x509.Certificate) string { return EscapedPEM(c) }
 	default:
 		return "", false
 	}
