@@ -60,6 +60,7 @@ func (s *Server) decide(d *decision) *denial {
 		return denied(refused)
 	}
 	d.identity = identity
+	d.header.identityNames = &d.snap.identityNames
 	if d.snap.routes.Conditional() {
 		d.asker.ask(d)
 	}
@@ -94,7 +95,7 @@ func (s *Server) decide(d *decision) *denial {
 	if d.header.edits.NeedsVars() {
 		d.lookups()
 	}
-	d.header.write(&d.req, &d.found)
+	d.header.write(&d.req, &d.found, identity, s.o.ClientCert)
 	return nil
 }
 

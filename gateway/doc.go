@@ -50,9 +50,15 @@
 // X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what the gateway saw;
 // what the client says in them or in Forwarded is dropped in every spelling, unless
 // [Options.TrustedProxies] names the client. What anyone says in the header fields
-// that gateways use for client certificates is always dropped. The conditions of
-// routes see neither. Last come the changes of the route, [route.Config.Headers], which
-// may replace any of it but the framing; a handler of the user's sees the same.
+// that gateways use for client certificates is always dropped, and so is what they say
+// in a field in which any route tells of them (a value of [route.Config.Headers] with a
+// variable that begins with ssl_client_). The conditions of routes see neither.
+//
+// The client's certificate, if the guard has verified it and not otherwise, is told in
+// Client-Cert and Client-Cert-Chain (RFC 9440), Envoy's X-Forwarded-Client-Cert, or
+// nginx's names, as [Options.ClientCert] and [route.Config.ClientCert] say; by default it
+// is not told. Last come the changes of the route, [route.Config.Headers], which may
+// replace any of it but the framing. A handler of the user's sees the same.
 //
 // # Concurrency
 //

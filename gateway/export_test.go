@@ -23,4 +23,25 @@ func RuleNames() (names []string) {
 }
 
 // Drops returns the decision on the fields of a header, for a benchmark.
-func Drops() func(name string) bool { return new(outgoing).drops }
+func Drops(configured ...string) func(name string) bool {
+	var set nameSet
+	for _, name := range configured {
+		set = set.with(fieldname.Fold(name), 1)
+	}
+	return (&outgoing{arrival: arrival{identityNames: &set}}).drops
+}
+
+// A NameSet is a nameSet.
+type NameSet = nameSet
+
+func (n *nameSet) Has(name string) bool                 { return n.has(name) }
+func (n nameSet) With(folded string, delta int) nameSet { return n.with(folded, delta) }
+
+// IdentityNames returns how often each configured name of an identity header counts.
+func (s *Server) IdentityNames() map[string]int {
+	counts := map[string]int{}
+	for name, n := range s.snap.Load().identityNames.counts.All() {
+		counts[name] = n
+	}
+	return counts
+}

@@ -142,12 +142,14 @@ func (s *sender) keeps(name string) bool {
 	}
 }
 
-// An arrival is what the gateway itself saw of a request.
+// An arrival is what the gateway itself knows of a request.
 type arrival struct {
 	from  sender
 	https bool
 	host  string // the Host or :authority, as it came
 	port  string // that the client connected to, or empty
+
+	identityNames *nameSet // of the snapshot; decide sets it
 }
 
 // arrivalOf returns what the gateway saw of a request.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport/sallyport/internal/fieldname"
 	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
 )
 
 // An outgoing is the header of a request on its way to the target: what of the client's
@@ -26,7 +27,7 @@ type outgoing struct {
 // the client's to say, or because the gateway says it itself. The fields that concern one
 // connection alone (RFC 9110, section 7.6.1) are the affair of whoever forwards.
 func (o *outgoing) drops(name string) bool {
-	switch kindOf(name) {
+	switch o.kindOf(name) {
 	case fieldOrdinary:
 		return o.edits.Removes(name)
 	case fieldForwarding:
@@ -38,12 +39,19 @@ func (o *outgoing) drops(name string) bool {
 
 // dropsTrailer is drops for a field of the trailer, in which no proxy is trusted.
 func (o *outgoing) dropsTrailer(name string) bool {
-	return kindOf(name) != fieldOrdinary || o.edits.Removes(name)
+	return o.kindOf(name) != fieldOrdinary || o.edits.Removes(name)
 }
 
-// write fills the fields for a request, and the route that was found for it.
-func (o *outgoing) write(req *route.Request, found *route.Match) {
+// write fills the fields for a request, the route that was found for it, and the client's
+// identity, if it has one. clientCert is for routes that say nothing of it.
+func (o *outgoing) write(req *route.Request, found *route.Match, identity *ssl.Identity, clientCert route.ClientCertHeaders) {
 	o.fields = o.appendForwarding(o.fields)
+	if identity != nil {
+		if own := found.Route.ClientCert(); own != 0 {
+			clientCert = own
+		}
+		o.fields = appendClientCert(o.fields, identity, clientCert)
+	}
 	if o.edits != nil {
 		// The route has the last word.
 		o.fields = slices.DeleteFunc(o.fields, func(f route.HeaderField) bool { return o.edits.Removes(f.Name) })
@@ -140,7 +148,16 @@ var rulesByLetter, rulesOfX = func() (first, third [26][]fieldRule) {
 	return first, third
 }()
 
-// kindOf returns what kind of field a name is, in any spelling.
+// kindOf returns what kind of field a name is, in any spelling: by the rules that there
+// always are, or because some route tells of clients in it.
+func (a *arrival) kindOf(name string) fieldKind {
+	if a.identityNames.has(name) {
+		return fieldIdentity
+	}
+	return kindOf(name)
+}
+
+// kindOf returns what kind of field a name is by the rules, in any spelling.
 func kindOf(name string) fieldKind {
 	if len(name) < len("proxy") { // the shortest
 		return fieldOrdinary

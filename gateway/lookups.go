@@ -18,9 +18,10 @@ import (
 // everybody can choose.
 type lookups struct {
 	*route.HTTPLookups
-	arrival *arrival
-	verify  string // empty without TLS
-	client  clientcert.Variables
+	arrival  *arrival
+	identity *ssl.Identity        // nil if the client has none
+	verify   string               // empty without TLS
+	client   clientcert.Variables // the identity's
 
 	forwarding []route.HeaderField // the gateway's own, once they were asked for
 }
@@ -36,7 +37,7 @@ func (a *arrival) ask(req *route.Request, r *http.Request, identity *ssl.Identit
 		// find its own in the request that it made.
 		r = r.WithContext(r.Context())
 	}
-	l := &lookups{HTTPLookups: route.NewHTTPLookups(r), arrival: a}
+	l := &lookups{HTTPLookups: route.NewHTTPLookups(r), arrival: a, identity: identity}
 	switch {
 	case r.TLS == nil:
 	case identity != nil:
@@ -60,14 +61,16 @@ func (l *lookups) Lookup(kind route.VarKind, name string) (string, bool) {
 		return l.HTTPLookups.Lookup(kind, name)
 	case name == "ssl_client_verify":
 		return l.verify, l.verify != ""
+	case l.identity != nil:
+		return l.identity.Var(name)
 	default:
-		return l.client.Lookup(name)
+		return "", false
 	}
 }
 
 // header returns a header field.
 func (l *lookups) header(name string) (string, bool) {
-	switch kindOf(name) {
+	switch l.arrival.kindOf(name) {
 	case fieldIdentity:
 		return "", false
 	case fieldForwarding:

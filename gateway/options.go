@@ -37,6 +37,11 @@ type Options struct {
 	// that is what the conditions of routes see.
 	TrustedProxies []netip.Prefix
 
+	// ClientCert are the header fields in which the targets of routes are told who the
+	// client is, where its certificate was verified: see [route.Config.ClientCert],
+	// which says otherwise for a route. Zero is none.
+	ClientCert route.ClientCertHeaders
+
 	// Limits bound what a client can use up. Zero fields are defaults.
 	Limits Limits
 }

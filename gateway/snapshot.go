@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -28,6 +29,11 @@ type snapshot struct {
 	// demanding counts the names that demand client certificates, by each of their
 	// suffixes from a dot on: mtls.a.test is one of ".a.test" and one of ".test".
 	demanding hamt.Map[int]
+
+	// identityNames are the fields in which routes tell their targets who the client
+	// is, beyond those that the gateway knows. A client that says such a thing to any
+	// route is lying.
+	identityNames nameSet
 }
 
 // secluded returns why a route must not be found by a Host over plain HTTP, or "".
@@ -190,21 +196,46 @@ func (snap *snapshot) userOf(id string, p *Prepared) string {
 
 func (snap *snapshot) usersAfter(p *Prepared) hamt.Map[int] {
 	users := snap.users
-	released := map[string]bool{}
-	release := func(id string) {
-		if old, ok := snap.routes.Get(id); ok && !released[id] {
-			released[id] = true
-			users = addTo(users, old.Upstream(), -1)
-		}
-	}
-	for _, id := range p.gone.Routes {
-		release(id)
-	}
-	for _, r := range p.routes {
-		release(r.ID())
-		users = addTo(users, r.Upstream(), 1)
+	for r, delta := range snap.routesMoved(p) {
+		users = addTo(users, r.Upstream(), delta)
 	}
 	return users
+}
+
+func (snap *snapshot) identityNamesAfter(p *Prepared) nameSet {
+	set := snap.identityNames
+	for r, delta := range snap.routesMoved(p) {
+		for _, name := range r.Headers().IdentityNames() {
+			set = set.with(name, delta)
+		}
+	}
+	return set
+}
+
+// routesMoved yields the routes that go with a change, each with -1, and those that come,
+// with 1.
+func (snap *snapshot) routesMoved(p *Prepared) iter.Seq2[*route.Route, int] {
+	return func(yield func(*route.Route, int) bool) {
+		released := map[string]bool{}
+		release := func(id string) bool {
+			old, ok := snap.routes.Get(id)
+			if !ok || released[id] {
+				return true
+			}
+			released[id] = true
+			return yield(old, -1)
+		}
+		for _, id := range p.gone.Routes {
+			if !release(id) {
+				return
+			}
+		}
+		for _, r := range p.routes {
+			if !release(r.ID()) || !yield(r, 1) {
+				return
+			}
+		}
+	}
 }
 
 func (snap *snapshot) demandingAfter(p *Prepared) hamt.Map[int] {
@@ -325,6 +356,8 @@ func (p *Prepared) commitLocked() Report {
 		pools:     old.pools,
 		users:     old.usersAfter(p),
 		demanding: old.demandingAfter(p),
+
+		identityNames: old.identityNamesAfter(p),
 	}
 	var replaced []*upstream.Pool
 	for _, id := range p.gone.Upstreams {

@@ -79,6 +79,11 @@ type Config struct {
 	// Headers are changes to the header of a request on its way to the target of
 	// the route. Package gateway makes them, and others can: see [*Route.Headers].
 	Headers HeaderEdits
+
+	// ClientCert are the header fields in which the target of the route is told who
+	// the client is, if its certificate was verified. Zero is what the gateway says:
+	// [ClientCertNone] is none.
+	ClientCert ClientCertHeaders
 }
 
 // HeaderEdits are changes to the header of a request.

@@ -408,3 +408,13 @@ func ExampleRoute_Headers() {
 	// Accept: */*
 	// X-From: 192.0.2.1 for a.test
 }
+
+func ExampleClientCertHeaders() {
+	h := route.ClientCert | route.ClientCertXFCC
+	fmt.Println(h)
+	_, err := route.New(route.Config{ID: "1", Paths: []string{"/*"}, Upstream: "u", ClientCert: h | route.ClientCertNone})
+	fmt.Println(err)
+	// Output:
+	// ClientCert|ClientCertXFCC
+	// route: route "1": ClientCert: ClientCert|ClientCertXFCC|ClientCertNone: ClientCertNone stands alone
+}

@@ -33,6 +33,7 @@ type Route struct {
 	webSocket  bool
 	timeout    *Timeout
 	edits      *Edits
+	clientCert ClientCertHeaders
 	warnings   []string
 }
 
@@ -55,6 +56,7 @@ func New(c Config) (*Route, error) {
 		handler:    c.Handler,
 		allowPlain: c.AllowPlain,
 		webSocket:  c.WebSocket,
+		clientCert: c.ClientCert,
 	}
 	if c.ID == "" {
 		fault("ID", errors.New("is required"))
@@ -150,6 +152,9 @@ func New(c Config) (*Route, error) {
 	}
 	edits, warnings := parseEdits(c.Headers, fault)
 	r.edits = edits
+	if err := c.ClientCert.check(); err != nil {
+		fault("ClientCert", err)
+	}
 	r.warnings = append(r.warnings, warnings...)
 	if faults != nil {
 		return nil, errors.Join(faults...)
@@ -202,6 +207,9 @@ func (r *Route) WebSocket() bool { return r.webSocket }
 
 // Headers returns [Config.Headers]. It is nil if there are none.
 func (r *Route) Headers() *Edits { return r.edits }
+
+// ClientCert returns [Config.ClientCert].
+func (r *Route) ClientCert() ClientCertHeaders { return r.clientCert }
 
 // Timeout returns [Config.Timeout]. ok is false if the upstream's holds.
 func (r *Route) Timeout() (t Timeout, ok bool) {

@@ -6,12 +6,14 @@ package fieldname
 
 // Fold returns the form in which names are compared: lower case, and "-" for all that
 // is neither a letter nor a digit.
-func Fold(name string) string {
-	folded := []byte(name)
-	for i, c := range folded {
-		folded[i] = fold(c)
+func Fold(name string) string { return string(AppendFold(nil, name)) }
+
+// AppendFold appends the folded name to dst.
+func AppendFold(dst []byte, name string) []byte {
+	for i := range len(name) {
+		dst = append(dst, fold(name[i]))
 	}
-	return string(folded)
+	return dst
 }
 
 // Is reports whether a name is, folded, the given one. It allocates nothing.
