@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net/http"
@@ -24,6 +25,7 @@ type decision struct {
 	req       route.Request // Method, Host, Port and Path
 	header    outgoing      // the arrival
 	asker     asker
+	ctx       context.Context // of the request, for Authorize; or nil
 
 	// And decide these.
 	identity *ssl.Identity // of the client; nil if none was verified
@@ -45,6 +47,8 @@ type denial struct {
 	message string
 	refusal *ssl.Refusal // the guard's, or nil
 	err     error        // for the log: the mistake is the configuration's
+
+	unauthorized error // for the log: the route is not for the client
 }
 
 var (
@@ -78,6 +82,9 @@ func (s *Server) decide(d *decision) *denial {
 	}
 	if match == nil {
 		return noRoute
+	}
+	if why := s.authorize(d); why != nil {
+		return why
 	}
 	if match.Handler() == nil {
 		pool, ok := d.snap.pools.Get(match.Upstream())

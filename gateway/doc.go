@@ -29,10 +29,12 @@
 // upstream or to a handler of the user's own.
 //
 //	400  the Host or the path has no reading, or a client certificate is missing
-//	403  plain HTTP, where client certificates are demanded
+//	403  plain HTTP, where client certificates are demanded; or the route demands one
+//	     (RequireIdentity), or its Authorize returned an error
 //	404  no route
 //	405  CONNECT
 //	421  the connection was made for another server name
+//	500  a function of the user's panicked
 //	502  the route's upstream does not exist, or its nodes cannot be reached
 //	503  the upstream has no node
 //	504  a node did not answer in time

@@ -1,9 +1,13 @@
 package gateway_test
 
 import (
+	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/route"
@@ -51,4 +55,48 @@ func ExampleOptions_clientCert() {
 	// Output:
 	// 200 Hash=
 	// 200 CN=alice
+}
+
+// A route for clients of one organization, beside a route for everybody.
+func ExampleServer_authorize() {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	gw := gateway.New(nil)
+	defer gw.Close()
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+		SSL: []ssl.Config{{
+			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
+			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
+		}},
+		Routes: []route.Config{
+			{ID: "1", Paths: []string{"/*"}, Handler: hello},
+			{ID: "2", Paths: []string{"/admin/*"}, Handler: hello, RequireIdentity: true, Authorize: func(ctx context.Context) error {
+				client := ssl.FromContext(ctx)
+				if !slices.Contains(client.Certificate().Subject.Organization, "Admins") {
+					return errors.New("no admin") // for the log
+				}
+				return nil
+			}},
+		},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	server := httptest.NewUnstartedServer(gw)
+	server.TLS = gw.TLSConfig()
+	server.StartTLS()
+	defer server.Close()
+	admin := func(c *x509.Certificate) { c.Subject.Organization = []string{"Admins"} }
+	for _, client := range []*http.Client{
+		ssltest.Client(t, server.Listener, "a.test", people.Client("alice", admin)),
+		ssltest.Client(t, server.Listener, "a.test", people.Client("bob")),
+	} {
+		show(client.Get("https://a.test/"))
+		show(client.Get("https://a.test/admin/"))
+	}
+	// Output:
+	// 200 hello
+	// 200 hello
+	// 200 hello
+	// 403 {"error_msg":"the client may not make this request"}
 }

@@ -62,6 +62,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		req:       route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal},
 		header:    outgoing{arrival: s.arrivalOf(r)},
 		asker:     asked,
+		ctx:       r.Context(),
 	}
 	denial := s.decide(d)
 	r = asked.r
@@ -85,6 +86,9 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, d *decision, why *
 	switch {
 	case why.refusal != nil:
 		s.refuse(w, r, why.refusal)
+	case why.unauthorized != nil:
+		s.logUnauthorized(d, r.RemoteAddr, why)
+		answer(w, r, why.status, why.message)
 	case why.err != nil:
 		match := d.found.Route
 		s.logFailure(r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), why.err))

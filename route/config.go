@@ -1,6 +1,7 @@
 package route
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -69,6 +70,19 @@ type Config struct {
 	// AllowPlain lets requests over plain HTTP through where the host, or for a
 	// route without Hosts any profile, demands client certificates over TLS.
 	AllowPlain bool
+
+	// RequireIdentity refuses requests of clients without a verified certificate, whatever
+	// the profiles of TLS say: those of names that demand none, of paths that need none,
+	// and all over plain HTTP, so that it does not go with AllowPlain. Package gateway
+	// answers 403.
+	RequireIdentity bool
+
+	// Authorize, if not nil, has the last word on each request that finds the route. The
+	// context is the request's; package gateway answers 403 if it returns an error, of
+	// which the client learns nothing and the log all, and 500 if it panics. In the
+	// context is the client's identity, for ssl.FromContext, which returns nil where there
+	// is none. It is called by many goroutines at a time, and the request waits for it.
+	Authorize func(context.Context) error
 
 	// WebSocket lets "Upgrade: websocket" through. Every other Upgrade is dropped.
 	WebSocket bool

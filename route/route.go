@@ -1,6 +1,7 @@
 package route
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,6 +35,8 @@ type Route struct {
 	timeout    *Timeout
 	edits      *Edits
 	clientCert ClientCertHeaders
+	identified bool
+	authorize  func(context.Context) error
 	warnings   []string
 }
 
@@ -41,8 +44,8 @@ type Route struct {
 // for each of its hosts with each of its paths.
 const maxPlaces = 100_000
 
-// New checks a Config and makes a Route of it. It keeps nothing of c but the
-// Handler. The error joins a [*ConfigError] for each fault.
+// New checks a Config and makes a Route of it. It keeps nothing of c but
+// Handler and Authorize. The error joins a [*ConfigError] for each fault.
 func New(c Config) (*Route, error) {
 	var faults []error
 	fault := func(field string, err error) {
@@ -57,6 +60,8 @@ func New(c Config) (*Route, error) {
 		allowPlain: c.AllowPlain,
 		webSocket:  c.WebSocket,
 		clientCert: c.ClientCert,
+		identified: c.RequireIdentity,
+		authorize:  c.Authorize,
 	}
 	if c.ID == "" {
 		fault("ID", errors.New("is required"))
@@ -152,6 +157,9 @@ func New(c Config) (*Route, error) {
 	}
 	edits, warnings := parseEdits(c.Headers, fault)
 	r.edits = edits
+	if c.RequireIdentity && c.AllowPlain {
+		fault("AllowPlain", errors.New("is set, and RequireIdentity too: no client over plain HTTP has an identity"))
+	}
 	if err := c.ClientCert.check(); err != nil {
 		fault("ClientCert", err)
 	}
@@ -201,6 +209,12 @@ func (r *Route) Handler() http.Handler { return r.handler }
 
 // AllowPlain returns [Config.AllowPlain].
 func (r *Route) AllowPlain() bool { return r.allowPlain }
+
+// RequireIdentity returns [Config.RequireIdentity].
+func (r *Route) RequireIdentity() bool { return r.identified }
+
+// Authorize returns [Config.Authorize], or nil.
+func (r *Route) Authorize() func(context.Context) error { return r.authorize }
 
 // WebSocket returns [Config.WebSocket].
 func (r *Route) WebSocket() bool { return r.webSocket }

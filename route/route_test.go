@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,6 +56,8 @@ func TestNewRefuses(t *testing.T) {
 		{addr("10.0.0.0/33"), "RemoteAddrs[0]", `"10.0.0.0/33" is no range in CIDR notation, such as 10.0.0.0/8`},
 		{addr("::ffff:10.0.0.0/95"), "RemoteAddrs[0]", `"::ffff:10.0.0.0/95" is more than the IPv4 addresses, which it writes as IPv6`},
 		{addr("fe80::1%eth0"), "RemoteAddrs[0]", `"fe80::1%eth0" has a zone, which is one of this machine alone`},
+
+		{func(c *route.Config) { c.AllowPlain, c.RequireIdentity = true, true }, "AllowPlain", `is set, and RequireIdentity too: no client over plain HTTP has an identity`},
 
 		{path(), "Paths", `at least one is required: "/*" is every path`},
 		{path(""), "Paths[0]", `is empty: "/*" is every path`},
@@ -195,7 +198,12 @@ func TestRoute(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, route.Timeout{Connect: 1, Send: 2, Read: 3}, timeout)
 
-	r = mustNew(t, route.Config{ID: "s", Paths: []string{"/"}, Handler: http.NotFoundHandler()})
+	require.False(t, r.RequireIdentity())
+	require.Nil(t, r.Authorize())
+
+	r = mustNew(t, route.Config{ID: "s", Paths: []string{"/"}, Handler: http.NotFoundHandler(), RequireIdentity: true, Authorize: func(context.Context) error { return errors.ErrUnsupported }})
+	require.True(t, r.RequireIdentity())
+	require.ErrorIs(t, r.Authorize()(t.Context()), errors.ErrUnsupported)
 	require.True(t, r.EveryHost())
 	require.False(t, r.AllowPlain())
 	require.False(t, r.WebSocket())
