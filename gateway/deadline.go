@@ -28,7 +28,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 // serveLimited is ServeHTTP for the connections that the Server runs itself.
 func (s *Server) serveLimited(w http.ResponseWriter, r *http.Request) {
 	if limit := s.o.Limits.BodyBytes; limit > 0 && r.ContentLength > limit {
-		answerFailure(w, r, http.StatusRequestEntityTooLarge, "the request's body is too large")
+		s.answerFailure(w, r, http.StatusRequestEntityTooLarge, "the request's body is too large")
 		return
 	}
 	s.ServeHTTP(w, r)

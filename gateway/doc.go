@@ -39,6 +39,9 @@
 //	503  the upstream has no node
 //	504  a node did not answer in time
 //
+// The body is JSON in the shape of APISIX's, or text for a client whose Accept prefers it,
+// or what [Options.ErrorBody] makes.
+//
 // A gRPC call that no node has answered is answered with 200 and a grpc-status: the
 // one that clients would make of the status above (UNAVAILABLE for 502, 503 and
 // 504). So is one whose answer the node breaks off.

@@ -3,11 +3,13 @@ package gateway_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/route"
@@ -99,4 +101,29 @@ func ExampleServer_authorize() {
 	// 200 hello
 	// 200 hello
 	// 403 {"error_msg":"the client may not make this request"}
+}
+
+// Answers in a format of one's own (RFC 9457), but for those who want text.
+func ExampleErrorBody() {
+	gw := gateway.New(&gateway.Options{ErrorBody: func(status int, message, accept string) (string, []byte) {
+		if contentType, body := gateway.ErrorBody(status, message, accept); contentType != "application/json" {
+			return contentType, body
+		}
+		body, err := json.Marshal(map[string]any{"status": status, "title": http.StatusText(status), "detail": message})
+		if err != nil {
+			panic(err) // then the body is that of gateway.ErrorBody
+		}
+		return "application/problem+json", body
+	}})
+	defer gw.Close()
+	for _, accept := range []string{"*/*", "text/html, */*;q=0.1"} {
+		r := httptest.NewRequest("GET", "http://a.test/", nil)
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		gw.ServeHTTP(w, r)
+		fmt.Println(w.Header().Get("Content-Type"), strings.TrimSpace(w.Body.String()))
+	}
+	// Output:
+	// application/problem+json {"detail":"404 Route Not Found","status":404,"title":"Not Found"}
+	// text/plain; charset=utf-8 404 Route Not Found
 }

@@ -45,3 +45,9 @@ func (s *Server) IdentityNames() map[string]int {
 	}
 	return counts
 }
+
+// PrefersText and Quality are what is made of an Accept.
+var (
+	PrefersText = prefersText
+	Quality     = quality
+)

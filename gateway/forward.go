@@ -206,6 +206,9 @@ var errUnasked = errors.New("gateway: the node switched to a protocol that was n
 func (s *Server) checkAnswer(res *http.Response) error {
 	out := res.Request
 	x := exchangeOf(out.Context())
+	if s.o.ServerHeader != "" {
+		res.Header.Set("Server", s.o.ServerHeader)
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		// Without this, a node that answers any request with 101 and no Upgrade
 		// gets a tunnel to the client.
@@ -246,7 +249,7 @@ func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err er
 	}
 	if x.overdue() {
 		s.logFailure(r, x.route, err)
-		answerCall(w, grpcDeadlineExceeded, msgOverdue)
+		s.answerCall(w, grpcDeadlineExceeded, msgOverdue)
 		return
 	}
 	s.answerUpstreamFailure(w, r, x.route, err, late)
@@ -276,7 +279,7 @@ func (s *Server) answerUpstreamFailure(w http.ResponseWriter, r *http.Request, m
 	case http.StatusGatewayTimeout:
 		message = "the upstream did not answer in time"
 	}
-	answerFailure(w, r, status, message)
+	s.answerFailure(w, r, status, message)
 }
 
 // plainWriter keeps net/http from adding a Content-Type of its own making to an

@@ -54,18 +54,21 @@ func grpcStatus(status int) int {
 }
 
 // answerFailure answers a request that should have gone to a node.
-func answerFailure(w http.ResponseWriter, r *http.Request, status int, message string) {
+func (s *Server) answerFailure(w http.ResponseWriter, r *http.Request, status int, message string) {
 	if !calls(r) {
-		answer(w, r, status, message)
+		s.answer(w, r, status, message)
 		return
 	}
-	answerCall(w, grpcStatus(status), message)
+	s.answerCall(w, grpcStatus(status), message)
 }
 
 // answerCall answers a call with Trailers-Only.
-func answerCall(w http.ResponseWriter, code int, message string) {
+func (s *Server) answerCall(w http.ResponseWriter, code int, message string) {
 	h := w.Header()
 	h.Set("Content-Type", "application/grpc")
+	if s.o.ServerHeader != "" {
+		h.Set("Server", s.o.ServerHeader)
+	}
 	setOutcome(h, code, message)
 	w.WriteHeader(http.StatusOK)
 }

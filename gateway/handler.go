@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -26,21 +25,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Connection", "close")
 		}
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")
-		answer(w, r, http.StatusMethodNotAllowed, "CONNECT is not served")
+		s.answer(w, r, http.StatusMethodNotAllowed, "CONNECT is not served")
 		return
 	}
 	rawPath := urlpath.Raw(r)
 	path, err := urlpath.Options(s.o.Route.Paths).Parse(rawPath)
 	if err != nil {
-		answer(w, r, http.StatusBadRequest, err.Error())
+		s.answer(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
 	if !targetForm(r) {
-		answer(w, r, http.StatusBadRequest, "the request target is neither a path nor an http URL")
+		s.answer(w, r, http.StatusBadRequest, "the request target is neither a path nor an http URL")
 		return
 	}
 	if !properLength(r) {
-		answer(w, r, http.StatusBadRequest, "the Content-Length is no length")
+		s.answer(w, r, http.StatusBadRequest, "the Content-Length is no length")
 		return
 	}
 	host, ok := canonicalHost(r)
@@ -49,7 +48,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			// Whoever wrote this may mean another request by what follows.
 			w.Header().Set("Connection", "close")
 		}
-		answer(w, r, http.StatusBadRequest, "the Host is no valid name")
+		s.answer(w, r, http.StatusBadRequest, "the Host is no valid name")
 		return
 	}
 
@@ -88,13 +87,13 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, d *decision, why *
 		s.refuse(w, r, why.refusal)
 	case why.unauthorized != nil:
 		s.logUnauthorized(d, r.RemoteAddr, why)
-		answer(w, r, why.status, why.message)
+		s.answer(w, r, why.status, why.message)
 	case why.err != nil:
 		match := d.found.Route
 		s.logFailure(r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), why.err))
-		answerFailure(w, r, why.status, why.message)
+		s.answerFailure(w, r, why.status, why.message)
 	default:
-		answer(w, r, why.status, why.message)
+		s.answer(w, r, why.status, why.message)
 	}
 }
 
@@ -156,20 +155,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *ssl.Ref
 	if refusal.Closes(r) {
 		w.Header().Set("Connection", "close")
 	}
-	answer(w, r, refusal.Status, refusal.Message)
-}
-
-// answer writes an answer of the gateway's own, in the shape of APISIX's.
-func answer(w http.ResponseWriter, r *http.Request, status int, message string) {
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	if r.Method == http.MethodHead {
-		return
-	}
-	body, _ := json.Marshal(map[string]string{"error_msg": message}) // strings always encode
-	_, _ = w.Write(append(body, '\n'))
+	s.answer(w, r, refusal.Status, refusal.Message)
 }
 
 func (s *Server) logFailure(r *http.Request, match *route.Route, err error) {

@@ -35,6 +35,9 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 			_ = r.MultipartForm.RemoveAll()
 		}
 	}()
+	if s.o.ServerHeader != "" {
+		w.Header().Set("Server", s.o.ServerHeader)
+	}
 	d.found.Route.Handler().ServeHTTP(w, r)
 }
 

@@ -42,6 +42,19 @@ type Options struct {
 	// which says otherwise for a route. Zero is none.
 	ClientCert route.ClientCertHeaders
 
+	// ServerHeader is the name in the header field Server of all answers, also instead of
+	// that of a node; a handler of the user's may say otherwise. If empty, the gateway
+	// adds none, and passes on what nodes say. Control characters are left out.
+	ServerHeader string
+
+	// ErrorBody, if not nil, makes the bodies of answers of the gateway's own: of those to
+	// refused and misdirected requests, to requests without a route, and where no node
+	// answers. message is a sentence for the client, and accept the Accept of the request.
+	// An empty contentType leaves the field out. It may be called by any number of
+	// goroutines; if it panics, the body is that of the function [ErrorBody], which is the
+	// default. gRPC calls have answers of their own.
+	ErrorBody func(status int, message, accept string) (contentType string, body []byte)
+
 	// Limits bound what a client can use up. Zero fields are defaults.
 	Limits Limits
 }

@@ -1,23 +1,95 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
+
+	"github.com/sallyport/sallyport/route"
 )
+
+// This file has the answers of the gateway's own.
+
+// ownFields appends the header fields of an answer of the gateway's own, and returns its
+// body. accept is the Accept of the request, or empty.
+func (s *Server) ownFields(list []route.HeaderField, status int, message, accept string) ([]route.HeaderField, []byte) {
+	contentType, body := s.ownBody(status, message, accept)
+	if contentType != "" {
+		list = append(list, route.HeaderField{Name: "Content-Type", Value: contentType})
+	}
+	list = append(list,
+		route.HeaderField{Name: "X-Content-Type-Options", Value: "nosniff"},
+		route.HeaderField{Name: "Vary", Value: "Accept"}, // RFC 9110, section 12.5.5: some may be stored
+		route.HeaderField{Name: "Content-Length", Value: strconv.Itoa(len(body))})
+	if s.o.ServerHeader != "" {
+		list = append(list, route.HeaderField{Name: "Server", Value: s.o.ServerHeader})
+	}
+	return list, body
+}
+
+// ownBody returns the body of an answer of the gateway's own. A hook of the user's that
+// fails costs the user's own words, and not the answer.
+func (s *Server) ownBody(status int, message, accept string) (contentType string, body []byte) {
+	if s.o.ErrorBody == nil {
+		return ErrorBody(status, message, accept)
+	}
+	err := safely(context.Background(), func(context.Context) error {
+		contentType, body = s.o.ErrorBody(status, message, accept)
+		if strings.ContainsFunc(contentType, unicode.IsControl) {
+			return fmt.Errorf("the Content-Type %q has a control character", contentType)
+		}
+		return nil
+	})
+	if err != nil {
+		if s.o.Logger != nil {
+			s.o.Logger.Error("Options.ErrorBody failed", "status", status, "error", err)
+		}
+		return ErrorBody(status, message, accept)
+	}
+	return contentType, body
+}
+
+// ErrorBody is what [Options.ErrorBody] is by default: JSON in the shape of APISIX's,
+// {"error_msg":"404 Route Not Found"}, or the message as plain text for a client whose
+// Accept prefers text, such as a browser.
+func ErrorBody(_ int, message, accept string) (contentType string, body []byte) {
+	if prefersText(accept) {
+		return "text/plain; charset=utf-8", append([]byte(message), '\n')
+	}
+	body, _ = json.Marshal(map[string]string{"error_msg": message}) // strings always encode
+	return "application/json", append(body, '\n')
+}
+
+// answer writes an answer of the gateway's own.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, message string) {
+	h := w.Header()
+	fields, body := s.ownFields(nil, status, message, strings.Join(r.Header["Accept"], ","))
+	h["Content-Type"] = nil // and not what net/http makes of the body
+	for _, f := range fields {
+		h.Set(f.Name, f.Value)
+	}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
 
 // appendOwnAnswer appends a whole answer of the gateway's own to what is no request, after
 // which the connection ends.
 func (s *Server) appendOwnAnswer(b []byte, status int, message string) []byte {
-	body, _ := json.Marshal(map[string]string{"error_msg": message}) // strings always encode
-	body = append(body, '\n')
+	fields, body := s.ownFields(nil, status, message, "")
 	b = appendStatus(b, status, nil)
 	b = appendDate(b)
-	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(len(body)), 10)
-	b = append(b, "\r\nConnection: close\r\n\r\n"...)
+	for _, f := range fields {
+		b = appendField(b, f.Name, f.Value)
+	}
+	b = append(b, "Connection: close\r\n\r\n"...)
 	return append(b, body...)
 }
 

@@ -318,6 +318,10 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 // appendAnswerHead appends the head of the answer as the client gets it.
 func (t *turn) appendAnswerHead(b []byte, r *http1.Response, how framing) []byte {
 	b = appendStatus(b, r.Status, r.Reason())
+	own := t.client.server.o.ServerHeader
+	if own != "" {
+		b = appendField(b, "Server", own)
+	}
 	dated := false
 	for i := range r.Len() {
 		name, value := r.FieldView(i)
@@ -325,7 +329,7 @@ func (t *turn) appendAnswerHead(b []byte, r *http1.Response, how framing) []byte
 			if how != chunkedBody || !r.Chunked || !strings.EqualFold(name, "trailer") {
 				continue
 			}
-		} else if r.Names(name) {
+		} else if r.Names(name) || own != "" && len(name) == len("server") && strings.EqualFold(name, "server") {
 			continue
 		}
 		if len(name) == len("date") && strings.EqualFold(name, "date") {

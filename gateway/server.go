@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/sallyport/sallyport/internal/http1"
 	"github.com/sallyport/sallyport/route"
@@ -56,6 +58,12 @@ func New(o *Options) *Server {
 	}
 	s.o.TrustedProxies = slices.Clone(s.o.TrustedProxies)
 	s.o.Limits = s.o.Limits.withDefaults()
+	s.o.ServerHeader = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return -1
+		}
+		return c
+	}, s.o.ServerHeader)
 	if s.o.TLS.Logger == nil {
 		s.o.TLS.Logger = s.o.Logger
 	}
