@@ -70,7 +70,10 @@ func (s *Server) decide(d *decision) *denial {
 	}
 	d.found = d.snap.routes.Match(&d.req)
 	match := d.found.Route
-	if d.tls == nil && s.o.PlainHTTP == PlainGuarded && (match == nil || !match.AllowPlain()) {
+	if d.tls == nil && s.o.PlainHTTP != PlainOpen && (match == nil || !match.AllowPlain()) {
+		if s.redirects(d) {
+			return toHTTPS
+		}
 		if refused != nil {
 			return denied(refused)
 		}

@@ -28,6 +28,7 @@
 // its answers. Then the route is matched, and the request goes to a node of its
 // upstream or to a handler of the user's own.
 //
+//	308  plain HTTP, with [PlainRedirect]
 //	400  the Host or the path has no reading, or a client certificate is missing
 //	403  plain HTTP, where client certificates are demanded; or the route demands one
 //	     (RequireIdentity), or its Authorize returned an error

@@ -127,3 +127,23 @@ func ExampleErrorBody() {
 	// application/problem+json {"detail":"404 Route Not Found","status":404,"title":"Not Found"}
 	// text/plain; charset=utf-8 404 Route Not Found
 }
+
+// The plain port sends to https what TLS serves.
+func ExamplePlainHTTP_redirect() {
+	gw := gateway.New(&gateway.Options{PlainHTTP: gateway.PlainRedirect, HTTPSPort: 8443})
+	defer gw.Close()
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{{
+		ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("a.test")},
+	}}}})
+	if err != nil {
+		panic(err)
+	}
+	for _, host := range []string{"a.test", "b.test"} {
+		w := httptest.NewRecorder()
+		gw.ServeHTTP(w, httptest.NewRequest("GET", "http://"+host+"/x?y=z", nil))
+		fmt.Println(w.Code, w.Header().Get("Location"))
+	}
+	// Output:
+	// 308 https://a.test:8443/x?y=z
+	// 404
+}

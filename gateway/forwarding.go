@@ -19,9 +19,9 @@ type sender struct {
 
 	// Of a trusted proxy: what it says in X-Forwarded-For, and in which other fields
 	// it says something that stays.
-	hops               string
-	saysProto          said
-	saysHost, saysPort said
+	hops                          string
+	saysProto, saysHost, saysPort said
+	saysHTTPS                     bool // in X-Forwarded-Proto
 }
 
 // said is what the first field of a name says.
@@ -72,6 +72,7 @@ func (s *sender) hear(name, value string) {
 		return
 	case strings.EqualFold(name, "X-Forwarded-Proto"):
 		said = &s.saysProto
+		s.saysHTTPS = s.saysHTTPS || *said == saidNothing && strings.EqualFold(value, "https")
 	case strings.EqualFold(name, "X-Forwarded-Host"):
 		said = &s.saysHost
 	case strings.EqualFold(name, "X-Forwarded-Port"):

@@ -83,6 +83,8 @@ func (a *httpAsker) ask(d *decision) { a.r = d.header.ask(&d.req, a.r, d.identit
 // deny answers a request that goes nowhere.
 func (s *Server) deny(w http.ResponseWriter, r *http.Request, d *decision, why *denial) {
 	switch {
+	case why == toHTTPS:
+		s.redirect(w, r, d)
 	case why.refusal != nil:
 		s.refuse(w, r, why.refusal)
 	case why.unauthorized != nil:

@@ -32,6 +32,9 @@ type Options struct {
 	// PlainHTTP says what may be served without TLS. Zero is [PlainGuarded].
 	PlainHTTP PlainHTTP
 
+	// HTTPSPort is the port of https that [PlainRedirect] sends clients to. Zero is 443.
+	HTTPSPort int
+
 	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded header
 	// fields are believed and passed on. From all others they are replaced, and
 	// that is what the conditions of routes see.
@@ -74,6 +77,13 @@ const (
 
 	// PlainOpen serves every route over plain HTTP, as APISIX does.
 	PlainOpen
+
+	// PlainRedirect answers 308 with the same at https, at [Options.HTTPSPort], where
+	// a profile has the Host. What it leaves is served as with PlainGuarded: Hosts that
+	// TLS does not know, routes with [route.Config.AllowPlain], paths below
+	// /.well-known/acme-challenge/, and requests that came by https to a proxy among
+	// [Options.TrustedProxies], by its X-Forwarded-Proto.
+	PlainRedirect
 )
 
 // Limits bound what a client can use up behind [*Server.Serve] and
