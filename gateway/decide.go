@@ -33,6 +33,7 @@ type decision struct {
 	pool     *upstream.Pool // where it goes; nil for a handler of the user's
 	vars     upstream.Vars  // for pool; nil if it needs none
 	rvars    requestVars
+	certVars clientLookups // for values that ask for nothing else
 }
 
 // An asker gives a routing request what only the whole of the request can tell.
@@ -102,8 +103,12 @@ func (s *Server) decide(d *decision) *denial {
 		}
 	}
 	d.header.edits = match.Headers()
-	if d.header.edits.NeedsVars() {
+	switch {
+	case d.header.edits.NeedsVars():
 		d.lookups()
+	case d.req.Lookups == nil && len(d.header.edits.IdentityNames()) > 0:
+		d.certVars = newClientLookups(d.tls, identity)
+		d.req.Lookups = &d.certVars
 	}
 	d.header.write(&d.req, &d.found, identity, s.o.ClientCert)
 	return nil

@@ -244,6 +244,8 @@ func cases() []requestCase {
 	}
 	// What a route changes.
 	list = append(list,
+		requestCase{name: "edits: what is in the body", method: "POST", target: "/edited/x", header: header("Content-Type", "application/x-www-form-urlencoded"),
+			body: "a=1&v=2", want: "ok", seen: map[string]string{"X-Form": "v=2", "X-Forwarded-Port": "", "X-Real-Ip": "replaced"}},
 		requestCase{name: "edits", target: "/edited/x?v=1", want: "ok", header: header("X-Set", spoof, "x-set", spoof, "X_Set", spoof, "X-Added", "0", "X.Debug", spoof, "X_Debug", spoof, "X-Who", spoof), seen: map[string]string{
 			"X-Set": "gate", "X-Vars": "GET a.test x 1 <127.0.0.1>", "X-Who": "[]", "X-Added": "0|1|2", "X-Real-Ip": "replaced", "X-Forwarded-Port": "",
 		}},
@@ -314,7 +316,7 @@ func doorsHarness(t *testing.T, o *gateway.Options) *harness {
 	edited.Headers = route.HeaderEdits{
 		Set: []route.HeaderField{
 			{Name: "X-Set", Value: "gate"}, {Name: "X-Vars", Value: "$request_method ${host} $uri_param_name $arg_v <$http_x_real_ip>"},
-			{Name: "X-Who", Value: "[$ssl_client_s_dn]"}, {Name: "X-Real-Ip", Value: "replaced"},
+			{Name: "X-Who", Value: "[$ssl_client_s_dn]"}, {Name: "X-Form", Value: "v=$post_arg_v"}, {Name: "X-Real-Ip", Value: "replaced"},
 		},
 		Add:    []route.HeaderField{{Name: "X-Added", Value: "1"}, {Name: "X-Added", Value: "2"}},
 		Remove: []string{"X-Debug", "X-Forwarded-Port"},

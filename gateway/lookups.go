@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -10,18 +11,54 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
+// clientLookups answers what is asked about a client's certificate, by what the guard says:
+// crypto/tls verified it by the policy of the handshake; here the one counts that holds
+// now.
+type clientLookups struct {
+	identity *ssl.Identity        // nil if the client has none
+	verify   string               // $ssl_client_verify: empty without TLS
+	client   clientcert.Variables // the identity's
+}
+
+func newClientLookups(state *tls.ConnectionState, identity *ssl.Identity) clientLookups {
+	l := clientLookups{identity: identity}
+	switch {
+	case state == nil:
+	case identity != nil:
+		l.verify = "SUCCESS"
+		l.client.Certificate = identity.Certificate()
+	case len(state.PeerCertificates) > 0:
+		l.verify = "FAILED:certificate not verified"
+	default:
+		l.verify = "NONE"
+	}
+	return l
+}
+
+// Lookup implements [route.Lookups].
+func (l *clientLookups) Lookup(_ route.VarKind, name string) (string, bool) {
+	switch {
+	case name == "ssl_client_verify":
+		return l.verify, l.verify != ""
+	case l.identity != nil:
+		return l.identity.Var(name)
+	default:
+		return "", false
+	}
+}
+
+// LookupAll implements [route.Lookups].
+func (l *clientLookups) LookupAll(name string) ([]string, bool) { return l.client.LookupAll(name) }
+
 // lookups answers what the Vars of routes ask of a request: as [route.HTTPLookups]
 // does, but for two things that a client could lie about. Of its certificate it says
-// what the guard says: crypto/tls verified it by the policy of the handshake; here the
-// one counts that holds now. And in the header it sees what the target of a route
-// would get: a route that is chosen for "X-Client-Verify: SUCCESS" is one that
-// everybody can choose.
+// what clientLookups say. And in the header it sees what the target of a route would
+// get: a route that is chosen for "X-Client-Verify: SUCCESS" is one that everybody can
+// choose.
 type lookups struct {
 	*route.HTTPLookups
-	arrival  *arrival
-	identity *ssl.Identity        // nil if the client has none
-	verify   string               // empty without TLS
-	client   clientcert.Variables // the identity's
+	arrival *arrival
+	client  clientLookups
 
 	forwarding []route.HeaderField // the gateway's own, once they were asked for
 }
@@ -37,18 +74,7 @@ func (a *arrival) ask(req *route.Request, r *http.Request, identity *ssl.Identit
 		// find its own in the request that it made.
 		r = r.WithContext(r.Context())
 	}
-	l := &lookups{HTTPLookups: route.NewHTTPLookups(r), arrival: a, identity: identity}
-	switch {
-	case r.TLS == nil:
-	case identity != nil:
-		l.verify = "SUCCESS"
-		l.client.Certificate = identity.Certificate()
-	case len(r.TLS.PeerCertificates) > 0:
-		l.verify = "FAILED:certificate not verified"
-	default:
-		l.verify = "NONE"
-	}
-	req.Lookups = l
+	req.Lookups = &lookups{HTTPLookups: route.NewHTTPLookups(r), arrival: a, client: newClientLookups(r.TLS, identity)}
 	return r
 }
 
@@ -57,14 +83,10 @@ func (l *lookups) Lookup(kind route.VarKind, name string) (string, bool) {
 	switch {
 	case kind == route.VarHeader:
 		return l.header(name)
-	case kind != route.VarOther || !strings.HasPrefix(name, "ssl_client_"):
-		return l.HTTPLookups.Lookup(kind, name)
-	case name == "ssl_client_verify":
-		return l.verify, l.verify != ""
-	case l.identity != nil:
-		return l.identity.Var(name)
+	case kind == route.VarOther && strings.HasPrefix(name, "ssl_client_"):
+		return l.client.Lookup(kind, name)
 	default:
-		return "", false
+		return l.HTTPLookups.Lookup(kind, name)
 	}
 }
 

@@ -112,7 +112,11 @@ func (t *turn) relays() bool {
 		}
 		s.findClient(from)
 	}
-	return s.decide(&t.decision) == nil && t.pool != nil && t.pool.Forwards()
+	if s.decide(&t.decision) != nil || t.pool == nil || !t.pool.Forwards() {
+		return false
+	}
+	// What is to be written may be in the body as well.
+	return head.ContentLength == 0 || !t.header.edits.NeedsVars()
 }
 
 // ask implements [asker].

@@ -99,7 +99,8 @@ func (p *editsParser) write(field string, f HeaderField) {
 		}
 		if name != "" {
 			vars := varsParser{}
-			e.parts = append(e.parts, valuePart{isVar: true, of: vars.variable(field, name)})
+			v := vars.variable(field, name)
+			e.parts = append(e.parts, valuePart{isVar: true, of: v})
 			for _, w := range vars.warnings {
 				if !slices.Contains(p.warnings, w) {
 					p.warnings = append(p.warnings, w)
@@ -108,9 +109,12 @@ func (p *editsParser) write(field string, f HeaderField) {
 			for _, f := range vars.faults {
 				p.fault(field, f.err)
 			}
-			p.edits.needsVars = true
-			if folded := fieldname.Fold(f.Name); strings.HasPrefix(name, "ssl_client_") && !slices.Contains(p.edits.identity, folded) {
+			ofClient := strings.HasPrefix(name, "ssl_client_")
+			if folded := fieldname.Fold(f.Name); ofClient && !slices.Contains(p.edits.identity, folded) {
 				p.edits.identity = append(p.edits.identity, folded)
+			}
+			if v.source == fromClient || v.source == fromLookups && !ofClient {
+				p.edits.needsVars = true
 			}
 		}
 		rest = behind
