@@ -46,6 +46,9 @@ func (s *Server) IdentityNames() map[string]int {
 	return counts
 }
 
+// AppendClientCert is appendClientCert.
+var AppendClientCert = appendClientCert
+
 // PrefersText and Quality are what is made of an Accept.
 var (
 	PrefersText = prefersText

@@ -154,6 +154,31 @@ func TestClientCertHeaders(t *testing.T) {
 	}
 }
 
+// What a connection's client is called is made once, for all its requests.
+func TestClientCertHeadersAreMadeOnce(t *testing.T) {
+	h := newHarness(t, nil)
+	clients := make(chan *ssl.Identity, 2)
+	h.apply(gateway.Config{
+		SSL: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people)},
+		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			clients <- ssl.FromContext(r.Context())
+		})}},
+	})
+	for _, d := range h.tlsDoors() {
+		client := h.client(d, "mtls.test", h.people.Client("alice"))
+		for range 2 {
+			status, _ := h.get(client, d, "mtls.test", "/")
+			require.Equal(t, 200, status)
+		}
+		identity := <-clients
+		require.Same(t, identity, <-clients, d.name)
+		list := make([]route.HeaderField, 0, 16)
+		all := route.ClientCertNone - 1
+		require.Len(t, gateway.AppendClientCert(list, identity, all), 3+5)
+		require.Zero(t, testing.AllocsPerRun(10, func() { list = gateway.AppendClientCert(list[:0], identity, all) }), d.name)
+	}
+}
+
 // A name in which any route tells of clients is no client's to use, whatever route its
 // request takes, in every spelling, and not by conditions of routes either. It is again
 // once no route tells so.
