@@ -19,19 +19,15 @@ import (
 // does not relay: for handlers of the user's, upgrades, answers of the gateway's own. It
 // does what net/http's server does, where a handler can see it.
 
-// adapt answers the request by [*Server.ServeHTTP], and reports whether there may be
+// adapt answers the request as [*Server.ServeHTTP] does, and reports whether there may be
 // another.
 func (t *turn) adapt() (again bool) {
 	k := t.client
-	r := t.request()
+	r := t.withBody()
 	if r == nil {
 		t.last = true
 		_ = k.write(k.server.appendOwnAnswer(nil, http.StatusBadRequest, "the request target is malformed"))
 		return t.end()
-	}
-	if t.head.ContentLength != 0 && t.body == nil {
-		t.body = k.stream(t.head)
-		r.Body = &adaptedBody{t.body, t, r}
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -44,9 +40,24 @@ func (t *turn) adapt() (again bool) {
 		}
 	}()
 	k.handles(cancel, t.body == nil)
-	k.server.serveLimited(w, r)
+	if t.decided {
+		t.settle()
+		k.server.dispatch(w, r, &t.decision, t.denied)
+	} else {
+		k.server.serveLimited(w, r)
+	}
 	k.waited()
 	return w.finish()
+}
+
+// withBody is request with a body that can be read.
+func (t *turn) withBody() *http.Request {
+	r := t.request()
+	if r != nil && t.head.ContentLength != 0 && t.body == nil {
+		t.body = t.client.stream(t.head)
+		r.Body = &adaptedBody{t.body, t, r}
+	}
+	return r
 }
 
 // handles takes note that a handler is at work. alone says that nobody reads from the

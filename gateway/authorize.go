@@ -23,10 +23,7 @@ func (s *Server) authorize(d *decision) *denial {
 	if judge == nil {
 		return nil
 	}
-	ctx := d.ctx
-	if ctx == nil {
-		return asksAContext
-	}
+	ctx := d.asker.context()
 	if d.identity != nil {
 		ctx = ssl.NewContext(ctx, d.identity)
 	}
@@ -48,11 +45,6 @@ var (
 	noIdentity      = &denial{status: http.StatusForbidden, message: "this is for clients with a verified certificate", unauthorized: errNoIdentity}
 	noIdentityPlain = &denial{status: http.StatusForbidden, message: "this is for clients with a verified certificate: use https", unauthorized: errNoIdentity}
 )
-
-// asksAContext is for requests that have no context: those of a turn. What is denied there
-// takes the way of net/http, on which there is one that ends when the client goes away.
-// So Authorize is asked once.
-var asksAContext = &denial{status: http.StatusInternalServerError, message: "internal error"}
 
 // safely calls a hook of the user's. A panic in it is an error.
 func safely(ctx context.Context, hook func(context.Context) error) (err error) {

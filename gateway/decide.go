@@ -25,7 +25,6 @@ type decision struct {
 	req       route.Request // Method, Host, Port and Path
 	header    outgoing      // the arrival
 	asker     asker
-	ctx       context.Context // of the request, for Authorize; or nil
 
 	// And decide these.
 	identity *ssl.Identity // of the client; nil if none was verified
@@ -40,6 +39,9 @@ type decision struct {
 type asker interface {
 	// ask sets Client and Lookups of d.req.
 	ask(d *decision)
+
+	// context returns the context of the request, which ends when its client goes away.
+	context() context.Context
 }
 
 // A denial is why a request goes nowhere.

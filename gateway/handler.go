@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/hostname"
@@ -61,10 +63,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		req:       route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal},
 		header:    outgoing{arrival: s.arrivalOf(r)},
 		asker:     asked,
-		ctx:       r.Context(),
 	}
 	denial := s.decide(d)
-	r = asked.r
+	s.dispatch(w, asked.r, d, denial)
+}
+
+// dispatch does with a request what was decided.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, denial *denial) {
 	switch {
 	case denial != nil:
 		s.deny(w, r, d, denial)
@@ -77,6 +82,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // An httpAsker asks a request of net/http.
 type httpAsker struct{ r *http.Request }
+
+func (a *httpAsker) context() context.Context { return a.r.Context() }
 
 func (a *httpAsker) ask(d *decision) { a.r = d.header.ask(&d.req, a.r, d.identity) }
 
@@ -119,14 +126,15 @@ func targetForm(r *http.Request) bool {
 }
 
 // properLength reports whether an HTTP/2 request has at most one Content-Length, of
-// digits alone. Of several, net/http takes the first; for one that is no number it
-// drops the body. On HTTP/1 it refuses both.
+// digits alone that says a length. Of several, net/http takes the first; for one that is
+// no number, or too large a one, it drops the body. On HTTP/1 it refuses all of them.
 func properLength(r *http.Request) bool {
 	lengths := r.Header["Content-Length"]
 	if r.ProtoMajor < 2 || len(lengths) == 0 {
 		return true
 	}
-	return len(lengths) == 1 && lengths[0] != "" && strings.Trim(lengths[0], "0123456789") == ""
+	_, err := strconv.ParseUint(lengths[0], 10, 63)
+	return len(lengths) == 1 && err == nil
 }
 
 // canonicalHost returns the canonical Host of a request. It is empty for a request

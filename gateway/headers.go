@@ -32,6 +32,8 @@ func (o *outgoing) drops(name string) bool {
 		return o.edits.Removes(name)
 	case fieldForwarding:
 		return !o.from.keeps(name) || o.edits.Removes(name)
+	case fieldFraming:
+		return !fieldname.IsPlain(name)
 	default:
 		return true
 	}
@@ -77,6 +79,7 @@ type fieldKind uint8
 const (
 	fieldOrdinary   fieldKind = iota
 	fieldUnwanted             // never forwarded
+	fieldFraming              // where a request ends, and what it is for; only as it is spelled
 	fieldIdentity             // who the client is: one that sends it itself is lying
 	fieldForwarding           // what a proxy saw, or who it let through
 )
@@ -94,6 +97,13 @@ var fieldRules = []fieldRule{
 	// Proxy becomes HTTP_PROXY (CVE-2016-5385).
 	{"http2-settings", false, fieldUnwanted},
 	{"proxy", false, fieldUnwanted},
+
+	// Spelled otherwise, these are nobody's: "Transfer_Encoding" is a transfer coding to
+	// some, and a field like any other to us.
+	{"content-length", false, fieldFraming},
+	{"transfer-encoding", false, fieldFraming},
+	{"connection", false, fieldFraming},
+	{"upgrade", false, fieldFraming},
 
 	// Fields in which gateways tell an origin who the client is.
 	{"client-cert", false, fieldIdentity}, // RFC 9440

@@ -19,7 +19,7 @@ func TestKindOfFields(t *testing.T) {
 			require.Equal(t, kind, gateway.KindOf(spelling), "%q", spelling)
 		}
 	}
-	require.Len(t, kinds, 4)
+	require.Len(t, kinds, 5)
 }
 
 func FuzzKindOf(f *testing.F) {

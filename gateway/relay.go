@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,14 @@ type turn struct {
 
 	last bool // the connection ends with this request
 
+	ctx    context.Context // for those who ask for one; or nil
+	cancel func()          // ends it
+
+	illegible bool // net/url finds no meaning in the target
+
+	decided bool    // the decision was made
+	denied  *denial // what it was, or nil
+
 	adapted *http.Request // made of the request, once something asked for it
 }
 
@@ -46,6 +55,10 @@ var turns = sync.Pool{New: func() any {
 
 // release gives the turn back.
 func (t *turn) release() {
+	if t.cancel != nil {
+		t.cancel()
+		t.ctx, t.cancel = nil, nil
+	}
 	fields := t.header.fields[:0]
 	clear(t.header.fields)
 	head, early := t.fwd.Head, t.fwd.Early
@@ -53,7 +66,7 @@ func (t *turn) release() {
 	t.decision = decision{asker: t}
 	t.header.fields = fields
 	t.fwd = forward.Request{Head: head, Early: early}
-	t.last = false
+	t.last, t.illegible, t.decided, t.denied = false, false, false, nil
 	turns.Put(t)
 }
 
@@ -100,9 +113,6 @@ func (t *turn) relays() bool {
 	}
 
 	t.snap = s.snap.Load()
-	if t.snap.routes.Conditional() && head.ContentLength != 0 {
-		return false // a condition may ask for what is in the body
-	}
 	t.tls, t.authority = k.tls, authority
 	t.req = route.Request{Method: method, Host: host, Port: route.PortOf(authority), Path: t.path.Normal}
 	t.header.arrival = arrival{from: s.newSender(k.peer), https: k.tls != nil, host: authority, port: k.port}
@@ -112,16 +122,52 @@ func (t *turn) relays() bool {
 		}
 		s.findClient(from)
 	}
-	if s.decide(&t.decision) != nil || t.pool == nil || !t.pool.Forwards() {
+	t.decided, t.denied = true, s.decide(&t.decision)
+	if t.denied != nil || t.pool == nil || !t.pool.Forwards() {
 		return false
 	}
-	// What is to be written may be in the body as well.
-	return head.ContentLength == 0 || !t.header.edits.NeedsVars()
+	// Whoever asks for variables may ask for what is in the body, and read it.
+	return !t.illegible && (t.adapted == nil || head.ContentLength == 0)
+}
+
+// settle makes the decision fit for those who may keep what they are given: nothing of it
+// is a part of the client's buffer any more.
+func (t *turn) settle() {
+	d := &t.decision
+	for _, s := range []*string{&d.authority, &d.path.Raw, &d.path.Normal, &d.req.Method, &d.req.Host, &d.req.Port, &d.req.Path} {
+		*s = strings.Clone(*s)
+	}
+	if found := d.snap.routes.Match(&d.req); found.Route == d.found.Route {
+		d.found = found
+	}
+	if d.vars != nil {
+		d.rvars = requestVars{d.req, d.found}
+	}
+	for i := range d.header.fields {
+		d.header.fields[i].Value = strings.Clone(d.header.fields[i].Value)
+	}
+}
+
+// context implements [asker].
+func (t *turn) context() context.Context {
+	if t.ctx == nil {
+		t.ctx, t.cancel = context.WithCancel(context.Background())
+		t.client.handles(t.cancel, t.head.ContentLength == 0)
+	}
+	return t.ctx
 }
 
 // ask implements [asker].
 func (t *turn) ask(d *decision) {
-	t.adapted = d.header.ask(&d.req, t.request(), d.identity)
+	r := t.withBody()
+	if r == nil { // the other way refuses it
+		r = &http.Request{URL: &url.URL{}, Header: http.Header{}}
+		t.illegible = true
+	}
+	r = d.header.ask(&d.req, r, d.identity)
+	if !t.illegible {
+		t.adapted = r
+	}
 }
 
 // relay sends the request to a node, and the answer back.

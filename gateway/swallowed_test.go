@@ -145,9 +145,9 @@ var rawCases = []rawCase{
 	{name: "target: relative", raw: "GET x HTTP/1.1\r\n{H}\r\n", status: 400},
 	{name: "target: a star", raw: "GET * HTTP/1.1\r\n{H}\r\n", status: 400, next: true},
 	{name: "OPTIONS *", raw: "OPTIONS * HTTP/1.1\r\n{H}\r\n", status: 400, next: true},
-	{name: "CONNECT", raw: "CONNECT a.test:443 HTTP/1.1\r\n{H}\r\n", status: 405, next: true},
-	{name: "CONNECT to a path", raw: "CONNECT /x HTTP/1.1\r\n{H}\r\n", status: 405, next: true},
-	{name: "CONNECT with a body", raw: "CONNECT a.test:443 HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhello", status: 405, next: true},
+	{name: "CONNECT", raw: "CONNECT a.test:443 HTTP/1.1\r\n{H}\r\n", status: 405},
+	{name: "CONNECT to a path", raw: "CONNECT /x HTTP/1.1\r\n{H}\r\n", status: 405},
+	{name: "CONNECT with a body", raw: "CONNECT a.test:443 HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\nhello", status: 405},
 
 	// The Host (RFC 9110, section 7.2).
 	{name: "Host: twice", raw: "GET / HTTP/1.1\r\n{H}Host: a.test\r\n\r\n", status: 400},
