@@ -217,10 +217,10 @@ func (k *client) refuse(err error) {
 	k.linger()
 }
 
-// Bounds of lingering, those of nginx's lingering_timeout and net/http's discarding.
+// Bounds of lingering: nginx takes five seconds too.
 const (
-	lingerTime  = time.Second
-	lingerBytes = 256 << 10
+	lingerTime  = 5 * time.Second
+	lingerBytes = 1 << 20
 )
 
 // linger ends the connection of a client that may still be sending.

@@ -60,8 +60,8 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		x.deadline = deadline
 	}
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	if x.webSocket {
-		tunnel, end := s.tunnels.begin(ctx)
+	if x.webSocket || x.call {
+		tunnel, end := s.beginTunnel(ctx, d)
 		defer end()
 		ctx = tunnel
 	}

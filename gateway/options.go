@@ -58,6 +58,12 @@ type Options struct {
 	// default. gRPC calls have answers of their own.
 	ErrorBody func(status int, message, accept string) (contentType string, body []byte)
 
+	// TunnelGrace is how long a WebSocket connection or a gRPC call goes on whose client
+	// may not have it any more, because the policy of its name was replaced or its
+	// certificate has expired. Zero ends it at once: a policy within the change that
+	// replaces it, an expired certificate within half a minute.
+	TunnelGrace time.Duration
+
 	// Limits bound what a client can use up. Zero fields are defaults.
 	Limits Limits
 }

@@ -374,6 +374,9 @@ func (p *Prepared) commitLocked() Report {
 		next.pools = next.pools.With(u.ID(), upstream.NewPool(u, prev, &s.o.Upstream))
 	}
 	s.snap.Store(next)
+	if next.ssl != old.ssl {
+		s.judgeTunnels(next, true)
+	}
 	// Only now: until the Store, requests went to the old pools. Those that still
 	// do, end in peace.
 	for _, pool := range replaced {
