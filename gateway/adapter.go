@@ -26,6 +26,10 @@ func (t *turn) adapt() (again bool) {
 	r := t.withBody()
 	if r == nil {
 		t.last = true
+		if t.event != nil {
+			t.event.Status = http.StatusBadRequest
+			k.server.done(t.event)
+		}
 		_ = k.write(k.server.appendOwnAnswer(nil, http.StatusBadRequest, "the request target is malformed"))
 		return t.end()
 	}
@@ -42,6 +46,9 @@ func (t *turn) adapt() (again bool) {
 	k.handles(cancel, t.body == nil)
 	if t.decided {
 		t.settle()
+		if t.event != nil {
+			defer func() { k.server.done(w.account(t.event)) }()
+		}
 		k.server.dispatch(w, r, &t.decision, t.denied)
 	} else {
 		k.server.serveLimited(w, r)
@@ -520,6 +527,18 @@ func (w *answerWriter) finish() bool {
 		return w.abort()
 	}
 	return t.end()
+}
+
+// account fills an event with what was answered.
+func (w *answerWriter) account(e *RequestEvent) *RequestEvent {
+	e.Status, e.Sent = w.status, w.written
+	if w.taken && e.Status == 0 {
+		e.Status = http.StatusSwitchingProtocols
+	}
+	if w.t.body != nil {
+		e.Received = w.t.body.n.Load()
+	}
+	return e
 }
 
 func (w *answerWriter) releaseBuffer() {

@@ -83,8 +83,8 @@ func (w *deadlineWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 type deadlineBody struct {
 	body io.ReadCloser
 	deadlines
-	limit int64 // of its bytes; zero: none
-	n     int64 // that were read
+	limit int64        // of its bytes; zero: none
+	n     atomic.Int64 // that were read
 
 	patient bool // no read has a deadline; set before the first
 
@@ -112,7 +112,7 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 		b.set(time.Now().Add(b.timeout))
 	}
 	n, err := b.body.Read(p)
-	if b.n += int64(n); b.limit > 0 && b.n > b.limit {
+	if b.n.Add(int64(n)) > b.limit && b.limit > 0 {
 		n, err = 0, &http.MaxBytesError{Limit: b.limit}
 	}
 	b.over = err != nil

@@ -25,6 +25,7 @@ type decision struct {
 	req       route.Request // Method, Host, Port and Path
 	header    outgoing      // the arrival
 	asker     asker
+	event     *RequestEvent // to be filled, or nil
 
 	// And decide these.
 	identity *ssl.Identity // of the client; nil if none was verified

@@ -28,7 +28,8 @@ type exchange struct {
 	deadline time.Time
 
 	header *outgoing
-	body   *clientBody // nil if the request has none
+	event  *RequestEvent // to be filled, or nil
+	body   *clientBody   // nil if the request has none
 
 	// webSocket says that the request asks for an upgrade to WebSocket, and may.
 	webSocket bool
@@ -53,6 +54,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		rawPath:   d.path.Raw,
 		vars:      d.vars,
 		header:    &d.header,
+		event:     d.event,
 		webSocket: match.WebSocket() && websocket(r),
 		call:      calls(r),
 	}
@@ -161,7 +163,16 @@ func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		t := upstream.Timeout(timeout)
 		o.Timeout = &t
 	}
-	return x.pool.Do(r, o)
+	if x.event == nil {
+		return x.pool.Do(r, o)
+	}
+	var report upstream.CallReport
+	o.Report = &report
+	begun := time.Now()
+	res, err := x.pool.Do(r, o)
+	x.event.Waited = time.Since(begun)
+	x.event.Node, x.event.Attempts, x.event.Err = report.Node, report.Attempts, err
+	return res, err
 }
 
 // A clientBody is a request's body that remembers how reading it ended.

@@ -20,6 +20,15 @@ import (
 // own, which must use [*Server.TLSConfig] if it speaks TLS. It belongs in front
 // of everything that changes the Host.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.tracing() {
+		s.traceHTTP(w, r)
+		return
+	}
+	s.serveHTTP(w, r, nil)
+}
+
+// serveHTTP is ServeHTTP. e is filled if it is not nil.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, e *RequestEvent) {
 	if r.Method == http.MethodConnect {
 		// A tunnel to wherever the client says (CVE-2026-71324). It may go on as if it had
 		// one.
@@ -63,6 +72,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		req:       route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal},
 		header:    outgoing{arrival: s.arrivalOf(r)},
 		asker:     asked,
+		event:     e,
 	}
 	denial := s.decide(d)
 	s.dispatch(w, asked.r, d, denial)
@@ -70,6 +80,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // dispatch does with a request what was decided.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, denial *denial) {
+	if d.event != nil {
+		d.event.note(d, denial)
+	}
 	switch {
 	case denial != nil:
 		s.deny(w, r, d, denial)

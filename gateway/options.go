@@ -29,6 +29,9 @@ type Options struct {
 	// If nil, nothing is logged.
 	Logger *slog.Logger
 
+	// Trace, if not nil, is told of requests.
+	Trace *Trace
+
 	// PlainHTTP says what may be served without TLS. Zero is [PlainGuarded].
 	PlainHTTP PlainHTTP
 

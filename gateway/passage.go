@@ -27,7 +27,8 @@ type passage struct {
 	how    framing
 	buffer *buffer
 
-	from, end int // what of the buffer is to be written
+	from, end int   // what of the buffer is to be written
+	n         int64 // bytes of the body that were passed on
 	full      bool
 }
 
@@ -81,6 +82,7 @@ func (p *passage) body(x forward.Exchange) error {
 			return &answerError{err}
 		}
 		p.full = n == len(room)
+		p.n += int64(n)
 		switch {
 		case n == 0:
 		case p.how == chunkedBody:

@@ -122,6 +122,9 @@ func (t *turn) relays() bool {
 		}
 		s.findClient(from)
 	}
+	if s.tracing() {
+		t.event = t.newEvent()
+	}
 	t.decided, t.denied = true, s.decide(&t.decision)
 	if t.denied != nil || t.pool == nil || !t.pool.Forwards() {
 		return false
@@ -178,15 +181,52 @@ func (t *turn) relay() bool {
 	if timeout, ok := t.found.Route.Timeout(); ok {
 		t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
 	}
+	if t.event != nil {
+		t.event.note(&t.decision, nil)
+		defer func() { k.server.done(t.event) }()
+	}
 	x := t.pool.Forward(&t.fwd)
 	k.waits(x)
 	answer, err := x.Do()
 	k.waited()
+	if t.event != nil {
+		t.account(x, answer, err)
+	}
 	if err != nil {
 		k.close(x)
 		return t.failed(err)
 	}
 	return t.answer(x, answer)
+}
+
+// newEvent returns the event of the request.
+func (t *turn) newEvent() *RequestEvent {
+	k := t.client
+	e := &RequestEvent{
+		Begun:    time.Now(),
+		Protocol: "HTTP/1.1",
+		Method:   strings.Clone(t.req.Method),
+		Host:     strings.Clone(t.authority),
+		Path:     strings.Clone(t.path.Normal),
+		Remote:   k.remote,
+	}
+	if t.head.Minor == 0 {
+		e.Protocol = "HTTP/1.0"
+	}
+	if k.tls != nil {
+		e.ServerName = k.tls.ServerName
+	}
+	return e
+}
+
+// account fills the event with what a node has answered, or why none has.
+func (t *turn) account(x forward.Exchange, answer *http1.Response, err error) {
+	e := t.event
+	e.Waited = time.Since(e.Begun)
+	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
+	if err == nil {
+		e.Status = answer.Status
+	}
 }
 
 // takeBody looks where the body of the request is.
@@ -359,6 +399,16 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 		err = p.flush()
 	}
 	p.buffer.release()
+	if t.event != nil {
+		t.event.Sent, t.event.Received = p.n, int64(len(t.sent))
+		if t.body != nil {
+			t.event.Received = t.body.n.Load()
+		}
+		var answered *answerError
+		if errors.As(err, &answered) {
+			t.event.Err = answered.err
+		}
+	}
 	if err != nil {
 		return t.broken(err)
 	}
@@ -465,6 +515,9 @@ func (t *turn) failed(err error) bool {
 	}
 	t.stopBody() // which may be writing to the buffer that the request is in
 	w := t.writer()
+	if t.event != nil {
+		defer w.account(t.event)
+	}
 	k.server.answerUpstreamFailure(w, t.request(), t.found.Route, err, late)
 	return w.finish()
 }

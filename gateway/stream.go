@@ -19,7 +19,7 @@ type clientStream struct {
 	patient bool  // no read has a deadline; set before the first
 	length  int64 // -1 if it is not known
 	limit   int64
-	n       int64 // bytes that were read
+	n       atomic.Int64 // bytes that were read
 
 	reading sync.Mutex // held while reading
 	stopped atomic.Bool
@@ -58,7 +58,7 @@ func (b *clientStream) Read(p []byte) (int, error) {
 		conn.Await(b.client.server.o.Limits.BodyTimeout)
 	}
 	n, err := conn.ReadBody(p)
-	if b.n == 0 {
+	if b.n.Load() == 0 {
 		conn.ReadAhead(b.length < 0 || b.length > int64(n)+smallBuffer)
 	}
 	for err == nil && len(p)-n >= smallBuffer && conn.RecordReady() {
@@ -66,7 +66,7 @@ func (b *clientStream) Read(p []byte) (int, error) {
 		m, err = conn.ReadBody(p[n:])
 		n += m
 	}
-	if b.n += int64(n); b.limit > 0 && b.n > b.limit {
+	if b.n.Add(int64(n)) > b.limit && b.limit > 0 {
 		return 0, b.end(&http.MaxBytesError{Limit: b.limit})
 	}
 	if err != nil {

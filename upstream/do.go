@@ -31,6 +31,15 @@ type CallOptions struct {
 	// arg_NAME and cookie_NAME. That is the request as it is given to Do, which
 	// a gateway may have rewritten.
 	Vars Vars
+
+	// Report, if not nil, is filled by Do, also if it fails.
+	Report *CallReport
+}
+
+// A CallReport says which way a request took.
+type CallReport struct {
+	Node     string // the last that was tried, "10.0.0.1:80"; empty if none was
+	Attempts int    // how many were tried
 }
 
 // Vars has the variables of a request, by nginx's names without the dollar sign:
@@ -78,6 +87,9 @@ func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 		failure = c.run()
 	}
 	c.body.settle()
+	if o != nil && o.Report != nil {
+		*o.Report = CallReport{c.last, c.tries}
+	}
 	if failure != nil {
 		return nil, failure
 	}
@@ -108,6 +120,7 @@ type call struct {
 	begun   time.Time // set if there is a RetryTimeout
 	nodes   Candidates
 	tries   int
+	last    string // the node that was tried last
 
 	// One of Do.
 	req    *http.Request
@@ -177,6 +190,7 @@ func (c *call) try(i int) (progress, *Error) {
 	p, m := c.pool, &c.pool.members[i]
 	c.nodes.tried.add(i)
 	c.tries++
+	c.last = m.address
 	a := c.attempt(m)
 	m.state.requests.Add(1)
 	m.state.inFlight.Add(1)

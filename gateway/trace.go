@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/ssl"
+)
+
+// Trace is told of what happens. Its functions may be nil, and then cost nothing. They run
+// on the goroutine of the request and must not block. A panic in one costs that request.
+type Trace struct {
+	// RequestDone is called when a request is over, whatever became of it.
+	RequestDone func(*RequestEvent)
+}
+
+// A RequestEvent is what became of a request. It, and what it holds, stays as it is and may
+// be kept.
+type RequestEvent struct {
+	Begun  time.Time
+	Took   time.Duration // from its head to the end of its answer
+	Waited time.Duration // of that, for the head of a node's answer
+
+	// What the client asked for, as it came. Nobody has checked it, and it may hold
+	// control characters.
+	Protocol string // "HTTP/1.1", "HTTP/2.0"
+	Method   string
+	Host     string
+	Path     string // without the query
+
+	Remote     string        // the peer, "10.0.0.1:40000"
+	Client     string        // the address of the client: see [Options.TrustedProxies]
+	ServerName string        // of the connection; empty without TLS
+	Identity   *ssl.Identity // nil if there is none
+
+	// Where it went. They are empty if it did not come so far.
+	Route    string
+	Upstream string
+	Node     string // the last that was tried, "10.0.0.1:80"
+	Attempts int    // how many were tried
+
+	Status   int   // of the answer; 0 if none was begun
+	Received int64 // bytes of the request's body that were read
+	Sent     int64 // bytes of the answer's body that were written
+
+	Refusal *ssl.Refusal // the guard's, if it has refused the request
+	Err     error        // why no node has answered, or an answer broke off
+}
+
+// tracing reports whether somebody wants to know what becomes of requests.
+func (s *Server) tracing() bool { return s.o.Trace != nil && s.o.Trace.RequestDone != nil }
+
+// note fills an event with what was decided.
+func (e *RequestEvent) note(d *decision, why *denial) {
+	e.Identity, e.Client = d.identity, strings.Clone(d.header.from.client)
+	if match := d.found.Route; match != nil {
+		e.Route, e.Upstream = match.ID(), match.Upstream()
+	}
+	if why != nil {
+		if e.Refusal = why.refusal; why.refusal != nil {
+			refusal := *why.refusal
+			refusal.Host = strings.Clone(refusal.Host)
+			e.Refusal = &refusal
+		}
+		if e.Err = why.err; e.Err == nil {
+			e.Err = why.unauthorized
+		}
+	}
+}
+
+// done reports that a request is over.
+func (s *Server) done(e *RequestEvent) {
+	e.Took = time.Since(e.Begun)
+	s.o.Trace.RequestDone(e)
+}
+
+// traceHTTP is serveHTTP for those who want to know.
+func (s *Server) traceHTTP(w http.ResponseWriter, r *http.Request) {
+	e := &RequestEvent{
+		Begun:    time.Now(),
+		Protocol: r.Proto,
+		Method:   r.Method,
+		Host:     r.Host,
+		Path:     r.URL.Path,
+		Remote:   r.RemoteAddr,
+	}
+	if r.TLS != nil {
+		e.ServerName = r.TLS.ServerName
+	}
+	if engine, ok := w.(*answerWriter); ok {
+		defer func() { s.done(engine.account(e)) }()
+		s.serveHTTP(w, r, e)
+		return
+	}
+	received := func() int64 { return 0 }
+	switch body := r.Body.(type) {
+	case nil:
+	case *deadlineBody:
+		received = body.n.Load
+	default:
+		if r.Body != http.NoBody {
+			counted := &countedBody{ReadCloser: body}
+			r = r.WithContext(r.Context()) // net/http wants to find its own Body in its own request
+			r.Body = counted
+			received = counted.n.Load
+		}
+	}
+	counted := &countedWriter{ResponseWriter: w}
+	defer func() {
+		e.Status, e.Sent, e.Received = counted.status, counted.n, received()
+		s.done(e)
+	}()
+	s.serveHTTP(counted, r, e)
+}

@@ -1,0 +1,99 @@
+package gateway_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// What became of a request is told alike at every door.
+func TestTraceOfRequests(t *testing.T) {
+	var mu sync.Mutex
+	var events []*gateway.RequestEvent
+	took := make(chan struct{}, 100)
+	h := newHarness(t, &gateway.Options{Trace: &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) {
+		mu.Lock()
+		events = append(events, e)
+		mu.Unlock()
+		took <- struct{}{}
+	}}})
+	clients := ssltest.NewCA(t, "clients")
+	here, gone, local := everything("here", "1"), everything("gone", "2"), route.Config{ID: "local", Paths: []string{"/local"}}
+	here.Paths, gone.Paths = []string{"/x"}, []string{"/gone"}
+	local.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = io.WriteString(w, "tea")
+	})
+	h.apply(gateway.Config{
+		SSL:       []ssl.Config{h.profile("1", []string{"a.test"}, clients), h.profile("2", []string{"b.test"})},
+		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address), upstreamTo("2", "127.0.0.1:1")},
+		Routes:    []route.Config{here, gone, local},
+	})
+	alice := clients.Client("alice")
+	for _, d := range h.tlsDoors() {
+		client := h.client(d, "a.test", alice)
+		for _, c := range []struct {
+			host, path, body string
+			status           int
+			want             gateway.RequestEvent
+		}{
+			{"a.test", "/x?secret", "", 200, gateway.RequestEvent{Route: "here", Upstream: "1", Node: h.origin.address, Attempts: 1, Sent: 2}},
+			{"a.test", "/x", "body", 200, gateway.RequestEvent{Route: "here", Upstream: "1", Node: h.origin.address, Attempts: 1, Sent: 2, Received: 4}},
+			{"a.test", "/gone", "", 502, gateway.RequestEvent{Route: "gone", Upstream: "2", Node: "127.0.0.1:1", Attempts: 1, Sent: -1}},
+			{"a.test", "/local", "body", 418, gateway.RequestEvent{Route: "local", Sent: 3, Received: 4}},
+			{"b.test", "/x", "", 421, gateway.RequestEvent{Sent: -1}},
+		} {
+			t.Run(d.name+" "+c.host+c.path, func(t *testing.T) {
+				mu.Lock()
+				events = nil
+				mu.Unlock()
+				method := "GET"
+				if c.body != "" {
+					method = "POST"
+				}
+				req, err := http.NewRequest(method, "https://"+c.host+c.path, strings.NewReader(c.body))
+				require.NoError(t, err)
+				res, err := client.Do(req)
+				require.NoError(t, err)
+				body, err := io.ReadAll(res.Body)
+				require.NoError(t, err)
+				res.Body.Close()
+				require.Equal(t, c.status, res.StatusCode)
+				<-took
+				mu.Lock()
+				defer mu.Unlock()
+				require.Len(t, events, 1)
+				got, want := *events[0], c.want
+				if want.Sent < 0 {
+					want.Sent = int64(len(body))
+				}
+				require.WithinDuration(t, time.Now(), got.Begun, time.Minute)
+				require.Positive(t, got.Took)
+				require.Equal(t, c.status, got.Status)
+				require.Equal(t, c.host, got.Host)
+				require.Equal(t, method, got.Method)
+				require.Equal(t, strings.TrimSuffix(c.path, "?secret"), got.Path)
+				require.Equal(t, "a.test", got.ServerName)
+				require.Equal(t, "127.0.0.1", got.Client)
+				require.Equal(t, c.status == 421, got.Refusal != nil)
+				require.Equal(t, c.status != 421, got.Identity != nil)
+				require.Equal(t, c.status == 502, got.Err != nil)
+				require.Equal(t, want.Node != "", got.Waited > 0)
+				require.Equal(t, []any{want.Route, want.Upstream, want.Node, want.Attempts, want.Sent, want.Received},
+					[]any{got.Route, got.Upstream, got.Node, got.Attempts, got.Sent, got.Received})
+			})
+		}
+	}
+}
