@@ -23,9 +23,9 @@ type hashedKey struct {
 	role Role
 }
 
-func newGate(keys []Key) *gate {
+func newGate(o *Options) *gate {
 	g := &gate{crossOrigin: http.NewCrossOriginProtection()}
-	for _, k := range keys {
+	for _, k := range o.Keys {
 		g.keys = append(g.keys, hashedKey{sha256.Sum256([]byte(k.Value)), k.Role})
 	}
 	return g

@@ -75,14 +75,28 @@ type recorder struct {
 	writes []string
 }
 
-func (r *recorder) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
-	r.writes = append(r.writes, "save "+key)
-	return r.Storage.Save(ctx, key, value, prev)
+func (r *recorder) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	for _, w := range writes {
+		r.writes = append(r.writes, verb(w)+" "+w.Key)
+	}
+	return r.Storage.Commit(ctx, writes...)
 }
 
-func (r *recorder) Delete(ctx context.Context, key string, prev int64) error {
-	r.writes = append(r.writes, "delete "+key)
-	return r.Storage.Delete(ctx, key, prev)
+// verb is what a write does.
+func verb(w adminapi.Write) string {
+	if w.Delete {
+		return "delete"
+	}
+	return "save"
+}
+
+// save stores one record.
+func save(ctx context.Context, s adminapi.Storage, key string, value []byte, prev int64) (adminapi.Record, error) {
+	records, err := s.Commit(ctx, adminapi.Write{Key: key, Value: value, Prev: prev})
+	if err != nil {
+		return adminapi.Record{}, err
+	}
+	return records[0], nil
 }
 
 func serveOne(h http.Handler, r *http.Request) *httptest.ResponseRecorder {

@@ -60,7 +60,7 @@ func benchRoute(i int) string {
 func benchStorage(b *testing.B, routes int) adminapi.Storage {
 	storage := &adminapi.Memory{}
 	for i := range routes {
-		if _, err := storage.Save(context.Background(), fmt.Sprintf("/routes/%d", i), []byte(benchRoute(i)), 0); err != nil {
+		if _, err := save(context.Background(), storage, fmt.Sprintf("/routes/%d", i), []byte(benchRoute(i)), 0); err != nil {
 			b.Fatal(err)
 		}
 	}

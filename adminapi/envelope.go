@@ -11,6 +11,14 @@ import (
 	"github.com/sallyport/sallyport/internal/cjson"
 )
 
+// A reply is an answer to a request.
+type reply struct {
+	status   int
+	body     any               // what cjson.Encode takes; nil is no body
+	revision int64             // of the document that it is about, if not 0
+	header   map[string]string // besides that of every answer
+}
+
 // A failure is an answer that says why nothing was done.
 type failure struct {
 	status      int
@@ -20,16 +28,19 @@ type failure struct {
 	empty       bool   // no body at all
 }
 
-func (f *failure) body() map[string]any {
+func (f *failure) reply() *reply {
+	a := &reply{status: f.status}
 	switch {
 	case f.empty:
-		return nil
+		return a
 	case f.message != "":
-		return map[string]any{"message": f.message}
+		a.body = map[string]any{"message": f.message}
 	case f.description != "":
-		return map[string]any{"error_msg": f.text, "description": f.description}
+		a.body = map[string]any{"error_msg": f.text, "description": f.description}
+	default:
+		a.body = map[string]any{"error_msg": f.text}
 	}
-	return map[string]any{"error_msg": f.text}
+	return a
 }
 
 var (
@@ -60,31 +71,25 @@ func withoutKey(text string) string {
 	return text
 }
 
-// storageFailed is the answer where nothing was stored, and so nothing changed.
-func (h *Handler) storageFailed(r *http.Request, err error) *failure {
-	f := &failure{status: http.StatusServiceUnavailable, text: withoutKey(err.Error())}
-	if errors.Is(err, ErrConflict) {
-		f.text = "value changed before overwritten"
-	}
-	if h.logger != nil {
-		h.logger.Error("storage failed", "error", f.text, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr)
-	}
-	return f
-}
-
-func write(w http.ResponseWriter, r *http.Request, status int, body map[string]any) {
+func write(w http.ResponseWriter, r *http.Request, a *reply) {
 	head := w.Header()
+	for name, value := range a.header {
+		head.Set(name, value)
+	}
+	if a.revision != 0 {
+		head.Set("ETag", fmt.Sprintf(`"%d"`, a.revision))
+	}
 	head.Set("X-API-VERSION", "v3")
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")
-	if body == nil {
-		w.WriteHeader(status)
+	if a.body == nil {
+		w.WriteHeader(a.status)
 		return
 	}
 	head.Set("Content-Type", "application/json")
-	w.WriteHeader(status)
+	w.WriteHeader(a.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(cjson.Encode(body), '\n'))
+		_, _ = w.Write(append(cjson.Encode(a.body), '\n'))
 	}
 }
 
@@ -99,17 +104,17 @@ type body struct {
 
 // readBody reads the body of a request as JSON. Its Content-Type does not matter:
 // curl -d says that it is a form.
-func readBody(r *http.Request) (body, *failure) {
+func readBody(r *http.Request, most int) (body, *failure) {
 	if r.Body == nil {
 		return body{}, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	data, err := io.ReadAll(io.LimitReader(r.Body, int64(most)+1))
 	if err != nil {
 		return body{}, badRequest(errors.New("invalid request body: it could not be read to its end"))
 	}
-	if len(data) > maxBody {
+	if len(data) > most {
 		size := max(r.ContentLength, int64(len(data)))
-		return body{}, badRequest(fmt.Errorf("invalid request body: request size %d is greater than the maximum size %d allowed", size, maxBody))
+		return body{}, badRequest(fmt.Errorf("invalid request body: request size %d is greater than the maximum size %d allowed", size, most))
 	}
 	if len(data) == 0 {
 		return body{}, nil

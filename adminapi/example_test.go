@@ -181,16 +181,16 @@ func ExampleSecret() {
 // announced is a Storage that says what is written to another.
 type announced struct{ adminapi.Storage }
 
-func (a announced) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
-	record, err := a.Storage.Save(ctx, key, value, prev)
-	fmt.Println("saved", record, err)
-	return record, err
-}
-
-func (a announced) Delete(ctx context.Context, key string, prev int64) error {
-	err := a.Storage.Delete(ctx, key, prev)
-	fmt.Println("deleted", key, err)
-	return err
+func (a announced) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	records, err := a.Storage.Commit(ctx, writes...)
+	for i, w := range writes {
+		if w.Delete || err != nil {
+			fmt.Println("deleted", w.Key, err)
+		} else {
+			fmt.Println("saved", records[i], err)
+		}
+	}
+	return records, err
 }
 
 // A storage of one's own sees every change before it holds. Package storagetest
@@ -227,18 +227,20 @@ func ExampleStorage() {
 func ExampleMemory() {
 	ctx := context.Background()
 	var storage adminapi.Memory
-	first, err := storage.Save(ctx, "/routes/1", []byte(`{}`), 0) // which must be new
+	first, err := storage.Commit(ctx, adminapi.Write{Key: "/routes/1", Value: []byte(`{}`)}) // which must be new
 	fmt.Println(first, err)
-	second, err := storage.Save(ctx, "/routes/1", []byte(`{}`), first.Modified)
+	seen := first[0].Modified
+	second, err := storage.Commit(ctx, adminapi.Write{Key: "/routes/1", Value: []byte(`{}`), Prev: seen})
 	fmt.Println(second, err)
-	_, err = storage.Save(ctx, "/routes/1", []byte(`{}`), first.Modified)
+	_, err = storage.Commit(ctx, adminapi.Write{Key: "/routes/1", Value: []byte(`{}`), Prev: seen})
 	fmt.Println(err, errors.Is(err, adminapi.ErrConflict))
-	fmt.Println(storage.Delete(ctx, "/routes/1", adminapi.AnyRevision))
+	_, err = storage.Commit(ctx, adminapi.Write{Key: "/routes/1", Delete: true, Prev: adminapi.AnyRevision})
+	fmt.Println(err)
 	records, err := storage.Load(ctx)
 	fmt.Println(len(records), err)
 	// Output:
-	// {Key:"/routes/1" Value:[redacted] Created:1 Modified:1} <nil>
-	// {Key:"/routes/1" Value:[redacted] Created:1 Modified:2} <nil>
+	// [{Key:"/routes/1" Value:[redacted] Created:1 Modified:1}] <nil>
+	// [{Key:"/routes/1" Value:[redacted] Created:1 Modified:2}] <nil>
 	// adminapi: value changed before overwritten true
 	// <nil>
 	// 0 <nil>

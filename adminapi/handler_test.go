@@ -94,8 +94,10 @@ func TestSameRevision(t *testing.T) {
 
 type stuck struct{ *adminapi.Memory }
 
-func (s stuck) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
-	r, err := s.Memory.Save(ctx, key, value, prev)
-	r.Created, r.Modified = 1, 1
-	return r, err
+func (s stuck) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	records, err := s.Memory.Commit(ctx, writes...)
+	for i := range records {
+		records[i].Created, records[i].Modified = 1, 1
+	}
+	return records, err
 }

@@ -27,6 +27,10 @@ type Options struct {
 	// the Handler.
 	Storage Storage
 
+	// Secrets finds what "$secret://" references in documents stand for. If nil, a
+	// document with one is refused. "$env://" references need none.
+	Secrets SecretResolver
+
 	// Logger receives one record for each change, each request that was not let
 	// in, and each failure of the storage. If nil, nothing is logged.
 	Logger *slog.Logger

@@ -39,18 +39,13 @@ func (h *hooked) call(ctx context.Context, write string) error {
 	return f(ctx, write)
 }
 
-func (h *hooked) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
-	if err := h.call(ctx, "save "+key); err != nil {
-		return adminapi.Record{}, err
+func (h *hooked) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	for _, w := range writes {
+		if err := h.call(ctx, verb(w)+" "+w.Key); err != nil {
+			return nil, err
+		}
 	}
-	return h.Storage.Save(ctx, key, value, prev)
-}
-
-func (h *hooked) Delete(ctx context.Context, key string, prev int64) error {
-	if err := h.call(ctx, "delete "+key); err != nil {
-		return err
-	}
-	return h.Storage.Delete(ctx, key, prev)
+	return h.Storage.Commit(ctx, writes...)
 }
 
 // newHookedWorld returns a world with some of everything, and its storage.
@@ -239,7 +234,7 @@ func TestRefusedMovesNothing(t *testing.T) {
 		{"PUT", "/routes/1", encode(t, half)},
 		{"PUT", "/routes/1", encode(t, late)},
 		{"PUT", "/routes/1", `{"uri":"/1","upstream_id":"nobody"}`},
-		{"PUT", "/routes/1?ttl=1", encode(t, w.routeDoc("/1", 2))},
+		{"PUT", "/routes/1?ttl=x", encode(t, w.routeDoc("/1", 2))},
 		{"PUT", "/routes/1", `{"uri":"/1","upstream":{"nodes":[{"host":"a b","weight":1}]}}`},
 		{"PUT", "/routes/1", `{"uri":"/1",`},
 		{"PUT", "/routes/1", ""},
@@ -247,7 +242,11 @@ func TestRefusedMovesNothing(t *testing.T) {
 		{"POST", "/routes", encode(t, half)},
 		{"POST", "/ssls", encode(t, mismatch)},
 		{"POST", "/routes/1", encode(t, w.routeDoc("/1", 2))},
-		{"PATCH", "/routes/1", `{"uri":"/2"}`},
+		{"PATCH", "/routes/1", `{"uri":2}`},
+		{"PATCH", "/routes/1/uri", `""`},
+		{"PATCH", "/routes/1/uri/x", `1`},
+		{"PATCH", "/routes/nobody", `{}`},
+		{"PATCH", "/ssls/1", `{"key":"[redacted]","cert":"x"}`},
 		{"DELETE", "/upstreams/u", ""},
 		{"DELETE", "/routes/nobody", ""},
 		{"DELETE", "/routes", ""},
@@ -381,9 +380,9 @@ func TestStorageChangedBehind(t *testing.T) {
 	w := newWorld(t, setup{})
 	w.put("/routes/1", w.routeDoc("/1", 1))
 	other := encode(t, w.routeDoc("/1", 2))
-	_, err := w.memory.Save(t.Context(), "/routes/1", []byte(other), adminapi.AnyRevision)
+	_, err := save(t.Context(), w.memory, "/routes/1", []byte(other), adminapi.AnyRevision)
 	require.NoError(t, err)
-	_, err = w.memory.Save(t.Context(), "/routes/2", []byte(other), adminapi.AnyRevision)
+	_, err = save(t.Context(), w.memory, "/routes/2", []byte(other), adminapi.AnyRevision)
 	require.NoError(t, err)
 	for _, c := range []request{
 		{"PUT", "/routes/1", encode(t, w.routeDoc("/2", 1))},

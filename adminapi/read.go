@@ -1,10 +1,11 @@
 package adminapi
 
 import (
-	"cmp"
-	"maps"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,14 +14,14 @@ import (
 )
 
 // get answers with one document.
-func (h *Handler) get(kind apisix.Kind, id string) (int, map[string]any, *failure) {
+func (h *Handler) get(kind apisix.Kind, id string) (*reply, *failure) {
 	h.mu.RLock()
-	o := h.objects[kind][id]
+	o := h.docs.get(kind, id)
 	h.mu.RUnlock()
 	if o == nil {
-		return 0, nil, keyNotFound
+		return nil, keyNotFound
 	}
-	return http.StatusOK, shown(kind, o), nil
+	return &reply{status: http.StatusOK, body: shown(kind, o), revision: o.changed}, nil
 }
 
 // shown is a document as GET shows it.
@@ -39,37 +40,133 @@ const (
 	maxPage = 500
 )
 
-// list answers with all documents of a kind, sorted by key, or with one page of
-// them, sorted by age.
-func (h *Handler) list(kind apisix.Kind, query url.Values) (int, map[string]any, *failure) {
-	h.mu.RLock()
-	objects := slices.Collect(maps.Values(h.objects[kind]))
-	h.mu.RUnlock()
-	total := len(objects)
-
+// list answers with all documents of a kind that a query asks for, sorted by key, or
+// with one page of them, sorted by age.
+func (h *Handler) list(kind apisix.Kind, query url.Values) (*reply, *failure) {
 	page, noPage := strconv.Atoi(query.Get("page"))
 	size, noSize := strconv.Atoi(query.Get("page_size"))
-	if noPage == nil && noSize == nil {
-		if size < minPage || size > maxPage {
-			return 0, nil, &failure{status: http.StatusBadRequest, text: "page_size must be between 10 and 500"}
-		}
-		slices.SortFunc(objects, func(a, b *object) int {
-			return cmp.Or(cmp.Compare(a.created, b.created), strings.Compare(a.id, b.id))
-		})
-		// A page beyond the end is empty. The comparison comes before the
-		// multiplication, which could overflow.
-		if page = max(page, 1); page-1 > total/size {
-			objects = nil
-		} else {
-			first := min((page-1)*size, total)
-			objects = objects[first:min(first+size, total)]
-		}
-	} else {
+	paged := noPage == nil && noSize == nil
+	if paged && (size < minPage || size > maxPage) {
+		return nil, badRequest(errors.New("page_size must be between 10 and 500"))
+	}
+	wanted, err := filterOf(kind, query)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	objects, total := h.pick(kind, wanted, paged, page, size)
+	if !paged {
 		slices.SortFunc(objects, func(a, b *object) int { return strings.Compare(a.id, b.id) })
 	}
 	list := make([]any, len(objects))
 	for i, o := range objects {
 		list[i] = shown(kind, o)
 	}
-	return http.StatusOK, map[string]any{"list": list, "total": float64(total)}, nil
+	return &reply{status: http.StatusOK, body: listOf(list, total)}, nil
+}
+
+// listOf is the answer that a list is in.
+func listOf(list []any, total int) map[string]any {
+	if list == nil {
+		list = []any{}
+	}
+	return map[string]any{"list": list, "total": float64(total)}
+}
+
+// pick returns the documents that are wanted, or one page of them, and how many are
+// wanted. What is not on the page is not copied: lists are long.
+func (h *Handler) pick(kind apisix.Kind, wanted func(doc map[string]any) bool, paged bool, page, size int) ([]*object, int) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	objects := h.docs.kinds[kind].byAge
+	if wanted != nil {
+		var found []*object
+		for _, o := range objects {
+			if wanted(o.doc) {
+				found = append(found, o)
+			}
+		}
+		objects = found
+	}
+	total := len(objects)
+	if paged {
+		// A page beyond the end is empty. The comparison comes before the
+		// multiplication, which could overflow.
+		if page = max(page, 1); page-1 > total/size {
+			return nil, total
+		}
+		first := min((page-1)*size, total)
+		objects = objects[first:min(first+size, total)]
+	}
+	return slices.Clone(objects), total
+}
+
+// filterOf returns what a query asks of a document, or nil if that is nothing: "name"
+// and "uri" are regular expressions that find something in it, "label" is a label that
+// it has, and "filter" has properties of a route and their values. A document must
+// satisfy all of them.
+func filterOf(kind apisix.Kind, query url.Values) (func(doc map[string]any) bool, error) {
+	var all []func(doc map[string]any) bool
+	expression := func(name string, values func(doc map[string]any) []any) error {
+		if !query.Has(name) {
+			return nil
+		}
+		re, err := regexp.Compile(query.Get(name))
+		if err != nil {
+			return &apisix.Error{Text: fmt.Sprintf("invalid argument %s: should be a regular expression", name), Hint: printable(err.Error())}
+		}
+		all = append(all, func(doc map[string]any) bool {
+			return slices.ContainsFunc(values(doc), func(v any) bool {
+				s, ok := v.(string)
+				return ok && re.MatchString(s)
+			})
+		})
+		return nil
+	}
+	err := errors.Join(
+		expression("name", func(doc map[string]any) []any {
+			if doc["name"] == nil {
+				return []any{"nil"} // so it is in Lua
+			}
+			return []any{doc["name"]}
+		}),
+		expression("uri", func(doc map[string]any) []any {
+			uris, _ := doc["uris"].([]any)
+			return append([]any{doc["uri"]}, uris...)
+		}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	if query.Has("label") {
+		label := query.Get("label")
+		all = append(all, func(doc map[string]any) bool {
+			labels, _ := doc["labels"].(map[string]any)
+			_, ok := labels[label]
+			return ok
+		})
+	}
+	if query.Has("filter") && kind == apisix.Routes {
+		pairs, err := url.ParseQuery(query.Get("filter"))
+		if err != nil {
+			return nil, &apisix.Error{Text: "invalid argument filter: should be an encoded query", Hint: "as in filter=service_id%3D1"}
+		}
+		// Others are passed over, as in APISIX.
+		for _, name := range []string{"service_id", "upstream_id"} {
+			if pairs.Has(name) {
+				// A number equals no text, also as in APISIX.
+				all = append(all, func(doc map[string]any) bool { return doc[name] == pairs.Get(name) })
+			}
+		}
+	}
+	if all == nil {
+		return nil, nil
+	}
+	return func(doc map[string]any) bool {
+		for _, f := range all {
+			if !f(doc) {
+				return false
+			}
+		}
+		return true
+	}, nil
 }

@@ -134,11 +134,11 @@ type hostileStorage struct {
 	fail bool
 }
 
-func (s *hostileStorage) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
+func (s *hostileStorage) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
 	if s.fail {
-		return adminapi.Record{}, fmt.Errorf("INSERT INTO documents VALUES (%q, '%s')", key, value)
+		return nil, fmt.Errorf("INSERT INTO documents VALUES (%q, '%s')", writes[0].Key, writes[0].Value)
 	}
-	return s.Storage.Save(ctx, key, value, prev)
+	return s.Storage.Commit(ctx, writes...)
 }
 
 // Whatever is done with a private key, it comes back from nowhere.
@@ -285,7 +285,7 @@ func TestPrivateKeysNotInErrorsOfNew(t *testing.T) {
 		"unknown name": encode(t, map[string]any{"sni": "a.test", "cert": string(w.pair.CertPEM), "key": key, key: 1}),
 	} {
 		memory := &adminapi.Memory{}
-		_, err := memory.Save(t.Context(), "/ssls/1", []byte(value), adminapi.AnyRevision)
+		_, err := save(t.Context(), memory, "/ssls/1", []byte(value), adminapi.AnyRevision)
 		require.NoError(t, err)
 		_, err = adminapi.New(gateway.New(nil), &adminapi.Options{AllowUnauthenticated: true, Storage: memory})
 		require.ErrorContains(t, err, "/ssls/1", name)

@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
 // A Storage keeps the documents of a [Handler] by key: "/routes/1". Each stored
 // value has the revision of the storage at which it was written, a number above 0
-// that no other write has and that only ever grows. Its methods may be called by
+// that no other Commit has and that only ever grows. Its methods may be called by
 // any number of goroutines. Package storagetest tests one.
 //
 // An error says that nothing was stored or deleted. It is answered to the client
@@ -25,14 +27,32 @@ type Storage interface {
 	// Load returns all records, in any order.
 	Load(ctx context.Context) ([]Record, error)
 
-	// Save stores a value if the revision of the key's record is still prev: 0 if
-	// there is none, and [AnyRevision] if it does not matter. It returns the record
-	// as stored, or [ErrConflict]. It keeps nothing of value itself.
-	Save(ctx context.Context, key string, value []byte, prev int64) (Record, error)
+	// Commit makes all of the writes, or none. None is made if the revision of any
+	// record is not the Prev of its Write: then the error is [ErrConflict]. It
+	// returns a record for each write, in their order: as it is stored, all with one
+	// Modified, and for a deletion one that has only its Key. No two writes have one
+	// key. It keeps nothing of the values themselves.
+	Commit(ctx context.Context, writes ...Write) ([]Record, error)
+}
 
-	// Delete deletes a record if its revision is still prev, as for Save. Deleting
-	// what is not there is not an error, but for a prev that it cannot have.
-	Delete(ctx context.Context, key string, prev int64) error
+// A Write stores or deletes a record.
+type Write struct {
+	Key string
+
+	// Prev is the revision that the key's record must have: 0 if there must be none,
+	// and [AnyRevision] if it does not matter.
+	Prev int64
+
+	// Delete deletes the record. To delete what is not there is not an error, but
+	// for a Prev that it cannot have. Value and Expires are for the others.
+	Delete bool
+
+	Value []byte
+
+	// Expires, if not zero, is the time from which on the record is not to be there
+	// any more. The Handler deletes it then; a storage that has leases may have done
+	// so before. All others keep the time with the record.
+	Expires time.Time
 }
 
 // A Record is a stored value.
@@ -43,13 +63,27 @@ type Record struct {
 	// Created is the revision at which the key was first written since it last
 	// did not exist, Modified the one at which the value was.
 	Created, Modified int64
+
+	Expires time.Time // as in the [Write]
 }
 
 // Format implements [fmt.Formatter]: the value may hold private keys, and does not
 // show.
 func (r Record) Format(s fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(s, "{Key:%q Value:%s Created:%d Modified:%d}", r.Key, secret.Redacted, r.Created, r.Modified)
+	_, _ = fmt.Fprintf(s, "{Key:%q Value:%s Created:%d Modified:%d", r.Key, secret.Redacted, r.Created, r.Modified)
+	if !r.Expires.IsZero() {
+		_, _ = fmt.Fprintf(s, " Expires:%s", r.Expires.UTC().Format(time.RFC3339))
+	}
+	_, _ = io.WriteString(s, "}")
 }
+
+// Format implements [fmt.Formatter], as [Record.Format].
+func (w Write) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "{Key:%q Value:%s Prev:%d Delete:%t}", w.Key, secret.Redacted, w.Prev, w.Delete)
+}
+
+// LogValue implements [slog.LogValuer], as Format.
+func (w Write) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(w)) }
 
 // LogValue implements [slog.LogValuer], as Format.
 func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
@@ -84,36 +118,35 @@ func (m *Memory) Load(context.Context) ([]Record, error) {
 	return records, nil
 }
 
-// Save implements [Storage].
-func (m *Memory) Save(_ context.Context, key string, value []byte, prev int64) (Record, error) {
+// Commit implements [Storage].
+func (m *Memory) Commit(_ context.Context, writes ...Write) ([]Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	created, changed := m.revisions(key)
-	if prev != AnyRevision && prev != changed {
-		return Record{}, ErrConflict
+	for _, w := range writes {
+		if _, changed := m.revisions(w.Key); w.Prev != AnyRevision && w.Prev != changed {
+			return nil, ErrConflict
+		}
 	}
 	m.revision++
-	r := &Record{Key: key, Value: slices.Clone(value), Created: created, Modified: m.revision}
-	if r.Created == 0 {
-		r.Created = m.revision
-	}
 	if m.records == nil {
 		m.records = map[string]*Record{}
 	}
-	m.records[key] = r
-	return *r, nil
-}
-
-// Delete implements [Storage].
-func (m *Memory) Delete(_ context.Context, key string, prev int64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, changed := m.revisions(key); prev != AnyRevision && prev != changed {
-		return ErrConflict
+	out := make([]Record, len(writes))
+	for i, w := range writes {
+		out[i].Key = w.Key
+		if w.Delete {
+			delete(m.records, w.Key)
+			continue
+		}
+		created, _ := m.revisions(w.Key)
+		if created == 0 {
+			created = m.revision
+		}
+		out[i] = Record{Key: w.Key, Value: slices.Clone(w.Value), Created: created, Modified: m.revision, Expires: w.Expires}
+		stored := out[i]
+		m.records[w.Key] = &stored
 	}
-	m.revision++
-	delete(m.records, key)
-	return nil
+	return out, nil
 }
 
 // revisions returns those of a key's record, or zeros. mu is held.

@@ -25,10 +25,9 @@ func TestMemory(t *testing.T) {
 type fixed []adminapi.Record
 
 func (f fixed) Load(context.Context) ([]adminapi.Record, error) { return f, nil }
-func (fixed) Save(context.Context, string, []byte, int64) (adminapi.Record, error) {
-	return adminapi.Record{}, errors.New("cannot be written")
+func (fixed) Commit(context.Context, ...adminapi.Write) ([]adminapi.Record, error) {
+	return nil, errors.New("cannot be written")
 }
-func (fixed) Delete(context.Context, string, int64) error { return errors.New("cannot be written") }
 
 func record(key, value string, created, modified int64) adminapi.Record {
 	return adminapi.Record{Key: key, Value: []byte(value), Created: created, Modified: modified}
@@ -148,7 +147,7 @@ func TestNewRefusesWhatIsBroken(t *testing.T) {
 		{"unknown property", fixed{record("/upstreams/2", `{"nodes":{},"foo":1}`, 1, 1)}, []string{"stored /upstreams/2: ", "found foo"}},
 		{"bad id", fixed{record("/routes/a b", encode(t, good), 1, 1)}, []string{"stored /routes/a b: ", `"id"`}},
 		{"deeper key", fixed{record("/routes/a/b", encode(t, good), 1, 1)}, []string{"stored /routes/a/b: ", `"id"`}},
-		{"a kind that is not served", fixed{record("/services/1", `{}`, 1, 1)}, []string{"stored /services/1: ", "services are not supported"}},
+		{"service", fixed{record("/services/1", `{"hosts":["a.test","a.test."]}`, 1, 1)}, []string{"stored /services/1: ", `"hosts[1]"`}},
 		{"key of another", fixed{record("/ssls/1", encode(t, mismatch), 1, 1)}, []string{"stored /ssls/1: ", `property "key"`, "is not the key of the certificate"}},
 		{"regular expression", fixed{record("/ssls/1", encode(t, regex), 1, 1)}, []string{"stored /ssls/1: ", `client.skip_mtls_uri_regex[0]`}},
 		{"twice", fixed{record("/routes/2", encode(t, good), 1, 1), record("/routes/2", encode(t, good), 2, 2)}, []string{"stored configuration: ", "twice"}},

@@ -7,79 +7,178 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
-	"github.com/sallyport/sallyport/internal/cjson"
 )
 
 // put stores a document under the id of the path or of the document.
-func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (int, map[string]any, *failure) {
-	doc, f := documentOf(kind, sent)
+func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (*reply, *failure) {
+	doc, f := documentOf(sent)
 	if f != nil {
-		return 0, nil, f
+		return nil, f
 	}
 	pathID := id
 	id, err := apisix.PutID(kind, pathID, doc)
 	if err != nil {
-		return 0, nil, badRequest(err)
+		return nil, badRequest(err)
 	}
 	if isDots(id) {
-		return 0, nil, badRequest(fmt.Errorf("wrong %s id: %s is a step in a path", kind.Singular(), id))
+		return nil, badRequest(fmt.Errorf("wrong %s id: %s is a step in a path", kind.Singular(), id))
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	return h.store(r, kind, id, pathID == "", doc)
+	old := h.docs.get(kind, id)
+	if f := precondition(r, old); f != nil {
+		return nil, f
+	}
+	if doc, f = withoutTimes(doc, old); f != nil {
+		return nil, f
+	}
+	if pathID != "" {
+		doc["id"] = id
+	}
+	e := &edit{kind: kind, id: id, doc: doc, old: old}
+	warnings, f := h.restore(e)
+	if f != nil {
+		return nil, f
+	}
+	h.stamp(e)
+	return h.store(r, e, warnings)
 }
 
 // post stores a document under an id of its own.
-func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) (int, map[string]any, *failure) {
-	doc, f := documentOf(kind, sent)
+func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) (*reply, *failure) {
+	doc, f := documentOf(sent)
 	if f != nil {
-		return 0, nil, f
+		return nil, f
 	}
 	if err := apisix.CheckNoID(kind, id, doc); err != nil {
-		return 0, nil, badRequest(err)
+		return nil, badRequest(err)
+	}
+	if doc, f = withoutTimes(doc, nil); f != nil {
+		return nil, f
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
 	// So that a document that is refused leaves nothing behind, not even a
 	// revision, it is looked at before the id is made.
-	if _, _, f := h.check(r, kind, "new", doc); f != nil {
-		return 0, nil, f
+	e := &edit{kind: kind, id: "new", doc: doc}
+	if _, f := h.restore(e); f != nil {
+		return nil, f
 	}
-	id, f = h.newID(r, kind)
-	if f != nil {
-		return 0, nil, f
+	if _, f := h.check(r, e); f != nil {
+		return nil, f
 	}
-	return h.store(r, kind, id, false, doc)
+	if e.id, f = h.newID(r, kind); f != nil {
+		return nil, f
+	}
+	e.doc["id"] = e.id
+	h.stamp(e)
+	return h.store(r, e, nil)
 }
 
 // newID makes an id: the revision of the storage, as in APISIX. Someone may have
 // chosen that for a document already, but not the next ones for more documents
 // than there are. changeMu is held.
 func (h *Handler) newID(r *http.Request, kind apisix.Kind) (string, *failure) {
-	for range len(h.objects[kind]) + 1 {
-		record, err := h.storage.Save(r.Context(), "/gen_id", []byte("1"), AnyRevision)
+	for range len(h.docs.kinds[kind].byID) + 1 {
+		records, err := h.storage.Commit(r.Context(), Write{Key: "/gen_id", Value: []byte("1"), Prev: AnyRevision})
 		if err != nil {
-			return "", h.storageFailed(r, err)
+			return "", h.failed(r, err)
 		}
-		id := fmt.Sprintf("%020d", record.Modified)
-		if h.objects[kind][id] == nil {
+		id := fmt.Sprintf("%020d", records[0].Modified)
+		if h.docs.get(kind, id) == nil {
 			return id, nil
 		}
 	}
-	return "", h.storageFailed(r, errors.New("adminapi: storage: gives one revision to two writes"))
+	return "", h.failed(r, errors.New("adminapi: storage: gives one revision to two writes"))
 }
 
-// documentOf makes the checks that come before everything else.
-func documentOf(kind apisix.Kind, sent body) (map[string]any, *failure) {
+// patch changes a part of a document: what the body names or, with a path behind the
+// id, the value there.
+func (h *Handler) patch(r *http.Request, kind apisix.Kind, id, path string, sent body) (*reply, *failure) {
+	switch {
+	case id == "":
+		return nil, badRequest(fmt.Errorf("missing %s id", kind.Singular()))
+	case !sent.present:
+		return nil, badRequest(errors.New("missing new configuration"))
+	}
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
+	old := h.docs.get(kind, id)
+	if old == nil {
+		return nil, keyNotFound
+	}
+	if f := precondition(r, old); f != nil {
+		return nil, f
+	}
+	var doc map[string]any
+	var err error
+	timed := false
+	if path == "" {
+		doc, err = apisix.Patch(old.doc, sent.value)
+		change, _ := sent.value.(map[string]any)
+		timed = doc["update_time"] != nil && change["update_time"] != nil
+	} else {
+		doc, err = apisix.PatchPath(old.doc, path, sent.value)
+	}
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	if _, err := apisix.PutID(kind, id, doc); err != nil {
+		return nil, badRequest(err)
+	}
+	doc["id"] = id
+	if !timed {
+		doc["update_time"] = float64(h.now().Unix())
+	}
+	e := &edit{kind: kind, id: id, doc: doc, old: old}
+	warnings, f := h.restore(e)
+	if f != nil {
+		return nil, f
+	}
+	if warnings == nil {
+		// What was not sent is kept too.
+		warnings = apisix.NewOrigin(upstreamOf(kind, e.doc), upstreamOf(kind, old.doc))
+	}
+	return h.store(r, e, warnings)
+}
+
+// upstreamOf returns the upstream that a document is or holds.
+func upstreamOf(kind apisix.Kind, doc map[string]any) map[string]any {
+	if kind == apisix.Upstreams {
+		return doc
+	}
+	up, _ := doc["upstream"].(map[string]any)
+	return up
+}
+
+// documentOf makes the checks that come before everything else. The document is a
+// copy, as far as its own properties go.
+func documentOf(sent body) (map[string]any, *failure) {
 	if !sent.present {
-		return nil, &failure{status: http.StatusBadRequest, text: "missing configurations"}
+		return nil, badRequest(errors.New("missing configurations"))
 	}
 	doc, err := apisix.Document(sent.value)
 	if err != nil {
 		return nil, badRequest(err)
+	}
+	return maps.Clone(doc), nil
+}
+
+// withoutTimes refuses the times that the server sets, as APISIX does, but for those
+// that GET shows of what is replaced: so that a document can be read, edited and put.
+func withoutTimes(doc map[string]any, old *object) (map[string]any, *failure) {
+	if old != nil {
+		for _, name := range []string{"create_time", "update_time"} {
+			if sent, ok := doc[name]; ok && sent == old.doc[name] {
+				delete(doc, name)
+			}
+		}
 	}
 	if err := apisix.CheckForbidden(doc); err != nil {
 		return nil, badRequest(err)
@@ -87,78 +186,125 @@ func documentOf(kind apisix.Kind, sent body) (map[string]any, *failure) {
 	return doc, nil
 }
 
-// store checks a document, stores it and applies it, in this order: only the
-// storing can fail where nothing is wrong, and as long as it has not been done,
-// nothing has moved. changeMu is held.
-func (h *Handler) store(r *http.Request, kind apisix.Kind, id string, bodyID bool, doc map[string]any) (int, map[string]any, *failure) {
-	old := h.objects[kind][id]
-	doc = maps.Clone(doc)
-	if !bodyID {
-		doc["id"] = id
+// restore puts stored private keys where a document has their placeholder.
+func (h *Handler) restore(e *edit) (warnings []string, _ *failure) {
+	var stored map[string]any
+	if e.old != nil {
+		stored = e.old.doc
 	}
-	now := float64(h.now().Unix())
-	doc["create_time"], doc["update_time"] = now, now
-	if old != nil && old.doc["create_time"] != nil {
-		doc["create_time"] = old.doc["create_time"]
-	}
-	decoded, prepared, f := h.check(r, kind, id, doc)
-	if f != nil {
-		return 0, nil, f
-	}
-	var prev int64
-	if old != nil {
-		prev = old.changed
-	}
-	// The client may go away: what was begun is ended.
-	record, err := h.storage.Save(context.WithoutCancel(r.Context()), keyOf(kind, id), cjson.Encode(doc), prev)
+	doc, warnings, err := apisix.Restore(e.kind, e.doc, stored)
 	if err != nil {
-		return 0, nil, h.storageFailed(r, err)
+		return nil, badRequest(err)
 	}
-	report := prepared.Commit()
-	h.mu.Lock()
-	h.objects[kind][id] = &object{doc: doc, id: id, created: record.Created, changed: record.Modified}
-	h.mu.Unlock()
-	h.logChange(r, "put", kind, id, record.Modified)
+	e.doc = doc
+	return warnings, nil
+}
+
+// stamp sets the times of a document. It keeps that of its creation.
+func (h *Handler) stamp(e *edit) {
+	now := float64(h.now().Unix())
+	e.doc["create_time"], e.doc["update_time"] = now, now
+	if e.old != nil && e.old.doc["create_time"] != nil {
+		e.doc["create_time"] = e.old.doc["create_time"]
+	}
+}
+
+// store checks a document, stores it and applies it. changeMu is held.
+func (h *Handler) store(r *http.Request, e *edit, warnings []string) (*reply, *failure) {
+	prepared, f := h.check(r, e)
+	if f != nil {
+		return nil, f
+	}
+	records, report, err := h.commit(r.Context(), prepared, []*edit{e})
+	if err != nil {
+		return nil, h.failed(r, err)
+	}
+	h.logChange(r, e, records[0].Modified)
 
 	status := http.StatusOK
-	if old == nil {
+	if e.old == nil {
 		status = http.StatusCreated
 	}
-	answer := map[string]any{"key": keyPrefix + keyOf(kind, id), "value": apisix.Redact(kind, doc)}
-	if warnings := warningsOf(decoded, report); len(warnings) > 0 {
+	answer := map[string]any{"key": keyPrefix + e.key(), "value": apisix.Redact(e.kind, e.doc)}
+	if warnings := warningsOf(e, warnings, report); len(warnings) > 0 {
 		answer["warnings"] = warnings
 	}
-	return status, answer, nil
+	return &reply{status: status, body: answer, revision: records[0].Modified}, nil
 }
 
 // check makes of a document the change that it is, or says why it is refused. It
 // changes nothing. changeMu is held.
-func (h *Handler) check(r *http.Request, kind apisix.Kind, id string, doc map[string]any) (*apisix.Object, *gateway.Prepared, *failure) {
-	if r.URL.Query().Has("ttl") {
-		return nil, nil, badRequest(errors.New("ttl is not supported by this version: the document would stay for ever"))
+func (h *Handler) check(r *http.Request, e *edit) (*gateway.Prepared, *failure) {
+	var f *failure
+	if e.expires, f = h.expires(r); f != nil {
+		return nil, f
 	}
-	decoded, err := apisix.Decode(kind, id, doc)
+	if err := h.decode(r.Context(), e); err != nil {
+		return nil, badRequest(err)
+	}
+	if err := h.checkReferences(e); err != nil {
+		return nil, badRequest(err)
+	}
+	prepared, err := h.prepare(e)
 	if err != nil {
-		return nil, nil, badRequest(err)
+		return nil, badRequest(err)
 	}
-	if f := h.checkReferences(kind, doc); f != nil {
-		return nil, nil, f
-	}
-	change := changeOf(decoded)
-	change.AllowDangling = true // the references are the documents', and were checked
-	prepared, err := h.server.Prepare(change)
-	if err != nil {
-		return nil, nil, badRequest(decoded.Translate(err))
-	}
-	return decoded, prepared, nil
+	return prepared, nil
 }
 
-func warningsOf(decoded *apisix.Object, report gateway.Report) (warnings []any) {
-	for _, text := range decoded.Warnings {
+// maxTTL keeps the time at which a document goes out within what a time.Duration holds.
+const maxTTL = 100 * 365 * 24 * time.Hour
+
+// expires returns the time that the parameter ttl says, or zero.
+func (h *Handler) expires(r *http.Request) (time.Time, *failure) {
+	query := r.URL.Query()
+	if !query.Has("ttl") {
+		return time.Time{}, nil
+	}
+	wrong := &failure{status: http.StatusBadRequest, text: "invalid argument ttl: should be a number"}
+	seconds, err := strconv.ParseFloat(query.Get("ttl"), 64)
+	switch {
+	case err != nil || seconds != seconds:
+		return time.Time{}, wrong
+	case seconds <= 0:
+		wrong.description = "it must be above 0: the document is there for so many seconds"
+		return time.Time{}, wrong
+	}
+	ttl := maxTTL
+	if seconds < maxTTL.Seconds() {
+		ttl = time.Duration(seconds * float64(time.Second))
+	}
+	return h.now().Add(ttl), nil
+}
+
+// precondition compares If-Match and If-None-Match with what is there: the index of a
+// document, as ETag and modifiedIndex show it, with or without quotes.
+func precondition(r *http.Request, old *object) *failure {
+	matches := func(header string) bool {
+		for _, value := range r.Header.Values(header) {
+			for _, tag := range strings.Split(value, ",") {
+				tag = strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
+				if old != nil && (tag == "*" || tag == strconv.FormatInt(old.changed, 10)) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	if len(r.Header.Values("If-Match")) > 0 && !matches("If-Match") || matches("If-None-Match") {
+		return &failure{status: http.StatusPreconditionFailed, text: valueChanged}
+	}
+	return nil
+}
+
+func warningsOf(e *edit, more []string, report gateway.Report) (warnings []any) {
+	for _, text := range slices.Concat(more, e.decoded.Warnings) {
 		warnings = append(warnings, text)
 	}
 	for _, w := range report.Warnings {
-		if w.Kind != "upstream" { // which the decoder has warned of already
+		// Of upstreams the decoder has warned, and of a service's routes the answers to
+		// theirs.
+		if w.Kind == e.kind.Singular() && w.Kind != "upstream" {
 			warnings = append(warnings, w.Text)
 		}
 	}
@@ -166,62 +312,65 @@ func warningsOf(decoded *apisix.Object, report gateway.Report) (warnings []any) 
 }
 
 // checkReferences refuses a document that names one that is not there.
-func (h *Handler) checkReferences(kind apisix.Kind, doc map[string]any) *failure {
-	if kind != apisix.Routes {
-		return nil
-	}
-	id := apisix.IDString(doc["upstream_id"])
-	if _, there := h.objects[apisix.Upstreams][id]; id != "" && !there {
-		return badRequest(fmt.Errorf("failed to fetch upstream info by upstream id [%s], response code: 404", id))
+func (h *Handler) checkReferences(e *edit) error {
+	for _, key := range references(e.kind, e.doc) {
+		kind, id, _ := parseKey(key)
+		if h.docs.get(kind, id) == nil {
+			what := kind.Singular()
+			return fmt.Errorf("failed to fetch %s info by %s id [%s], response code: 404", what, what, id)
+		}
 	}
 	return nil
 }
 
 // delete deletes a document that no other needs, or with "force=true" any.
-func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (int, map[string]any, *failure) {
+func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, *failure) {
 	if id == "" {
-		return 0, nil, badRequest(fmt.Errorf("missing %s id", kind.Singular()))
+		return nil, badRequest(fmt.Errorf("missing %s id", kind.Singular()))
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	old := h.objects[kind][id]
+	old := h.docs.get(kind, id)
 	if old == nil {
-		return 0, nil, keyNotFound
+		return nil, keyNotFound
 	}
-	if kind == apisix.Upstreams && r.URL.Query().Get("force") != "true" {
-		if route, used := h.routeWith(id); used {
-			return 0, nil, badRequest(fmt.Errorf("can not delete this upstream, route [%s] is still using it now", route))
+	if f := precondition(r, old); f != nil {
+		return nil, f
+	}
+	e := &edit{kind: kind, id: id, old: old}
+	if r.URL.Query().Get("force") != "true" {
+		if err := h.checkUsers(e); err != nil {
+			return nil, badRequest(err)
 		}
 	}
-	change := deletionOf(kind, id)
-	change.AllowDangling = true
-	prepared, err := h.server.Prepare(change)
+	if f := h.remove(r.Context(), e); f != nil {
+		return nil, h.failed(r, f)
+	}
+	h.logChange(r, e, 0)
+	return &reply{status: http.StatusOK, body: map[string]any{"deleted": "1", "key": keyPrefix + e.key()}}, nil
+}
+
+// remove deletes a document. changeMu is held.
+func (h *Handler) remove(ctx context.Context, e *edit) error {
+	prepared, err := h.prepare(e)
 	if err != nil {
-		return 0, nil, badRequest(err)
+		return err
 	}
-	if err := h.storage.Delete(context.WithoutCancel(r.Context()), keyOf(kind, id), old.changed); err != nil {
-		return 0, nil, h.storageFailed(r, err)
-	}
-	prepared.Commit()
-	h.mu.Lock()
-	delete(h.objects[kind], id)
-	h.mu.Unlock()
-	h.logChange(r, "delete", kind, id, 0)
-	return http.StatusOK, map[string]any{"deleted": "1", "key": keyPrefix + keyOf(kind, id)}, nil
+	_, _, err = h.commit(ctx, prepared, []*edit{e})
+	return err
 }
 
-// routeWith returns the first route, by id, that names an upstream.
-func (h *Handler) routeWith(upstream string) (id string, used bool) {
-	for _, id := range slices.Sorted(maps.Keys(h.objects[apisix.Routes])) {
-		if apisix.IDString(h.objects[apisix.Routes][id].doc["upstream_id"]) == upstream {
-			return id, true
+// checkUsers refuses to delete what another document names.
+func (h *Handler) checkUsers(e *edit) error {
+	for _, kind := range []apisix.Kind{apisix.Routes, apisix.Services} {
+		user, used := h.docs.user(kind, e.key())
+		switch {
+		case !used:
+		case e.kind == apisix.Services:
+			return fmt.Errorf("can not delete this service directly, %s [%s] is still using it now", kind.Singular(), user)
+		default:
+			return fmt.Errorf("can not delete this %s, %s [%s] is still using it now", e.kind.Singular(), kind.Singular(), user)
 		}
 	}
-	return "", false
-}
-
-func (h *Handler) logChange(r *http.Request, action string, kind apisix.Kind, id string, revision int64) {
-	if h.logger != nil {
-		h.logger.Info("configuration changed", "action", action, "kind", string(kind), "id", id, "revision", revision, "remote", r.RemoteAddr)
-	}
+	return nil
 }

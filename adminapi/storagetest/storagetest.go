@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/adminapi"
 )
@@ -42,6 +43,31 @@ type promise struct {
 	check       func(ctx context.Context, s adminapi.Storage) error
 }
 
+// save stores one record.
+func save(ctx context.Context, s adminapi.Storage, key string, value []byte, prev int64) (adminapi.Record, error) {
+	return one(s.Commit(ctx, adminapi.Write{Key: key, Value: value, Prev: prev}))
+}
+
+// remove deletes one record.
+func remove(ctx context.Context, s adminapi.Storage, key string, prev int64) error {
+	r, err := one(s.Commit(ctx, adminapi.Write{Key: key, Prev: prev, Delete: true}))
+	if err == nil && r.Key != key {
+		return fmt.Errorf("the record of the deletion has the key %q", r.Key)
+	}
+	return err
+}
+
+// one returns the record of the one write that a Commit had.
+func one(records []adminapi.Record, err error) (adminapi.Record, error) {
+	switch {
+	case err != nil:
+		return adminapi.Record{}, err
+	case len(records) != 1:
+		return adminapi.Record{}, fmt.Errorf("%d records are returned for one write", len(records))
+	}
+	return records[0], nil
+}
+
 var promises = []promise{{
 	name:        "empty",
 	explanation: "a new storage holds nothing",
@@ -50,9 +76,9 @@ var promises = []promise{{
 	},
 }, {
 	name:        "save",
-	explanation: "Save with 0 stores a new record, and returns it with one revision above 0",
+	explanation: "storing with 0 stores a new record, and returns it with one revision above 0",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		r, err := s.Save(ctx, "/routes/1", []byte("a"), 0)
+		r, err := save(ctx, s, "/routes/1", []byte("a"), 0)
 		switch {
 		case err != nil:
 			return err
@@ -65,13 +91,13 @@ var promises = []promise{{
 	},
 }, {
 	name:        "replace",
-	explanation: "Save with the revision of the record replaces it, keeps Created, and gives a greater Modified",
+	explanation: "storing with the revision of the record replaces it, keeps Created, and gives a greater Modified",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		first, err := s.Save(ctx, "/routes/1", []byte("a"), 0)
+		first, err := save(ctx, s, "/routes/1", []byte("a"), 0)
 		if err != nil {
 			return err
 		}
-		r, err := s.Save(ctx, "/routes/1", []byte("b"), first.Modified)
+		r, err := save(ctx, s, "/routes/1", []byte("b"), first.Modified)
 		switch {
 		case err != nil:
 			return err
@@ -80,7 +106,7 @@ var promises = []promise{{
 		case r.Created != first.Created || r.Modified <= first.Modified:
 			return fmt.Errorf("returned revisions %d and %d after %d and %d", r.Created, r.Modified, first.Created, first.Modified)
 		}
-		again, err := s.Save(ctx, "/routes/1", []byte("b"), r.Modified)
+		again, err := save(ctx, s, "/routes/1", []byte("b"), r.Modified)
 		if err != nil || again.Modified <= r.Modified {
 			return fmt.Errorf("saving the same value: revision %d after %d, error %v", again.Modified, r.Modified, err)
 		}
@@ -88,23 +114,23 @@ var promises = []promise{{
 	},
 }, {
 	name:        "conflict",
-	explanation: "Save with another revision than the record's is ErrConflict, and stores nothing",
+	explanation: "storing with another revision than the record's is ErrConflict, and stores nothing",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		first, err := s.Save(ctx, "/routes/1", []byte("a"), 0)
+		first, err := save(ctx, s, "/routes/1", []byte("a"), 0)
 		if err != nil {
 			return err
 		}
-		r, err := s.Save(ctx, "/routes/1", []byte("b"), first.Modified)
+		r, err := save(ctx, s, "/routes/1", []byte("b"), first.Modified)
 		if err != nil {
 			return err
 		}
 		for _, prev := range []int64{0, first.Modified, r.Modified + 1, -2} {
-			if _, err := s.Save(ctx, "/routes/1", []byte("c"), prev); !errors.Is(err, adminapi.ErrConflict) {
+			if _, err := save(ctx, s, "/routes/1", []byte("c"), prev); !errors.Is(err, adminapi.ErrConflict) {
 				return fmt.Errorf("revision %d where %d is stored: error %v", prev, r.Modified, err)
 			}
 		}
 		for _, prev := range []int64{r.Modified, 1 << 40, -2} {
-			if _, err := s.Save(ctx, "/routes/2", []byte("c"), prev); !errors.Is(err, adminapi.ErrConflict) {
+			if _, err := save(ctx, s, "/routes/2", []byte("c"), prev); !errors.Is(err, adminapi.ErrConflict) {
 				return fmt.Errorf("revision %d where nothing is stored: error %v", prev, err)
 			}
 		}
@@ -112,13 +138,13 @@ var promises = []promise{{
 	},
 }, {
 	name:        "any revision",
-	explanation: "Save with AnyRevision stores whether there is a record or not",
+	explanation: "storing with AnyRevision stores whether there is a record or not",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		first, err := s.Save(ctx, "/gen_id", []byte("1"), adminapi.AnyRevision)
+		first, err := save(ctx, s, "/gen_id", []byte("1"), adminapi.AnyRevision)
 		if err != nil {
 			return err
 		}
-		r, err := s.Save(ctx, "/gen_id", []byte("1"), adminapi.AnyRevision)
+		r, err := save(ctx, s, "/gen_id", []byte("1"), adminapi.AnyRevision)
 		if err != nil {
 			return err
 		}
@@ -134,7 +160,7 @@ var promises = []promise{{
 		var last int64
 		for i := range 20 {
 			key := fmt.Sprintf("/routes/%d", i%3)
-			r, err := s.Save(ctx, key, []byte{byte(i)}, adminapi.AnyRevision)
+			r, err := save(ctx, s, key, []byte{byte(i)}, adminapi.AnyRevision)
 			if err != nil {
 				return err
 			}
@@ -143,7 +169,7 @@ var promises = []promise{{
 			}
 			last = r.Modified
 			if i%5 == 4 {
-				if err := s.Delete(ctx, key, r.Modified); err != nil {
+				if err := remove(ctx, s, key, r.Modified); err != nil {
 					return err
 				}
 			}
@@ -152,52 +178,52 @@ var promises = []promise{{
 	},
 }, {
 	name:        "delete",
-	explanation: "Delete with the revision of the record deletes it, and only it",
+	explanation: "deleting with the revision of the record deletes it, and only it",
 	check: func(ctx context.Context, s adminapi.Storage) error {
 		var records []adminapi.Record
 		for _, key := range []string{"/routes/1", "/routes/10", "/ssls/1"} {
-			r, err := s.Save(ctx, key, []byte(key), 0)
+			r, err := save(ctx, s, key, []byte(key), 0)
 			if err != nil {
 				return err
 			}
 			records = append(records, r)
 		}
-		if err := s.Delete(ctx, "/routes/1", records[0].Modified); err != nil {
+		if err := remove(ctx, s, "/routes/1", records[0].Modified); err != nil {
 			return err
 		}
 		return holds(ctx, s, records[1:]...)
 	},
 }, {
 	name:        "delete conflict",
-	explanation: "Delete with another revision than the record's is ErrConflict, and deletes nothing",
+	explanation: "deleting with another revision than the record's is ErrConflict, and deletes nothing",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		first, err := s.Save(ctx, "/routes/1", []byte("a"), 0)
+		first, err := save(ctx, s, "/routes/1", []byte("a"), 0)
 		if err != nil {
 			return err
 		}
-		r, err := s.Save(ctx, "/routes/1", []byte("b"), first.Modified)
+		r, err := save(ctx, s, "/routes/1", []byte("b"), first.Modified)
 		if err != nil {
 			return err
 		}
 		for _, prev := range []int64{0, first.Modified, r.Modified + 1, -2} {
-			if err := s.Delete(ctx, "/routes/1", prev); !errors.Is(err, adminapi.ErrConflict) {
+			if err := remove(ctx, s, "/routes/1", prev); !errors.Is(err, adminapi.ErrConflict) {
 				return fmt.Errorf("revision %d where %d is stored: error %v", prev, r.Modified, err)
 			}
 		}
-		if err := s.Delete(ctx, "/routes/2", r.Modified); !errors.Is(err, adminapi.ErrConflict) {
+		if err := remove(ctx, s, "/routes/2", r.Modified); !errors.Is(err, adminapi.ErrConflict) {
 			return fmt.Errorf("revision %d where nothing is stored: error %v", r.Modified, err)
 		}
 		return holds(ctx, s, r)
 	},
 }, {
 	name:        "delete any",
-	explanation: "Delete with AnyRevision deletes what is there, and with 0 too it is no error that nothing is",
+	explanation: "deleting with AnyRevision deletes what is there, and with 0 too it is no error that nothing is",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		if _, err := s.Save(ctx, "/routes/1", []byte("a"), 0); err != nil {
+		if _, err := save(ctx, s, "/routes/1", []byte("a"), 0); err != nil {
 			return err
 		}
 		for _, prev := range []int64{adminapi.AnyRevision, adminapi.AnyRevision, 0} {
-			if err := s.Delete(ctx, "/routes/1", prev); err != nil {
+			if err := remove(ctx, s, "/routes/1", prev); err != nil {
 				return fmt.Errorf("revision %d: %w", prev, err)
 			}
 		}
@@ -205,19 +231,19 @@ var promises = []promise{{
 	},
 }, {
 	name:        "again",
-	explanation: "a key that was deleted is new: Save with 0 stores it, with revisions greater than all before, and an old revision conflicts",
+	explanation: "a key that was deleted is new: storing with 0 stores it, with revisions greater than all before, and an old revision conflicts",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		first, err := s.Save(ctx, "/routes/1", []byte("a"), 0)
+		first, err := save(ctx, s, "/routes/1", []byte("a"), 0)
 		if err != nil {
 			return err
 		}
-		if err := s.Delete(ctx, "/routes/1", first.Modified); err != nil {
+		if err := remove(ctx, s, "/routes/1", first.Modified); err != nil {
 			return err
 		}
-		if _, err := s.Save(ctx, "/routes/1", []byte("b"), first.Modified); !errors.Is(err, adminapi.ErrConflict) {
+		if _, err := save(ctx, s, "/routes/1", []byte("b"), first.Modified); !errors.Is(err, adminapi.ErrConflict) {
 			return fmt.Errorf("the old revision: error %v", err)
 		}
-		r, err := s.Save(ctx, "/routes/1", []byte("c"), 0)
+		r, err := save(ctx, s, "/routes/1", []byte("c"), 0)
 		if err != nil {
 			return err
 		}
@@ -236,7 +262,7 @@ var promises = []promise{{
 		}
 		var records []adminapi.Record
 		for i, value := range [][]byte{{}, {0}, every, []byte("a\r\nb\n"), []byte(`{"a":"\u0000"}`), bytes.Repeat([]byte("x"), 2<<20)} {
-			r, err := s.Save(ctx, fmt.Sprintf("/ssls/%d", i), value, 0)
+			r, err := save(ctx, s, fmt.Sprintf("/ssls/%d", i), value, 0)
 			if err != nil {
 				return err
 			}
@@ -253,7 +279,7 @@ var promises = []promise{{
 	check: func(ctx context.Context, s adminapi.Storage) error {
 		var records []adminapi.Record
 		for _, key := range []string{"/gen_id", "/routes/a", "/routes/A", "/routes/1", "/routes/01", "/routes/1.0", "/routes/a-_.Z", "/routes/1.json", "/routes/con", "/routes/" + strings.Repeat("x", 64), "/upstreams/1"} {
-			r, err := s.Save(ctx, key, []byte(key), 0)
+			r, err := save(ctx, s, key, []byte(key), 0)
 			if err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
@@ -263,10 +289,10 @@ var promises = []promise{{
 	},
 }, {
 	name:        "no sharing",
-	explanation: "Save keeps nothing of the value that it is given, and Load returns a slice of its own",
+	explanation: "Commit keeps nothing of the value that it is given, and Load returns a slice of its own",
 	check: func(ctx context.Context, s adminapi.Storage) error {
 		value := []byte("before")
-		r, err := s.Save(ctx, "/routes/1", value, 0)
+		r, err := save(ctx, s, "/routes/1", value, 0)
 		if err != nil {
 			return err
 		}
@@ -284,7 +310,7 @@ var promises = []promise{{
 	},
 }, {
 	name:        "one wins",
-	explanation: "of many Saves at once with one revision, one stores, and the others get ErrConflict",
+	explanation: "of many Commits at once with one revision, one stores, and the others get ErrConflict",
 	check: func(ctx context.Context, s adminapi.Storage) error {
 		var prev adminapi.Record
 		for range 20 {
@@ -296,7 +322,7 @@ var promises = []promise{{
 			)
 			for i := range 8 {
 				wg.Go(func() {
-					r, err := s.Save(ctx, "/routes/1", []byte{byte(i)}, prev.Modified)
+					r, err := save(ctx, s, "/routes/1", []byte{byte(i)}, prev.Modified)
 					mu.Lock()
 					defer mu.Unlock()
 					if err == nil {
@@ -347,7 +373,7 @@ var promises = []promise{{
 			wg.Go(func() {
 				var prev int64
 				for n := range 20 {
-					r, err := s.Save(ctx, fmt.Sprintf("/routes/%d", i), []byte{byte(n)}, prev)
+					r, err := save(ctx, s, fmt.Sprintf("/routes/%d", i), []byte{byte(n)}, prev)
 					note(r, err)
 					prev = r.Modified
 				}
@@ -375,23 +401,94 @@ var promises = []promise{{
 		return holds(ctx, s, records...)
 	},
 }, {
-	name:        "error means nothing",
-	explanation: "where Save or Delete returns an error, as for a context that has ended, nothing has changed",
+	name:        "several",
+	explanation: "several writes in one Commit have one Modified, greater than all before, and come back in their order",
 	check: func(ctx context.Context, s adminapi.Storage) error {
-		r, err := s.Save(ctx, "/routes/1", []byte("a"), 0)
+		before, err := s.Commit(ctx, adminapi.Write{Key: "/routes/1", Value: []byte("a")}, adminapi.Write{Key: "/routes/2", Value: []byte("b")})
+		if err != nil {
+			return err
+		}
+		after, err := s.Commit(ctx,
+			adminapi.Write{Key: "/ssls/1", Value: []byte("c")},
+			adminapi.Write{Key: "/routes/2", Prev: before[1].Modified, Delete: true},
+			adminapi.Write{Key: "/routes/1", Prev: before[0].Modified, Value: []byte("d")},
+		)
+		switch {
+		case err != nil:
+			return err
+		case len(after) != 3 || after[0].Key != "/ssls/1" || after[1].Key != "/routes/2" || after[2].Key != "/routes/1":
+			return fmt.Errorf("returned %s", describe(after))
+		case after[0].Modified != after[2].Modified || after[2].Modified <= before[0].Modified || after[2].Created != before[0].Created:
+			return fmt.Errorf("returned %s after %s", describe(after), describe(before))
+		}
+		return holds(ctx, s, after[0], after[2])
+	},
+}, {
+	name:        "all or nothing",
+	explanation: "where one of several writes conflicts, none is made",
+	check: func(ctx context.Context, s adminapi.Storage) error {
+		r, err := save(ctx, s, "/routes/1", []byte("a"), 0)
+		if err != nil {
+			return err
+		}
+		conflicts := adminapi.Write{Key: "/routes/1", Value: []byte("b")}
+		for _, writes := range [][]adminapi.Write{
+			{{Key: "/routes/2", Value: []byte("c")}, conflicts},
+			{conflicts, {Key: "/routes/2", Value: []byte("c")}},
+			{{Key: "/routes/1", Prev: r.Modified, Delete: true}, {Key: "/routes/2", Prev: r.Modified, Delete: true}},
+		} {
+			if _, err := s.Commit(ctx, writes...); !errors.Is(err, adminapi.ErrConflict) {
+				return fmt.Errorf("error %v", err)
+			}
+			if err := holds(ctx, s, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+}, {
+	name:        "expires",
+	explanation: "the time at which a record is not to be there any more is kept, to the second, until a write without one",
+	check: func(ctx context.Context, s adminapi.Storage) error {
+		at := time.Now().Add(time.Hour).Truncate(time.Second)
+		r, err := one(s.Commit(ctx, adminapi.Write{Key: "/routes/1", Value: []byte("a"), Expires: at}))
+		if err != nil {
+			return err
+		}
+		for _, want := range []time.Time{at, {}} {
+			records, err := s.Load(ctx)
+			if err != nil {
+				return err
+			}
+			for _, r := range append(records, r) {
+				if d := r.Expires.Sub(want); r.Expires.IsZero() != want.IsZero() || d.Abs() > time.Second {
+					return fmt.Errorf("expires at %v, not %v", r.Expires, want)
+				}
+			}
+			if r, err = save(ctx, s, "/routes/1", []byte("a"), r.Modified); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+}, {
+	name:        "error means nothing",
+	explanation: "where Commit returns an error, as for a context that has ended, nothing has changed",
+	check: func(ctx context.Context, s adminapi.Storage) error {
+		r, err := save(ctx, s, "/routes/1", []byte("a"), 0)
 		if err != nil {
 			return err
 		}
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		records := []adminapi.Record{r}
-		if saved, err := s.Save(ended, "/routes/1", []byte("b"), r.Modified); err == nil {
+		if saved, err := save(ended, s, "/routes/1", []byte("b"), r.Modified); err == nil {
 			records[0] = saved
 		}
-		if saved, err := s.Save(ended, "/routes/2", []byte("b"), 0); err == nil {
+		if saved, err := save(ended, s, "/routes/2", []byte("b"), 0); err == nil {
 			records = append(records, saved)
 		}
-		if err := s.Delete(ended, "/routes/1", records[0].Modified); err == nil {
+		if err := remove(ended, s, "/routes/1", records[0].Modified); err == nil {
 			records = records[1:]
 		}
 		return holds(ctx, s, records...)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,6 +33,7 @@ type flaw struct {
 	load   func(*flawed) ([]adminapi.Record, error)
 	save   func(f *flawed, key string, value []byte, prev int64) (adminapi.Record, error)
 	delete func(f *flawed, key string, prev int64) error
+	commit func(f *flawed, writes []adminapi.Write) ([]adminapi.Record, error)
 }
 
 func (f *flawed) Load(ctx context.Context) ([]adminapi.Record, error) {
@@ -41,22 +43,33 @@ func (f *flawed) Load(ctx context.Context) ([]adminapi.Record, error) {
 	return f.Memory.Load(ctx)
 }
 
-func (f *flawed) Save(ctx context.Context, key string, value []byte, prev int64) (adminapi.Record, error) {
-	if f.save != nil {
-		return f.save(f, key, value, prev)
+func (f *flawed) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	if f.commit != nil {
+		return f.commit(f, writes)
 	}
-	return f.Memory.Save(ctx, key, value, prev)
-}
-
-func (f *flawed) Delete(ctx context.Context, key string, prev int64) error {
-	if f.delete != nil {
-		return f.delete(f, key, prev)
+	w := writes[0]
+	switch {
+	case len(writes) > 1:
+	case w.Delete && f.delete != nil:
+		return []adminapi.Record{{Key: w.Key}}, f.delete(f, w.Key, w.Prev)
+	case !w.Delete && f.save != nil:
+		r, err := f.save(f, w.Key, w.Value, w.Prev)
+		return []adminapi.Record{r}, err
 	}
-	return f.Memory.Delete(ctx, key, prev)
+	return f.Memory.Commit(ctx, writes...)
 }
 
 func (f *flawed) saveIn(key string, value []byte, prev int64) (adminapi.Record, error) {
-	return f.Memory.Save(context.Background(), key, value, prev)
+	records, err := f.Memory.Commit(context.Background(), adminapi.Write{Key: key, Value: value, Prev: prev})
+	if err != nil {
+		return adminapi.Record{}, err
+	}
+	return records[0], nil
+}
+
+func (f *flawed) deleteIn(key string, prev int64) error {
+	_, err := f.Memory.Commit(context.Background(), adminapi.Write{Key: key, Prev: prev, Delete: true})
+	return err
 }
 
 // Each promise must be able to be broken.
@@ -127,19 +140,19 @@ func TestFlawsAreFound(t *testing.T) {
 			records, _ := f.Memory.Load(context.Background())
 			for _, r := range records {
 				if strings.HasPrefix(r.Key, key) {
-					_ = f.Memory.Delete(context.Background(), r.Key, adminapi.AnyRevision)
+					_ = f.deleteIn(r.Key, adminapi.AnyRevision)
 				}
 			}
 			return nil
 		}}, "delete"},
 		{"deletes without comparing", flaw{delete: func(f *flawed, key string, prev int64) error {
-			return f.Memory.Delete(context.Background(), key, adminapi.AnyRevision)
+			return f.deleteIn(key, adminapi.AnyRevision)
 		}}, "delete conflict"},
 		{"misses what is not there", flaw{delete: func(f *flawed, key string, prev int64) error {
 			records, _ := f.Memory.Load(context.Background())
 			for _, r := range records {
 				if r.Key == key {
-					return f.Memory.Delete(context.Background(), key, prev)
+					return f.deleteIn(key, prev)
 				}
 			}
 			return errors.New("not found")
@@ -182,6 +195,32 @@ func TestFlawsAreFound(t *testing.T) {
 			}
 			return r, err
 		}}, "error means nothing"},
+		{"commits one after the other", flaw{commit: func(f *flawed, writes []adminapi.Write) (records []adminapi.Record, err error) {
+			for _, w := range writes {
+				r, err := f.Memory.Commit(context.Background(), w)
+				if err != nil {
+					return nil, err
+				}
+				records = append(records, r...)
+			}
+			return records, nil
+		}}, "several"},
+		{"stops in the middle", flaw{commit: func(f *flawed, writes []adminapi.Write) (records []adminapi.Record, err error) {
+			for _, w := range writes {
+				r, err := f.Memory.Commit(context.Background(), w)
+				if err != nil {
+					return nil, err
+				}
+				records = append(records, r...)
+			}
+			return records, nil
+		}}, "all or nothing"},
+		{"keeps everything for ever", flaw{commit: func(f *flawed, writes []adminapi.Write) ([]adminapi.Record, error) {
+			for i := range writes {
+				writes[i].Expires = time.Time{}
+			}
+			return f.Memory.Commit(context.Background(), writes...)
+		}}, "expires"},
 	} {
 		broken := storagetest.Broken(t.Context(), func() adminapi.Storage {
 			return &flawed{flaw: test.f}
@@ -200,7 +239,6 @@ type refusing struct{}
 var errRefused = errors.New("refused")
 
 func (refusing) Load(context.Context) ([]adminapi.Record, error) { return nil, errRefused }
-func (refusing) Save(context.Context, string, []byte, int64) (adminapi.Record, error) {
-	return adminapi.Record{}, errRefused
+func (refusing) Commit(context.Context, ...adminapi.Write) ([]adminapi.Record, error) {
+	return nil, errRefused
 }
-func (refusing) Delete(context.Context, string, int64) error { return errRefused }

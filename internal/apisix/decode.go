@@ -20,11 +20,16 @@ type Object struct {
 	// Configs are then only there to be looked at.
 	Enabled bool
 
-	// One of these is set, or for a route with an upstream of its own Route and
-	// Upstream. The ID of that upstream is [InlineID] of the route's.
+	// One of these is set, or Route and Upstream for a route or a service with an
+	// upstream of its own, whose ID is [InlineID] of theirs. The Route of a service is
+	// what its routes have from it: Hosts, Upstream and WebSocket.
 	SSL      *ssl.Config
 	Route    *route.Config
 	Upstream *upstream.Config
+
+	// Service is the id of the service that a route belongs to, or "". Its Config is
+	// then the one that [Object.Under] returns.
+	Service string
 
 	// Warnings are sentences about what means something else than it may seem.
 	Warnings []string
@@ -54,15 +59,15 @@ func Decode(kind Kind, id string, doc map[string]any) (*Object, error) {
 		o.Enabled = false
 	}
 	var d decoding
+	d.warnUnknown(schemas[kind], doc)
 	switch kind {
 	case Routes:
-		d.warnUnknown(routeSchema, doc)
 		d.route(o)
+	case Services:
+		d.service(o)
 	case SSLs:
-		d.warnUnknown(sslSchema, doc)
 		d.ssl(o)
 	case Upstreams:
-		d.warnUnknown(upstreamSchema, doc)
 		o.Upstream = d.upstream(id, doc)
 	}
 	if err := d.faults.err(inConfiguration); err != nil {
@@ -105,8 +110,7 @@ func (d *decoding) warn(property, format string, args ...any) {
 // unsupported ends what is said about something that APISIX does and we do not.
 const unsupported = "is not supported by this version"
 
-// pem returns a value in PEM, or nil if it is absent. References are for a later
-// version to resolve.
+// pem returns a value in PEM, or nil if it is absent. References must have been resolved.
 func (d *decoding) pem(doc map[string]any, property string) []byte {
 	if !has(doc, property) {
 		return nil
@@ -118,7 +122,7 @@ func (d *decoding) pem(doc map[string]any, property string) []byte {
 
 func (d *decoding) refuseReference(property, value string) {
 	if isReference(value) {
-		d.refuse(property, "the reference %s %s: put the PEM text itself here", quote(value), unsupported)
+		d.refuse(property, "the reference %s is not resolved", ShowReference(value))
 	}
 }
 

@@ -25,37 +25,32 @@ func (d *decoding) route(o *Object) {
 		t := objectOf(doc, "timeout")
 		c.Timeout = &route.Timeout{Connect: seconds(t, "connect"), Send: seconds(t, "send"), Read: seconds(t, "read")}
 	}
-	switch {
-	case has(doc, "upstream_id"):
-		c.Upstream = IDString(doc["upstream_id"])
-		if has(doc, "upstream") {
-			d.warn("upstream", "has no effect: upstream_id goes before it")
-		}
-	case has(doc, "upstream"):
-		c.Upstream = InlineID(Routes, o.ID)
-		d.in("upstream", func() { o.Upstream = d.upstream(c.Upstream, objectOf(doc, "upstream")) })
-	case len(d.faults) == 0:
+	o.Service = IDString(doc["service_id"])
+	d.target(o)
+	if c.Upstream == "" && o.Service == "" && len(d.faults) == 0 {
 		// APISIX takes a route without a target for the sake of its plugins.
-		d.faults.add("a route needs one of upstream and upstream_id: without plugins nothing else can answer")
+		d.faults.add("a route needs one of upstream, upstream_id and service_id: without plugins nothing else can answer")
 	}
 }
 
 // refuseRoute refuses what APISIX does for a route and we do not.
 func (d *decoding) refuseRoute(doc map[string]any) {
-	for _, name := range sortedKeys(objectOf(doc, "plugins")) {
-		if len(d.faults) > maxFaults {
-			break
-		}
-		d.refuse("plugins", "unknown plugin [%s]: this gateway has no plugins", show(name))
-	}
+	d.refusePlugins(doc)
 	for _, property := range []string{"filter_func", "script", "script_id"} {
 		if has(doc, property) {
 			d.refuse(property, "this gateway runs no Lua")
 		}
 	}
-	for _, property := range []string{"service_id", "plugin_config_id"} {
-		if has(doc, property) {
-			d.refuse(property, "it %s", unsupported)
+	if has(doc, "plugin_config_id") {
+		d.refuse("plugin_config_id", "it %s", unsupported)
+	}
+}
+
+func (d *decoding) refusePlugins(doc map[string]any) {
+	for _, name := range sortedKeys(objectOf(doc, "plugins")) {
+		if len(d.faults) > maxFaults {
+			break
 		}
+		d.refuse("plugins", "unknown plugin [%s]: this gateway has no plugins", show(name))
 	}
 }

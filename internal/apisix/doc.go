@@ -1,5 +1,5 @@
 // Package apisix reads the documents of Apache APISIX's Admin API: it turns the
-// JSON object of a route, an ssl object or an upstream into the Configs of this
+// JSON object of a route, a service, an ssl object or an upstream into the Configs of this
 // module, one way. The document itself, not the Config, is what is stored and what
 // answers GET.
 //

@@ -49,6 +49,12 @@ var fields = map[Kind]map[string][2]string{
 		"Timeout.Send":    {"timeout.send"},
 		"Timeout.Read":    {"timeout.read"},
 	},
+	Services: {
+		"ID":       {"id"},
+		"Hosts":    {"hosts"},
+		"Hosts[#]": {"hosts[#]"},
+		"Upstream": {"upstream_id", "upstream"},
+	},
 	Upstreams: {
 		"ID":                        {"id"},
 		"Scheme":                    {"scheme"},
@@ -120,7 +126,7 @@ var (
 // FieldName returns the property of a document that a field of its Config comes
 // from: "client.ca" for "Client.CAPEM", "key" for "Certificates[0].KeyPEM", "uri" or
 // "uris[1]" for "Paths[1]", as the document has it. Indexes count from 0, as in Go.
-// A field of a route's own upstream has "Upstream." before it. A field that no
+// A field of the upstream that a route or a service holds has "Upstream." before it. A field that no
 // property stands for is returned as it is.
 func FieldName(kind Kind, doc map[string]any, field string) string {
 	if inner, ok := strings.CutPrefix(field, "Upstream."); ok && kind != Upstreams {

@@ -6,8 +6,7 @@ import "strings"
 // API and in the keys of the storage: "/apisix/admin/routes", "/apisix/routes/1".
 type Kind string
 
-// The kinds that APISIX has and that concern a gateway. [Services] are known by
-// name only: [Validate] and [Decode] refuse them.
+// The kinds of APISIX that concern a gateway.
 const (
 	Routes    Kind = "routes"
 	Services  Kind = "services"

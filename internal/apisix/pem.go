@@ -57,6 +57,9 @@ func checkCertificates(text string) faults {
 
 // checkKey checks that a value holds a private key in PEM. Its first one counts.
 func checkKey(text string) faults {
+	if isPlaceholder(text) {
+		return faults{{wrongCipher, "it stands for the key that is stored, and none is"}}
+	}
 	if !strings.HasPrefix(text, "---") {
 		why := `a key must begin with "-----BEGIN": keys that APISIX has encrypted are not read by this version`
 		if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {

@@ -8,8 +8,8 @@ import (
 
 // Redact returns a copy of a document that may be shown: instead of private keys
 // it has "[redacted]". Those are key and keys of an ssl object, client_key of an
-// upstream, and every other string in which a private key stands in PEM. Nothing
-// of the copy is shared with the document.
+// upstream, and every other string in which a private key stands in PEM. A reference
+// is shown: it says where a key is. Nothing of the copy is shared with the document.
 func Redact(kind Kind, doc map[string]any) map[string]any {
 	out := copyObject(doc)
 	switch kind {
@@ -17,7 +17,7 @@ func Redact(kind Kind, doc map[string]any) map[string]any {
 		hide(out, "key")
 		if keys, ok := out["keys"].([]any); ok {
 			for i := range keys {
-				keys[i] = secret.Redacted
+				keys[i] = hiddenKey(keys[i])
 			}
 		} else {
 			hide(out, "keys")
@@ -41,8 +41,16 @@ func hideClientKey(upstream map[string]any) {
 // hide replaces a property, whatever its type.
 func hide(doc map[string]any, property string) {
 	if has(doc, property) {
-		doc[property] = secret.Redacted
+		doc[property] = hiddenKey(doc[property])
 	}
+}
+
+// hiddenKey returns what is shown of a key, whatever its type.
+func hiddenKey(v any) any {
+	if s, ok := v.(string); ok && isReference(s) && plainReference.MatchString(s) {
+		return s
+	}
+	return secret.Redacted
 }
 
 func copyObject(m map[string]any) map[string]any {

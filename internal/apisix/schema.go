@@ -24,6 +24,7 @@ type schema struct {
 	pattern              *regexp.Regexp
 	format               func(string) bool
 	reference            bool // takes "$secret://" and "$env://" whatever else holds
+	placeholder          bool // takes "[redacted]" whatever else holds
 
 	// For numbers.
 	minimum, maximum, exclusiveMinimum *float64
@@ -55,7 +56,7 @@ func says(hint string) func(any) string { return func(any) string { return hint 
 // a whole only if they are in order, and that up to the first fault: so it is in
 // api7/jsonschema.
 func (s *schema) check(v any) faults {
-	if str, ok := v.(string); ok && s.reference && isReference(str) {
+	if str, ok := v.(string); ok && (s.reference && isReference(str) || s.placeholder && isPlaceholder(str)) {
 		return nil
 	}
 	if f := s.checkParts(v); f != nil {

@@ -9,6 +9,13 @@ import (
 // This file holds the schemas of the documents, as APISIX has them in its
 // schema_def.lua. Its rules on the properties together are at the end of each.
 
+var schemas = map[Kind]*schema{
+	Routes:    routeSchema,
+	Services:  serviceSchema,
+	SSLs:      sslSchema,
+	Upstreams: upstreamSchema,
+}
+
 var (
 	idPattern   = regexp.MustCompile(`^[a-zA-Z0-9-_.]+$`)
 	hostPattern = regexp.MustCompile(`^\*$|^\*?[0-9a-zA-Z-._\[\]:]+$`)
@@ -55,8 +62,9 @@ var (
 		required: []string{"connect", "read", "send"},
 	}
 
+	// A key may be the placeholder that is shown in its place, for the stored one.
 	certificateSchema = &schema{typ: "string", minLength: 128, maxLength: 64 * 1024, reference: true, hint: noPEMHint}
-	privateKeySchema  = &schema{typ: "string", minLength: 64, maxLength: 64 * 1024, reference: true, hint: noPEMHint}
+	privateKeySchema  = &schema{typ: "string", minLength: 64, maxLength: 64 * 1024, reference: true, placeholder: true, hint: noPEMHint}
 	methodSchema      = &schema{typ: "string", enum: []any{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE"}}
 	addressSchema     = &schema{typ: "string", format: isAddress, hint: says("an address is an IPv4 or IPv6 address, or a range such as 10.0.0.0/8")}
 )
@@ -171,7 +179,21 @@ var routeSchema = &schema{
 		requires("script", "uri"), requires("script", "uris"),
 	},
 	not:  &schema{anyOf: []*schema{requires("script", "plugins"), requires("script", "plugin_config_id")}},
-	hint: says("a route needs one of upstream and upstream_id"),
+	hint: says("a route needs one of upstream, upstream_id and service_id"),
+}
+
+var serviceSchema = &schema{
+	typ: "object",
+	properties: metadata(map[string]*schema{
+		"name":             nameSchema,
+		"hosts":            {typ: "array", minItems: 1, uniqueItems: true, items: hostSchema},
+		"enable_websocket": booleanSchema,
+		"upstream":         upstreamSchema,
+		"upstream_id":      idSchema,
+		"plugins":          objectSchema,
+		"script":           {typ: "string", minLength: 10, maxLength: 102400},
+	}),
+	closed: true,
 }
 
 var upstreamSchema = &schema{

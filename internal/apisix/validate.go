@@ -20,6 +20,10 @@ func Document(body any) (map[string]any, error) {
 	return m, nil
 }
 
+// ValidateSchema refuses what the schema of a kind does not allow, and nothing else. The
+// text of the error is that of the schema alone.
+func ValidateSchema(kind Kind, doc any) error { return schemas[kind].check(doc).err("") }
+
 // Validate refuses what APISIX refuses to store: the schema of the kind, then what
 // no schema can say, then PEM that cannot be read. The error is an [*Error]. What
 // only a look at other documents can tell (an upstream_id that names nothing) is
@@ -37,10 +41,7 @@ func Validate(kind Kind, doc map[string]any) error {
 	case Upstreams:
 		return validateUpstream(doc)
 	case Services:
-		return &Error{
-			Text: "services are not supported by this version",
-			Hint: "a route can hold the upstream itself, or name one by upstream_id",
-		}
+		return validateService(doc)
 	default:
 		return &Error{Text: "Unsupported resource type: " + show(string(kind))}
 	}
@@ -55,6 +56,18 @@ func validateRoute(doc map[string]any) error {
 	if err := routeSchema.check(doc).err(inConfiguration); err != nil {
 		return err
 	}
+	return validateInline(doc)
+}
+
+func validateService(doc map[string]any) error {
+	if err := serviceSchema.check(doc).err(inConfiguration); err != nil {
+		return err
+	}
+	return validateInline(doc)
+}
+
+// validateInline looks at the upstream that a document holds itself.
+func validateInline(doc map[string]any) error {
 	if !has(doc, "upstream") {
 		return nil
 	}

@@ -186,7 +186,14 @@ var refusals = map[apisix.Kind][]refusal{
 	},
 
 	apisix.Services: {
-		{`{}`, "services are not supported by this version"},
+		{`{"foo":1}`, schemaError + `additional properties forbidden, found foo`},
+		{`{"hosts":[]}`, schemaError + `property "hosts" validation failed: expect array to have at least 1 items`},
+		{`{"hosts":["a","a"]}`, schemaError + `property "hosts" validation failed: expected unique items but items 1 and 2 are equal`},
+		{`{"upstream_id":""}`, schemaError + `property "upstream_id" validation failed: object matches none of the required`},
+		{`{"enable_websocket":1}`, schemaError + `property "enable_websocket" validation failed: wrong type: expected boolean, got number`},
+		{`{"upstream":{}}`, schemaError + `property "upstream" validation failed: value should match only one schema, but matches none`},
+		{`{"upstream":{"nodes":[{"host":"::1","weight":1}]}}`, schemaError + `IPv6 address must be enclosed with '[' and ']'`},
+		{`{"upstream":{"nodes":{},"type":"chash"}}`, `missing key`},
 	},
 }
 
@@ -311,7 +318,7 @@ func TestHints(t *testing.T) {
 		doc, want string
 	}{
 		{apisix.Routes, `{"upstream_id":1}`, "a route needs one of uri and uris"},
-		{apisix.Routes, `{"uri":"/"}`, "a route needs one of upstream and upstream_id"},
+		{apisix.Routes, `{"uri":"/"}`, "a route needs one of upstream, upstream_id and service_id"},
 		{apisix.Routes, `{"uri":"/","upstream_id":1,"methods":["get"]}`, "it must be one of GET POST PUT DELETE PATCH HEAD OPTIONS CONNECT TRACE PURGE"},
 		{apisix.Routes, `{"uri":"/","upstream":{"nodes":{"a":"1"}}}`, `nodes are {"a.test:80": 1} or [{"host": "a.test", "port": 80, "weight": 1}], ports are 1 to 65535, weights integers from 0`},
 		{apisix.Routes, `{"uri":"/","upstream_id":1,"host":"http://a.test"}`, "a host is a name alone, such as a.test or *.a.test"},

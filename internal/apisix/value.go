@@ -47,13 +47,6 @@ func number(v any) (float64, bool) {
 
 func isInteger(f float64) bool { return f == math.Trunc(f) && !math.IsInf(f, 0) }
 
-// isReference reports whether a value stands for another, which is kept elsewhere:
-// "$secret://vault/1/cert" or "$env://CERT". APISIX takes "$ENV://" as well.
-func isReference(s string) bool {
-	const env = "$env://"
-	return strings.HasPrefix(s, "$secret://") || len(s) >= len(env) && strings.EqualFold(s[:len(env)], env)
-}
-
 // The value of a property. What is absent or of another type is the zero value.
 
 func stringOf(doc map[string]any, property string) string { s, _ := doc[property].(string); return s }

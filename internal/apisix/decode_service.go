@@ -1,0 +1,56 @@
+package apisix
+
+import (
+	"github.com/sallyport/sallyport/route"
+)
+
+// service decodes what the routes of a service have from it.
+func (d *decoding) service(o *Object) {
+	doc := o.doc
+	d.refusePlugins(doc)
+	if has(doc, "script") {
+		d.refuse("script", "this gateway runs no Lua")
+	}
+	o.Route = &route.Config{ID: o.ID, Hosts: stringsOf(doc, "hosts")}
+	o.Route.WebSocket, _ = doc["enable_websocket"].(bool)
+	d.target(o)
+}
+
+// target decodes where the requests of a route or a service go: to the upstream that
+// it names, else to its own, else nowhere.
+func (d *decoding) target(o *Object) {
+	switch doc := o.doc; {
+	case has(doc, "upstream_id"):
+		o.Route.Upstream = IDString(doc["upstream_id"])
+		if has(doc, "upstream") {
+			d.warn("upstream", "has no effect: upstream_id goes before it")
+		}
+	case has(doc, "upstream"):
+		o.Route.Upstream = InlineID(o.Kind, o.ID)
+		d.in("upstream", func() { o.Upstream = d.upstream(o.Route.Upstream, objectOf(doc, "upstream")) })
+	}
+}
+
+// Under returns the Config of a route that belongs to a service: it has from the
+// service what it does not say itself. A service that is nil is one without anything.
+// Its Upstream is empty if neither has one.
+//
+// The upstream of a route, named or its own, goes before both of the service: so
+// APISIX does, which clears the service's upstream_id for a route's own upstream.
+func (o *Object) Under(service *Object) *route.Config {
+	c := *o.Route
+	if service == nil {
+		return &c
+	}
+	from := service.Route
+	if len(c.Hosts) == 0 {
+		c.Hosts = from.Hosts
+	}
+	if c.Upstream == "" {
+		c.Upstream = from.Upstream
+	}
+	if !has(o.doc, "enable_websocket") {
+		c.WebSocket = from.WebSocket
+	}
+	return &c
+}

@@ -1,0 +1,85 @@
+package apisix
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Patch returns a document with a change merged into it, as APISIX's PATCH does: an
+// object is merged into an object, property by property, and null deletes one;
+// everything else replaces what is there. So does an empty object, which is an empty
+// array to APISIX: {"labels":{}} clears the labels. A null inside an object that was
+// not there before is kept as it is.
+//
+// Neither doc nor change is changed, and the result shares nothing with them that
+// another Patch would write to.
+func Patch(doc map[string]any, change any) (map[string]any, error) {
+	m, ok := asObject(change)
+	if !ok {
+		return nil, &Error{Text: "invalid configuration", Hint: "the change must be an object; to replace a part by anything else, name it in the path"}
+	}
+	return merge(doc, m), nil
+}
+
+// merge is Patch. Recursion ends where the change does, whose depth the decoder
+// bounds.
+func merge(doc, change map[string]any) map[string]any {
+	out := make(map[string]any, len(doc)+len(change))
+	for k, v := range doc {
+		out[k] = v
+	}
+	for k, v := range change {
+		inner, isObject := v.(map[string]any)
+		old, wasObject := out[k].(map[string]any)
+		switch {
+		case v == nil:
+			delete(out, k)
+		case isObject && wasObject && len(inner) > 0 && len(old) > 0:
+			out[k] = merge(old, inner)
+		default:
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// PatchPath returns a document in which a value stands at a path: "upstream/nodes".
+// Objects that are missing on the way are made. What is an array has no elements that
+// a path could name, as in APISIX. Segments may be percent-encoded.
+func PatchPath(doc map[string]any, path string, v any) (map[string]any, error) {
+	var names []string
+	for _, segment := range strings.Split(path, "/") {
+		name, err := url.PathUnescape(segment)
+		if err != nil || name == "" {
+			return nil, &Error{Text: "invalid sub-path: /" + show(path), Hint: "it has an empty segment, or one that is no percent-encoding"}
+		}
+		names = append(names, name)
+	}
+	return setAt(doc, names, 0, v)
+}
+
+func setAt(doc map[string]any, names []string, at int, v any) (map[string]any, error) {
+	out := make(map[string]any, len(doc)+1)
+	for k, old := range doc {
+		out[k] = old
+	}
+	name := names[at]
+	if at == len(names)-1 {
+		out[name] = v
+		return out, nil
+	}
+	inner, ok := asObject(out[name])
+	if !ok && has(out, name) {
+		// APISIX garbles the path in this text.
+		return nil, &Error{
+			Text: "invalid sub-path: /" + show(strings.Join(names[:at+1], "/")),
+			Hint: "what stands there is no object; an array is replaced as a whole",
+		}
+	}
+	changed, err := setAt(inner, names, at+1, v)
+	if err != nil {
+		return nil, err
+	}
+	out[name] = changed
+	return out, nil
+}
