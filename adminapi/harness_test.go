@@ -102,6 +102,9 @@ func newWorld(t testing.TB, special setup) *world {
 	for i := range w.origins {
 		origin := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(rw, "origin %d: %s %s", i+1, r.Method, r.URL.Path)
+			if name := r.URL.Query().Get("show"); name != "" {
+				fmt.Fprintf(rw, " %s: %q", name, r.Header[name])
+			}
 		}))
 		t.Cleanup(origin.Close)
 		w.origins[i] = origin.Listener.Addr().String()

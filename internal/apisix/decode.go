@@ -22,7 +22,7 @@ type Object struct {
 
 	// One of these is set, or Route and Upstream for a route or a service with an
 	// upstream of its own, whose ID is [InlineID] of theirs. The Route of a service is
-	// what its routes have from it: Hosts, Upstream and WebSocket.
+	// what its routes have from it: Hosts, Upstream, WebSocket and Headers.
 	SSL      *ssl.Config
 	Route    *route.Config
 	Upstream *upstream.Config

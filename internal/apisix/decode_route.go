@@ -20,6 +20,7 @@ func (d *decoding) route(o *Object) {
 	if vars := arrayOf(doc, "vars"); len(vars) > 0 {
 		c.Vars = vars
 	}
+	c.Headers = d.plugins(doc)
 	c.WebSocket, _ = doc["enable_websocket"].(bool)
 	if has(doc, "timeout") {
 		t := objectOf(doc, "timeout")
@@ -35,7 +36,6 @@ func (d *decoding) route(o *Object) {
 
 // refuseRoute refuses what APISIX does for a route and we do not.
 func (d *decoding) refuseRoute(doc map[string]any) {
-	d.refusePlugins(doc)
 	for _, property := range []string{"filter_func", "script", "script_id"} {
 		if has(doc, property) {
 			d.refuse(property, "this gateway runs no Lua")
@@ -43,14 +43,5 @@ func (d *decoding) refuseRoute(doc map[string]any) {
 	}
 	if has(doc, "plugin_config_id") {
 		d.refuse("plugin_config_id", "it %s", unsupported)
-	}
-}
-
-func (d *decoding) refusePlugins(doc map[string]any) {
-	for _, name := range sortedKeys(objectOf(doc, "plugins")) {
-		if len(d.faults) > maxFaults {
-			break
-		}
-		d.refuse("plugins", "unknown plugin [%s]: this gateway has no plugins", show(name))
 	}
 }

@@ -7,11 +7,10 @@ import (
 // service decodes what the routes of a service have from it.
 func (d *decoding) service(o *Object) {
 	doc := o.doc
-	d.refusePlugins(doc)
 	if has(doc, "script") {
 		d.refuse("script", "this gateway runs no Lua")
 	}
-	o.Route = &route.Config{ID: o.ID, Hosts: stringsOf(doc, "hosts")}
+	o.Route = &route.Config{ID: o.ID, Hosts: stringsOf(doc, "hosts"), Headers: d.plugins(doc)}
 	o.Route.WebSocket, _ = doc["enable_websocket"].(bool)
 	d.target(o)
 }
@@ -51,6 +50,10 @@ func (o *Object) Under(service *Object) *route.Config {
 	}
 	if !has(o.doc, "enable_websocket") {
 		c.WebSocket = from.WebSocket
+	}
+	// A plugin of the route replaces that of the service, whole.
+	if !has(objectOf(o.doc, "plugins"), proxyRewrite) {
+		c.Headers = from.Headers
 	}
 	return &c
 }

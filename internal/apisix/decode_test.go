@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"math"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,6 +112,68 @@ func TestDecodeRoute(t *testing.T) {
 	require.Equal(t, []string{"upstream has no effect: upstream_id goes before it"}, o.Warnings)
 }
 
+// The headers of proxy-rewrite are the one thing that there is of plugins, in both of
+// the forms that APISIX has.
+func TestDecodeProxyRewrite(t *testing.T) {
+	f := newFixture(t)
+	for doc, want := range map[string]route.HeaderEdits{
+		`{}`:             {},
+		`{"headers":{}}`: {},
+		`{"headers":[]}`: {},
+		`{"_meta":{}}`:   {},
+		`{"headers":{"set":{},"add":[],"remove":{}}}`:                             {},
+		`{"headers":{"X-B":"$host","x-a":1.5}}`:                                   {Set: []route.HeaderField{{Name: "X-B", Value: "$host"}, {Name: "x-a", Value: "1.5"}}},
+		`{"headers":{"set":"a"}}`:                                                 {Set: []route.HeaderField{{Name: "set", Value: "a"}}},
+		`{"headers":{"set":{"B":"b","A":""},"add":{"C":7},"remove":["X-Y","Z"]}}`: {Set: []route.HeaderField{{Name: "A"}, {Name: "B", Value: "b"}}, Add: []route.HeaderField{{Name: "C", Value: "7"}}, Remove: []string{"X-Y", "Z"}},
+		`{"headers":{"set":{"A":"a"}},"_meta":{"disable":false}}`:                 {Set: []route.HeaderField{{Name: "A", Value: "a"}}},
+		`{"headers":{"set":{"A":"a"}},"_meta":{"disable":true}}`:                  {},
+	} {
+		require.Equal(t, want, f.decode(apisix.Routes, "1", `{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":`+doc+`}}`).Route.Headers, doc)
+		require.Equal(t, want, f.decode(apisix.Services, "1", `{"plugins":{"proxy-rewrite":`+doc+`}}`).Route.Headers, doc)
+	}
+}
+
+// A route has from its service what it does not say itself.
+func TestUnder(t *testing.T) {
+	f := newFixture(t)
+	const inline = `"upstream":{"nodes":{"a":1}}`
+	headers := func(name string) string { return `"plugins":{"proxy-rewrite":{"headers":{"` + name + `":"1"}}}` }
+	set := func(name string) route.HeaderEdits {
+		return route.HeaderEdits{Set: []route.HeaderField{{Name: name, Value: "1"}}}
+	}
+	for _, c := range []struct {
+		route, service string
+		want           route.Config
+	}{
+		{`{}`, `{}`, route.Config{}},
+		{`{}`, `{"upstream_id":"u"}`, route.Config{Upstream: "u"}},
+		{`{}`, `{` + inline + `}`, route.Config{Upstream: "services/s"}},
+		{`{}`, `{"upstream_id":"u",` + inline + `}`, route.Config{Upstream: "u"}},
+		{`{` + inline + `}`, `{"upstream_id":"u"}`, route.Config{Upstream: "routes/7"}},
+		{`{"upstream_id":7}`, `{"upstream_id":"u"}`, route.Config{Upstream: "7"}},
+		{`{"upstream_id":7}`, `{` + inline + `}`, route.Config{Upstream: "7"}},
+		{`{}`, `{"hosts":["a.test"]}`, route.Config{Hosts: []string{"a.test"}}},
+		{`{"host":"b.test"}`, `{"hosts":["a.test"]}`, route.Config{Hosts: []string{"b.test"}}},
+		{`{"hosts":["b.test"]}`, `{"hosts":["a.test"]}`, route.Config{Hosts: []string{"b.test"}}},
+		{`{}`, `{"enable_websocket":true}`, route.Config{WebSocket: true}},
+		{`{"enable_websocket":false}`, `{"enable_websocket":true}`, route.Config{}},
+		{`{"enable_websocket":true}`, `{"enable_websocket":false}`, route.Config{WebSocket: true}},
+		{`{}`, `{` + headers("A") + `}`, route.Config{Headers: set("A")}},
+		{`{` + headers("B") + `}`, `{` + headers("A") + `}`, route.Config{Headers: set("B")}},
+		{`{"plugins":{"proxy-rewrite":{}}}`, `{` + headers("A") + `}`, route.Config{}},
+		{`{"name":"r"}`, `{"name":"s","desc":"d","labels":{"a":"b"}}`, route.Config{}},
+	} {
+		doc := strings.Replace(`{"uri":"/","service_id":"s",`+c.route[1:], ",}", "}", 1)
+		o := f.decode(apisix.Routes, "7", doc)
+		before := *o.Route
+		require.Equal(t, "s", o.Service)
+		c.want.ID, c.want.Paths = "7", []string{"/"}
+		require.Equal(t, &c.want, o.Under(f.decode(apisix.Services, "s", c.service)), "%s under %s", c.route, c.service)
+		require.Equal(t, before, *o.Route)
+		require.Equal(t, o.Route, o.Under(nil))
+	}
+}
+
 func TestDecodeUpstream(t *testing.T) {
 	f := newFixture(t)
 	for _, c := range []struct {
@@ -199,12 +262,22 @@ func TestWarnings(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	f := newFixture(t)
 	const later = " is not supported by this version"
+	const unknownPlugin = `property "plugins" validation failed: unknown plugin [limit-count]: this gateway has no plugins but the headers of proxy-rewrite`
+	const inPlugin = `failed to check the configuration of plugin proxy-rewrite err: `
 	for _, c := range []struct {
 		kind apisix.Kind
 		refusal
 	}{
-		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{},"limit-count":{}}}`,
-			`property "plugins" validation failed: unknown plugin [limit-count]: this gateway has no plugins; property "plugins" validation failed: unknown plugin [proxy-rewrite]: this gateway has no plugins`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{},"limit-count":{}}}`, unknownPlugin}},
+		{apisix.Services, refusal{`{"plugins":{"proxy-rewrite":{},"limit-count":{}}}`, unknownPlugin}},
+		{apisix.Services, refusal{`{"script":"return {} --"}`, `property "script" validation failed: this gateway runs no Lua`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"uri":"/a","headers":{}}}}`, inPlugin + `property "uri" validation failed: this gateway changes headers alone`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":1}}`, inPlugin + `wrong type: expected object, got number`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"_meta":{"disable":1}}}}`, inPlugin + `property "_meta" validation failed: property "disable" validation failed: it` + later}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"headers":"x"}}}`, inPlugin + `property "headers" validation failed: wrong type: expected object, got string`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"headers":{"a":null}}}}`, inPlugin + `property "headers" validation failed: "a": wrong type: expected string or number, got userdata`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"headers":{"set":{"a":[1]}}}}}`, inPlugin + `property "headers" validation failed: property "set" validation failed: "a": wrong type: expected string or number, got table`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"headers":{"remove":["a",1]}}}}`, inPlugin + `property "headers" validation failed: property "remove" validation failed: failed to validate item 2: wrong type: expected string, got number`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"filter_func":"function() end"}`, `property "filter_func" validation failed: this gateway runs no Lua`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"script":"return {} --"}`, `property "script" validation failed: this gateway runs no Lua`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"script_id":"1"}`, `property "script_id" validation failed: this gateway runs no Lua`}},

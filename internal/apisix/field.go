@@ -138,6 +138,10 @@ func FieldName(kind Kind, doc map[string]any, field string) string {
 	if rest, ok := strings.CutPrefix(field, "Vars"); ok && kind == Routes {
 		return "vars" + rest
 	}
+	if rest, ok := strings.CutPrefix(field, "Headers"); ok && (kind == Routes || kind == Services) {
+		part, _, _ := strings.Cut(rest, "[")
+		return "plugins." + proxyRewrite + ".headers" + strings.ToLower(part)
+	}
 	names, ok := fields[kind][indexes.ReplaceAllString(field, "[#]")]
 	if !ok {
 		return field
