@@ -65,7 +65,7 @@ func FuzzHandler(f *testing.F) {
 	f.Add("GET", "/apisix/admin/routes?page=%zz&page_size=;", "", true)
 
 	key := string([]byte(w.pair.KeyPEM))
-	statuses := []int{200, 201, 400, 401, 404}
+	statuses := []int{200, 201, 202, 204, 400, 401, 404, 412, 415}
 	f.Fuzz(func(t *testing.T, method, target, body string, known bool) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil {

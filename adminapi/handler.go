@@ -31,10 +31,11 @@ type Handler struct {
 	// applying. A storage may take its time, and reads do not wait for it.
 	changeMu sync.Mutex
 
-	// mu guards docs. Changing them takes changeMu as well, so that whoever holds that
-	// may read them.
-	mu   sync.RWMutex
-	docs *documents
+	// mu guards what follows. Changing it takes changeMu as well, so that whoever holds
+	// that may read it.
+	mu      sync.RWMutex
+	docs    *documents
+	configs *configsState
 }
 
 // String implements [fmt.Stringer], so that printing a Handler shows no document.
@@ -60,6 +61,7 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 		gate:    newGate(o),
 		now:     time.Now,
 		docs:    newDocuments(),
+		configs: newConfigsState(),
 	}
 	h.expiry.handler = h
 	if h.storage == nil {
@@ -113,6 +115,9 @@ func (h *Handler) load(ctx context.Context) error {
 				h.docs.apply(e, stored[i])
 			}
 			h.expiry.plan(edits, stored)
+			if i := slices.IndexFunc(records, func(r Record) bool { return r.Key == configsKey }); i >= 0 {
+				h.configs = decodeConfigs(records[i], h.docs)
+			}
 			return nil
 		}
 	}
@@ -196,6 +201,13 @@ func (h *Handler) serve(r *http.Request) (*reply, *failure) {
 	switch name {
 	case "schema":
 		return h.serveSchema(r, below)
+	case "configs":
+		return h.serveConfigs(r, below)
+	case "explain":
+		if nested || r.Method != http.MethodPost {
+			return nil, notFound
+		}
+		return h.serveExplain(r)
 	}
 	kind := apisix.Kind(name)
 	if !slices.Contains(apisix.Kinds, kind) {

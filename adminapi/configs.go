@@ -1,0 +1,450 @@
+package adminapi
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/internal/cjson"
+)
+
+// This file is the whole configuration as one document: GET, HEAD and PUT of
+// /apisix/admin/configs, as APISIX has them where its Admin API works without etcd, and
+// the validation of such a document.
+
+// maxConfigs is the size of a whole configuration.
+const maxConfigs = 64 << 20
+
+// configsKey is where the state of the whole configuration is stored.
+const configsKey = "/configs"
+
+// A configsState is what a PUT of the whole configuration leaves behind besides the
+// documents.
+type configsState struct {
+	// digest is what the client said of the configuration: whoever puts the same again
+	// changes nothing. It is empty if documents have changed since.
+	digest   string
+	modified time.Time
+
+	// versions are the "routes_conf_version" and so on of each kind.
+	versions map[apisix.Kind]float64
+
+	// indexes are the "modifiedIndex" that documents came with, by key.
+	indexes map[string]float64
+
+	changed int64 // the revision of the storage
+}
+
+// touch notes that a document was changed by itself.
+func (s *configsState) touch(e *edit) {
+	s.digest = ""
+	s.versions[e.kind]++
+	delete(s.indexes, e.key())
+}
+
+func newConfigsState() *configsState {
+	return &configsState{versions: map[apisix.Kind]float64{}, indexes: map[string]float64{}}
+}
+
+// encode writes the state for the storage. total is the number of documents, by which
+// the one that loads it knows whether some were deleted since.
+func (s *configsState) encode(total int) []byte {
+	versions, indexes := map[string]any{}, map[string]any{}
+	for kind, v := range s.versions {
+		versions[string(kind)] = v
+	}
+	for key, v := range s.indexes {
+		indexes[key] = v
+	}
+	return cjson.Encode(map[string]any{
+		"digest": s.digest, "modified": s.modified.Unix(), "versions": versions, "indexes": indexes, "total": total,
+	})
+}
+
+// decodeConfigs reads what encode wrote. What it cannot read is as if it were not there:
+// the documents are what counts.
+func decodeConfigs(r Record, docs *documents) *configsState {
+	s := newConfigsState()
+	s.changed = r.Modified
+	v, err := cjson.Decode(r.Value)
+	doc, _ := v.(map[string]any)
+	if err != nil || doc == nil {
+		return s
+	}
+	s.digest, _ = doc["digest"].(string)
+	if seconds, ok := doc["modified"].(float64); ok {
+		s.modified = time.Unix(int64(seconds), 0)
+	}
+	versions, _ := doc["versions"].(map[string]any)
+	for kind, v := range versions {
+		s.versions[apisix.Kind(kind)], _ = v.(float64)
+	}
+	indexes, _ := doc["indexes"].(map[string]any)
+	for key, v := range indexes {
+		s.indexes[key], _ = v.(float64)
+	}
+	total := 0
+	for kind, c := range docs.kinds {
+		total += len(c.byAge)
+		for _, o := range c.byAge {
+			if o.changed > r.Modified {
+				s.touch(&edit{kind: kind, id: o.id})
+			}
+		}
+	}
+	if float64(total) != doc["total"] {
+		s.digest = ""
+	}
+	return s
+}
+
+// versionOf is the name of the version of a kind in the whole configuration.
+func versionOf(kind string) string { return kind + "_conf_version" }
+
+// serveConfigs answers below /apisix/admin/configs.
+func (h *Handler) serveConfigs(r *http.Request, below string) (*reply, *failure) {
+	switch {
+	case below == "validate" && r.Method == http.MethodPost:
+		return h.validateConfigs(r)
+	case below != "":
+		return nil, notFound
+	case r.Method == http.MethodGet, r.Method == http.MethodHead:
+		return h.getConfigs(), nil
+	case r.Method == http.MethodPut:
+		return h.putConfigs(r)
+	}
+	return nil, notFound
+}
+
+// getConfigs answers with the whole configuration.
+func (h *Handler) getConfigs() *reply {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	whole := map[string]any{}
+	for _, name := range absent {
+		whole[versionOf(name)] = float64(0)
+	}
+	for kind, c := range h.docs.kinds {
+		whole[versionOf(string(kind))] = h.configs.versions[kind]
+		if len(c.byAge) == 0 {
+			continue
+		}
+		list := make([]any, len(c.byAge))
+		for i, o := range c.byAge {
+			doc := apisix.Redact(kind, o.doc)
+			doc["id"] = o.id
+			if index, ok := h.configs.indexes[keyOf(kind, o.id)]; ok {
+				doc["modifiedIndex"] = index
+			}
+			list[i] = doc
+		}
+		whole[string(kind)] = list
+	}
+	return &reply{status: http.StatusOK, body: whole, header: h.configs.header()}
+}
+
+// header is what answers say of the whole configuration.
+func (s *configsState) header() map[string]string {
+	head := map[string]string{}
+	if s.digest != "" {
+		head["X-Digest"] = s.digest
+	}
+	if !s.modified.IsZero() {
+		head["X-Last-Modified"] = fmt.Sprint(s.modified.Unix())
+	}
+	return head
+}
+
+// readConfigs reads a whole configuration.
+func readConfigs(r *http.Request) (map[string]any, *failure) {
+	if strings.Contains(r.Header.Get("Content-Type"), "yaml") {
+		return nil, &failure{status: http.StatusUnsupportedMediaType, text: "invalid request body: YAML is not read here", description: "send the same as JSON"}
+	}
+	sent, f := readBody(r, maxConfigs)
+	if f != nil {
+		return nil, f
+	}
+	if !sent.present {
+		return nil, badRequest(errors.New("invalid request body: empty request body"))
+	}
+	whole, err := apisix.Document(sent.value)
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("invalid request body: %w", err))
+	}
+	// Whoever writes "route" for "routes" would delete all of them.
+	for _, name := range slices.Sorted(maps.Keys(whole)) {
+		if kind := strings.TrimSuffix(name, versionOf("")); !slices.Contains(apisix.Kinds, apisix.Kind(kind)) && !slices.Contains(absent, kind) {
+			return nil, badRequest(&apisix.Error{Text: "invalid request body: unknown property " + printable(name), Hint: "there are routes, services, ssls and upstreams"})
+		}
+	}
+	return whole, nil
+}
+
+// An item is one document of a whole configuration.
+type item struct {
+	resource string
+	id       string
+	index    int
+	edit     *edit
+	err      error
+
+	// untouched says that it is stored as it is, and modifiedIndex, if indexed, which
+	// one the client gave it.
+	untouched     bool
+	indexed       bool
+	modifiedIndex float64
+}
+
+// wholeEdits returns the documents of a whole configuration, in its order, with what is
+// wrong with each. changeMu is held.
+func (h *Handler) wholeEdits(r *http.Request, whole map[string]any) (items []*item) {
+	for _, name := range slices.Sorted(maps.Keys(whole)) {
+		if strings.HasSuffix(name, versionOf("")) {
+			continue
+		}
+		list, ok := whole[name].([]any)
+		if empty, isObject := whole[name].(map[string]any); !ok && !(isObject && len(empty) == 0) {
+			items = append(items, &item{resource: name, err: errors.New("wrong type: expected array")})
+			continue
+		}
+		seen := map[string]bool{}
+		for i, v := range list {
+			it := &item{resource: name, index: i}
+			items = append(items, it)
+			doc, err := apisix.Document(v)
+			it.id = apisix.IDString(doc["id"])
+			switch {
+			case err != nil:
+				it.err = err
+			case slices.Contains(absent, name):
+				it.err = errors.New("this gateway has no " + name)
+			case it.id != "" && seen[it.id]:
+				it.err = fmt.Errorf("found duplicate id %s in %s", printable(it.id), name)
+			default:
+				seen[it.id] = true
+				it.err = h.wholeEdit(r, it, maps.Clone(doc))
+			}
+		}
+	}
+	return items
+}
+
+// wholeEdit makes the edit of one document.
+func (h *Handler) wholeEdit(r *http.Request, it *item, doc map[string]any) error {
+	kind := apisix.Kind(it.resource)
+	id, err := apisix.PutID(kind, "", doc)
+	if err != nil {
+		return err
+	}
+	if isDots(id) {
+		return fmt.Errorf("wrong %s id: %s is a step in a path", kind.Singular(), id)
+	}
+	old := h.docs.get(kind, id)
+	e := &edit{kind: kind, id: id, doc: doc, old: old}
+	it.edit = e
+	it.modifiedIndex, it.indexed = doc["modifiedIndex"].(float64)
+	delete(doc, "modifiedIndex")
+	delete(doc, "createdIndex")
+	if had, ok := h.configs.indexes[e.key()]; old != nil && it.indexed && ok && had == it.modifiedIndex {
+		it.untouched = true
+		return nil
+	}
+	if _, f := h.restore(e); f != nil {
+		return errors.New(f.text)
+	}
+	if old != nil && sameButTimes(e.doc, old.doc) {
+		it.untouched = true
+		return nil
+	}
+	created := e.doc["create_time"]
+	if h.stamp(e); created != nil {
+		e.doc["create_time"] = created
+	}
+	return h.decode(r.Context(), e)
+}
+
+// sameButTimes reports whether two documents are the same, but for when they were
+// written.
+func sameButTimes(a, b map[string]any) bool {
+	a, b = maps.Clone(a), maps.Clone(b)
+	for _, name := range []string{"create_time", "update_time"} {
+		delete(a, name)
+		delete(b, name)
+	}
+	// The id of a path is a text, that of a document may be a number.
+	a["id"], b["id"] = apisix.IDString(a["id"]), apisix.IDString(b["id"])
+	return reflect.DeepEqual(a, b)
+}
+
+// validateConfigs says what is wrong with a whole configuration, and changes nothing.
+func (h *Handler) validateConfigs(r *http.Request) (*reply, *failure) {
+	whole, f := readConfigs(r)
+	if f != nil {
+		return nil, f
+	}
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
+	items := h.wholeEdits(r, whole)
+	h.compileEach(items)
+	var faults []any
+	for _, it := range items {
+		if it.err != nil && len(faults) < maxConfigFaults {
+			faults = append(faults, map[string]any{
+				"resource_type": it.resource, "resource_id": it.id, "index": it.index, "error": withoutKey(it.err.Error()),
+			})
+		}
+	}
+	if faults == nil {
+		return &reply{status: http.StatusOK, body: map[string]any{}}, nil
+	}
+	return &reply{status: http.StatusBadRequest, body: map[string]any{"error_msg": "Configuration validation failed", "errors": faults}}, nil
+}
+
+// maxConfigFaults is how many faults of a whole configuration are told.
+const maxConfigFaults = 100
+
+// compileEach finds what is wrong with documents that are well-formed. changeMu is held.
+func (h *Handler) compileEach(items []*item) {
+	services := map[string]*edit{}
+	for _, it := range items {
+		if it.edit != nil && it.edit.decoded != nil && it.edit.kind == apisix.Services {
+			services[it.edit.id] = it.edit
+		}
+	}
+	for _, it := range items {
+		if it.err != nil || it.edit == nil || it.edit.decoded == nil {
+			continue
+		}
+		edits := []*edit{it.edit}
+		if service := services[it.edit.decoded.Service]; service != nil && it.edit.kind == apisix.Routes {
+			edits = append(edits, service)
+		}
+		if _, err := h.server.Prepare(h.changeOf(edits...)); err != nil {
+			it.err = it.edit.decoded.Translate(err)
+		}
+	}
+}
+
+// putConfigs makes the configuration the given one, as one change.
+func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
+	digest := r.Header.Get("X-Digest")
+	if digest == "" {
+		return nil, badRequest(errors.New("missing digest header"))
+	}
+	whole, f := readConfigs(r)
+	if f != nil {
+		return nil, f
+	}
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
+	if digest == h.configs.digest {
+		return &reply{status: http.StatusNoContent, header: h.configs.header()}, nil
+	}
+	next := newConfigsState()
+	next.digest, next.modified = digest, h.now()
+	kept := map[apisix.Kind]bool{}
+	for _, kind := range apisix.Kinds {
+		name := versionOf(string(kind))
+		stored := h.configs.versions[kind]
+		sent, given := whole[name]
+		version, isNumber := sent.(float64)
+		switch {
+		case !given:
+			next.versions[kind] = stored + 1
+		case !isNumber:
+			return nil, badRequest(fmt.Errorf("%s must be a number", name))
+		case version < stored:
+			return nil, badRequest(fmt.Errorf("%s must be greater than or equal to (%s)", name, apisix.IDString(stored)))
+		default:
+			next.versions[kind] = version
+			if kept[kind] = version == stored; kept[kind] {
+				delete(whole, string(kind))
+			}
+		}
+	}
+	items := h.wholeEdits(r, whole)
+	edits, f := h.configsEdits(items, kept, next)
+	if f != nil {
+		return nil, f
+	}
+	prepared, err := h.prepare(edits...)
+	if err != nil {
+		// Which document is at fault, each tells by itself.
+		if h.compileEach(items); !slices.ContainsFunc(items, func(it *item) bool { return it.err != nil }) {
+			return nil, badRequest(err)
+		}
+		_, f := h.configsEdits(items, kept, next)
+		return nil, f
+	}
+	total := 0
+	for _, c := range h.docs.kinds {
+		total += len(c.byAge)
+	}
+	for _, e := range edits {
+		switch {
+		case e.doc == nil:
+			total--
+		case e.old == nil:
+			total++
+		}
+	}
+	state := Write{Key: configsKey, Value: next.encode(total), Prev: AnyRevision}
+	records, _, err := h.commit(r.Context(), prepared, edits, state)
+	if err != nil {
+		return nil, h.failed(r, err)
+	}
+	next.changed = records[len(edits)].Modified
+	h.mu.Lock()
+	h.configs = next
+	h.mu.Unlock()
+	if h.logger != nil {
+		h.logger.Info("configuration changed", "action", "put", "kind", "configs", "documents", len(edits), "revision", next.changed, "remote", r.RemoteAddr)
+	}
+	return &reply{status: http.StatusAccepted, header: next.header()}, nil
+}
+
+// configsEdits returns the edits that make what is stored a whole configuration, or what
+// is wrong with its first document that is.
+func (h *Handler) configsEdits(items []*item, kept map[apisix.Kind]bool, next *configsState) (edits []*edit, _ *failure) {
+	stay := map[string]bool{}
+	for _, it := range items {
+		if it.err != nil {
+			f := badRequest(it.err)
+			if !strings.HasPrefix(f.text, "found duplicate id ") {
+				f.text = fmt.Sprintf("invalid %s at index %d, err: %s", it.resource, it.index, f.text)
+			}
+			return nil, f
+		}
+		key := it.edit.key()
+		stay[key] = true
+		if it.indexed {
+			next.indexes[key] = it.modifiedIndex
+		}
+		if !it.untouched {
+			edits = append(edits, it.edit)
+		}
+	}
+	for _, kind := range apisix.Kinds {
+		for _, o := range h.docs.kinds[kind].byAge {
+			key := keyOf(kind, o.id)
+			switch {
+			case kept[kind]:
+				if index, ok := h.configs.indexes[key]; ok {
+					next.indexes[key] = index
+				}
+			case !stay[key]:
+				edits = append(edits, &edit{kind: kind, id: o.id, old: o})
+			}
+		}
+	}
+	// Of one revision, the documents are of one age, and it is their keys that say which
+	// goes first: so it will be after a restart too.
+	slices.SortFunc(edits, func(a, b *edit) int { return strings.Compare(a.key(), b.key()) })
+	return edits, nil
+}

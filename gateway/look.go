@@ -1,0 +1,20 @@
+package gateway
+
+import (
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// Profiles returns the table of profiles that handshakes and the guard use now. As
+// [*Server.Routes], it is for looking at: [*Server.Apply] changes it.
+func (s *Server) Profiles() *ssl.Table { return s.snap.Load().ssl }
+
+// Nodes returns the state of the nodes of an upstream, as [upstream.Pool.Nodes] does. ok
+// is false if there is no upstream with this id.
+func (s *Server) Nodes(upstreamID string) (nodes []upstream.NodeStatus, ok bool) {
+	pool, ok := s.snap.Load().pools.Get(upstreamID)
+	if !ok {
+		return nil, false
+	}
+	return pool.Nodes(), true
+}
