@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/hostname"
@@ -12,7 +13,8 @@ import (
 
 // A gate says who is let in.
 type gate struct {
-	keys        []hashedKey // none: loopback alone
+	keys        []hashedKey    // none: loopback alone
+	clients     []netip.Prefix // none: any
 	crossOrigin *http.CrossOriginProtection
 }
 
@@ -25,6 +27,12 @@ type hashedKey struct {
 
 func newGate(o *Options) *gate {
 	g := &gate{crossOrigin: http.NewCrossOriginProtection()}
+	for _, p := range o.AllowClients {
+		if p.Addr().Is4In6() && p.Bits() >= 96 { // addresses are compared as what they are
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		g.clients = append(g.clients, p)
+	}
 	for _, k := range o.Keys {
 		g.keys = append(g.keys, hashedKey{sha256.Sum256([]byte(k.Value)), k.Role})
 	}
@@ -33,6 +41,12 @@ func newGate(o *Options) *gate {
 
 // check returns the refusal of a request, or nil.
 func (g *gate) check(r *http.Request) *failure {
+	if len(g.clients) > 0 && !g.allows(r.RemoteAddr) {
+		return &failure{status: http.StatusForbidden, text: "requests from this address are refused"}
+	}
+	if r.Method == http.MethodOptions {
+		return nil // which is answered without a look at anything
+	}
 	// The check lets GET pass, whose answer no page of another origin can read.
 	// It could still time it, and has no business here.
 	asWrite := r.WithContext(r.Context())
@@ -68,6 +82,17 @@ func (g *gate) check(r *http.Request) *failure {
 		return unauthorized("invalid method for role viewer")
 	}
 	return nil
+}
+
+// allows reports whether a client's address is one that requests may come from. What is
+// no IP address is none.
+func (g *gate) allows(remote string) bool {
+	peer, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return false
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	return slices.ContainsFunc(g.clients, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 func unauthorized(description string) *failure {

@@ -71,6 +71,12 @@ func withoutKey(text string) string {
 	return text
 }
 
+// server is what answers say of the program. Clients look for APISIX's version behind
+// "APISIX/", as a semantic version, and leave out what it did not have yet: it is the
+// one whose documents and texts these are. What comes behind it says that it is not
+// APISIX itself.
+const server = "APISIX/3.18.0 compatible (Sallyport)"
+
 func write(w http.ResponseWriter, r *http.Request, a *reply) {
 	head := w.Header()
 	for name, value := range a.header {
@@ -79,6 +85,7 @@ func write(w http.ResponseWriter, r *http.Request, a *reply) {
 	if a.revision != 0 {
 		head.Set("ETag", fmt.Sprintf(`"%d"`, a.revision))
 	}
+	head.Set("Server", server)
 	head.Set("X-API-VERSION", "v3")
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")

@@ -157,18 +157,18 @@ var absent = []string{
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodOptions {
-		// APISIX allows every origin here. A page of another origin has no
-		// business with an Admin API, so no CORS header is sent.
-		w.Header().Set("Allow", allowed)
-		w.WriteHeader(http.StatusOK)
-		return
-	}
 	if f := h.gate.check(r); f != nil {
 		if h.logger != nil {
 			h.logger.Warn("admin request refused", "status", f.status, "reason", cmp.Or(f.description, f.text), "remote", r.RemoteAddr, "host", r.Host)
 		}
 		write(w, r, f.reply())
+		return
+	}
+	if r.Method == http.MethodOptions {
+		// APISIX allows every origin here. A page of another origin has no
+		// business with an Admin API, so no CORS header is sent.
+		w.Header().Set("Allow", allowed)
+		write(w, r, &reply{status: http.StatusOK})
 		return
 	}
 	answer, f := h.serve(r)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/secret"
@@ -22,6 +23,11 @@ type Options struct {
 	// origin its Origin does. Any other program writes what Host it likes: listen
 	// on a loopback address.
 	AllowUnauthenticated bool
+
+	// AllowClients are the addresses that requests may come from. None means any. It is
+	// the address of the connection that counts, not what a header says: behind
+	// a proxy, that is the proxy's.
+	AllowClients []netip.Prefix
 
 	// Storage keeps the documents. If nil, they are kept in memory, and gone with
 	// the Handler.
@@ -77,6 +83,11 @@ func (o *Options) check() error {
 	var faults []error
 	if len(o.Keys) == 0 && !o.AllowUnauthenticated {
 		faults = append(faults, errors.New("adminapi: Options.Keys: has no key: whoever reaches the Admin API could change the gateway; set one, or AllowUnauthenticated"))
+	}
+	for i, p := range o.AllowClients {
+		if !p.IsValid() {
+			faults = append(faults, fmt.Errorf("adminapi: Options.AllowClients[%d]: is no prefix", i))
+		}
 	}
 	seen := map[Secret]int{}
 	for i, k := range o.Keys {
