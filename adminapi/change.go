@@ -183,7 +183,6 @@ func (h *Handler) commit(ctx context.Context, prepared *gateway.Prepared, edits 
 	h.mu.Lock()
 	for i, e := range edits {
 		h.docs.apply(e, records[i])
-		h.configs.touch(e)
 	}
 	h.mu.Unlock()
 	h.expiry.plan(edits, records)

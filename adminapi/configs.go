@@ -25,81 +25,109 @@ const maxConfigs = 64 << 20
 const configsKey = "/configs"
 
 // A configsState is what a PUT of the whole configuration leaves behind besides the
-// documents.
+// documents. It never changes.
 type configsState struct {
-	// digest is what the client said of the configuration: whoever puts the same again
-	// changes nothing. It is empty if documents have changed since.
-	digest   string
+	// said is what the client said of the configuration, its digest: whoever puts the same
+	// again changes nothing.
+	said     string
 	modified time.Time
 
-	// versions are the "routes_conf_version" and so on of each kind.
+	// versions are the "routes_conf_version" and so on of each kind, and counts the
+	// numbers of its documents.
 	versions map[apisix.Kind]float64
+	counts   map[apisix.Kind]int
 
 	// indexes are the "modifiedIndex" that documents came with, by key.
 	indexes map[string]float64
 
-	changed int64 // the revision of the storage
-}
-
-// touch notes that a document was changed by itself.
-func (s *configsState) touch(e *edit) {
-	s.digest = ""
-	s.versions[e.kind]++
-	delete(s.indexes, e.key())
+	revision int64 // of the storage
 }
 
 func newConfigsState() *configsState {
-	return &configsState{versions: map[apisix.Kind]float64{}, indexes: map[string]float64{}}
+	return &configsState{versions: map[apisix.Kind]float64{}, counts: map[apisix.Kind]int{}, indexes: map[string]float64{}}
 }
 
-// encode writes the state for the storage. total is the number of documents, by which
-// the one that loads it knows whether some were deleted since.
-func (s *configsState) encode(total int) []byte {
-	versions, indexes := map[string]any{}, map[string]any{}
+// touched reports whether documents of a kind were changed by themselves since: one that
+// was put is newer, and after one that was deleted there are fewer, or a newer one.
+func (s *configsState) touched(docs *documents, kind apisix.Kind) bool {
+	list := docs.kinds[kind].byAge
+	return len(list) != s.counts[kind] || slices.ContainsFunc(list, func(o *object) bool { return o.changed > s.revision })
+}
+
+// digest returns what the client said, if it is still so.
+func (s *configsState) digest(docs *documents) string {
+	if slices.ContainsFunc(apisix.Kinds, func(kind apisix.Kind) bool { return s.touched(docs, kind) }) {
+		return ""
+	}
+	return s.said
+}
+
+// version returns the version of a kind: one more than it was, if documents were changed
+// since.
+func (s *configsState) version(docs *documents, kind apisix.Kind) float64 {
+	if s.touched(docs, kind) {
+		return s.versions[kind] + 1
+	}
+	return s.versions[kind]
+}
+
+// index returns the modifiedIndex that a document came with, if it is still that one.
+func (s *configsState) index(kind apisix.Kind, o *object) (index float64, ok bool) {
+	if o == nil || o.changed > s.revision {
+		return 0, false
+	}
+	index, ok = s.indexes[keyOf(kind, o.id)]
+	return index, ok
+}
+
+// header is what answers say of the whole configuration.
+func (s *configsState) header(docs *documents) map[string]string {
+	head := map[string]string{}
+	if digest := s.digest(docs); digest != "" {
+		head["X-Digest"] = digest
+	}
+	if !s.modified.IsZero() {
+		head["X-Last-Modified"] = fmt.Sprint(s.modified.Unix())
+	}
+	return head
+}
+
+// encode writes the state for the storage.
+func (s *configsState) encode() []byte {
+	versions, counts, indexes := map[string]any{}, map[string]any{}, map[string]any{}
 	for kind, v := range s.versions {
 		versions[string(kind)] = v
+		counts[string(kind)] = s.counts[kind]
 	}
 	for key, v := range s.indexes {
 		indexes[key] = v
 	}
 	return cjson.Encode(map[string]any{
-		"digest": s.digest, "modified": s.modified.Unix(), "versions": versions, "indexes": indexes, "total": total,
+		"digest": s.said, "modified": s.modified.Unix(), "versions": versions, "counts": counts, "indexes": indexes,
 	})
 }
 
 // decodeConfigs reads what encode wrote. What it cannot read is as if it were not there:
 // the documents are what counts.
-func decodeConfigs(r Record, docs *documents) *configsState {
+func decodeConfigs(r Record) *configsState {
 	s := newConfigsState()
-	s.changed = r.Modified
-	v, err := cjson.Decode(r.Value)
+	s.revision = r.Modified
+	v, _ := cjson.Decode(r.Value)
 	doc, _ := v.(map[string]any)
-	if err != nil || doc == nil {
-		return s
-	}
-	s.digest, _ = doc["digest"].(string)
+	s.said, _ = doc["digest"].(string)
 	if seconds, ok := doc["modified"].(float64); ok {
 		s.modified = time.Unix(int64(seconds), 0)
 	}
 	versions, _ := doc["versions"].(map[string]any)
-	for kind, v := range versions {
-		s.versions[apisix.Kind(kind)], _ = v.(float64)
+	counts, _ := doc["counts"].(map[string]any)
+	for _, kind := range apisix.Kinds {
+		s.versions[kind], _ = versions[string(kind)].(float64)
+		count, _ := counts[string(kind)].(float64)
+		s.counts[kind] = int(count)
 	}
 	indexes, _ := doc["indexes"].(map[string]any)
 	for key, v := range indexes {
 		s.indexes[key], _ = v.(float64)
-	}
-	total := 0
-	for kind, c := range docs.kinds {
-		total += len(c.byAge)
-		for _, o := range c.byAge {
-			if o.changed > r.Modified {
-				s.touch(&edit{kind: kind, id: o.id})
-			}
-		}
-	}
-	if float64(total) != doc["total"] {
-		s.digest = ""
 	}
 	return s
 }
@@ -131,7 +159,7 @@ func (h *Handler) getConfigs() *reply {
 		whole[versionOf(name)] = float64(0)
 	}
 	for kind, c := range h.docs.kinds {
-		whole[versionOf(string(kind))] = h.configs.versions[kind]
+		whole[versionOf(string(kind))] = h.configs.version(h.docs, kind)
 		if len(c.byAge) == 0 {
 			continue
 		}
@@ -139,26 +167,14 @@ func (h *Handler) getConfigs() *reply {
 		for i, o := range c.byAge {
 			doc := apisix.Redact(kind, o.doc)
 			doc["id"] = o.id
-			if index, ok := h.configs.indexes[keyOf(kind, o.id)]; ok {
+			if index, ok := h.configs.index(kind, o); ok {
 				doc["modifiedIndex"] = index
 			}
 			list[i] = doc
 		}
 		whole[string(kind)] = list
 	}
-	return &reply{status: http.StatusOK, body: whole, header: h.configs.header()}
-}
-
-// header is what answers say of the whole configuration.
-func (s *configsState) header() map[string]string {
-	head := map[string]string{}
-	if s.digest != "" {
-		head["X-Digest"] = s.digest
-	}
-	if !s.modified.IsZero() {
-		head["X-Last-Modified"] = fmt.Sprint(s.modified.Unix())
-	}
-	return head
+	return &reply{status: http.StatusOK, body: whole, header: h.configs.header(h.docs)}
 }
 
 // readConfigs reads a whole configuration.
@@ -251,7 +267,7 @@ func (h *Handler) wholeEdit(r *http.Request, it *item, doc map[string]any) error
 	it.modifiedIndex, it.indexed = doc["modifiedIndex"].(float64)
 	delete(doc, "modifiedIndex")
 	delete(doc, "createdIndex")
-	if had, ok := h.configs.indexes[e.key()]; old != nil && it.indexed && ok && had == it.modifiedIndex {
+	if had, ok := h.configs.index(kind, old); ok && it.indexed && had == it.modifiedIndex {
 		it.untouched = true
 		return nil
 	}
@@ -343,15 +359,15 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	if digest == h.configs.digest {
-		return &reply{status: http.StatusNoContent, header: h.configs.header()}, nil
+	if digest == h.configs.digest(h.docs) {
+		return &reply{status: http.StatusNoContent, header: h.configs.header(h.docs)}, nil
 	}
 	next := newConfigsState()
-	next.digest, next.modified = digest, h.now()
+	next.said, next.modified = digest, h.now()
 	kept := map[apisix.Kind]bool{}
 	for _, kind := range apisix.Kinds {
 		name := versionOf(string(kind))
-		stored := h.configs.versions[kind]
+		stored := h.configs.version(h.docs, kind)
 		sent, given := whole[name]
 		version, isNumber := sent.(float64)
 		switch {
@@ -382,31 +398,30 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 		_, f := h.configsEdits(items, kept, next)
 		return nil, f
 	}
-	total := 0
-	for _, c := range h.docs.kinds {
-		total += len(c.byAge)
+	for kind, c := range h.docs.kinds {
+		next.counts[kind] = len(c.byAge)
 	}
 	for _, e := range edits {
 		switch {
 		case e.doc == nil:
-			total--
+			next.counts[e.kind]--
 		case e.old == nil:
-			total++
+			next.counts[e.kind]++
 		}
 	}
-	state := Write{Key: configsKey, Value: next.encode(total), Prev: AnyRevision}
+	state := Write{Key: configsKey, Value: next.encode(), Prev: AnyRevision}
 	records, _, err := h.commit(r.Context(), prepared, edits, state)
 	if err != nil {
 		return nil, h.failed(r, err)
 	}
-	next.changed = records[len(edits)].Modified
+	next.revision = records[len(edits)].Modified
 	h.mu.Lock()
 	h.configs = next
 	h.mu.Unlock()
 	if h.logger != nil {
-		h.logger.Info("configuration changed", "action", "put", "kind", "configs", "documents", len(edits), "revision", next.changed, "remote", r.RemoteAddr)
+		h.logger.Info("configuration changed", "action", "put", "kind", "configs", "documents", len(edits), "revision", next.revision, "remote", r.RemoteAddr)
 	}
-	return &reply{status: http.StatusAccepted, header: next.header()}, nil
+	return &reply{status: http.StatusAccepted, header: next.header(h.docs)}, nil
 }
 
 // configsEdits returns the edits that make what is stored a whole configuration, or what
@@ -435,7 +450,7 @@ func (h *Handler) configsEdits(items []*item, kept map[apisix.Kind]bool, next *c
 			key := keyOf(kind, o.id)
 			switch {
 			case kept[kind]:
-				if index, ok := h.configs.indexes[key]; ok {
+				if index, ok := h.configs.index(kind, o); ok {
 					next.indexes[key] = index
 				}
 			case !stay[key]:

@@ -1,13 +1,16 @@
 package adminapi_test
 
 import (
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -16,11 +19,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
@@ -169,6 +174,7 @@ func converse(t testing.TB, text string) error {
 	}
 	w := newWorld(t, setup{keys: c.keys, keyless: c.keyless})
 	v := w.variables()
+	w.environment(v)
 	var failed []error
 	for _, e := range c.exchanges {
 		if e.now != 0 {
@@ -338,8 +344,9 @@ func (w *world) variables() map[string]string {
 		"CERT2": string(w.pair2.CertPEM), "KEY2": string([]byte(w.pair2.KeyPEM)),
 		"EXPIRED_CERT": string(expired.CertPEM), "EXPIRED_KEY": string([]byte(expired.KeyPEM)),
 		"ELSEWHERE_CERT": string(elsewhere.CertPEM), "ELSEWHERE_KEY": string([]byte(elsewhere.KeyPEM)),
-		"OTHERKEY": string([]byte(ssltest.NewCA(w.t, "others").Server("a.test").KeyPEM)),
-		"CA":       string(w.people.PEM()),
+		"RENEWED_CERT": renewed(w.t, w.pair),
+		"OTHERKEY":     string([]byte(ssltest.NewCA(w.t, "others").Server("a.test").KeyPEM)),
+		"CA":           string(w.people.PEM()),
 
 		// The ways in which PEM goes wrong.
 		"LOST_CERT": strings.ReplaceAll(cert, "\n", " "), "LOST_KEY": strings.ReplaceAll(key, "\n", " "),
@@ -354,6 +361,35 @@ func (w *world) variables() map[string]string {
 		"BLANK": " \r\n\t ",
 	}
 }
+
+// renewed returns another certificate for the key of a pair.
+func renewed(t testing.TB, pair ssl.KeyPair) string {
+	cert, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	require.NoError(t, err)
+	leaf := *cert.Leaf
+	leaf.SerialNumber = new(big.Int).Add(leaf.SerialNumber, big.NewInt(1))
+	der, err := x509.CreateCertificate(rand.Reader, &leaf, &leaf, leaf.PublicKey, cert.PrivateKey)
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// environment puts some of the variables into the environment, and adds the references
+// that stand for them there.
+func (w *world) environment(v map[string]string) {
+	// Conversations run at the same time, and there is one environment.
+	prefix := fmt.Sprintf("SALLYPORT_TEST_%d_", environments.Add(1))
+	for name, text := range map[string]string{
+		"CERT": v["CERT"], "KEY": v["KEY"], "OTHERKEY": v["OTHERKEY"], "CA": v["CA"], "WORD": "hunter2",
+		"PAIR": encode(w.t, map[string]any{"cert": v["CERT"], "key": v["KEY"], "number": 1}),
+	} {
+		require.NoError(w.t, os.Setenv(prefix+name, text))
+		w.t.Cleanup(func() { _ = os.Unsetenv(prefix + name) })
+		v["ENV_"+name] = "$env://" + prefix + name
+	}
+	v["ENV_CA"] = "$ENV" + strings.TrimPrefix(v["ENV_CA"], "$env")
+}
+
+var environments atomic.Int64
 
 var variable = regexp.MustCompile(`\$(RAW_)?([A-Z][A-Z0-9_]*)`)
 
@@ -382,7 +418,7 @@ func expand(text string, v map[string]string) (string, error) {
 func TestConversations(t *testing.T) {
 	files, err := filepath.Glob("testdata/conversations/*.txt")
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 60)
+	require.GreaterOrEqual(t, len(files), 150)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()

@@ -136,6 +136,5 @@ func (h *Handler) forget(e *edit) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.docs.delete(e.kind, e.id)
-	h.configs.touch(e)
 	return nil
 }

@@ -116,7 +116,7 @@ func (h *Handler) load(ctx context.Context) error {
 			}
 			h.expiry.plan(edits, stored)
 			if i := slices.IndexFunc(records, func(r Record) bool { return r.Key == configsKey }); i >= 0 {
-				h.configs = decodeConfigs(records[i], h.docs)
+				h.configs = decodeConfigs(records[i])
 			}
 			return nil
 		}
