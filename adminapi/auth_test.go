@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -420,4 +421,35 @@ func TestRefusalsAreAlike(t *testing.T) {
 		require.Equal(t, first.Body.String(), rec.Body.String())
 		require.Equal(t, first.Header(), rec.Header())
 	}
+}
+
+// Only the addresses that are allowed get an answer, whatever the headers say.
+func TestAllowClients(t *testing.T) {
+	h, stored := newHandler(t, &adminapi.Options{
+		Keys:         []adminapi.Key{{Value: "k"}},
+		AllowClients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/24"), netip.MustParsePrefix("::ffff:10.0.0.0/104"), netip.MustParsePrefix("2001:db8::/32")},
+	})
+	for remote, want := range map[string]int{
+		"127.0.0.1:1": 200, "127.0.1.1:1": 403, "10.9.9.9:1": 200, "[::ffff:10.9.9.9]:1": 200, "11.0.0.1:1": 403,
+		"[2001:db8::1]:1": 200, "[2001:db8::1%eth0]:1": 200, "[2001:db9::1]:1": 403, "[::1]:1": 403,
+		"@": 403, "": 403, "127.0.0.1": 403, "localhost:1": 403,
+	} {
+		for _, method := range []string{"GET", "OPTIONS", "PUT"} {
+			r := httptest.NewRequest(method, "http://a.test/apisix/admin/upstreams/1", strings.NewReader(`{"nodes":{}}`))
+			r.RemoteAddr = remote
+			r.Header.Set("X-API-KEY", "k")
+			r.Header.Set("X-Forwarded-For", "127.0.0.1")
+			r.Header.Set("X-Real-IP", "127.0.0.1")
+			stored.writes = nil
+			code := serveOne(h, r).Code
+			if want == 403 {
+				require.Equal(t, 403, code, "%s from %q", method, remote)
+				require.Empty(t, stored.writes)
+			} else {
+				require.Contains(t, []int{200, 201, 404}, code, "%s from %q", method, remote)
+			}
+		}
+	}
+	_, err := adminapi.New(gateway.New(nil), &adminapi.Options{Keys: []adminapi.Key{{Value: "k"}}, AllowClients: make([]netip.Prefix, 2)})
+	require.ErrorContains(t, err, "Options.AllowClients[1]: is no prefix")
 }

@@ -1,0 +1,108 @@
+package adminapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/gateway"
+)
+
+// A vault is a resolver of secrets.
+type vault map[string]string
+
+func (v vault) ResolveSecret(ctx context.Context, reference string) (string, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		return "", errors.New("there is no deadline")
+	}
+	text, ok := v[reference]
+	if !ok {
+		return "", fmt.Errorf("vault: no such secret")
+	}
+	return text, nil
+}
+
+// What "$secret://" stands for is asked of Options.Secrets, when a document is written
+// and when a Handler starts. What is stored and shown is the reference.
+func TestSecretResolver(t *testing.T) {
+	w := newWorld(t, setup{})
+	v := vault{
+		"$secret://vault/1/a/cert": string(w.pair.CertPEM), "$secret://vault/1/a/key": string([]byte(w.pair.KeyPEM)),
+		"$secret://vault/1/b/cert": string(w.pair2.CertPEM), "$secret://vault/1/b/key": string([]byte(w.pair2.KeyPEM)),
+		"$secret://vault/1/ca": string(w.people.PEM()),
+	}
+	memory := &adminapi.Memory{}
+	start := func() (*gateway.Server, *adminapi.Handler, error) {
+		gw := gateway.New(nil)
+		t.Cleanup(func() { gw.Close() })
+		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
+		return gw, h, err
+	}
+	gw, h, err := start()
+	require.NoError(t, err)
+	put := func(path, doc string) (int, string) {
+		return ask(h, "PUT", "http://localhost/apisix/admin"+path, doc)
+	}
+	const doc = `{"sni":"a.test","cert":"$secret://vault/1/a/cert","key":"$secret://vault/1/a/key",` +
+		`"certs":["$secret://vault/1/b/cert"],"keys":["$secret://vault/1/b/key"],"client":{"ca":"$secret://vault/1/ca"}}`
+	status, body := put("/ssls/1", doc)
+	require.Equal(t, 201, status, body)
+	require.Contains(t, body, `"keys":["$secret://vault/1/b/key"]`)
+	require.Contains(t, handshake(gw, "a.test"), "asked true")
+	want := handshake(gw, "a.test")
+
+	status, body = put("/upstreams/1", `{"scheme":"https","nodes":{},"tls":{"client_cert":"$secret://vault/1/a/cert","client_key":"$secret://vault/1/a/key","verify":true}}`)
+	require.Equal(t, 201, status, body)
+
+	for _, missing := range []string{"cert", "key"} {
+		status, body = put("/ssls/2", strings.Replace(doc, "1/a/"+missing, "1/a/nothing", 1))
+		require.Equal(t, 400, status)
+		require.Contains(t, body, `property \"`+missing+`\" validation failed: failed to resolve $secret://vault/1/a/nothing: vault: no such secret`)
+	}
+	status, body = put("/ssls/2", strings.Replace(doc, "1/a/key", "1/b/key", 1))
+	require.Equal(t, 400, status)
+	require.Contains(t, body, "is not the key of the certificate")
+
+	// A placeholder keeps the reference beside the same certificate.
+	status, body = put("/ssls/1", strings.Replace(doc, `"$secret://vault/1/a/key"`, `"[redacted]"`, 1))
+	require.Equal(t, 200, status, body)
+	require.Contains(t, body, `"key":"$secret://vault/1/a/key"`)
+
+	gw, _, err = start()
+	require.NoError(t, err)
+	require.Equal(t, want, handshake(gw, "a.test"))
+	delete(v, "$secret://vault/1/ca")
+	_, _, err = start()
+	require.ErrorContains(t, err, "stored /ssls/1: ")
+	require.ErrorContains(t, err, "failed to resolve $secret://vault/1/ca")
+}
+
+// A resolver that repeats a secret in its error does not give it away, and neither does
+// a reference that is none.
+func TestReferencesShowNothing(t *testing.T) {
+	w := newWorld(t, setup{})
+	key := string([]byte(w.pair.KeyPEM))
+	gw := gateway.New(nil)
+	t.Cleanup(func() { gw.Close() })
+	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Secrets: leaky(key)})
+	require.NoError(t, err)
+	for _, reference := range []string{"$secret://x", "$env://" + key, "$secret://" + key, "$env://A/" + key, "$env://" + strings.ReplaceAll(key, "\n", "")} {
+		doc := w.sslDoc(w.pair)
+		doc["key"] = reference
+		status, body := ask(h, "PUT", "http://localhost/apisix/admin/ssls/1", encode(t, doc))
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Empty(t, leak(body, []byte(key)), reference)
+	}
+}
+
+type leaky string
+
+func (l leaky) ResolveSecret(context.Context, string) (string, error) {
+	return "", errors.New("cannot parse " + string(l))
+}
