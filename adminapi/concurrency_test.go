@@ -3,27 +3,39 @@ package adminapi_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/adminapi"
 )
 
-// Eight write and four read, at once: nothing that was acknowledged is lost, every
+// Sixteen write and four read, at once: nothing that was acknowledged is lost, every
 // reader sees documents that somebody wrote, whole, and in the end the gateway
 // does what is stored.
+//
+// SALLYPORT_TEST_CONCURRENT is how long they do, "1m" for example.
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t, setup{})
-	const writers, readers = 8, 4
-	rounds := 60
+	const writers, readers = 16, 4
+	rounds := 40
 	if testing.Short() {
-		rounds = 15
+		rounds = 10
+	}
+	var until time.Time
+	if text := os.Getenv("SALLYPORT_TEST_CONCURRENT"); text != "" {
+		d, err := time.ParseDuration(text)
+		require.NoError(t, err)
+		until = time.Now().Add(d)
+		rounds = math.MaxInt
 	}
 	send := func(method, path, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, "/apisix/admin"+path, strings.NewReader(body))
@@ -36,6 +48,9 @@ func TestConcurrent(t *testing.T) {
 		return encode(t, doc)
 	}
 	require.Equal(t, 201, send("PUT", "/upstreams/shared", encode(t, w.upstreamDoc(1))).Code)
+	require.Equal(t, 201, send("PUT", "/services/shared", `{"upstream_id":"shared"}`).Code)
+	require.Equal(t, 201, send("PUT", "/routes/of-service", `{"uri":"/of-service","service_id":"shared"}`).Code)
+	require.Equal(t, 201, send("PUT", "/upstreams/counted", `{"nodes":{}}`).Code)
 
 	// Each writer has routes of its own, whose end it knows, and all write to the
 	// shared ones, whose end must be one of their writes.
@@ -44,6 +59,7 @@ func TestConcurrent(t *testing.T) {
 		final  = map[string]string{}          // desc of a writer's own route; "" is deleted
 		taken  = map[string]map[string]bool{} // descs that a shared route was given
 		posted = map[string]string{}          // desc by key
+		labels = map[string]string{}          // of the upstream that all patch
 	)
 	note := func(f func()) {
 		mu.Lock()
@@ -55,10 +71,13 @@ func TestConcurrent(t *testing.T) {
 		writing.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(i)))
 			for n := range rounds {
+				if !until.IsZero() && time.Now().After(until) {
+					break
+				}
 				text := fmt.Sprintf("%d-%d", i, n)
 				own := fmt.Sprintf("/routes/own-%d-%d", i, random.IntN(3))
 				shared := fmt.Sprintf("/routes/shared-%d", random.IntN(3))
-				switch random.IntN(8) {
+				switch random.IntN(11) {
 				case 0, 1, 2:
 					if code := send("PUT", own, route("/"+own[8:], 1+n%2, text)).Code; code != 200 && code != 201 {
 						t.Errorf("PUT %s: %d", own, code)
@@ -87,6 +106,34 @@ func TestConcurrent(t *testing.T) {
 						t.Errorf("PUT upstream: %d", code)
 					}
 				case 7:
+					up := map[string]any{"upstream": w.upstreamDoc(1 + n%2)}
+					if n%3 == 0 {
+						up = map[string]any{"upstream_id": "shared"}
+					}
+					if code := send("PUT", "/services/shared", encode(t, up)).Code; code != 200 {
+						t.Errorf("PUT service: %d", code)
+					}
+				case 8:
+					code := send("PATCH", own, encode(t, map[string]any{"desc": text})).Code
+					note(func() {
+						if there := final[own] != ""; there != (code == 200) || !there != (code == 404) {
+							t.Errorf("PATCH %s: %d, and it was there: %t", own, code, there)
+						}
+						if code == 200 {
+							final[own] = text
+						}
+					})
+				case 9:
+					// Each has a label of its own on a document that all change.
+					label := fmt.Sprint("of-", i)
+					if code := send("PATCH", "/upstreams/counted", encode(t, map[string]any{"labels": map[string]any{label: text}})).Code; code != 200 {
+						t.Errorf("PATCH upstream: %d", code)
+					}
+					note(func() { labels[label] = text })
+				case 10:
+					if n > 1000 && !until.IsZero() {
+						continue // lists grow by it, and the readers with them
+					}
 					rec := send("POST", "/routes", route("/posted", 1, text))
 					var a struct{ Key string }
 					if err := json.Unmarshal(rec.Body.Bytes(), &a); err != nil || rec.Code != 201 {
@@ -130,13 +177,17 @@ func TestConcurrent(t *testing.T) {
 						t.Errorf("%s went back", item.Key)
 					}
 					last[item.Key] = item.ModifiedIndex
-					if item.Key != "/apisix/routes/"+item.Value.ID || item.Value.URI != "/"+item.Value.ID && item.Value.URI != "/posted" {
+					if item.Key != "/apisix/routes/"+item.Value.ID || item.Value.URI != "/"+item.Value.ID && item.Value.URI != "/posted" || item.Value.ID == "of-service" && item.Value.URI != "/of-service" {
 						t.Errorf("%s is torn: %+v", item.Key, item.Value)
 					}
 				}
 				r := httptest.NewRequest("GET", "http://a.test/shared-0", nil)
 				if code := serveOne(w.gw, r).Code; code != 200 && code != 404 {
 					t.Errorf("the gateway answers %d", code)
+				}
+				r = httptest.NewRequest("GET", "http://a.test/of-service", nil)
+				if code := serveOne(w.gw, r).Code; code != 200 {
+					t.Errorf("the gateway answers %d for the route of a service", code)
 				}
 			}
 		})
@@ -171,6 +222,12 @@ func TestConcurrent(t *testing.T) {
 		_, desc := get(path)
 		require.Contains(t, descs, desc)
 	}
+	var counted struct {
+		Value struct{ Labels map[string]string }
+	}
+	require.NoError(t, json.Unmarshal(send("GET", "/upstreams/counted", "").Body.Bytes(), &counted))
+	require.NotEmpty(t, labels)
+	require.Equal(t, labels, counted.Value.Labels)
 	require.NotEmpty(t, posted)
 	for key, want := range posted {
 		_, desc := get(strings.TrimPrefix(key, "/apisix"))
