@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -176,20 +177,50 @@ func (p *Profile) optional() bool { return p.client != nil && len(p.client.skips
 func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 	for i, cert := range p.certs() {
 		leaf := cert.Leaf
-		var text string
-		switch {
-		case now.After(leaf.NotAfter):
-			text = "expired on " + leaf.NotAfter.UTC().Format(time.DateOnly)
-		case now.Before(leaf.NotBefore):
-			text = "is not valid before " + leaf.NotBefore.UTC().Format(time.RFC3339)
-		case !slices.ContainsFunc(p.names, func(name string) bool { return covers(leaf, name) }):
-			text = "names none of the server names as a subject alternative name: clients that check will refuse it"
-		default:
-			continue
+		warn := func(text string) {
+			warnings = append(warnings, fmt.Sprintf("certificate %d (%s) %s", i+1, clientcert.Subject(leaf), text))
 		}
-		warnings = append(warnings, fmt.Sprintf("certificate %d (%s) %s", i+1, clientcert.Subject(leaf), text))
+		switch left := leaf.NotAfter.Sub(now); {
+		case left < 0:
+			warn("expired on " + leaf.NotAfter.UTC().Format(time.DateOnly))
+		case now.Before(leaf.NotBefore):
+			warn("is not valid before " + leaf.NotBefore.UTC().Format(time.RFC3339))
+		case left < expiresSoon && left < leaf.NotAfter.Sub(leaf.NotBefore)/3:
+			warn("expires on " + leaf.NotAfter.UTC().Format(time.DateOnly))
+		}
+		if !slices.ContainsFunc(p.names, func(name string) bool { return covers(leaf, name) }) {
+			warn("names none of the server names as a subject alternative name: clients that check will refuse it")
+		}
+		if text := chainGap(&cert); text != "" {
+			warn(text)
+		}
 	}
 	return warnings
+}
+
+// expiresSoon is when the end of a certificate is warned of, unless it is meant to be
+// short-lived: then it has more than a third of its time left when it is new.
+const expiresSoon = 30 * 24 * time.Hour
+
+// chainGap says what is wrong with the chain of a certificate, or "". Whether its last
+// certificate was issued by a root that clients know, only they can tell.
+func chainGap(cert *tls.Certificate) string {
+	below := cert.Leaf
+	for _, der := range cert.Certificate[1:] {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return "is followed by one that cannot be read: " + err.Error()
+		}
+		if !bytes.Equal(below.RawIssuer, c.RawSubject) {
+			return fmt.Sprintf("is followed by that of %s, which is not the issuer of %s: clients may find no way to a root",
+				clientcert.Subject(c), clientcert.Subject(below))
+		}
+		below = c
+	}
+	if below == cert.Leaf && len(below.IssuingCertificateURL) > 0 && !bytes.Equal(below.RawIssuer, below.RawSubject) {
+		return "stands alone, and says where the certificate of its issuer is to be had: append that, unless it is a root, or clients that do not fetch it find no way to a root"
+	}
+	return ""
 }
 
 // covers reports whether a certificate has a subject alternative name for a

@@ -371,6 +371,16 @@ func TestProfile(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
+	intermediate := ca.Intermediate("between")
+	lifetime := func(before, left int) ssltest.Option {
+		return func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().AddDate(0, 0, -before), time.Now().AddDate(0, 0, left)
+		}
+	}
+	followed := func(pair ssl.KeyPair, pem []byte) ssl.KeyPair {
+		return ssl.KeyPair{CertPEM: append(bytes.Clone(pair.CertPEM), pem...), KeyPEM: pair.KeyPEM}
+	}
+	issuedElsewhere := func(c *x509.Certificate) { c.IssuingCertificateURL = []string{"http://a.test/ca.der"} }
 	day := time.Now().Add(-time.Hour).UTC().Format(time.DateOnly)
 	const uncovered = " names none of the server names as a subject alternative name: clients that check will refuse it"
 	for _, c := range []struct {
@@ -390,6 +400,14 @@ func TestWarnings(t *testing.T) {
 		{"another name", []string{"a.test"}, []ssl.KeyPair{ca.Server("b.test")}, []string{"certificate 1 (CN=b.test)" + uncovered}},
 		{"a wildcard too high", []string{"*.b.a.test"}, []ssl.KeyPair{ca.Server("*.a.test")}, []string{"certificate 1 (CN=*.a.test)" + uncovered}},
 		{"expired", []string{"a.test"}, []ssl.KeyPair{ca.ServerWith([]string{"a.test"}, ssltest.Expired)}, []string{"certificate 1 (CN=a.test) expired on " + day}},
+		{"expired, and another name", []string{"b.test"}, []ssl.KeyPair{ca.ServerWith([]string{"a.test"}, ssltest.Expired)}, []string{"certificate 1 (CN=a.test) expired on " + day, "certificate 1 (CN=a.test)" + uncovered}},
+		{"soon", []string{"a.test"}, []ssl.KeyPair{ca.ServerWith([]string{"a.test"}, lifetime(70, 20))}, []string{"certificate 1 (CN=a.test) expires on "}},
+		{"not yet soon", []string{"a.test"}, []ssl.KeyPair{ca.ServerWith([]string{"a.test"}, lifetime(330, 31))}, nil},
+		{"short-lived", []string{"a.test"}, []ssl.KeyPair{ca.ServerWith([]string{"a.test"}, lifetime(3, 4))}, nil},
+		{"with its issuer", []string{"a.test"}, []ssl.KeyPair{intermediate.Server("a.test")}, nil},
+		{"with another's issuer", []string{"a.test"}, []ssl.KeyPair{followed(ca.Server("a.test"), intermediate.PEM())}, []string{"certificate 1 (CN=a.test) is followed by that of CN=between, which is not the issuer of CN=a.test"}},
+		{"with its root", []string{"a.test"}, []ssl.KeyPair{followed(ca.Server("a.test"), ca.PEM())}, nil},
+		{"without its issuer", []string{"a.test"}, []ssl.KeyPair{ca.ServerWith([]string{"a.test"}, issuedElsewhere)}, []string{"certificate 1 (CN=a.test) stands alone"}},
 		{"not yet valid, beside a good one", []string{"a.test"}, []ssl.KeyPair{ca.Server("a.test"), ca.ServerWith([]string{"a.test"}, ssltest.NotYetValid)}, []string{"certificate 2 (CN=a.test) is not valid before "}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
