@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -159,6 +160,22 @@ func (w *world) do(method, path, body string) answer {
 	require.NoError(w.t, err)
 	req.Header.Set("X-API-KEY", w.key)
 	return w.send(req)
+}
+
+// doWith is do with a header field.
+func (w *world) doWith(method, path, body, name, value string) answer {
+	w.t.Helper()
+	req, err := http.NewRequest(method, w.admin.URL+path, strings.NewReader(body))
+	require.NoError(w.t, err)
+	req.Header.Set("X-API-KEY", w.key)
+	req.Header.Set(name, value)
+	return w.send(req)
+}
+
+func read(t testing.TB, file string) string {
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(text)
 }
 
 func (w *world) send(req *http.Request) answer {
