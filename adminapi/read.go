@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,7 +113,12 @@ func filterOf(kind apisix.Kind, query url.Values) (func(doc map[string]any) bool
 		}
 		re, err := regexp.Compile(query.Get(name))
 		if err != nil {
-			return &apisix.Error{Text: fmt.Sprintf("invalid argument %s: should be a regular expression", name), Hint: printable(err.Error())}
+			why := err.Error()
+			var wrong *syntax.Error
+			if errors.As(err, &wrong) { // without the expression
+				why = wrong.Code.String()
+			}
+			return &apisix.Error{Text: fmt.Sprintf("invalid argument %s: should be a regular expression", name), Hint: why}
 		}
 		all = append(all, func(doc map[string]any) bool {
 			return slices.ContainsFunc(values(doc), func(v any) bool {

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -157,10 +158,6 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 		require.NoError(t, a.header.Write(&head))
 		require.Empty(t, leak(head.String()+a.body, []byte(key), []byte(key2)), what)
 	}
-	with := func(doc map[string]any, property string, value any) map[string]any {
-		doc[property] = value
-		return doc
-	}
 	doc := func() map[string]any { return w.sslDoc(w.pair) }
 	tls := func(key string) map[string]any {
 		return map[string]any{
@@ -186,6 +183,12 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 		{"PUT", "/upstreams/1", tls(key)},
 		{"PUT", "/upstreams/2", map[string]any{"nodes": []any{map[string]any{"host": "127.0.0.1", "weight": 1, "metadata": map[string]any{"k": []any{key}}}}}},
 		{"PUT", "/routes/1", map[string]any{"uri": "/1", "upstream": tls(key)}},
+		{"PUT", "/services/1", map[string]any{"upstream": tls(key)}},
+		{"PATCH", "/ssls/1", map[string]any{"desc": key2[:200]}},
+		{"PATCH", "/ssls/1", map[string]any{"cert": string(w.pair2.CertPEM), "key": key2}},
+		{"PATCH", "/ssls/1", map[string]any{"cert": string(w.pair.CertPEM), "key": key}},
+		{"PATCH", "/upstreams/1/tls", map[string]any{"client_cert": string(w.pair2.CertPEM), "client_key": key2}},
+		{"PATCH", "/services/1/upstream/tls", map[string]any{"client_cert": string(w.pair2.CertPEM), "client_key": key2}},
 	}
 	for _, c := range taken {
 		a := w.do(c.method, "/apisix/admin"+c.path, encode(t, c.doc))
@@ -196,7 +199,7 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 	// What is shown.
 	for _, path := range []string{
 		"/ssls/1", "/ssls", "/ssls?page=1&page_size=10", "/ssls/body", "/ssls/off", "/ssls/client",
-		"/upstreams/1", "/upstreams/2", "/upstreams", "/routes/1", "/routes",
+		"/upstreams/1", "/upstreams/2", "/upstreams", "/routes/1", "/routes", "/services/1", "/services", "/configs",
 	} {
 		a := w.do("GET", "/apisix/admin"+path, "")
 		require.Equal(t, 200, a.status)
@@ -220,8 +223,19 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 			for _, v := range []any{k, []any{k}, map[string]any{k: 1}} {
 				seen("routes: "+property, w.do("PUT", "/apisix/admin/routes/x", encode(t, with(w.routeDoc("/x", 1), property, v))))
 				seen("upstreams: "+property, w.do("PUT", "/apisix/admin/upstreams/x", encode(t, with(w.upstreamDoc(1), property, v))))
+				seen("services: "+property, w.do("PUT", "/apisix/admin/services/x", encode(t, map[string]any{property: v})))
+				seen("patch: "+property, w.do("PATCH", "/apisix/admin/routes/1", encode(t, map[string]any{property: v})))
+				seen("patch by path: "+property, w.do("PATCH", "/apisix/admin/routes/1/"+property, encode(t, v)))
+				seen("schema: "+property, w.do("POST", "/apisix/admin/schema/validate/routes", encode(t, map[string]any{property: v})))
+				seen("explain: "+property, w.do("POST", "/apisix/admin/explain", encode(t, map[string]any{"url": "http://a.test/", property: v})))
+				whole := encode(t, map[string]any{"routes": []any{with(w.routeDoc("/x", 1), property, v)}, "ssls": []any{map[string]any{"id": 1, property: v}}})
+				seen("validate: "+property, w.do("POST", "/apisix/admin/configs/validate", whole))
+				seen("configs: "+property, w.doWith("PUT", "/apisix/admin/configs", whole, "X-Digest", "x"))
 			}
 		}
+		seen("in a path", w.do("PATCH", "/apisix/admin/routes/1/"+url.PathEscape(k)+"/x", "1"))
+		seen("in a path", w.do("PATCH", "/apisix/admin/routes/1/uri/"+url.PathEscape(k), "1"))
+		seen("in a query", w.do("GET", "/apisix/admin/routes?name="+url.QueryEscape("("+k), ""))
 		seen("in client.ca", w.do("PUT", "/apisix/admin/ssls/x", encode(t, with(doc(), "client", map[string]any{"ca": k}))))
 		seen("in tls", w.do("PUT", "/apisix/admin/upstreams/x", encode(t, tls(k))))
 		for _, broken := range []string{`{"key":"` + k, k, `"` + k + `"`, `{"` + k + `":1,}`, `{"key":"\q` + k + `"}`} {
@@ -252,7 +266,7 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 	ssl := records[i]
 	options := &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: w.memory}
 	var printed bytes.Buffer
-	for _, v := range []any{w.handler, options, *options, options.Keys, records, ssl, &ssl, w.memory, w.gw} {
+	for _, v := range []any{w.handler, options, *options, options.Keys, records, ssl, &ssl, adminapi.Write{Key: ssl.Key, Value: ssl.Value}, w.memory, w.gw} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x"} {
 			text := fmt.Sprintf(verb, v)
 			require.Empty(t, leak(text, []byte(key), []byte(key2)), "%s of a %T", verb, v)
@@ -260,7 +274,7 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 		}
 		slog.New(slog.NewTextHandler(&printed, nil)).Info("x", "v", v)
 	}
-	slog.New(slog.NewJSONHandler(&printed, nil)).Info("x", "record", ssl, "options", options.Keys)
+	slog.New(slog.NewJSONHandler(&printed, nil)).Info("x", "record", ssl, "options", options.Keys, "write", adminapi.Write{Key: ssl.Key, Value: ssl.Value})
 	require.Empty(t, leak(printed.String(), []byte(key), []byte(key2)), "printed")
 	hash := sha256.Sum256([]byte(adminKey)) // which a short key would be guessed from
 	require.NotContains(t, printed.String(), fmt.Sprint(hash[:]))

@@ -2,6 +2,7 @@ package apisix
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -47,15 +48,36 @@ func merge(doc, change map[string]any) map[string]any {
 // Objects that are missing on the way are made. What is an array has no elements that
 // a path could name, as in APISIX. Segments may be percent-encoded.
 func PatchPath(doc map[string]any, path string, v any) (map[string]any, error) {
+	segments := strings.Split(path, "/")
 	var names []string
-	for _, segment := range strings.Split(path, "/") {
+	for _, segment := range segments {
 		name, err := url.PathUnescape(segment)
 		if err != nil || name == "" {
-			return nil, &Error{Text: "invalid sub-path: /" + show(path), Hint: "it has an empty segment, or one that is no percent-encoding"}
+			return nil, wrongPath(segments, "it has an empty segment, or one that is no percent-encoding")
 		}
 		names = append(names, name)
 	}
 	return setAt(doc, names, 0, v)
+}
+
+// property is what the name of a property looks like.
+var property = regexp.MustCompile(`^[a-z_]{0,32}$`)
+
+// wrongPath refuses a path. Of its names it repeats those alone that look like names of
+// properties: anything can stand in a path.
+func wrongPath(names []string, hint string) error {
+	text := "invalid sub-path: "
+	for i, name := range names {
+		if i == maxFaults {
+			text += "/..."
+			break
+		}
+		if !property.MatchString(name) {
+			name = "..."
+		}
+		text += "/" + name
+	}
+	return &Error{Text: text, Hint: hint}
 }
 
 func setAt(doc map[string]any, names []string, at int, v any) (map[string]any, error) {
@@ -71,10 +93,7 @@ func setAt(doc map[string]any, names []string, at int, v any) (map[string]any, e
 	inner, ok := asObject(out[name])
 	if !ok && has(out, name) {
 		// APISIX garbles the path in this text.
-		return nil, &Error{
-			Text: "invalid sub-path: /" + show(strings.Join(names[:at+1], "/")),
-			Hint: "what stands there is no object; an array is replaced as a whole",
-		}
+		return nil, wrongPath(names[:at+1], "what stands there is no object; an array is replaced as a whole")
 	}
 	changed, err := setAt(inner, names, at+1, v)
 	if err != nil {
