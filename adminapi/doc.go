@@ -1,6 +1,6 @@
 // Package adminapi is the Admin API of a [gateway.Server]: an http.Handler that
 // speaks the dialect of Apache APISIX, so that its curl commands, clients and
-// stored documents work unchanged for routes, upstreams and ssl objects.
+// stored documents work unchanged for routes, services, upstreams and ssl objects.
 //
 //	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "…"}}})
 //	...
@@ -16,19 +16,48 @@
 //
 // A request must bring one of [Options.Keys] in the header X-API-KEY. Without any
 // key, [New] refuses, unless [Options.AllowUnauthenticated] is set; then only
-// requests for localhost or a loopback address are answered. A request that a
-// browser makes for a page of another origin is refused in any case.
+// requests for localhost or a loopback address are answered. [Options.AllowClients]
+// bounds where requests may come from. A request that a browser makes for a page of
+// another origin is refused in any case.
 //
 // # What an answer means
 //
-// 200 and 201 mean that the document is stored and that the next handshake and
-// the next request see it. Any other answer means that nothing has changed. An
+// 200, 201 and 202 mean that the documents are stored and that the next handshake and
+// the next request see them. Any other answer means that nothing has changed. An
 // answer that has something to tell has a member "warnings", a list of sentences.
 //
 // What is refused has APISIX's text in "error_msg" and, where there is more to say,
 // what to do about it in "description".
 //
-// Private keys never leave: in every answer they are "[redacted]".
+// # What there is
+//
+//	GET, PUT, POST, PATCH, DELETE  /routes /services /upstreams /ssls, as in APISIX
+//	GET                            /schema/route ..., POST /schema/validate/routes ...
+//	GET, PUT, HEAD                 /configs: all documents, as one change
+//	POST                           /configs/validate
+//	POST                           /explain: see below
+//
+// below /apisix/admin. Kinds that this gateway has nothing for (consumers and the like)
+// have lists that are empty, and writing them is refused by name.
+//
+// A document of GET and of a PUT's answer has an ETag, its modifiedIndex. With
+// "If-Match", PUT, PATCH and DELETE do what they do only if it is still that (412
+// otherwise); with "If-None-Match: *", PUT makes a document and replaces none.
+//
+// POST /apisix/admin/explain takes a request, {"url": "https://a.test/path"} with
+// "method", "header", "client" and "sni" if need be, and answers which ssl object,
+// route, upstream and nodes it would meet, and why no other.
+//
+// # Secrets
+//
+// Private keys never leave: in every answer they are "[redacted]". A PUT or PATCH that
+// has this in the place of a key keeps the stored key, of the same certificate or of one
+// with the same public key. So what GET shows can be edited and put again.
+//
+// In the place of PEM there may be "$env://NAME", or "$env://NAME/property" where the
+// variable holds a JSON object, and with [Options.Secrets] "$secret://...". What is
+// stored and shown is the reference; what it stands for is looked up when the document is
+// written, and when a Handler starts.
 //
 // # Concurrency
 //

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -284,4 +285,92 @@ func ExampleHandler_mutualTLS() {
 	// 200 {"list":[],"total":0}
 	// 401 {"description":"missing apikey","error_msg":"failed to check token"}
 	// no answer
+}
+
+// A document may be put for a time. Close ends what the Handler does by itself.
+func ExampleHandler_Close() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer handler.Close()
+	admin := httptest.NewServer(handler)
+	defer admin.Close()
+
+	fmt.Println(sendTo(admin.Client(), "PUT", admin.URL+"/apisix/admin/upstreams/1?ttl=60", "edd1c9f0", `{"nodes":{}}`)[:3])
+	// Output:
+	// 201
+}
+
+// secretFiles finds secrets in files of a directory: "$secret://files/admin/tls.key".
+type secretFiles struct{ dir *os.Root }
+
+func (f secretFiles) ResolveSecret(_ context.Context, reference string) (string, error) {
+	name, ok := strings.CutPrefix(reference, "$secret://files/")
+	if !ok {
+		return "", errors.New("is not in the files")
+	}
+	text, err := f.dir.ReadFile(name) // and nothing outside of the directory
+	if err != nil {
+		return "", errors.New("cannot be read")
+	}
+	return string(text), nil
+}
+
+// Private keys in files, and references to them in documents.
+func ExampleSecretResolver() {
+	t := &testing.T{} // certificates for an example; yours are there
+	pair := ssltest.NewCA(t, "servers").Server("a.test")
+	path, err := os.MkdirTemp("", "secrets")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(path)
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dir.Close()
+	for name, text := range map[string][]byte{"tls.crt": pair.CertPEM, "tls.key": pair.KeyPEM} {
+		if err := dir.WriteFile(name, text, 0o600); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{
+		Keys:    []adminapi.Key{{Value: "edd1c9f0"}},
+		Secrets: secretFiles{dir},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	admin := httptest.NewServer(handler)
+	defer admin.Close()
+	url := admin.URL + "/apisix/admin/ssls/1"
+	fmt.Println(sendTo(admin.Client(), "PUT", url, "edd1c9f0", `{"sni":"a.test","cert":"$secret://files/tls.crt","key":"$secret://files/tls.key"}`)[:3])
+	fmt.Println(sendTo(admin.Client(), "PUT", url, "edd1c9f0", `{"sni":"a.test","cert":"$secret://files/tls.crt","key":"$secret://files/../key"}`))
+	// Output:
+	// 201
+	// 400 {"error_msg":"invalid configuration: property \"key\" validation failed: failed to resolve $secret://files/../key: cannot be read"}
+}
+
+// Which route a request finds, and why not another.
+func ExampleHandler_explain() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	admin := httptest.NewServer(handler)
+	defer admin.Close()
+	url := admin.URL + "/apisix/admin"
+	sendTo(admin.Client(), "PUT", url+"/routes/1", "edd1c9f0", `{"uri":"/api/*","methods":["POST"],"upstream":{"nodes":{}}}`)
+	fmt.Println(sendTo(admin.Client(), "POST", url+"/explain", "edd1c9f0", `{"url":"http://a.test/api/x"}`))
+	// Output:
+	// 200 {"candidates":[{"id":"1","outcome":"passed over","reason":"the method is none of POST","uri":"/api/*"}],"reason":"no route fits: the answer is 404","route":null}
 }
