@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/cjson"
 	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
 )
 
 // This file makes of edited documents a change of the storage and of the gateway. What
@@ -29,14 +31,63 @@ type edit struct {
 
 func (e *edit) key() string { return keyOf(e.kind, e.id) }
 
+// A view is the documents as they would be after edits.
+type view struct {
+	docs   *documents
+	edited map[string]*edit // by key
+}
+
+// after returns the view that edits make. changeMu is held.
+func (h *Handler) after(edits ...*edit) view {
+	v := view{docs: h.docs, edited: map[string]*edit{}}
+	for _, e := range edits {
+		v.edited[e.key()] = e
+	}
+	return v
+}
+
+// service returns a service, decoded, or nil.
+func (v view) service(id string) *apisix.Object {
+	if e := v.edited[keyOf(apisix.Services, id)]; e != nil {
+		return e.decoded
+	}
+	if o := v.docs.get(apisix.Services, id); o != nil {
+		return o.decoded
+	}
+	return nil
+}
+
+// clientCertificate returns the ssl object of type client with an id, or nil.
+func (v view) clientCertificate(id string) (doc map[string]any) {
+	if e := v.edited[keyOf(apisix.SSLs, id)]; e != nil {
+		doc = e.doc
+	} else if o := v.docs.get(apisix.SSLs, id); o != nil {
+		doc = o.doc
+	}
+	if doc["type"] != "client" {
+		return nil
+	}
+	return doc
+}
+
 // decode makes Configs of the document of an edit.
-func (h *Handler) decode(ctx context.Context, e *edit) error {
-	doc, err := apisix.Resolve(e.kind, e.doc, func(reference string) (string, error) { return h.resolve(ctx, reference) })
+func (h *Handler) decode(ctx context.Context, v view, e *edit) error {
+	doc, dangling := e.doc, false
+	if id := apisix.ClientCertificateID(e.kind, doc); id != "" {
+		client := v.clientCertificate(id)
+		doc, dangling = apisix.WithClientCertificate(e.kind, doc, client), client == nil
+	}
+	doc, err := apisix.Resolve(e.kind, doc, func(reference string) (string, error) { return h.resolve(ctx, reference) })
 	if err != nil {
 		return err
 	}
 	if e.decoded, err = apisix.Decode(e.kind, e.id, doc); err != nil {
 		return err
+	}
+	if dangling {
+		// Without the certificate that it should show, nothing is to be sent to a node: as
+		// in APISIX, the answer is 502.
+		e.decoded.Upstream = nil
 	}
 	if e.kind != apisix.Services {
 		return nil
@@ -48,80 +99,87 @@ func (h *Handler) decode(ctx context.Context, e *edit) error {
 	return e.decoded.Translate(err)
 }
 
-// changeOf returns what edits change in the gateway. Each of them is decoded. The
-// routes of an edited service are a part of it. changeMu is held.
-func (h *Handler) changeOf(edits ...*edit) gateway.Change {
-	// What documents name is checked here, in the documents' words.
-	c := gateway.Change{AllowDangling: true}
-	edited := map[string]*edit{}
-	for _, e := range edits {
-		edited[e.key()] = e
-	}
-	serviceOf := func(id string) *apisix.Object {
-		if e := edited[keyOf(apisix.Services, id)]; e != nil {
-			return e.decoded
-		}
-		if o := h.docs.get(apisix.Services, id); o != nil {
-			return o.decoded
-		}
+// checkIdle finds what is wrong with an ssl object that the gateway does not get: because
+// it is disabled, or holds a certificate for upstreams.
+func (e *edit) checkIdle() error {
+	if e.decoded == nil || e.kind != apisix.SSLs || e.decoded.Enabled {
 		return nil
 	}
+	c := *e.decoded.SSL
+	if len(c.Names) == 0 {
+		c.Names = []string{"client"}
+	}
+	_, err := ssl.New(c)
+	return e.decoded.Translate(err)
+}
+
+// changeOf returns what edits change in the gateway. Each of them is decoded. What else is
+// made of an edited document is a part of it: the routes of a service, and what shows
+// a client certificate. changeMu is held.
+func (h *Handler) changeOf(ctx context.Context, edits ...*edit) (gateway.Change, error) {
+	// What documents name is checked here, in the documents' words.
+	c := gateway.Change{AllowDangling: true}
+	v := h.after(edits...)
+	touched := map[string]bool{}
 	for _, e := range edits {
-		addTo(&c, e, serviceOf)
-		if e.kind != apisix.Services {
+		addTo(&c, v, e)
+		if e.kind != apisix.Services && e.kind != apisix.SSLs {
 			continue
 		}
 		for _, key := range h.docs.usersOf(e.key()) {
-			kind, id, _ := parseKey(key)
-			if edited[key] == nil {
-				c.Put.Routes = append(c.Put.Routes, routeOf(h.docs.get(kind, id).decoded, serviceOf))
+			if v.edited[key] != nil || touched[key] {
+				continue
 			}
+			kind, id, _ := parseKey(key)
+			o := h.docs.get(kind, id)
+			if e.kind == apisix.Services {
+				c.Put.Routes = append(c.Put.Routes, routeOf(o.decoded, v))
+				continue
+			}
+			touched[key] = true
+			user := &edit{kind: kind, id: id, doc: o.doc}
+			if err := h.decode(ctx, v, user); err != nil {
+				return c, fmt.Errorf("%s [%s]: %w", kind.Singular(), id, err)
+			}
+			addTo(&c, v, user)
 		}
 	}
-	return c
+	return c, nil
 }
 
 // addTo adds to a change what one edit changes.
-func addTo(c *gateway.Change, e *edit, serviceOf func(id string) *apisix.Object) {
+func addTo(c *gateway.Change, v view, e *edit) {
 	o := e.decoded
 	if o == nil {
-		switch e.kind {
-		case apisix.SSLs:
-			c.Delete.SSL = append(c.Delete.SSL, e.id)
-		case apisix.Upstreams:
-			c.Delete.Upstreams = append(c.Delete.Upstreams, e.id)
-		case apisix.Routes:
-			c.Delete.Routes = append(c.Delete.Routes, e.id)
-			fallthrough
-		case apisix.Services:
-			c.Delete.Upstreams = append(c.Delete.Upstreams, apisix.InlineID(e.kind, e.id))
-		}
-		return
+		o = &apisix.Object{} // of which there is nothing
 	}
-	switch e.kind {
-	case apisix.SSLs:
-		if o.Enabled {
-			c.Put.SSL = append(c.Put.SSL, *o.SSL)
-		} else {
-			c.Delete.SSL = append(c.Delete.SSL, o.ID)
-		}
-		return
-	case apisix.Routes:
-		c.Put.Routes = append(c.Put.Routes, routeOf(o, serviceOf))
+	switch {
+	case e.kind == apisix.SSLs && o.Enabled:
+		c.Put.SSL = append(c.Put.SSL, *o.SSL)
+	case e.kind == apisix.SSLs:
+		c.Delete.SSL = append(c.Delete.SSL, e.id)
+	case e.kind == apisix.Routes && e.decoded == nil:
+		c.Delete.Routes = append(c.Delete.Routes, e.id)
+	case e.kind == apisix.Routes:
+		c.Put.Routes = append(c.Put.Routes, routeOf(o, v))
 	}
-	if o.Upstream != nil {
+	switch {
+	case e.kind == apisix.SSLs:
+	case o.Upstream != nil:
 		c.Put.Upstreams = append(c.Put.Upstreams, *o.Upstream)
-	} else {
+	case e.kind == apisix.Upstreams:
+		c.Delete.Upstreams = append(c.Delete.Upstreams, e.id)
+	default:
 		c.Delete.Upstreams = append(c.Delete.Upstreams, apisix.InlineID(e.kind, e.id))
 	}
 }
 
 // routeOf returns the Config of a route, with what it has from its service.
-func routeOf(o *apisix.Object, serviceOf func(id string) *apisix.Object) route.Config {
+func routeOf(o *apisix.Object, v view) route.Config {
 	if o.Service == "" {
 		return *o.Route
 	}
-	service := serviceOf(o.Service)
+	service := v.service(o.Service)
 	c := *o.Under(service)
 	switch {
 	case service == nil:
@@ -148,8 +206,12 @@ func (u unserved) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 
 // prepare checks edits that were decoded against each other and the gateway. The error
 // is about one of them, if there is one alone. changeMu is held.
-func (h *Handler) prepare(edits ...*edit) (*gateway.Prepared, error) {
-	prepared, err := h.server.Prepare(h.changeOf(edits...))
+func (h *Handler) prepare(ctx context.Context, edits ...*edit) (*gateway.Prepared, error) {
+	change, err := h.changeOf(ctx, edits...)
+	if err != nil {
+		return nil, err
+	}
+	prepared, err := h.server.Prepare(change)
 	if err != nil && len(edits) == 1 && edits[0].decoded != nil {
 		err = edits[0].decoded.Translate(err)
 	}

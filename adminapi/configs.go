@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/cjson"
 )
@@ -244,15 +245,34 @@ func (h *Handler) wholeEdits(r *http.Request, whole map[string]any) (items []*it
 				it.err = fmt.Errorf("found duplicate id %s in %s", printable(it.id), name)
 			default:
 				seen[it.id] = true
-				it.err = h.wholeEdit(r, it, maps.Clone(doc))
+				it.err = h.wholeEdit(it, maps.Clone(doc))
+			}
+		}
+	}
+	// Only now: a document may name any other.
+	v := h.after(changedBy(items)...)
+	for _, it := range items {
+		if it.err == nil && !it.untouched {
+			if it.err = h.decode(r.Context(), v, it.edit); it.err == nil {
+				it.err = it.edit.checkIdle()
 			}
 		}
 	}
 	return items
 }
 
-// wholeEdit makes the edit of one document.
-func (h *Handler) wholeEdit(r *http.Request, it *item, doc map[string]any) error {
+// changedBy returns the edits of the documents that change, and are in order so far.
+func changedBy(items []*item) (edits []*edit) {
+	for _, it := range items {
+		if it.err == nil && !it.untouched {
+			edits = append(edits, it.edit)
+		}
+	}
+	return edits
+}
+
+// wholeEdit makes the edit of one document, and leaves it to be decoded.
+func (h *Handler) wholeEdit(it *item, doc map[string]any) error {
 	kind := apisix.Kind(it.resource)
 	id, err := apisix.PutID(kind, "", doc)
 	if err != nil {
@@ -282,7 +302,7 @@ func (h *Handler) wholeEdit(r *http.Request, it *item, doc map[string]any) error
 	if h.stamp(e); created != nil {
 		e.doc["create_time"] = created
 	}
-	return h.decode(r.Context(), e)
+	return nil
 }
 
 // sameButTimes reports whether two documents are the same, but for when they were
@@ -325,23 +345,18 @@ func (h *Handler) validateConfigs(r *http.Request) (*reply, *failure) {
 // maxConfigFaults is how many faults of a whole configuration are told.
 const maxConfigFaults = 100
 
-// compileEach finds what is wrong with documents that are well-formed. changeMu is held.
+// compileEach finds what is wrong with documents that are well-formed, one by one: with
+// a route stand the services of the whole. changeMu is held.
 func (h *Handler) compileEach(items []*item) {
-	services := map[string]*edit{}
+	v := h.after(changedBy(items)...)
 	for _, it := range items {
-		if it.edit != nil && it.edit.decoded != nil && it.edit.kind == apisix.Services {
-			services[it.edit.id] = it.edit
-		}
-	}
-	for _, it := range items {
-		if it.err != nil || it.edit == nil || it.edit.decoded == nil {
+		if it.err != nil || it.untouched {
 			continue
 		}
-		edits := []*edit{it.edit}
-		if service := services[it.edit.decoded.Service]; service != nil && it.edit.kind == apisix.Routes {
-			edits = append(edits, service)
-		}
-		if _, err := h.server.Prepare(h.changeOf(edits...)); err != nil {
+		var c gateway.Change
+		c.AllowDangling = true
+		addTo(&c, v, it.edit)
+		if _, err := h.server.Prepare(c); err != nil {
 			it.err = it.edit.decoded.Translate(err)
 		}
 	}
@@ -389,7 +404,7 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	if f != nil {
 		return nil, f
 	}
-	prepared, err := h.prepare(edits...)
+	prepared, err := h.prepare(r.Context(), edits...)
 	if err != nil {
 		// Which document is at fault, each tells by itself.
 		if h.compileEach(items); !slices.ContainsFunc(items, func(it *item) bool { return it.err != nil }) {

@@ -356,7 +356,7 @@ func (w *world) variables() map[string]string {
 		"BODY_KEY":   base64.StdEncoding.EncodeToString(block.Bytes),
 		"CUT_CERT":   cert[:len(cert)/2],
 
-		"ORIGIN": w.origins[0], "ORIGIN2": w.origins[1], "DEAD": closed.Addr().String(),
+		"ORIGIN": w.origins[0], "ORIGIN2": w.origins[1], "MTLS_ORIGIN": w.mtlsOrigin(), "DEAD": closed.Addr().String(),
 		"TOO_MUCH": strings.Repeat(" ", adminapi.MaxBody+1), "LONG": strings.Repeat("x", 65),
 		"BLANK": " \r\n\t ",
 	}

@@ -107,9 +107,10 @@ func (h *Handler) expire() {
 			continue
 		}
 		e := &edit{kind: a.kind, id: a.id, old: old}
-		err := h.remove(context.Background(), e)
+		ctx := context.Background()
+		err := h.remove(ctx, e)
 		if errors.Is(err, ErrConflict) {
-			err = h.forget(e)
+			err = h.forget(ctx, e)
 		}
 		if err != nil {
 			if h.logger != nil {
@@ -127,8 +128,8 @@ func (h *Handler) expire() {
 
 // forget takes away a document that the storage has no longer: it has deleted it itself,
 // when the lease ended.
-func (h *Handler) forget(e *edit) error {
-	prepared, err := h.prepare(e)
+func (h *Handler) forget(ctx context.Context, e *edit) error {
+	prepared, err := h.prepare(ctx, e)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ func FuzzHandler(f *testing.F) {
 	w.put("/routes/1", map[string]any{"uri": "/1", "upstream_id": "u"})
 	w.put("/routes/2", w.routeDoc("/2", 1))
 	w.put("/ssls/1", w.sslDoc(w.pair))
+	w.put("/services/s", map[string]any{"upstream": w.upstreamDoc(1)})
+	w.put("/routes/3", map[string]any{"uri": "/3", "service_id": "s"})
 	stored, err := w.memory.Load(f.Context())
 	if err != nil {
 		f.Fatal(err)
@@ -92,6 +94,7 @@ func FuzzHandler(f *testing.F) {
 		}
 
 		r := &http.Request{Method: method, URL: u, RequestURI: target, Header: http.Header{}, Host: "localhost", Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}
+		r.Header.Set("X-Digest", "x")
 		if known {
 			r.Header.Set("X-API-KEY", adminKey)
 		}
@@ -129,7 +132,7 @@ func FuzzHandler(f *testing.F) {
 		changed := !slices.EqualFunc(before, after, func(a, b adminapi.Record) bool {
 			return a.Key == b.Key && a.Modified == b.Modified
 		})
-		done := rec.Code == 201 || rec.Code == 200 && (method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete)
+		done := rec.Code == 201 || rec.Code == 202 || rec.Code == 200 && (method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete)
 		if changed != done {
 			t.Errorf("changed: %t, and the answer is %d %s", changed, rec.Code, rec.Body)
 		}

@@ -102,19 +102,22 @@ func (h *Handler) load(ctx context.Context) error {
 			continue
 		}
 		e := &edit{kind: kind, id: id, expires: r.Expires}
-		if err := h.decodeStored(ctx, e, r.Value); err != nil {
+		if err := e.read(r.Value); err != nil {
 			faults = append(faults, storedError(r.Key, err))
 			continue
 		}
 		edits = append(edits, e)
 		stored = append(stored, r)
 	}
+	v := h.after(edits...)
+	for _, e := range edits {
+		if err := h.decode(ctx, v, e); err != nil {
+			faults = append(faults, storedError(e.key(), err))
+		}
+	}
+	var whole error
 	if faults == nil {
-		if _, err = h.server.Apply(h.changeOf(edits...)); err == nil {
-			for i, e := range edits {
-				h.docs.apply(e, stored[i])
-			}
-			h.expiry.plan(edits, stored)
+		if whole = h.applyStored(ctx, edits, stored); whole == nil {
 			if i := slices.IndexFunc(records, func(r Record) bool { return r.Key == configsKey }); i >= 0 {
 				h.configs = decodeConfigs(records[i])
 			}
@@ -123,29 +126,47 @@ func (h *Handler) load(ctx context.Context) error {
 	}
 	// Which document is at fault, each tells by itself.
 	for _, e := range edits {
-		if _, err := h.prepare(e); err != nil {
+		if e.decoded == nil {
+			continue
+		}
+		if _, err := h.prepare(ctx, e); err != nil {
 			faults = append(faults, storedError(e.key(), err))
 		}
 	}
 	if faults == nil {
-		return fmt.Errorf("adminapi: stored configuration: %w", err)
+		return fmt.Errorf("adminapi: stored configuration: %w", whole)
 	}
 	return errors.Join(faults...)
+}
+
+// applyStored applies stored documents, all or none.
+func (h *Handler) applyStored(ctx context.Context, edits []*edit, stored []Record) error {
+	change, err := h.changeOf(ctx, edits...)
+	if err != nil {
+		return err
+	}
+	if _, err := h.server.Apply(change); err != nil {
+		return err
+	}
+	for i, e := range edits {
+		h.docs.apply(e, stored[i])
+	}
+	h.expiry.plan(edits, stored)
+	return nil
 }
 
 func storedError(key string, err error) error {
 	return fmt.Errorf("adminapi: stored %s: %s", key, withoutKey(err.Error()))
 }
 
-func (h *Handler) decodeStored(ctx context.Context, e *edit, value []byte) error {
+// read takes a stored document.
+func (e *edit) read(value []byte) error {
 	body, err := cjson.Decode(value)
 	if err != nil {
 		return err
 	}
-	if e.doc, err = apisix.Document(body); err != nil {
-		return err
-	}
-	return h.decode(ctx, e)
+	e.doc, err = apisix.Document(body)
+	return err
 }
 
 // absent are the kinds of APISIX that this gateway has nothing for. Clients list

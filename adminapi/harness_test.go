@@ -134,6 +134,22 @@ func newWorld(t testing.TB, special setup) *world {
 	return w
 }
 
+// mtlsOrigin starts an origin that asks for a client certificate, and answers with its
+// name. It returns its address.
+func (w *world) mtlsOrigin() string {
+	origin := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		name := "nobody"
+		if len(r.TLS.PeerCertificates) > 0 {
+			name = r.TLS.PeerCertificates[0].Subject.CommonName
+		}
+		fmt.Fprint(rw, "mtls origin: ", name)
+	}))
+	origin.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	origin.StartTLS()
+	w.t.Cleanup(origin.Close)
+	return origin.Listener.Addr().String()
+}
+
 func listen(t testing.TB) net.Listener {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -118,8 +118,11 @@ func (d *documents) usersOf(key string) []string { return slices.Sorted(maps.Key
 
 // references returns the keys of the documents that a document names.
 func references(kind apisix.Kind, doc map[string]any) (keys []string) {
+	if id := apisix.ClientCertificateID(kind, doc); id != "" {
+		keys = append(keys, keyOf(apisix.SSLs, id))
+	}
 	if kind != apisix.Routes && kind != apisix.Services {
-		return nil
+		return keys
 	}
 	if id := apisix.IDString(doc["upstream_id"]); id != "" {
 		keys = append(keys, keyOf(apisix.Upstreams, id))

@@ -109,11 +109,8 @@ func (h *Handler) patch(r *http.Request, kind apisix.Kind, id, path string, sent
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	old := h.docs.get(kind, id)
-	if old == nil {
-		return nil, keyNotFound
-	}
-	if f := precondition(r, old); f != nil {
+	old, f := h.existing(r, kind, id)
+	if f != nil {
 		return nil, f
 	}
 	var doc map[string]any
@@ -138,23 +135,24 @@ func (h *Handler) patch(r *http.Request, kind apisix.Kind, id, path string, sent
 	}
 	e := &edit{kind: kind, id: id, doc: doc, old: old}
 	warnings, f := h.restore(e)
-	if f != nil {
+	switch {
+	case f != nil:
 		return nil, f
-	}
-	if warnings == nil {
+	case warnings == nil:
 		// What was not sent is kept too.
-		warnings = apisix.NewOrigin(upstreamOf(kind, e.doc), upstreamOf(kind, old.doc))
+		warnings = apisix.NewOrigin(kind, e.doc, old.doc)
 	}
 	return h.store(r, e, warnings)
 }
 
-// upstreamOf returns the upstream that a document is or holds.
-func upstreamOf(kind apisix.Kind, doc map[string]any) map[string]any {
-	if kind == apisix.Upstreams {
-		return doc
+// existing returns the document that a request is to change, if it is the one that the
+// request expects. changeMu is held.
+func (h *Handler) existing(r *http.Request, kind apisix.Kind, id string) (*object, *failure) {
+	old := h.docs.get(kind, id)
+	if old == nil {
+		return nil, keyNotFound
 	}
-	up, _ := doc["upstream"].(map[string]any)
-	return up
+	return old, precondition(r, old)
 }
 
 // documentOf makes the checks that come before everything else. The document is a
@@ -239,13 +237,13 @@ func (h *Handler) check(r *http.Request, e *edit) (*gateway.Prepared, *failure) 
 	if e.expires, f = h.expires(r); f != nil {
 		return nil, f
 	}
-	if err := h.decode(r.Context(), e); err != nil {
+	if err := h.decode(r.Context(), h.after(e), e); err != nil {
 		return nil, badRequest(err)
 	}
-	if err := h.checkReferences(e); err != nil {
+	if err := errors.Join(h.checkReferences(e), e.checkIdle()); err != nil {
 		return nil, badRequest(err)
 	}
-	prepared, err := h.prepare(e)
+	prepared, err := h.prepare(r.Context(), e)
 	if err != nil {
 		return nil, badRequest(err)
 	}
@@ -315,9 +313,12 @@ func warningsOf(e *edit, more []string, report gateway.Report) (warnings []any) 
 func (h *Handler) checkReferences(e *edit) error {
 	for _, key := range references(e.kind, e.doc) {
 		kind, id, _ := parseKey(key)
-		if h.docs.get(kind, id) == nil {
-			what := kind.Singular()
+		what := kind.Singular()
+		switch o := h.docs.get(kind, id); {
+		case o == nil:
 			return fmt.Errorf("failed to fetch %s info by %s id [%s], response code: 404", what, what, id)
+		case kind == apisix.SSLs && o.doc["type"] != "client":
+			return fmt.Errorf("failed to fetch %s info by %s id [%s], wrong ssl type", what, what, id)
 		}
 	}
 	return nil
@@ -330,11 +331,8 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, 
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	old := h.docs.get(kind, id)
-	if old == nil {
-		return nil, keyNotFound
-	}
-	if f := precondition(r, old); f != nil {
+	old, f := h.existing(r, kind, id)
+	if f != nil {
 		return nil, f
 	}
 	e := &edit{kind: kind, id: id, old: old}
@@ -343,8 +341,8 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, 
 			return nil, badRequest(err)
 		}
 	}
-	if f := h.remove(r.Context(), e); f != nil {
-		return nil, h.failed(r, f)
+	if err := h.remove(r.Context(), e); err != nil {
+		return nil, h.failed(r, err)
 	}
 	h.logChange(r, e, 0)
 	return &reply{status: http.StatusOK, body: map[string]any{"deleted": "1", "key": keyPrefix + e.key()}}, nil
@@ -352,7 +350,7 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, 
 
 // remove deletes a document. changeMu is held.
 func (h *Handler) remove(ctx context.Context, e *edit) error {
-	prepared, err := h.prepare(e)
+	prepared, err := h.prepare(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -360,8 +358,12 @@ func (h *Handler) remove(ctx context.Context, e *edit) error {
 	return err
 }
 
-// checkUsers refuses to delete what another document names.
+// checkUsers refuses to delete what another document names. As in APISIX, nobody is asked
+// about ssl objects.
 func (h *Handler) checkUsers(e *edit) error {
+	if e.kind == apisix.SSLs {
+		return nil
+	}
 	for _, kind := range []apisix.Kind{apisix.Routes, apisix.Services} {
 		user, used := h.docs.user(kind, e.key())
 		switch {

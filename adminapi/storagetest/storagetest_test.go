@@ -72,6 +72,18 @@ func (f *flawed) deleteIn(key string, prev int64) error {
 	return err
 }
 
+// oneByOne commits each write by itself.
+func oneByOne(f *flawed, writes []adminapi.Write) (records []adminapi.Record, err error) {
+	for _, w := range writes {
+		r, err := f.Memory.Commit(context.Background(), w)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r...)
+	}
+	return records, nil
+}
+
 // Each promise must be able to be broken.
 func TestFlawsAreFound(t *testing.T) {
 	found := map[string]bool{}
@@ -195,26 +207,8 @@ func TestFlawsAreFound(t *testing.T) {
 			}
 			return r, err
 		}}, "error means nothing"},
-		{"commits one after the other", flaw{commit: func(f *flawed, writes []adminapi.Write) (records []adminapi.Record, err error) {
-			for _, w := range writes {
-				r, err := f.Memory.Commit(context.Background(), w)
-				if err != nil {
-					return nil, err
-				}
-				records = append(records, r...)
-			}
-			return records, nil
-		}}, "several"},
-		{"stops in the middle", flaw{commit: func(f *flawed, writes []adminapi.Write) (records []adminapi.Record, err error) {
-			for _, w := range writes {
-				r, err := f.Memory.Commit(context.Background(), w)
-				if err != nil {
-					return nil, err
-				}
-				records = append(records, r...)
-			}
-			return records, nil
-		}}, "all or nothing"},
+		{"commits one after the other", flaw{commit: oneByOne}, "several"},
+		{"stops in the middle", flaw{commit: oneByOne}, "all or nothing"},
 		{"keeps everything for ever", flaw{commit: func(f *flawed, writes []adminapi.Write) ([]adminapi.Record, error) {
 			for i := range writes {
 				writes[i].Expires = time.Time{}

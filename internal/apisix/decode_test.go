@@ -298,7 +298,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{apisix.Upstreams, refusal{`{"service_name":"a","discovery_type":"dns"}`,
 			`property "service_name" validation failed: service discovery` + later + `: list the nodes; property "discovery_type" validation failed: service discovery` + later + `: list the nodes`}},
 		{apisix.Upstreams, refusal{`{"nodes":{},"tls":{"client_cert_id":1}}`,
-			`property "tls" validation failed: property "client_cert_id" validation failed: it` + later + `: put client_cert and client_key here`}},
+			`property "tls" validation failed: property "client_cert_id" validation failed: the ssl object is not put in its place`}},
 		{apisix.Upstreams, refusal{`{"nodes":{"a.test:http":1,"b.test:":1}}`,
 			`property "nodes" validation failed: "a.test:http": the port is no number from 1 to 65535; property "nodes" validation failed: "b.test:": the port is no number from 1 to 65535`}},
 		{apisix.Upstreams, refusal{`{"nodes":{"a":1e15}}`, `property "nodes" validation failed: 1e+15 is beyond 2147483647`}},

@@ -71,7 +71,7 @@ func (d *decoding) refuseUpstream(doc map[string]any) {
 	}
 	if has(objectOf(doc, "tls"), "client_cert_id") {
 		d.in("tls", func() {
-			d.refuse("client_cert_id", "it %s: put client_cert and client_key here", unsupported)
+			d.refuse("client_cert_id", "the ssl object is not put in its place")
 		})
 	}
 }

@@ -28,17 +28,14 @@ func Restore(kind Kind, doc, stored map[string]any) (_ map[string]any, warnings 
 	case Upstreams:
 		out, warnings = restoreClientKey(doc, stored, &f)
 	default:
-		inline := objectOf(doc, "upstream")
+		inline := upstreamIn(kind, doc)
 		if !holdsPlaceholder(inline) {
 			break
 		}
 		var inner faults
 		out = shallow(doc)
-		out["upstream"], warnings = restoreClientKey(inline, objectOf(stored, "upstream"), &inner)
-		f = inner.of("upstream")
-		for i := range warnings {
-			warnings[i] = "upstream." + warnings[i]
-		}
+		out["upstream"], warnings = restoreClientKey(inline, upstreamIn(kind, stored), &inner)
+		f, warnings = inner.of("upstream"), prefixed(kind, warnings)
 	}
 	if err := f.err(inConfiguration); err != nil {
 		return nil, nil, err
@@ -180,12 +177,27 @@ func restoreClientKey(doc, stored map[string]any, f *faults) (out map[string]any
 	tls["client_key"] = key
 	out = shallow(doc)
 	out["tls"] = tls
-	return out, NewOrigin(out, stored)
+	return out, newOrigin(out, stored)
 }
 
-// NewOrigin warns where an upstream has a client key that it had before, and nodes that
-// it did not have: whoever changed them need not have the key.
-func NewOrigin(doc, stored map[string]any) []string {
+// NewOrigin warns where the upstream of a document has a client key that it had before, and
+// nodes that it did not have: whoever changed them need not have the key.
+func NewOrigin(kind Kind, doc, stored map[string]any) []string {
+	warnings := newOrigin(upstreamIn(kind, doc), upstreamIn(kind, stored))
+	return prefixed(kind, warnings)
+}
+
+// prefixed returns warnings about an upstream as those of the document that holds it.
+func prefixed(kind Kind, warnings []string) []string {
+	for i := range warnings {
+		if kind != Upstreams {
+			warnings[i] = "upstream." + warnings[i]
+		}
+	}
+	return warnings
+}
+
+func newOrigin(doc, stored map[string]any) []string {
 	key := stringOf(objectOf(doc, "tls"), "client_key")
 	if key == "" || key != stringOf(objectOf(stored, "tls"), "client_key") || sameOrigin(doc, stored) {
 		return nil

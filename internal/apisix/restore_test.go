@@ -135,3 +135,33 @@ func TestShowReference(t *testing.T) {
 		require.Equal(t, want, apisix.ShowReference(reference))
 	}
 }
+
+func TestClientCertificate(t *testing.T) {
+	f := newFixture(t)
+	ssl := f.doc(`{"type":"client","cert":"c","key":"k","id":"1"}`)
+	for _, c := range []struct {
+		kind          apisix.Kind
+		doc, id       string
+		with, without string
+	}{
+		{apisix.Upstreams, `{"nodes":{},"tls":{"client_cert_id":1,"verify":true}}`, "1", `{"nodes":{},"tls":{"client_cert":"c","client_key":"k","verify":true}}`, `{"nodes":{},"tls":{"verify":true}}`},
+		{apisix.Routes, `{"uri":"/","upstream":{"tls":{"client_cert_id":"a"}}}`, "a", `{"uri":"/","upstream":{"tls":{"client_cert":"c","client_key":"k"}}}`, `{"uri":"/","upstream":{"tls":{}}}`},
+		{apisix.Services, `{"upstream":{"tls":{"client_cert_id":"a"}}}`, "a", `{"upstream":{"tls":{"client_cert":"c","client_key":"k"}}}`, `{"upstream":{"tls":{}}}`},
+	} {
+		doc := f.doc(c.doc)
+		f.unchanged(doc, func() {
+			require.Equal(t, c.id, apisix.ClientCertificateID(c.kind, doc))
+			require.Equal(t, f.doc(c.with), apisix.WithClientCertificate(c.kind, doc, ssl))
+			require.Equal(t, f.doc(c.without), apisix.WithClientCertificate(c.kind, doc, nil))
+		})
+	}
+	for kind, docs := range map[apisix.Kind][]string{
+		apisix.Upstreams: {`{}`, `{"tls":1}`, `{"tls":{"client_cert_id":true}}`, `{"tls":{"client_cert_id":1,"client_cert":"c"}}`, `{"tls":{"client_cert_id":1,"client_key":"k"}}`},
+		apisix.Routes:    {`{"tls":{"client_cert_id":1}}`, `{"upstream":[]}`, `{"upstream":1}`},
+		apisix.SSLs:      {`{"tls":{"client_cert_id":1}}`},
+	} {
+		for _, doc := range docs {
+			require.Empty(t, apisix.ClientCertificateID(kind, f.doc(doc)), doc)
+		}
+	}
+}
