@@ -15,6 +15,7 @@ import (
 type reply struct {
 	status   int
 	body     any               // what cjson.Encode takes; nil is no body
+	text     string            // instead of body
 	revision int64             // of the document that it is about, if not 0
 	header   map[string]string // besides that of every answer
 }
@@ -25,6 +26,7 @@ type failure struct {
 	text        string // "error_msg"
 	description string // "description", if not empty
 	message     string // "message" instead, as APISIX has it for a missing key
+	plain       bool   // text alone, as APISIX has it for the size of a page
 	empty       bool   // no body at all
 }
 
@@ -33,6 +35,8 @@ func (f *failure) reply() *reply {
 	switch {
 	case f.empty:
 		return a
+	case f.plain:
+		a.text = f.text
 	case f.message != "":
 		a.body = map[string]any{"message": f.message}
 	case f.description != "":
@@ -89,14 +93,18 @@ func write(w http.ResponseWriter, r *http.Request, a *reply) {
 	head.Set("X-API-VERSION", "v3")
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")
-	if a.body == nil {
-		w.WriteHeader(a.status)
-		return
+	var body []byte
+	switch {
+	case a.text != "":
+		head.Set("Content-Type", "text/plain; charset=utf-8")
+		body = []byte(a.text + "\n")
+	case a.body != nil:
+		head.Set("Content-Type", "application/json")
+		body = append(cjson.Encode(a.body), '\n')
 	}
-	head.Set("Content-Type", "application/json")
 	w.WriteHeader(a.status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(cjson.Encode(a.body), '\n'))
+	if body != nil && r.Method != http.MethodHead {
+		_, _ = w.Write(body)
 	}
 }
 

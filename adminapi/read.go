@@ -37,8 +37,9 @@ func shown(kind apisix.Kind, o *object) map[string]any {
 
 // The sizes of a page, as in APISIX.
 const (
-	minPage = 10
-	maxPage = 500
+	minPage  = 10
+	maxPage  = 500
+	pageSize = "page_size must be between 10 and 500"
 )
 
 // list answers with all documents of a kind that a query asks for, sorted by key, or
@@ -48,7 +49,7 @@ func (h *Handler) list(kind apisix.Kind, query url.Values) (*reply, *failure) {
 	size, noSize := strconv.Atoi(query.Get("page_size"))
 	paged := noPage == nil && noSize == nil
 	if paged && (size < minPage || size > maxPage) {
-		return nil, badRequest(errors.New("page_size must be between 10 and 500"))
+		return nil, &failure{status: http.StatusBadRequest, text: pageSize, plain: true}
 	}
 	wanted, err := filterOf(kind, query)
 	if err != nil {

@@ -4,9 +4,9 @@ import (
 	"github.com/sallyport/sallyport/route"
 )
 
-// proxyRewrite is the one plugin of which this gateway has something: its headers, by
-// which APISIX's users hand the client's identity on.
-const proxyRewrite = "proxy-rewrite"
+// Plugin is the one plugin of which this gateway has something: its headers, by which
+// APISIX's users hand the client's identity on.
+const Plugin = "proxy-rewrite"
 
 // plugins decodes the plugins of a route or a service, and refuses by name what this
 // gateway does not have.
@@ -16,18 +16,18 @@ func (d *decoding) plugins(doc map[string]any) (edits route.HeaderEdits) {
 		if len(d.faults) > maxFaults {
 			break
 		}
-		if name != proxyRewrite {
-			d.refuse("plugins", "unknown plugin [%s]: this gateway has no plugins but the headers of %s", show(name), proxyRewrite)
+		if name != Plugin {
+			d.refuse("plugins", "unknown plugin [%s]: this gateway has no plugins but the headers of %s", show(name), Plugin)
 			continue
 		}
 		faults, path := d.faults, d.path
-		d.faults, d.path = nil, path+"plugins."+proxyRewrite+"."
+		d.faults, d.path = nil, path+"plugins."+Plugin+"."
 		if conf, ok := asObject(plugins[name]); ok {
 			edits = d.proxyRewrite(conf)
 		} else {
 			d.faults.add("wrong type: expected object, got %s", typeName(plugins[name]))
 		}
-		d.faults, d.path = append(faults, d.faults.in("failed to check the configuration of plugin "+proxyRewrite+" err: ")...), path
+		d.faults, d.path = append(faults, d.faults.in("failed to check the configuration of plugin "+Plugin+" err: ")...), path
 	}
 	return edits
 }

@@ -52,7 +52,7 @@ func (o *Object) Under(service *Object) *route.Config {
 		c.WebSocket = from.WebSocket
 	}
 	// A plugin of the route replaces that of the service, whole.
-	if !has(objectOf(o.doc, "plugins"), proxyRewrite) {
+	if !has(objectOf(o.doc, "plugins"), Plugin) {
 		c.Headers = from.Headers
 	}
 	return &c

@@ -140,7 +140,7 @@ func FieldName(kind Kind, doc map[string]any, field string) string {
 	}
 	if rest, ok := strings.CutPrefix(field, "Headers"); ok && (kind == Routes || kind == Services) {
 		part, _, _ := strings.Cut(rest, "[")
-		return "plugins." + proxyRewrite + ".headers" + strings.ToLower(part)
+		return "plugins." + Plugin + ".headers" + strings.ToLower(part)
 	}
 	names, ok := fields[kind][indexes.ReplaceAllString(field, "[#]")]
 	if !ok {
