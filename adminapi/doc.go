@@ -57,7 +57,7 @@
 // In the place of PEM there may be "$env://NAME", or "$env://NAME/property" where the
 // variable holds a JSON object, and with [Options.Secrets] "$secret://...". What is
 // stored and shown is the reference; what it stands for is looked up when the document is
-// written, and when a Handler starts.
+// written, when a Handler starts, and by [*Handler.Refresh].
 //
 // # Concurrency
 //

@@ -374,3 +374,30 @@ func ExampleHandler_explain() {
 	// Output:
 	// 200 {"candidates":[{"id":"1","outcome":"passed over","reason":"the method is none of POST","uri":"/api/*"}],"reason":"no route fits: the answer is 404","route":null}
 }
+
+// A certificate that is renewed where it is kept, here in the environment.
+func ExampleHandler_Refresh() {
+	t := &testing.T{} // certificates for an example
+	ca := ssltest.NewCA(t, "servers")
+	renew := func() {
+		pair := ca.Server("a.test")
+		os.Setenv("EXAMPLE_CERT", string(pair.CertPEM))
+		os.Setenv("EXAMPLE_KEY", string([]byte(pair.KeyPEM)))
+	}
+	renew()
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	admin := httptest.NewServer(handler)
+	defer admin.Close()
+	fmt.Println(sendTo(admin.Client(), "PUT", admin.URL+"/apisix/admin/ssls/1", "edd1c9f0", `{"sni":"a.test","cert":"$env://EXAMPLE_CERT","key":"$env://EXAMPLE_KEY"}`)[:3])
+
+	renew()
+	fmt.Println(handler.Refresh(context.Background()))
+	// Output:
+	// 201
+	// <nil>
+}

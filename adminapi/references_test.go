@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
 // A vault is a resolver of secrets.
@@ -105,4 +106,58 @@ type leaky string
 
 func (l leaky) ResolveSecret(context.Context, string) (string, error) {
 	return "", errors.New("cannot parse " + string(l))
+}
+
+// Refresh serves what a secret stands for now, and keeps what it stood for where it stands
+// for nothing any more. What is stored does not move.
+func TestRefresh(t *testing.T) {
+	w := newWorld(t, setup{})
+	v := vault{"$secret://c": string(w.pair.CertPEM), "$secret://k": string([]byte(w.pair.KeyPEM))}
+	memory := &adminapi.Memory{}
+	gw := gateway.New(nil)
+	t.Cleanup(func() { gw.Close() })
+	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
+	require.NoError(t, err)
+	put := func(path string, doc any) {
+		status, body := ask(h, "PUT", "http://localhost/apisix/admin"+path, encode(t, doc))
+		require.Equal(t, 201, status, body)
+	}
+	put("/ssls/1", map[string]any{"sni": "a.test", "cert": "$secret://c", "key": "$secret://k"})
+	put("/ssls/2", with(w.sslDoc(w.pair), "sni", "b.a.test"))
+	put("/ssls/client", map[string]any{"type": "client", "cert": "$secret://c", "key": "$secret://k"})
+	put("/routes/1", map[string]any{"uri": "/1", "upstream": map[string]any{
+		"scheme": "https", "nodes": map[string]any{w.mtlsOrigin(): 1}, "tls": map[string]any{"client_cert_id": "client"}}})
+	stored, err := memory.Load(t.Context())
+	require.NoError(t, err)
+	shown := func() string {
+		_, body := ask(gw, "GET", "http://a.test/1", "")
+		return body
+	}
+
+	require.NoError(t, h.Refresh(t.Context()))
+	first, other := handshake(gw, "a.test"), handshake(gw, "b.a.test")
+	require.Equal(t, "mtls origin: a.test", shown())
+
+	elsewhere := ssltest.NewCA(t, "servers").Server("elsewhere.test")
+	v["$secret://c"], v["$secret://k"] = string(elsewhere.CertPEM), string([]byte(elsewhere.KeyPEM))
+	require.Equal(t, first, handshake(gw, "a.test"))
+	require.NoError(t, h.Refresh(t.Context()))
+	second := handshake(gw, "a.test")
+	require.NotEqual(t, first, second)
+	require.Equal(t, "mtls origin: elsewhere.test", shown())
+	require.Equal(t, other, handshake(gw, "b.a.test"))
+
+	v["$secret://k"] = string([]byte(w.pair.KeyPEM)) // which is not that of the certificate
+	err = h.Refresh(t.Context())
+	require.ErrorContains(t, err, "adminapi: /ssls/1: ")
+	require.ErrorContains(t, err, "is not the key of the certificate")
+	require.Empty(t, leak(err.Error(), w.pair.KeyPEM))
+	delete(v, "$secret://c")
+	require.ErrorContains(t, h.Refresh(t.Context()), "failed to resolve $secret://c")
+	require.Equal(t, second, handshake(gw, "a.test"))
+	require.Equal(t, "mtls origin: elsewhere.test", shown())
+
+	after, err := memory.Load(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, stored, after)
 }

@@ -121,3 +121,10 @@ func shallow(m map[string]any) map[string]any {
 	}
 	return out
 }
+
+// HasReferences reports whether Resolve would ask for anything.
+func HasReferences(kind Kind, doc map[string]any) bool {
+	asked := false
+	_, _ = Resolve(kind, doc, func(string) (string, error) { asked = true; return "", nil })
+	return asked
+}

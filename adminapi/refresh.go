@@ -1,0 +1,46 @@
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sallyport/sallyport/internal/apisix"
+)
+
+// Refresh looks up again what the references in documents stand for, "$env://" and
+// "$secret://", and applies it: a certificate that was renewed where it is kept is served
+// from the next handshake on. Documents stay as they are stored. One whose references
+// lead nowhere now, or to what cannot be used, goes on as it did; the error joins what
+// is wrong with each.
+//
+// Call it when secrets have changed, or every few minutes (APISIX remembers a secret for
+// five). Changes wait for it.
+func (h *Handler) Refresh(ctx context.Context) error {
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
+	var faults []error
+	for _, kind := range apisix.Kinds {
+		for _, o := range h.docs.kinds[kind].byAge {
+			if !apisix.HasReferences(kind, o.doc) {
+				continue
+			}
+			if err := h.refresh(ctx, &edit{kind: kind, id: o.id, doc: o.doc, old: o}); err != nil {
+				faults = append(faults, fmt.Errorf("adminapi: %s: %s", keyOf(kind, o.id), withoutKey(err.Error())))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (h *Handler) refresh(ctx context.Context, e *edit) error {
+	if err := h.decode(ctx, h.after(e), e); err != nil {
+		return err
+	}
+	prepared, err := h.prepare(ctx, e)
+	if err != nil {
+		return err
+	}
+	prepared.Commit()
+	return nil
+}
