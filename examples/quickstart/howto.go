@@ -65,4 +65,8 @@ curl -i "http://{admin}/apisix/admin/ssls"{key} -X PUT -d '{"id":"quickstart-tls
 # 4. With the client's certificate, and without.
 curl -ikv --resolve test.com:{port}:{host} https://test.com:{port}/ip --cert client.crt --key client.key
 curl -ikv --resolve test.com:{port}:{host} https://test.com:{port}/ip
+
+# 5. The client's identity, handed on to the origin, which answers with what it got.
+curl -i "http://{admin}/apisix/admin/routes"{key} -X PUT -d '{"id":"quickstart-identity","uri":"/anything","plugins":{"proxy-rewrite":{"headers":{"X-Ssl-Client-Fingerprint":"$ssl_client_fingerprint","X-Ssl-Client-Serial":"$ssl_client_serial","X-Ssl-Client-S-DN":"$ssl_client_s_dn"}}},"upstream":{"nodes":{"{origin}":1},"type":"roundrobin"}}'
+curl -ik --resolve test.com:{port}:{host} https://test.com:{port}/anything --cert client.crt --key client.key
 `

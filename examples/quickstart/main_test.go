@@ -145,6 +145,14 @@ func TestHowTo(t *testing.T) {
 	}
 	require.Contains(t, sh.run(step["4"][1]), "alert certificate required")
 
+	require.Len(t, step["5"], 2)
+	require.Contains(t, sh.run(step["5"][0]), "HTTP/1.1 201 Created")
+	out = sh.run(step["5"][1])
+	require.Contains(t, out, `"X-Ssl-Client-S-Dn": "CN=CLIENT"`)
+	sum := sh.run("openssl x509 -in client.crt -noout -fingerprint -sha1")
+	_, sum, _ = strings.Cut(strings.TrimSpace(sum), "=")
+	require.Contains(t, out, `"X-Ssl-Client-Fingerprint": "`+strings.ToLower(strings.ReplaceAll(sum, ":", ""))+`"`)
+
 	// The alerts as openssl numbers them. It sends a request, and so meets them
 	// as a client of TLS 1.3 does: after its own handshake is over.
 	sclient := func(flags string) string {
