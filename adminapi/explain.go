@@ -63,6 +63,9 @@ func (h *Handler) serveExplain(r *http.Request) (*reply, *failure) {
 		return &reply{status: http.StatusOK, body: answer}, nil
 	}
 	answer["route"] = found.ID()
+	if asked.TLS == nil && !found.AllowPlain() && h.server.Profiles().Lookup(asked.URL.Hostname()).Demands() {
+		answer["reason"] = "the host demands client certificates: over plain HTTP the answer is 403, unless the gateway was told otherwise (PlainHTTP)"
+	}
 	answer["upstream"] = h.explainUpstream(found)
 	return &reply{status: http.StatusOK, body: answer}, nil
 }
