@@ -139,7 +139,7 @@ func (h *Handler) changeOf(ctx context.Context, edits ...*edit) (gateway.Change,
 			touched[key] = true
 			user := &edit{kind: kind, id: id, doc: o.doc}
 			if err := h.decode(ctx, v, user); err != nil {
-				return c, fmt.Errorf("%s [%s]: %w", kind.Singular(), id, err)
+				return c, fmt.Errorf("%s [%s], which uses it: %w", kind.Singular(), id, err)
 			}
 			addTo(&c, v, user)
 		}

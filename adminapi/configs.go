@@ -19,7 +19,7 @@ import (
 // /apisix/admin/configs, as APISIX has them where its Admin API works without etcd, and
 // the validation of such a document.
 
-// maxConfigs is the size of a whole configuration.
+// maxConfigs is the size of a whole configuration, which is more than one document.
 const maxConfigs = 64 << 20
 
 // configsKey is where the state of the whole configuration is stored.
@@ -330,11 +330,15 @@ func (h *Handler) validateConfigs(r *http.Request) (*reply, *failure) {
 	h.compileEach(items)
 	var faults []any
 	for _, it := range items {
-		if it.err != nil && len(faults) < maxConfigFaults {
-			faults = append(faults, map[string]any{
-				"resource_type": it.resource, "resource_id": it.id, "index": it.index, "error": withoutKey(it.err.Error()),
-			})
+		if it.err == nil || len(faults) == maxConfigFaults {
+			continue
 		}
+		f := badRequest(it.err)
+		fault := map[string]any{"resource_type": it.resource, "resource_id": printable(it.id), "index": it.index, "error": f.text}
+		if f.description != "" {
+			fault["description"] = f.description
+		}
+		faults = append(faults, fault)
 	}
 	if faults == nil {
 		return &reply{status: http.StatusOK, body: map[string]any{}}, nil

@@ -240,7 +240,10 @@ func (h *Handler) check(r *http.Request, e *edit) (*gateway.Prepared, *failure) 
 	if err := h.decode(r.Context(), h.after(e), e); err != nil {
 		return nil, badRequest(err)
 	}
-	if err := errors.Join(h.checkReferences(e), e.checkIdle()); err != nil {
+	if err := h.checkReferences(e); err != nil {
+		return nil, badRequest(err)
+	}
+	if err := e.checkIdle(); err != nil {
 		return nil, badRequest(err)
 	}
 	prepared, err := h.prepare(r.Context(), e)
