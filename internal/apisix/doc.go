@@ -8,6 +8,11 @@
 // What APISIX would do and this gateway does not do is refused by name, never
 // passed over.
 //
+// What stands in a document for something else is put in before Decode: [Restore] puts
+// a stored private key for its placeholder, [WithClientCertificate] an ssl object for its
+// id, [Resolve] a secret for a reference. [Patch] and [PatchPath] change a document,
+// [Redact] makes one that may be shown.
+//
 // Documents are what Decode of internal/cjson gives. They are never changed here.
 //
 // # What a document means
