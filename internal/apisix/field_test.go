@@ -69,7 +69,7 @@ func TestFieldName(t *testing.T) {
 func TestFieldNameKnowsEveryField(t *testing.T) {
 	// What APISIX has nothing for, with all that stands below it.
 	notInDocuments := []string{
-		"Handler", "AllowPlain", "RequireIdentity", "Authorize", "Headers", "ClientCert", "Picker", "RetryBudget", "FailWhenUnhealthy", "Outliers", "SlowStart", "ReplayBytes",
+		"Handler", "AllowPlain", "RequireIdentity", "Authorize", "ClientCert", "Picker", "RetryBudget", "FailWhenUnhealthy", "Outliers", "SlowStart", "ReplayBytes",
 		"Certificates[0].OCSPStaple", "Client.CRLs", "Client.Allow", "Client.Authorizer", "Client.CacheVerified", "Client.HideCAs", "Client.Dangerously",
 	}
 	for kind, config := range map[apisix.Kind]any{
