@@ -24,6 +24,8 @@ type loadConfig struct {
 	Warm  time.Duration
 	Time  time.Duration
 	Proxy []int // the processes whose CPU time is measured
+	Own   []int // those that are the comparison's too, besides this one
+	CPUs  []int // that all of them run on; none is any
 }
 
 // A loadResult is what it measured, printed as one line of JSON.
@@ -31,6 +33,7 @@ type loadResult struct {
 	N        int           // operations
 	Time     time.Duration // that they took together
 	CPU      time.Duration // that the proxy used for them
+	Others   float64       // share of the CPUs that other programs had meanwhile
 	Errors   int
 	Error    string // the first of them
 	P50, P99 time.Duration
@@ -47,11 +50,12 @@ const (
 
 type load struct {
 	loadConfig
-	tls   *tls.Config
-	begun sync.WaitGroup // workers that have not done an operation yet
-	phase atomic.Int32
-	until time.Time      // no connection lives longer
-	jobs  chan time.Time // when operations are due, if their rate is fixed
+	tls     *tls.Config
+	begun   sync.WaitGroup // workers that have not done an operation yet
+	phase   atomic.Int32
+	counted atomic.Bool    // something
+	until   time.Time      // no connection lives longer
+	jobs    chan time.Time // when operations are due, if their rate is fixed
 }
 
 // A tally is what one worker of the load has counted.
@@ -129,16 +133,19 @@ func (l *load) count() (r loadResult, err error) {
 	if !l.phase.CompareAndSwap(warming, counting) {
 		return r, nil
 	}
-	start := time.Now()
-	before, err := cpuTime(l.Proxy)
+	m := meter{proxy: l.Proxy, own: append(l.Own, os.Getpid()), cpus: l.CPUs}
+	before, err := m.read()
 	if err != nil {
 		return r, err
 	}
 	time.Sleep(l.Time)
+	// A time that is short, on a machine that is busy, may have nothing in it.
+	for !l.counted.Load() && time.Since(before.at) < l.Time+10*time.Second {
+		time.Sleep(10 * time.Millisecond)
+	}
 	l.phase.Store(over)
-	r.Time = time.Since(start)
-	after, err := cpuTime(l.Proxy)
-	r.CPU = after - before
+	after, err := m.read()
+	r.Time, r.CPU, r.Others = after.at.Sub(before.at), after.proxy-before.proxy, m.others(before, after)
 	return r, err
 }
 
@@ -183,7 +190,9 @@ func (l *load) done(t *tally, due time.Time) bool {
 	}
 	switch l.phase.Load() {
 	case counting:
-		t.n++
+		if t.n++; t.n == 1 {
+			l.counted.Store(true)
+		}
 		if l.Work.Rate > 0 {
 			t.latencies = append(t.latencies, time.Since(due))
 		}

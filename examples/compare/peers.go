@@ -33,6 +33,7 @@ type proxy struct {
 	// use; reload has everything put in use again. Either may be nil.
 	replace, reload func(s site, p *process, name string) error
 
+	garbage  bool // has garbage to be collected
 	collects bool // gives back memory upon SIGUSR1
 }
 
@@ -40,11 +41,11 @@ const gatewayName, netHTTPName = "sallyport", "net/http"
 
 func allProxies() []proxy {
 	return []proxy{
-		{name: gatewayName, command: ownRole("gateway"), replace: tellLine, collects: true},
-		{name: netHTTPName, command: ownRole("nethttp"), replace: tellLine, collects: true},
+		{name: gatewayName, command: ownRole("gateway"), replace: tellLine, garbage: true, collects: true},
+		{name: netHTTPName, command: ownRole("nethttp"), replace: tellLine, garbage: true, collects: true},
 		{name: "nginx", program: "nginx", ask: []string{"-v"}, peer: true, command: nginx, reload: signalled(syscall.SIGHUP)},
 		{name: "haproxy", program: "haproxy", ask: []string{"-v"}, peer: true, command: haproxy, replace: haproxyRuntime, reload: signalled(syscall.SIGUSR2)},
-		{name: "caddy", program: "caddy", ask: []string{"version"}, command: caddy},
+		{name: "caddy", program: "caddy", ask: []string{"version"}, command: caddy, garbage: true},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -227,6 +228,14 @@ func place() places {
 	}
 }
 
+// cpus returns the CPUs that are used, none if that is not known.
+func (p places) cpus() []int {
+	if p.proxy < 0 {
+		return nil
+	}
+	return slices.Compact([]int{p.proxy, p.load, p.origin})
+}
+
 // raiseFileLimit makes room for so many open files, in the processes that are
 // started too.
 func raiseFileLimit(files int) error {
@@ -261,7 +270,7 @@ func eventually(ctx context.Context, p *process, f func() error) (time.Duration,
 		if took > most {
 			return took, fmt.Errorf("not within %v: %w", most, err)
 		}
-		if err := sleep(ctx, took/50); err != nil {
+		if err := sleep(ctx, max(took/50, 500*time.Microsecond)); err != nil {
 			return took, err
 		}
 	}

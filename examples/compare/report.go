@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -20,11 +21,12 @@ const saturated = 0.9
 func (r *results) markdown(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; %s.\n", machine(), runtime.Version())
-	fmt.Fprintf(&b, "Medians of %d rounds of %v", r.rounds, r.time)
+	fmt.Fprintf(&b, "Medians of %d rounds of %v. Less is better; a ratio below 1 is the gateway's lead.\n", r.rounds, r.time)
 	if half, most := r.spread(); most > 0 {
-		fmt.Fprintf(&b, ", whose CPU times lie %.0f %% apart in half of the cells, %.0f %% at most", 100*half, 100*most)
+		fmt.Fprintf(&b, "The rounds of a CPU time lie %.0f %% apart, %.0f %% at most.\n", 100*half, 100*most)
 	}
-	b.WriteString(". Less is better, and a ratio below 1 is the gateway's lead.\n\n")
+	half, most := r.others()
+	fmt.Fprintf(&b, "Other programs had %.0f %% of the cores, %.0f %% at most: from %.0f %% on, figures are of little worth.\n\n", 100*half, 100*most, 100*quiet)
 
 	toPeer, toNetHTTP := r.has(func(p proxy) bool { return p.peer }), r.has(func(p proxy) bool { return p.name == netHTTPName })
 	if !r.has(func(p proxy) bool { return p.name == gatewayName }) {
@@ -117,11 +119,8 @@ func tableRow(b *strings.Builder, cells []string) {
 
 func (c cell) text() string {
 	text := number(c.value)
-	switch {
-	case c.errors == 1:
-		text += " (1 error)"
-	case c.errors > 1:
-		text += fmt.Sprintf(" (%d errors)", c.errors)
+	if c.errors > 0 {
+		text += " (" + counted(c.errors) + ")"
 	}
 	return text
 }
@@ -131,9 +130,9 @@ func number(v float64) string {
 	switch {
 	case v == 0:
 		return "-"
-	case v < 9.995:
+	case math.Abs(v) < 9.995:
 		return strconv.FormatFloat(v, 'f', 2, 64)
-	case v < 99.95:
+	case math.Abs(v) < 99.95:
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	default:
 		return strconv.FormatFloat(v, 'f', 0, 64)

@@ -29,7 +29,7 @@ func (r *results) add(p proxy, t test, v sample, err error) {
 		r.fault("%s, %s: not measured: %v", t.title, p.name, err)
 		return
 	case v.errors > 0:
-		r.fault("%s, %s: %d errors, the first: %s", t.title, p.name, v.errors, v.first)
+		r.fault("%s, %s: %s, the first: %s", t.title, p.name, counted(v.errors), v.first)
 	}
 	key := t.id + " " + p.name
 	r.samples[key] = append(r.samples[key], v)
@@ -49,7 +49,7 @@ func (r *results) fault(format string, args ...any) {
 
 func (r *results) failed() error {
 	if len(r.faults) > 0 {
-		return fmt.Errorf("%d measurements had errors", len(r.faults))
+		return fmt.Errorf("errors in measurements: %d", len(r.faults))
 	}
 	return nil
 }
@@ -184,10 +184,28 @@ func (r *results) spread() (half, most float64) {
 			spreads = append(spreads, (slices.Max(values)-slices.Min(values))/median(values))
 		}
 	}
-	if len(spreads) == 0 {
+	return middle(spreads)
+}
+
+// others returns which share of the cores other programs had: in half of the
+// measurements, and at most.
+func (r *results) others() (half, most float64) {
+	var shares []float64
+	for _, samples := range r.samples {
+		for _, v := range samples {
+			if v.perOp > 0 {
+				shares = append(shares, v.others)
+			}
+		}
+	}
+	return middle(shares)
+}
+
+func middle(values []float64) (half, most float64) {
+	if len(values) == 0 {
 		return 0, 0
 	}
-	return median(spreads), slices.Max(spreads)
+	return median(values), slices.Max(values)
 }
 
 // line is what is said of a sample while the comparison goes on.
@@ -200,7 +218,7 @@ func (v sample) line(err error) string {
 	case v.p99 > 0:
 		return fmt.Sprintf("%.1f µs, half within %v, 99 %% within %v%s", cpuMicros(v), v.p50, v.p99, v.wrong())
 	default:
-		return fmt.Sprintf("%.1f µs, %.0f/s, %.0f %% busy%s", cpuMicros(v), v.rate, 100*v.busy, v.wrong())
+		return fmt.Sprintf("%.1f µs, %.0f/s, %.0f %% busy, %.0f %% others%s", cpuMicros(v), v.rate, 100*v.busy, 100*v.others, v.wrong())
 	}
 }
 
@@ -208,7 +226,14 @@ func (v sample) wrong() string {
 	if v.errors == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d errors: %s", v.errors, v.first)
+	return fmt.Sprintf(", %s: %s", counted(v.errors), v.first)
+}
+
+func counted(errors int) string {
+	if errors == 1 {
+		return "1 error"
+	}
+	return fmt.Sprintf("%d errors", errors)
 }
 
 func (v namesSample) line(err error) string {
