@@ -3,11 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -255,88 +253,6 @@ func (l *load) handshakes(t *tally) error {
 	}
 }
 
-// idle makes connections, sends one request on each, and says so. When its input
-// ends, it tries whether all of them are still there.
-func (l *load) idle() error {
-	l.until = time.Now().Add(5 * time.Minute)
-	const together = 16
-	tallies := make([]tally, together)
-	conns := make([][]*tls.Conn, together)
-	var workers sync.WaitGroup
-	for i := range together {
-		workers.Go(func() {
-			exchange := newExchange(serverName, l.Work)
-			for range l.Work.Conns/together + min(1, max(0, l.Work.Conns%together-i)) {
-				c, err := l.dial(l.tls, "http/1.1")
-				if err == nil {
-					err = exchange.do(c)
-				}
-				if err != nil {
-					tallies[i].fail(err)
-					continue
-				}
-				conns[i] = append(conns[i], c)
-			}
-		})
-	}
-	workers.Wait()
-	if err := (loadResult{N: len(slices.Concat(conns...))}).sum(tallies).print(); err != nil {
-		return err
-	}
-	_, _ = io.Copy(io.Discard, bufio.NewReader(os.Stdin))
-	var alive tally
-	exchange := newExchange(serverName, l.Work)
-	for _, c := range slices.Concat(conns...) {
-		if err := exchange.do(c); err != nil {
-			alive.fail(err)
-		} else {
-			alive.n++
-		}
-	}
-	return loadResult{}.sum([]tally{alive}).print()
-}
-
 func (l *load) dial(config *tls.Config, protocol string) (*tls.Conn, error) {
 	return dial(l.Site.Listen, config, protocol, l.until)
-}
-
-// dial makes a connection and its handshake. It lives until a time at most.
-func dial(addr string, config *tls.Config, protocol string, until time.Time) (*tls.Conn, error) {
-	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	if err := conn.SetDeadline(until); err != nil {
-		return nil, err
-	}
-	if config.NextProtos[0] != protocol {
-		config = config.Clone()
-		config.NextProtos = []string{protocol}
-	}
-	c := tls.Client(conn, config)
-	if err := c.Handshake(); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("handshake: %w", err)
-	}
-	if got := c.ConnectionState().NegotiatedProtocol; got != protocol {
-		conn.Close()
-		return nil, fmt.Errorf("the protocol is %q, not %q", got, protocol)
-	}
-	return c, nil
-}
-
-// clientTLS is the same towards every proxy. The cipher and the key exchange are
-// those that all of them have: X25519MLKEM768 needs OpenSSL 3.5.
-func clientTLS(keyPair string) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(keyPair, keyPair)
-	return &tls.Config{
-		Certificates:     []tls.Certificate{pair},
-		ServerName:       serverName,
-		MinVersion:       tls.VersionTLS13,
-		CurvePreferences: []tls.CurveID{tls.X25519},
-		NextProtos:       []string{"http/1.1"},
-		// The proxy's chain was verified before (refuseStrangers). To do it again in
-		// every handshake would be the load's time, not the proxy's.
-		InsecureSkipVerify: true,
-	}, err
 }

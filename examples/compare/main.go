@@ -61,9 +61,9 @@ func exit(name string, err error) {
 
 // Options are what the flags say.
 type options struct {
-	rounds, rate, idle, names, patience int
-	time, settle                        time.Duration
-	tests, only, svg                    string
+	rounds, rate, idle, names int
+	time, settle, patience    time.Duration
+	tests, only, svg          string
 }
 
 // conns is how many connections from clients a proxy must have room for.
@@ -79,7 +79,7 @@ func parse(args []string, output io.Writer) (options, error) {
 	f.IntVar(&o.idle, "idle", 5000, "idle `connections`, 10 to 20000")
 	f.DurationVar(&o.settle, "settle", 5*time.Second, "`time` after which idle connections are measured, up to 1m")
 	f.IntVar(&o.names, "names", 0, "server `names` with a certificate each, 0 (leave this out) to 20000; 10000 take some minutes with nginx")
-	f.IntVar(&o.patience, "patience", 0, fmt.Sprintf("`times`, 0 to 20, that a measurement is repeated during which other programs had more than %.0f %% of the cores", 100*quiet))
+	f.DurationVar(&o.patience, "patience", 0, fmt.Sprintf("`time`, up to 10m, that a measurement may wait and be repeated for other programs to have at most %.0f %% of the cores", 100*quiet))
 	f.StringVar(&o.tests, "tests", "", "`list` of the work to measure (default all): "+strings.Join(testIDs(), ","))
 	f.StringVar(&o.only, "only", "", "`list` of the proxies to measure (default all that are installed): "+strings.Join(proxyNames(allProxies()), ","))
 	f.StringVar(&o.svg, "svg", "", "`file` to draw the chart to")
@@ -96,7 +96,7 @@ func parse(args []string, output io.Writer) (options, error) {
 		between("-idle", o.idle, 10, 20_000),
 		between("-settle", o.settle, 0, time.Minute),
 		between("-names", o.names, 0, 20_000),
-		between("-patience", o.patience, 0, 20),
+		between("-patience", o.patience, 0, 10*time.Minute),
 	)
 }
 

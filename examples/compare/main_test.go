@@ -87,7 +87,7 @@ func TestCompare(t *testing.T) {
 	}
 	for _, title := range []string{
 		"small GET, HTTP/1.1: CPU, µs", "small GET, HTTP/2: CPU, µs",
-		"small GET, HTTP/1.1, 500 a second: CPU, µs", "small GET, HTTP/1.1, 500 a second: 99 % within, µs",
+		"small GET, HTTP/1.1, 500 a second: CPU, µs", "small GET, HTTP/1.1, 500 a second: p99, µs",
 		"full handshake + GET: CPU, µs", "resumed handshake + GET: CPU, µs", "1 MiB download: CPU, µs", "1 MiB upload: CPU, µs",
 		"one of 20 idle connections, KiB", "5 names: start, s", "5 names: memory, MiB", "5 names: one certificate replaced, ms",
 		"small GET, HTTP/1.1", "1 MiB upload",
@@ -212,7 +212,7 @@ func serve(config []byte, auth tls.ClientAuthType, handler http.HandlerFunc) err
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-rounds", "0"}, {"-time", "1h"}, {"-rate", "1"}, {"-idle", "20001"}, {"-settle", "2m"}, {"-names", "-1"}, {"-patience", "21"},
+		{"-rounds", "0"}, {"-time", "1h"}, {"-rate", "1"}, {"-idle", "20001"}, {"-settle", "2m"}, {"-names", "-1"}, {"-patience", "11m"},
 		{"-tests", "http3"}, {"-only", "apache"}, {"more"},
 	} {
 		err := run(t.Context(), args, io.Discard, io.Discard)

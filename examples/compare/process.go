@@ -6,19 +6,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // A process is a program that was started, with those that it starts: they are
@@ -136,122 +133,6 @@ func (p *process) members() []int {
 		}
 	}
 	return pids
-}
-
-// cpuTime returns the CPU time that processes have used, in user and in system
-// mode, all their threads included, to the nanosecond: /proc counts in steps of
-// ten milliseconds.
-func cpuTime(pids []int) (time.Duration, error) {
-	var total time.Duration
-	for _, pid := range pids {
-		// The clock that clock_getcpuclockid(3) returns for a process.
-		const sched = 2
-		var t syscall.Timespec
-		if _, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, uintptr(^pid<<3|sched), uintptr(unsafe.Pointer(&t)), 0); errno != 0 {
-			return 0, fmt.Errorf("CPU time of process %d: %w", pid, errno)
-		}
-		total += time.Duration(t.Nano())
-	}
-	return total, nil
-}
-
-// memory returns the proportional set size of processes, in bytes: pages that
-// several of them share count once.
-func memory(pids []int) (int, error) {
-	total := 0
-	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		if err != nil {
-			return 0, err
-		}
-		_, rest, found := strings.Cut(string(text), "\nPss:")
-		fields := strings.Fields(rest)
-		if !found || len(fields) == 0 {
-			return 0, errors.New("smaps_rollup has no Pss")
-		}
-		kib, err := strconv.Atoi(fields[0])
-		if err != nil {
-			return 0, err
-		}
-		total += kib << 10
-	}
-	return total, nil
-}
-
-// A cpuMask has a bit for each CPU, as sched_setaffinity(2) takes it.
-type cpuMask [16]uint64
-
-func only(cpu int) (m cpuMask) {
-	m[cpu/64] |= 1 << (cpu % 64)
-	return m
-}
-
-func (m cpuMask) cpus() (list []int) {
-	for cpu := range len(m) * 64 {
-		if m[cpu/64]&(1<<(cpu%64)) != 0 {
-			list = append(list, cpu)
-		}
-	}
-	return list
-}
-
-// affinity returns the CPUs that the calling thread may run on.
-func affinity() (m cpuMask, err error) {
-	if _, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_GETAFFINITY, 0, unsafe.Sizeof(m), uintptr(unsafe.Pointer(&m))); errno != 0 {
-		return m, errno
-	}
-	return m, nil
-}
-
-func setAffinity(m cpuMask) error {
-	if _, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(m), uintptr(unsafe.Pointer(&m))); errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// Places are the CPUs that processes are put on; -1 is any.
-type places struct{ proxy, load, origin int }
-
-// place gives the proxy a CPU of its own where there are two, and the load and the
-// origin one each where there are three.
-func place() places {
-	m, err := affinity()
-	cpus := m.cpus()
-	switch {
-	case err != nil || len(cpus) < 2:
-		return places{-1, -1, -1}
-	case len(cpus) == 2:
-		return places{cpus[0], cpus[1], cpus[1]}
-	default:
-		return places{cpus[0], cpus[1], cpus[2]}
-	}
-}
-
-// cpus returns the CPUs that are used, none if that is not known.
-func (p places) cpus() []int {
-	if p.proxy < 0 {
-		return nil
-	}
-	return slices.Compact([]int{p.proxy, p.load, p.origin})
-}
-
-// raiseFileLimit makes room for so many open files, in the processes that are
-// started too.
-func raiseFileLimit(files int) error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	want := uint64(files)
-	if limit.Max < want {
-		limit.Max = want // a privileged process may
-	}
-	limit.Cur = limit.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("%d open files: %w (fewer idle connections need fewer: -idle)", files, err)
-	}
-	return nil
 }
 
 // eventually calls f until it succeeds, ever more seldom, while a process runs.

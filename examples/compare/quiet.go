@@ -3,13 +3,42 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// quiet is the share of the cores that other programs may have before a
+// measurement is worth repeating. The kernel's own threads are among them.
+const quiet = 0.05
+
+// awaitQuiet waits until the machine has had little to do for a moment, or until
+// a time.
+func awaitQuiet(ctx context.Context, end time.Time) error {
+	const moment = 300 * time.Millisecond
+	for time.Now().Before(end) {
+		before, err := busyTime(nil)
+		if err != nil {
+			return err
+		}
+		if err := sleep(ctx, moment); err != nil {
+			return err
+		}
+		after, err := busyTime(nil)
+		if err != nil {
+			return err
+		}
+		if (after - before).Seconds() <= quiet*moment.Seconds()*float64(runtime.NumCPU()) {
+			break
+		}
+	}
+	return nil
+}
 
 // busyTime returns how long CPUs have been doing anything, or all of them if none
 // are named. It counts in hundredths of a second.

@@ -75,7 +75,7 @@ func (r *results) markdown(out io.Writer) error {
 // throughput returns the rows of those tests that go as fast as they can.
 func (r *results) throughput() (rows [][]string) {
 	for _, t := range r.tests {
-		if t.id == idIdle || t.id == idRate {
+		if t.load.Kind == kindIdle || t.rated {
 			continue
 		}
 		cells := []string{t.title}

@@ -69,17 +69,17 @@ type cell struct {
 func (r *results) rows() []row {
 	var rows []row
 	for _, t := range r.tests {
-		switch t.id {
-		case idIdle:
+		switch {
+		case t.load.Kind == kindIdle:
 			rows = append(rows,
 				r.row(t, fmt.Sprintf("one of %d idle connections, KiB", r.idle), func(v sample) float64 { return v.idle / 1024 }),
 				r.row(t, "the same after a collection of garbage, KiB", func(v sample) float64 { return v.collected / 1024 }))
-		case idRate:
+		case t.rated:
 			at := fmt.Sprintf("small GET, HTTP/1.1, %d a second: ", r.rate)
 			rows = append(rows,
 				r.row(t, at+"CPU, µs", cpuMicros),
-				r.row(t, at+"half within, µs", func(v sample) float64 { return micros(v.p50) }),
-				r.row(t, at+"99 % within, µs", func(v sample) float64 { return micros(v.p99) }))
+				r.row(t, at+"p50, µs", func(v sample) float64 { return micros(v.p50) }),
+				r.row(t, at+"p99, µs", func(v sample) float64 { return micros(v.p99) }))
 		default:
 			rows = append(rows, r.row(t, t.title+": CPU, µs", cpuMicros))
 		}
@@ -216,7 +216,7 @@ func (v sample) line(err error) string {
 	case v.idle != 0:
 		return fmt.Sprintf("%.1f KiB, %.1f after a collection%s", v.idle/1024, v.collected/1024, v.wrong())
 	case v.p99 > 0:
-		return fmt.Sprintf("%.1f µs, half within %v, 99 %% within %v%s", cpuMicros(v), v.p50, v.p99, v.wrong())
+		return fmt.Sprintf("%.1f µs, p50 %v, p99 %v, %.0f %% others%s", cpuMicros(v), v.p50, v.p99, 100*v.others, v.wrong())
 	default:
 		return fmt.Sprintf("%.1f µs, %.0f/s, %.0f %% busy, %.0f %% others%s", cpuMicros(v), v.rate, 100*v.busy, 100*v.others, v.wrong())
 	}

@@ -27,6 +27,7 @@ type test struct {
 	id    string // for -tests
 	title string
 	load  work
+	rated bool // at the rate of the flag
 	once  bool // in the first round alone: it is slow, and hardly varies
 }
 
@@ -41,18 +42,16 @@ type work struct {
 	Rate    int // operations a second; 0 is as fast as they are answered
 }
 
-const idRate, idIdle = "rate", "idle"
-
 func allTests() []test {
 	return []test{
 		{id: "http1", title: "small GET, HTTP/1.1", load: work{Kind: kindHTTP1, Conns: 64, Path: "/small", Want: smallBytes}},
 		{id: "http2", title: "small GET, HTTP/2", load: work{Kind: kindHTTP2, Conns: 8, Streams: 16, Path: "/small", Want: smallBytes}},
-		{id: idRate, title: "small GET, fixed rate", load: work{Kind: kindHTTP1, Conns: 64, Path: "/small", Want: smallBytes, Rate: 1}},
+		{id: "rate", title: "small GET, fixed rate", load: work{Kind: kindHTTP1, Conns: 64, Path: "/small", Want: smallBytes}, rated: true},
 		{id: "full", title: "full handshake + GET", load: work{Kind: kindFull, Conns: 16, Path: "/small", Want: smallBytes}},
 		{id: "resumed", title: "resumed handshake + GET", load: work{Kind: kindResumed, Conns: 16, Path: "/small", Want: smallBytes}},
 		{id: "download", title: "1 MiB download", load: work{Kind: kindHTTP1, Conns: 8, Path: "/bulk", Want: bulkBytes}},
 		{id: "upload", title: "1 MiB upload", load: work{Kind: kindHTTP1, Conns: 8, Path: "/small", Want: smallBytes, Upload: bulkBytes}},
-		{id: idIdle, title: "idle connections", load: work{Kind: kindIdle, Path: "/small", Want: smallBytes}, once: true},
+		{id: "idle", title: "idle connections", load: work{Kind: kindIdle, Path: "/small", Want: smallBytes}, once: true},
 	}
 }
 

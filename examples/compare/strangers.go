@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// refuseStrangers sees that every proxy does what is compared: with HTTP/1.1 and
+// with HTTP/2 it answers the client that has a certificate, has the right one
+// itself, and refuses those who have none, or another authority's.
+func (b *bench) refuseStrangers(ctx context.Context, proxies []proxy) error {
+	for _, p := range proxies {
+		if err := b.refusesStrangers(ctx, p); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) refusesStrangers(ctx context.Context, p proxy) error {
+	proc, s, _, err := b.startProxy(ctx, p, 0, serverName)
+	if err != nil {
+		return err
+	}
+	defer proc.stop()
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		for _, client := range []struct {
+			name, keyPair string
+			welcome       bool
+		}{
+			{"the client", s.clientPEM(), true},
+			{"a client without a certificate", "", false},
+			{"a client of another authority", s.strangerPEM(), false},
+			{"the client", s.clientPEM(), true}, // the proxy refuses, and still runs
+		} {
+			err := b.get(ctx, s, protocol, client.keyPair)
+			switch {
+			case client.welcome && err != nil:
+				return fmt.Errorf("%s, with %s: %w", client.name, protocol, err)
+			case !client.welcome && err == nil:
+				return fmt.Errorf("%s is answered, with %s", client.name, protocol)
+			}
+		}
+	}
+	return nil
+}
+
+// get asks for the small body as any client does: with net/http, and verifying.
+func (b *bench) get(ctx context.Context, s site, protocol, keyPair string) error {
+	config := &tls.Config{RootCAs: b.roots, ServerName: serverName}
+	if keyPair != "" {
+		pair, err := tls.LoadX509KeyPair(keyPair, keyPair)
+		if err != nil {
+			return err
+		}
+		// Without regard to the authorities that the server asks for: a client may.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(protocol == "http/1.1")
+	protocols.SetHTTP2(protocol == "h2")
+	transport := &http.Transport{TLSClientConfig: config, Protocols: &protocols}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+s.Listen+"/small", nil)
+	if err != nil {
+		return err
+	}
+	req.Host = serverName
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK || string(body) != smallBody || (res.ProtoMajor == 2) != (protocol == "h2") {
+		return fmt.Errorf("the answer is %s %s, %.100q", res.Proto, res.Status, body)
+	}
+	return nil
+}
