@@ -25,7 +25,11 @@ import (
 // the program's.
 func TestMain(m *testing.M) {
 	roles["careless"] = runCareless
-	roles["faulty"] = runFaulty
+	roles["wrong status"] = faulty(func(w http.ResponseWriter) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, smallBody)
+	})
+	roles["wrong length"] = faulty(func(w http.ResponseWriter) { io.WriteString(w, smallBody[1:]) })
 	if len(os.Args) > 1 && os.Args[1] == "-role" {
 		main()
 		return
@@ -160,45 +164,46 @@ func TestInstalledRefuseStrangers(t *testing.T) {
 // Wrong answers are no answers: they are counted as errors, and shown.
 func TestFaultyProxy(t *testing.T) {
 	inOwnDir(t)
-	o := options{rounds: 1, time: 200 * time.Millisecond}
+	o := options{rounds: 1, time: 50 * time.Millisecond}
 	b, err := newBench(t.Context(), o)
 	require.NoError(t, err)
 	defer b.close()
-	faulty := proxy{name: "faulty", command: ownRole("faulty")}
 	tests, err := choose("http1,http2,full", allTests(), func(t test) string { return t.id })
 	require.NoError(t, err)
-	results := newResults(o, []proxy{faulty}, tests)
-	for _, test := range tests {
-		sample, err := b.measure(t.Context(), faulty, test)
-		require.NoError(t, err, test.title)
-		require.Positive(t, sample.errors, test.title)
-		results.add(faulty, test, sample, nil)
+	for _, name := range []string{"wrong status", "wrong length"} {
+		p := proxy{name: name, command: ownRole(name)}
+		results := newResults(o, []proxy{p}, tests)
+		for _, test := range tests {
+			sample, err := b.measure(t.Context(), p, test)
+			require.NoError(t, err, test.title)
+			require.Positive(t, sample.errors, test.title)
+			require.Contains(t, sample.first, "the answer ", test.title)
+			results.add(p, test, sample, nil)
+		}
+		require.Error(t, results.failed())
+		var report strings.Builder
+		require.NoError(t, results.markdown(&report))
+		require.Contains(t, report.String(), "- small GET, HTTP/1.1, "+name+": ")
+		require.Regexp(t, `\| small GET, HTTP/2: CPU, µs \| [0-9.]+ \([0-9]+ errors?\) \|`, report.String())
 	}
-	require.Error(t, results.failed())
-	var report strings.Builder
-	require.NoError(t, results.markdown(&report))
-	require.Contains(t, report.String(), `small GET, HTTP/1.1, faulty: `)
-	require.Contains(t, report.String(), `the first: the answer `)
-	require.Regexp(t, `\| small GET, HTTP/2: CPU, µs \| [0-9.]+ \([0-9]+ errors?\) \|`, report.String())
 }
 
 func runCareless(config []byte) error {
 	return serve(config, tls.RequestClientCert, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, smallBody) })
 }
 
-// runFaulty gives a wrong status now and then, and a body that is too short.
-func runFaulty(config []byte) error {
-	var n atomic.Int64
-	return serve(config, tls.RequireAnyClientCert, func(w http.ResponseWriter, _ *http.Request) {
-		switch n.Add(1) % 40 {
-		case 13:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		case 26:
-			io.WriteString(w, smallBody[1:])
-		default:
-			io.WriteString(w, smallBody)
-		}
-	})
+// faulty answers wrongly every now and then, from its twentieth answer on.
+func faulty(wrong func(http.ResponseWriter)) func([]byte) error {
+	return func(config []byte) error {
+		var n atomic.Int64
+		return serve(config, tls.RequireAnyClientCert, func(w http.ResponseWriter, _ *http.Request) {
+			if n.Add(1)%20 == 0 {
+				wrong(w)
+			} else {
+				io.WriteString(w, smallBody)
+			}
+		})
+	}
 }
 
 func serve(config []byte, auth tls.ClientAuthType, handler http.HandlerFunc) error {
