@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -16,14 +17,15 @@ import (
 type bench struct {
 	options
 	site
-	cpu     places
-	servers *authority
-	roots   *x509.CertPool
-	origin  *process
+	cpu      places
+	progress io.Writer
+	servers  *authority
+	roots    *x509.CertPool
+	origin   *process
 }
 
-func newBench(ctx context.Context, o options) (_ *bench, err error) {
-	b := &bench{options: o, cpu: place(), roots: x509.NewCertPool()}
+func newBench(ctx context.Context, o options, progress io.Writer) (_ *bench, err error) {
+	b := &bench{options: o, progress: progress, cpu: place(), roots: x509.NewCertPool()}
 	defer func() {
 		if err != nil {
 			b.close()

@@ -128,7 +128,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 
-	b, err := newBench(ctx, o)
+	b, err := newBench(ctx, o, progress)
 	if err != nil {
 		return err
 	}
@@ -137,35 +137,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	results := newResults(o, proxies, chosen)
-	// Neighbours in time are compared with each other: what the machine does
-	// besides concerns them alike.
-	for round := range o.rounds {
-		for _, t := range chosen {
-			if t.once && round > 0 {
-				continue
-			}
-			for i := range proxies {
-				p := proxies[(i+round)%len(proxies)]
-				sample, err := b.measureQuietly(ctx, p, t)
-				if ctx.Err() != nil {
-					return context.Cause(ctx)
-				}
-				results.add(p, t, sample, err)
-				fmt.Fprintf(progress, "%d/%d %s, %s: %s\n", round+1, o.rounds, t.title, p.name, sample.line(err))
-			}
-		}
-	}
-	if o.names > 0 {
-		for _, p := range proxies {
-			sample, err := b.measureNames(ctx, p)
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			results.addNames(p, sample, err)
-			fmt.Fprintf(progress, "%d names, %s: %s\n", o.names, p.name, sample.line(err))
-		}
-	}
-
+	interrupted := b.measureAll(ctx, results)
 	if err := results.markdown(out); err != nil {
 		return err
 	}
@@ -174,7 +146,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return err
 		}
 	}
-	return results.failed()
+	return errors.Join(interrupted, results.failed())
 }
 
 // choose returns those of all that a list names, in the order of all.

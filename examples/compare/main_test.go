@@ -122,7 +122,8 @@ func indexOf(lines []string, prefix string) int {
 	return -1
 }
 
-// Ctrl-C ends a comparison at once, and everything that it has started.
+// Ctrl-C ends a comparison at once, and everything that it has started. What was
+// measured is still reported.
 func TestInterrupted(t *testing.T) {
 	inOwnDir(t)
 	dir := os.Getenv("TMPDIR")
@@ -136,14 +137,16 @@ func TestInterrupted(t *testing.T) {
 			}
 		}
 	}()
-	err := run(ctx, []string{"-time", "1m", "-tests", "http1", "-only", "sallyport"}, io.Discard, io.Discard)
+	var report strings.Builder
+	err := run(ctx, []string{"-time", "1m", "-tests", "http1", "-only", "sallyport"}, &report, io.Discard)
 	require.ErrorIs(t, err, interrupt)
+	require.Contains(t, report.String(), "| small GET, HTTP/1.1: CPU, µs | - |") // what there was up to then
 }
 
 // A proxy that takes everyone is not compared with those that verify.
 func TestCarelessProxy(t *testing.T) {
 	inOwnDir(t)
-	b, err := newBench(t.Context(), options{time: 50 * time.Millisecond})
+	b, err := newBench(t.Context(), options{time: 50 * time.Millisecond}, t.Output())
 	require.NoError(t, err)
 	defer b.close()
 	err = b.refuseStrangers(t.Context(), []proxy{{name: "careless", command: ownRole("careless")}})
@@ -155,7 +158,7 @@ func TestInstalledRefuseStrangers(t *testing.T) {
 	inOwnDir(t)
 	proxies, err := installed(t.Context(), allProxies(), false, t.Output())
 	require.NoError(t, err)
-	b, err := newBench(t.Context(), options{time: 50 * time.Millisecond})
+	b, err := newBench(t.Context(), options{time: 50 * time.Millisecond}, t.Output())
 	require.NoError(t, err)
 	defer b.close()
 	require.NoError(t, b.refuseStrangers(t.Context(), proxies))
@@ -165,7 +168,7 @@ func TestInstalledRefuseStrangers(t *testing.T) {
 func TestFaultyProxy(t *testing.T) {
 	inOwnDir(t)
 	o := options{rounds: 1, time: 50 * time.Millisecond}
-	b, err := newBench(t.Context(), o)
+	b, err := newBench(t.Context(), o, t.Output())
 	require.NoError(t, err)
 	defer b.close()
 	tests, err := choose("http1,http2,full", allTests(), func(t test) string { return t.id })

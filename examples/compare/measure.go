@@ -25,6 +25,40 @@ type sample struct {
 	first     string // of the errors
 }
 
+// measureAll measures everything, unless it is interrupted.
+func (b *bench) measureAll(ctx context.Context, results *results) error {
+	// Neighbours in time are compared with each other: what the machine does
+	// besides concerns them alike.
+	for round := range b.rounds {
+		for _, t := range results.tests {
+			if t.once && round > 0 {
+				continue
+			}
+			for i := range results.proxies {
+				p := results.proxies[(i+round)%len(results.proxies)]
+				v, err := b.measureQuietly(ctx, p, t)
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				results.add(p, t, v, err)
+				fmt.Fprintf(b.progress, "%d/%d %s, %s: %s\n", round+1, b.rounds, t.title, p.name, v.line(err))
+			}
+		}
+	}
+	if b.names == 0 {
+		return nil
+	}
+	for _, p := range results.proxies {
+		v, err := b.measureNames(ctx, p)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		results.addNames(p, v, err)
+		fmt.Fprintf(b.progress, "%d names, %s: %s\n", b.names, p.name, v.line(err))
+	}
+	return nil
+}
+
 // measureQuietly measures while other programs leave the cores alone, if that comes
 // to be before the patience ends. Otherwise it returns the measurement that they
 // disturbed least.
