@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,12 +22,15 @@ const saturated = 0.9
 func (r *results) markdown(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; %s.\n", machine(), runtime.Version())
-	fmt.Fprintf(&b, "Medians of %d rounds of %v. Less is better; a ratio below 1 is the gateway's lead.\n", r.rounds, r.time)
-	if half, most := r.spread(); most > 0 {
-		fmt.Fprintf(&b, "The rounds of a CPU time lie %.0f %% apart, %.0f %% at most.\n", 100*half, 100*most)
+	fmt.Fprintf(&b, "Medians of %d rounds of %v, without those that other programs disturbed, where there are others. Less is better; a ratio below 1 is the gateway's lead.\n", r.rounds, r.time)
+	spreads, others := r.reliability()
+	if len(spreads) > 0 {
+		fmt.Fprintf(&b, "The rounds of a CPU time lie %.0f %% apart, %.0f %% at most.\n", 100*median(spreads), 100*slices.Max(spreads))
 	}
-	half, most := r.others()
-	fmt.Fprintf(&b, "Other programs had %.0f %% of the cores, %.0f %% at most: from %.0f %% on, figures are of little worth.\n\n", 100*half, 100*most, 100*quiet)
+	if len(others) > 0 {
+		fmt.Fprintf(&b, "Other programs had %.0f %% of the cores, %.0f %% at most: from %.0f %% on, figures are of little worth.\n", 100*median(others), 100*slices.Max(others), 100*quiet)
+	}
+	b.WriteString("\n")
 
 	toPeer, toNetHTTP := r.has(func(p proxy) bool { return p.peer }), r.has(func(p proxy) bool { return p.name == netHTTPName })
 	if !r.has(func(p proxy) bool { return p.name == gatewayName }) {
@@ -62,9 +66,9 @@ func (r *results) markdown(out io.Writer) error {
 			tableRow(&b, cells)
 		}
 	}
-	if len(r.faults) > 0 {
+	if faults := r.faults(); len(faults) > 0 {
 		b.WriteString("\nErrors:\n\n")
-		for _, fault := range r.faults {
+		for _, fault := range faults {
 			fmt.Fprintf(&b, "- %s\n", fault)
 		}
 	}

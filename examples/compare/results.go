@@ -16,7 +16,7 @@ type results struct {
 	tests   []test
 	samples map[string][]sample // by the ID of the test and the name of the proxy
 	names   map[string]namesSample
-	faults  []string
+	missing []string // what could not be measured, and why
 }
 
 func newResults(o options, proxies []proxy, tests []test) *results {
@@ -24,12 +24,9 @@ func newResults(o options, proxies []proxy, tests []test) *results {
 }
 
 func (r *results) add(p proxy, t test, v sample, err error) {
-	switch {
-	case err != nil:
-		r.fault("%s, %s: not measured: %v", t.title, p.name, err)
+	if err != nil {
+		r.missing = append(r.missing, fmt.Sprintf("%s, %s: not measured: %v", t.title, p.name, err))
 		return
-	case v.errors > 0:
-		r.fault("%s, %s: %s, the first: %s", t.title, p.name, counted(v.errors), v.first)
 	}
 	key := t.id + " " + p.name
 	r.samples[key] = append(r.samples[key], v)
@@ -37,19 +34,55 @@ func (r *results) add(p proxy, t test, v sample, err error) {
 
 func (r *results) addNames(p proxy, v namesSample, err error) {
 	if err != nil {
-		r.fault("%d names, %s: not measured: %v", r.options.names, p.name, err)
+		r.missing = append(r.missing, fmt.Sprintf("%d names, %s: not measured: %v", r.options.names, p.name, err))
 		return
 	}
 	r.names[p.name] = v
 }
 
-func (r *results) fault(format string, args ...any) {
-	r.faults = append(r.faults, strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " "))
+// used returns the rounds that count: those that other programs left alone, or all
+// if there is none.
+func (r *results) used(t test, p proxy) []sample {
+	all := r.samples[t.id+" "+p.name]
+	var alone []sample
+	for _, v := range all {
+		if v.others <= quiet {
+			alone = append(alone, v)
+		}
+	}
+	if len(alone) == 0 {
+		return all
+	}
+	return alone
+}
+
+// faults says what went wrong, a line each. A wrong answer is an error in every
+// round; that a rate was not kept, in those that count.
+func (r *results) faults() []string {
+	faults := slices.Clone(r.missing)
+	for _, t := range r.tests {
+		for _, p := range r.proxies {
+			for _, v := range r.samples[t.id+" "+p.name] {
+				if v.errors > 0 {
+					faults = append(faults, fmt.Sprintf("%s, %s%s", t.title, p.name, v.wrong()))
+				}
+			}
+			for _, v := range r.used(t, p) {
+				if v.short != "" {
+					faults = append(faults, fmt.Sprintf("%s, %s: %s", t.title, p.name, v.short))
+				}
+			}
+		}
+	}
+	for i, fault := range faults {
+		faults[i] = strings.Join(strings.Fields(fault), " ") // of one line
+	}
+	return faults
 }
 
 func (r *results) failed() error {
-	if len(r.faults) > 0 {
-		return fmt.Errorf("errors in measurements: %d", len(r.faults))
+	if n := len(r.faults()); n > 0 {
+		return fmt.Errorf("errors in measurements: %d", n)
 	}
 	return nil
 }
@@ -124,12 +157,17 @@ func (r *results) row(t test, title string, value func(sample) float64) row {
 	return line
 }
 
-// cell returns the median of the rounds, and the errors of all of them.
+// cell returns the median of the rounds that count, and the errors of all.
 func (r *results) cell(t test, p proxy, value func(sample) float64) cell {
 	var values []float64
 	var c cell
-	for _, v := range r.samples[t.id+" "+p.name] {
+	for _, v := range r.used(t, p) {
 		values = append(values, value(v))
+		if v.short != "" {
+			c.errors++
+		}
+	}
+	for _, v := range r.samples[t.id+" "+p.name] {
 		c.errors += v.errors
 	}
 	c.value = median(values)
@@ -169,43 +207,24 @@ func (r *results) ratios(line row) (toPeer, toNetHTTP float64) {
 	return toPeer, toNetHTTP
 }
 
-// spread returns how far the CPU times of a cell's rounds lie apart, as a share of
-// their median: in half of the cells, and at most.
-func (r *results) spread() (half, most float64) {
-	var spreads []float64
-	for _, samples := range r.samples {
-		var values []float64
-		for _, v := range samples {
-			if v.perOp > 0 {
-				values = append(values, cpuMicros(v))
+// reliability says how far the CPU times of the rounds that count lie apart, as a
+// share of their median, and which share of the cores other programs had.
+func (r *results) reliability() (spreads, others []float64) {
+	for _, t := range r.tests {
+		for _, p := range r.proxies {
+			var values []float64
+			for _, v := range r.used(t, p) {
+				if v.perOp > 0 {
+					values = append(values, cpuMicros(v))
+					others = append(others, v.others)
+				}
 			}
-		}
-		if len(values) > 1 {
-			spreads = append(spreads, (slices.Max(values)-slices.Min(values))/median(values))
-		}
-	}
-	return middle(spreads)
-}
-
-// others returns which share of the cores other programs had: in half of the
-// measurements, and at most.
-func (r *results) others() (half, most float64) {
-	var shares []float64
-	for _, samples := range r.samples {
-		for _, v := range samples {
-			if v.perOp > 0 {
-				shares = append(shares, v.others)
+			if len(values) > 1 {
+				spreads = append(spreads, (slices.Max(values)-slices.Min(values))/median(values))
 			}
 		}
 	}
-	return middle(shares)
-}
-
-func middle(values []float64) (half, most float64) {
-	if len(values) == 0 {
-		return 0, 0
-	}
-	return median(values), slices.Max(values)
+	return spreads, others
 }
 
 // line is what is said of a sample while the comparison goes on.
@@ -223,10 +242,14 @@ func (v sample) line(err error) string {
 }
 
 func (v sample) wrong() string {
-	if v.errors == 0 {
+	switch {
+	case v.errors > 0:
+		return fmt.Sprintf(", %s, the first: %s", counted(v.errors), v.first)
+	case v.short != "":
+		return ", " + v.short
+	default:
 		return ""
 	}
-	return fmt.Sprintf(", %s: %s", counted(v.errors), v.first)
 }
 
 func counted(errors int) string {

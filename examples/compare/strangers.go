@@ -17,7 +17,7 @@ import (
 func (b *bench) refuseStrangers(ctx context.Context, proxies []proxy) error {
 	for _, p := range proxies {
 		if err := b.refusesStrangers(ctx, p); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+			return fmt.Errorf("%s: %w (-only leaves it out)", p.name, err)
 		}
 	}
 	return nil
