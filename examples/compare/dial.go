@@ -34,8 +34,8 @@ func dial(addr string, config *tls.Config, protocol string, until time.Time) (*t
 	return c, nil
 }
 
-// clientTLS is the same towards every proxy. The cipher and the key exchange are
-// those that all of them have: X25519MLKEM768 needs OpenSSL 3.5.
+// clientTLS is the same towards every proxy. The key exchange is the one that all
+// of them have: X25519MLKEM768 needs OpenSSL 3.5.
 func clientTLS(keyPair string) (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(keyPair, keyPair)
 	return &tls.Config{

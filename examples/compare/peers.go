@@ -163,7 +163,7 @@ var haproxyConf = template.Must(template.New("haproxy").Parse(`
 global
 	nbthread 1
 	maxconn {{.site.Conns}}
-	ssl-default-bind-options ssl-min-ver TLSv1.3
+	ssl-default-bind-options ssl-min-ver TLSv1.3 prefer-client-ciphers
 	tune.h2.max-concurrent-streams {{.streams}}
 	stats socket {{.site.Dir}}/control.sock mode 600 level admin expose-fd listeners
 defaults

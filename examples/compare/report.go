@@ -22,7 +22,7 @@ const saturated = 0.9
 func (r *results) markdown(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; %s.\n", machine(), runtime.Version())
-	fmt.Fprintf(&b, "Medians of %d rounds of %v, without those that other programs disturbed, where there are others. Less is better; a ratio below 1 is the gateway's lead.\n", r.rounds, r.time)
+	fmt.Fprintf(&b, "Medians of the rounds (%d, of %v each), without those that other programs disturbed, where there are others. Less is better; a ratio below 1 is the gateway's lead.\n", r.rounds, r.time)
 	spreads, others := r.reliability()
 	if len(spreads) > 0 {
 		fmt.Fprintf(&b, "The rounds of a CPU time lie %.0f %% apart, %.0f %% at most.\n", 100*median(spreads), 100*slices.Max(spreads))

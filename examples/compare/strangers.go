@@ -13,20 +13,28 @@ import (
 
 // refuseStrangers sees that every proxy does what is compared: with HTTP/1.1 and
 // with HTTP/2 it answers the client that has a certificate, has the right one
-// itself, and refuses those who have none, or another authority's.
+// itself, refuses those who have none, or another authority's, and does so with the
+// same cipher and key exchange as the others.
 func (b *bench) refuseStrangers(ctx context.Context, proxies []proxy) error {
-	for _, p := range proxies {
-		if err := b.refusesStrangers(ctx, p); err != nil {
+	var same string
+	for i, p := range proxies {
+		used, err := b.refusesStrangers(ctx, p)
+		if err == nil && i > 0 && used != same {
+			err = fmt.Errorf("it uses %s, and %s %s", used, proxies[0].name, same)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w (-only leaves it out)", p.name, err)
 		}
+		same = used
 	}
 	return nil
 }
 
-func (b *bench) refusesStrangers(ctx context.Context, p proxy) error {
+// refusesStrangers returns the cipher and the key exchange that a proxy uses.
+func (b *bench) refusesStrangers(ctx context.Context, p proxy) (string, error) {
 	proc, s, _, err := b.startProxy(ctx, p, 0, serverName)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer proc.stop()
 	for _, protocol := range []string{"http/1.1", "h2"} {
@@ -42,13 +50,23 @@ func (b *bench) refusesStrangers(ctx context.Context, p proxy) error {
 			err := b.get(ctx, s, protocol, client.keyPair)
 			switch {
 			case client.welcome && err != nil:
-				return fmt.Errorf("%s, with %s: %w", client.name, protocol, err)
+				return "", fmt.Errorf("%s, with %s: %w", client.name, protocol, err)
 			case !client.welcome && err == nil:
-				return fmt.Errorf("%s is answered, with %s", client.name, protocol)
+				return "", fmt.Errorf("%s is answered, with %s", client.name, protocol)
 			}
 		}
 	}
-	return nil
+	config, err := clientTLS(s.clientPEM())
+	if err != nil {
+		return "", err
+	}
+	c, err := dial(s.Listen, config, "http/1.1", time.Now().Add(10*time.Second))
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	state := c.ConnectionState()
+	return fmt.Sprintf("%s %s %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), state.CurveID), nil
 }
 
 // get asks for the small body as any client does: with net/http, and verifying.
