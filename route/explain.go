@@ -109,7 +109,8 @@ func (t *Table) candidates(req *Request) iter.Seq2[string, *candidate] {
 		if t == nil {
 			return
 		}
-		for m := t.hosts.Match(req.Host); m.Next(); {
+		m := t.hosts.Match(req.Host)
+		for m.Next() {
 			host := m.Pattern()
 			if !m.Value().each(req.Path, func(c *candidate) bool { return yield(host, c) }) {
 				return

@@ -84,7 +84,8 @@ func (t *Table) Match(req *Request) Match {
 	}
 	bit := methodBit(req.Method)
 	if t.hosts.Len() > 0 {
-		for m := t.hosts.Match(req.Host); m.Next(); {
+		m := t.hosts.Match(req.Host)
+		for m.Next() {
 			if c := m.Value().match(req.Path, req, bit); c != nil {
 				return Match{c.route, c.pattern, req.Path}
 			}

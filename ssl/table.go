@@ -156,22 +156,19 @@ func (t *Table) Demanding() bool { return t != nil && t.demanding > 0 }
 // may be in any case and end in a dot. Lookup does not allocate but for a name with
 // upper-case letters.
 func (t *Table) Lookup(name string) *Profile {
-	name, ok := hostname.Canonical(name)
-	if !ok {
-		return nil
-	}
 	p, _ := t.find(name)
 	return p
 }
 
-// find looks a canonical name up. closed reports that no profile answers for the
-// name, but that it stands below a wildcard that demands client certificates:
+// find looks up a name that a client sent. closed reports that no profile answers for
+// the name, but that it stands below a wildcard that demands client certificates:
 // routes may well treat it as part of that, so nothing may be served under it.
 func (t *Table) find(name string) (p *Profile, closed bool) {
 	if t == nil {
 		return nil, false
 	}
-	for m := t.names.Match(name); m.Next(); {
+	m := t.names.MatchAsSent(name)
+	for m.Next() {
 		p := m.Value()[0].profile
 		switch {
 		case m.Labels() > 1 && !m.Any():
@@ -222,7 +219,8 @@ func (t *Table) stricterAbove(p *Profile, pattern string) *Profile {
 		name = "x" + pattern[1:] // some name that the pattern fits
 	}
 	below := false
-	for m := t.names.Match(name); m.Next(); {
+	m := t.names.Match(name)
+	for m.Next() {
 		oldest := m.Value()[0].profile
 		if below && oldest != p && oldest.Demands() {
 			return oldest

@@ -101,14 +101,10 @@ func (tm *Terminator) GetConfigForClient(hello *tls.ClientHelloInfo) (*tls.Confi
 // find returns the profile of a server name as a client sent it. closed is as
 // for [Table.find].
 func (tm *Terminator) find(t *Table, serverName string) (p *Profile, closed bool) {
-	name := tm.fallback
-	if serverName != "" {
-		var ok bool
-		if name, ok = hostname.Canonical(serverName); !ok {
-			return nil, false
-		}
+	if serverName == "" {
+		serverName = tm.fallback
 	}
-	return t.find(name)
+	return t.find(serverName)
 }
 
 // A builtConfig is what a Terminator made of a profile.

@@ -42,7 +42,19 @@ func Canonical(name string) (string, bool) {
 	if len(name) == 0 || len(name) > maxName {
 		return "", false
 	}
-	upper := false
+	upper, ok := scan(name)
+	if !ok {
+		return "", false
+	}
+	if upper {
+		name = strings.ToLower(name)
+	}
+	return name, true
+}
+
+// scan reports whether name has the bytes and the labels of one, and whether there
+// are upper-case letters among them. It does not look at the length of the whole.
+func scan(name string) (upper, ok bool) {
 	label := 0 // where the current label begins
 	for i := 0; i < len(name); i++ {
 		switch kind[name[i]] {
@@ -51,20 +63,14 @@ func Canonical(name string) (string, bool) {
 			upper = true
 		case dot:
 			if i == label || i-label > maxLabel {
-				return "", false
+				return false, false
 			}
 			label = i + 1
 		default:
-			return "", false
+			return false, false
 		}
 	}
-	if len(name) == label || len(name)-label > maxLabel {
-		return "", false
-	}
-	if upper {
-		name = strings.ToLower(name)
-	}
-	return name, true
+	return upper, label < len(name) && len(name)-label <= maxLabel
 }
 
 // What a byte may be in a name.

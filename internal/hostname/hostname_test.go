@@ -263,7 +263,8 @@ func oracle(patterns map[string]int, name string) (found []match) {
 }
 
 func walk(x *hostname.Index[int], name string) (found []match) {
-	for m := x.Match(name); m.Next(); {
+	m := x.Match(name)
+	for m.Next() {
 		found = append(found, match{m.Value(), m.Labels()})
 	}
 	return found

