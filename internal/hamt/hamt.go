@@ -50,9 +50,18 @@ func (m Map[V]) Len() int { return m.n }
 
 // Get returns the value of a key. It does not allocate.
 func (m Map[V]) Get(key string) (v V, ok bool) {
+	if p := m.Find(key); p != nil {
+		return *p, true
+	}
+	return v, false
+}
+
+// Find returns where the map has the value of a key, or nil. What is there must not be
+// changed.
+func (m Map[V]) Find(key string) *V {
 	n := m.root
 	if n == nil {
-		return v, false
+		return nil
 	}
 	h := maphash.String(seed, key)
 	for rest := h; ; rest >>= width {
@@ -63,20 +72,18 @@ func (m Map[V]) Get(key string) (v V, ok bool) {
 		}
 		if n.entryMap&bit != 0 {
 			if e := &n.entries[rank(n.entryMap, bit)]; e.hash == h && e.key == key {
-				return e.value, true
+				return &e.value
 			}
-			return v, false
+			return nil
 		}
 		break
 	}
 	if n.nodeMap|n.entryMap == 0 {
-		for i := range n.entries {
-			if n.entries[i].key == key {
-				return n.entries[i].value, true
-			}
+		if i := n.find(key); i >= 0 {
+			return &n.entries[i].value
 		}
 	}
-	return v, false
+	return nil
 }
 
 // rank returns how many slots of a bitmap are before one.

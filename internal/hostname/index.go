@@ -117,9 +117,13 @@ func counted(counts []lengthCount, length, delta int) []lengthCount {
 
 // Match returns the patterns that fit a canonical name. It does not allocate:
 //
-//	for m := x.Match(name); m.Next(); {
+//	m := x.Match(name)
+//	for m.Next() {
 //		use(m.Value())
 //	}
+//
+// Declared in the for statement, m would be copied for each turn, which takes as long
+// as a lookup.
 func (x *Index[V]) Match(name string) Matches[V] {
 	return Matches[V]{index: x, name: name}
 }
@@ -147,7 +151,7 @@ type Matches[V any] struct {
 	next   int  // where the next suffix may begin
 	dots   int  // how many dots stand before that
 	odd    int  // the next of index.odd
-	value  V
+	value  *V
 }
 
 // Next goes on to the next match. It reports false when there is none.
@@ -161,8 +165,8 @@ func (m *Matches[V]) Next() bool {
 			m.next = len(m.name) + 1
 			return false
 		}
-		if v, ok := m.index.names.Get(m.name); ok {
-			m.value, m.exact = v, true
+		if m.value = m.index.names.Find(m.name); m.value != nil {
+			m.exact = true
 			return true
 		}
 	}
@@ -175,8 +179,8 @@ func (m *Matches[V]) Next() bool {
 		if !m.index.any.has(len(m.name) - at) {
 			continue
 		}
-		if v, ok := m.index.suffixes.Get(m.name[at:]); ok {
-			m.value, m.star = v, at
+		if m.value = m.index.suffixes.Find(m.name[at:]); m.value != nil {
+			m.star = at
 			return true
 		}
 	}
@@ -241,7 +245,7 @@ func (m *Matches[V]) nextSuffix() int {
 }
 
 // Value returns the value of the current match.
-func (m *Matches[V]) Value() V { return m.value }
+func (m *Matches[V]) Value() V { return *m.value }
 
 // Pattern returns the pattern of the current match.
 func (m *Matches[V]) Pattern() string {
