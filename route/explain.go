@@ -122,21 +122,21 @@ func (t *Table) candidates(req *Request) iter.Seq2[string, *candidate] {
 
 // each calls yield for the candidates of a path, in the order of match.
 func (n *node) each(path string, yield func(*candidate) bool) bool {
-	if n == nil || len(path) < n.depth {
+	if n == nil || steps(path) < n.depth {
 		return true
 	}
-	end := len(path) == n.depth
+	end := steps(path) == n.depth
 	if !end {
-		if i, ok := n.has.rank(path[n.depth]); ok && !n.children[i].each(path, yield) {
+		if i, ok := n.rank(digit(path, n.depth)); ok && !n.children[i].each(path, yield) {
 			return false
 		}
 	}
-	if n.leaf == nil || !strings.HasPrefix(path, n.leaf.path) {
+	if n.lists == nil || !strings.HasPrefix(path, n.path) {
 		return true
 	}
-	lists := [][]candidate{n.leaf.prefix}
+	lists := [][]candidate{n.prefix}
 	if end {
-		lists = [][]candidate{n.leaf.exact, n.leaf.prefix}
+		lists = [][]candidate{n.exact, n.prefix}
 	}
 	for _, list := range lists {
 		for i := range list {

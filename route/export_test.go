@@ -2,8 +2,8 @@ package route
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
-	"strings"
 )
 
 // Check verifies every invariant of a table.
@@ -21,7 +21,7 @@ func (t *Table) Check() error {
 		}
 	}
 	got := 0
-	if err := t.anyHost.check("", &got); err != nil {
+	if err := t.anyHost.check(t.edits, &got); err != nil {
 		return err
 	}
 	seen := map[string]bool{}
@@ -36,7 +36,7 @@ func (t *Table) Check() error {
 			if !ok || root == nil {
 				return fmt.Errorf("host %q: no tree", host)
 			}
-			if err := root.check("", &got); err != nil {
+			if err := root.check(t.edits, &got); err != nil {
 				return fmt.Errorf("host %q: %w", host, err)
 			}
 		}
@@ -50,26 +50,33 @@ func (t *Table) Check() error {
 	return nil
 }
 
-func (n *node) check(above string, candidates *int) error {
+// check verifies a tree whose nodes are no younger than e.
+func (n *node) check(e edit, candidates *int) error {
 	if n == nil {
 		return nil
 	}
-	path := n.path()
-	fail := func(what string) error { return fmt.Errorf("node %q: %s", path, what) }
+	path := n.below()
+	fail := func(what string) error { return fmt.Errorf("node %q, %d steps: %s", path, n.depth, what) }
 	switch {
-	case !strings.HasPrefix(path, above):
-		return fail("is not below " + above)
-	case n.leaf == nil && len(n.children) < 2:
+	case n.depth > steps(path):
+		return fail("is below its paths")
+	case n.lists == nil && len(n.children) < 2:
 		return fail("is of no use")
+	case n.lists == nil && n.path != "":
+		return fail("has a path and no candidates")
+	case n.owner > e || n.lists != nil && n.lists.owner > e:
+		return fail("is of a later edit")
+	case len(n.children) != bits.OnesCount64(n.has):
+		return fail("has not as many children as digits")
 	}
-	if n.leaf != nil {
-		switch l := n.leaf; {
-		case l.path != path || len(l.exact)+len(l.prefix) == 0:
-			return fail("has the leaf of " + l.path)
-		case !slices.IsSortedFunc(l.exact, compareCandidates) || !slices.IsSortedFunc(l.prefix, compareCandidates):
+	if n.lists != nil {
+		switch {
+		case n.depth != steps(n.path) || len(n.exact)+len(n.prefix) == 0:
+			return fail("has the lists of " + n.path)
+		case !slices.IsSortedFunc(n.exact, compareCandidates) || !slices.IsSortedFunc(n.prefix, compareCandidates):
 			return fail("has candidates out of order")
 		}
-		for exact, list := range map[bool][]candidate{true: n.leaf.exact, false: n.leaf.prefix} {
+		for exact, list := range map[bool][]candidate{true: n.exact, false: n.prefix} {
 			*candidates += len(list)
 			for _, c := range list {
 				if c.pattern.cut != path || c.pattern.exact != exact {
@@ -78,20 +85,28 @@ func (n *node) check(above string, candidates *int) error {
 			}
 		}
 	}
-	for c := range 256 {
-		i, ok := n.has.rank(byte(c))
+	for d := range uint8(64) {
+		i, ok := n.rank(d)
 		if !ok {
 			continue
 		}
-		if i >= len(n.children) {
-			return fail("has fewer children than bytes")
+		child := n.children[i]
+		switch below := child.below(); {
+		case child.depth <= n.depth:
+			return fail("has a child above it")
+		case commonSteps(path, below) < n.depth || digit(below, n.depth) != d:
+			return fail("has a child of " + below)
 		}
-		if err := n.children[i].check(path+string([]byte{byte(c)}), candidates); err != nil {
+		if err := child.check(e, candidates); err != nil {
 			return err
 		}
 	}
-	if last, ok := n.has.rank(255); len(n.children) > last && !ok || len(n.children) > last+1 {
-		return fail("has more children than bytes")
-	}
 	return nil
+}
+
+// Age makes a table look as if it came of so many changes.
+func (t *Table) Age(changes uint32) *Table {
+	aged := *t
+	aged.edits = edit(changes)
+	return &aged
 }

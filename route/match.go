@@ -105,27 +105,26 @@ func (t *Table) Match(req *Request) Match {
 // it passes the prefixes from the longest to the shortest. It goes no deeper than
 // configured paths are prefixes of each other.
 func (n *node) match(path string, req *Request, bit methodBits) *candidate {
-	if n == nil || len(path) < n.depth {
+	if n == nil || steps(path) < n.depth {
 		return nil
 	}
-	end := len(path) == n.depth
+	end := steps(path) == n.depth
 	if !end {
-		if i, ok := n.has.rank(path[n.depth]); ok {
+		if i, ok := n.rank(digit(path, n.depth)); ok {
 			if c := n.children[i].match(path, req, bit); c != nil {
 				return c
 			}
 		}
 	}
-	l := n.leaf
-	if l == nil || !strings.HasPrefix(path, l.path) {
+	if n.lists == nil || !strings.HasPrefix(path, n.path) {
 		return nil
 	}
 	if end {
-		if c := first(l.exact, req, bit); c != nil {
+		if c := first(n.exact, req, bit); c != nil {
 			return c
 		}
 	}
-	return first(l.prefix, req, bit)
+	return first(n.prefix, req, bit)
 }
 
 // first returns the first of the candidates that takes the request.

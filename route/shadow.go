@@ -53,7 +53,7 @@ func beforeIt(ids []string) string {
 
 // shadowing returns the IDs of routes which leave nothing to be found for a route:
 // one for each of its places. It is nil if there is a place where it may be found.
-func (t *Table) shadowing(en *entry) (ids []string) {
+func (t *Table) shadowing(en entry) (ids []string) {
 	for host, c := range t.places(en) {
 		list := t.listOf(host, c.pattern)
 		at := indexOf(list, c)
@@ -71,7 +71,7 @@ func (t *Table) shadowing(en *entry) (ids []string) {
 }
 
 // behind returns some of the routes that a route covers in some place.
-func (t *Table) behind(en *entry) (others []*entry) {
+func (t *Table) behind(en entry) (others []entry) {
 	for host, c := range t.places(en) {
 		list := t.listOf(host, c.pattern)
 		list = list[indexOf(list, c)+1:]
@@ -95,11 +95,11 @@ func (t *Table) listOf(host string, p *pattern) []candidate {
 	if host != "" {
 		n, _ = t.hosts.Get(host)
 	}
-	for n.depth < len(p.cut) {
-		i, _ := n.has.rank(p.cut[n.depth])
-		n = &n.children[i]
+	for n.depth < steps(p.cut) {
+		i, _ := n.rank(digit(p.cut, n.depth))
+		n = n.children[i]
 	}
-	return *n.leaf.list(p)
+	return *n.list(p)
 }
 
 // covers reports whether c takes every request that o takes. Both are in one list

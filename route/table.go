@@ -23,8 +23,11 @@ type Table struct {
 	hosts   hostname.Index[*node]
 	anyHost *node
 
-	byID hamt.Map[*entry]
+	byID hamt.Map[entry]
 	next uint64 // the age of the next new route
+
+	// edits is the number of the edit that made the table.
+	edits edit
 
 	// withAddrs and withVars count the routes with such conditions: without any,
 	// nobody need look for what they ask.
@@ -59,10 +62,10 @@ func (t *Table) Options() Options {
 // are there: but those of the same host and the same path are one list, which is
 // copied whole.
 func (t *Table) With(routes ...*Route) *Table {
-	next, e := t.clone(), new(edit)
+	next := t.begin()
 	changed := false
 	for _, r := range routes {
-		now := &entry{route: r, age: next.next}
+		now := entry{route: r, age: next.next}
 		old, replaced := next.byID.Get(r.id)
 		switch {
 		case !replaced:
@@ -73,9 +76,9 @@ func (t *Table) With(routes ...*Route) *Table {
 			now.age = old.age
 		}
 		// What is in the same place in both stays there: the new one comes first.
-		next.add(e, now)
+		next.add(now)
 		if replaced {
-			next.remove(e, old)
+			next.remove(old)
 		}
 		next.byID = next.byID.With(r.id, now)
 		changed = true
@@ -89,11 +92,11 @@ func (t *Table) With(routes ...*Route) *Table {
 // Without returns a table without the routes of the given IDs. IDs that it does
 // not have are passed over. If nothing changes it returns t itself.
 func (t *Table) Without(ids ...string) *Table {
-	next, e := t.clone(), new(edit)
+	next := t.begin()
 	changed := false
 	for _, id := range ids {
 		if old, ok := next.byID.Get(id); ok {
-			next.remove(e, old)
+			next.remove(old)
 			next.byID = next.byID.Without(id)
 			changed = true
 		}
@@ -104,19 +107,29 @@ func (t *Table) Without(ids ...string) *Table {
 	return next
 }
 
-// clone returns a table that may be changed until it is handed out.
-func (t *Table) clone() *Table {
-	if t == nil {
-		return &Table{}
+// begin returns a table that may be changed until it is handed out, in an edit of its
+// own.
+func (t *Table) begin() *Table {
+	next := &Table{}
+	if t != nil {
+		*next = *t
 	}
-	copied := *t
-	return &copied
+	next.edits++
+	if next.edits == 0 {
+		// No number is left that no node has. Once in four thousand million changes,
+		// all nodes are made anew.
+		next = &Table{o: t.o, byID: t.byID, next: t.next, edits: 1}
+		for _, en := range t.byID.All() {
+			next.add(en)
+		}
+	}
+	return next
 }
 
 // places yields, for each place that a route has in the trees, the host pattern of
 // the tree, "" for that of no host, and the candidate. A route that is disabled has
 // none.
-func (t *Table) places(en *entry) iter.Seq2[string, candidate] {
+func (t *Table) places(en entry) iter.Seq2[string, candidate] {
 	return func(yield func(string, candidate) bool) {
 		r := en.route
 		if r.disabled {
@@ -148,42 +161,34 @@ func (t *Table) places(en *entry) iter.Seq2[string, candidate] {
 }
 
 // add puts a route in its places.
-func (t *Table) add(e *edit, en *entry) {
+func (t *Table) add(en entry) {
 	t.count(en.route, 1)
 	for host, c := range t.places(en) {
 		if host == "" {
-			t.anyHost = t.anyHost.writable(e, c.pattern.cut)
-			t.anyHost.add(e, c)
+			t.anyHost = t.anyHost.add(t.edits, c)
 			continue
 		}
 		old, _ := t.hosts.Get(host)
-		root := old.writable(e, c.pattern.cut)
-		root.add(e, c)
-		if root != old {
+		if root := old.add(t.edits, c); root != old {
 			t.hosts = t.hosts.With(host, root)
 		}
 	}
 }
 
 // remove takes a route away from where add has put it.
-func (t *Table) remove(e *edit, en *entry) {
+func (t *Table) remove(en entry) {
 	t.count(en.route, -1)
 	for host, c := range t.places(en) {
 		if host == "" {
-			t.anyHost = t.anyHost.writable(e, c.pattern.cut)
-			t.anyHost.remove(e, c)
-			if t.anyHost.isEmpty() {
-				t.anyHost = nil
-			}
+			t.anyHost = t.anyHost.remove(t.edits, c)
 			continue
 		}
 		old, _ := t.hosts.Get(host)
-		root := old.writable(e, c.pattern.cut)
-		root.remove(e, c)
-		switch {
-		case root.isEmpty():
+		switch root := old.remove(t.edits, c); root {
+		case nil:
 			t.hosts = t.hosts.Without(host)
-		case root != old:
+		case old:
+		default:
 			t.hosts = t.hosts.With(host, root)
 		}
 	}
@@ -227,11 +232,11 @@ func (t *Table) All() iter.Seq[*Route] {
 		if t == nil {
 			return
 		}
-		all := make([]*entry, 0, t.byID.Len())
+		all := make([]entry, 0, t.byID.Len())
 		for _, c := range t.byID.All() {
 			all = append(all, c)
 		}
-		slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.age, b.age) })
+		slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.age, b.age) })
 		for _, c := range all {
 			if !yield(c.route) {
 				return

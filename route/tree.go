@@ -7,45 +7,52 @@ import (
 )
 
 // A node is the root of a radix tree over the bytes of paths: the routes of one
-// host. The first byte of a path after those of the node decides which child it
+// host. What comes in a path behind the depth of the node decides which child it
 // goes on to. The bytes that are skipped so are compared where there are
 // candidates, once and for the whole path.
+//
+// A path is read in two steps a byte, see [digit], so that a node has up to 64
+// children. Nearly always, the second step of a byte is among those that are skipped.
 //
 // The tree of a set of routes has one shape, whichever way it was reached: a node
 // without candidates has two children or more, and the tree of no routes is nil.
 //
-// BenchmarkMatch at 100 000 routes counts misses of the CPU's cache. For that the
-// children are values, which takes a third off its time, and what a search reads on
-// its way down comes first and is as long as a line. BenchmarkWith counts what is
-// copied: for that everything else is behind a pointer.
+// BenchmarkMatch at 100 000 routes counts misses of the CPU's cache: a node is as
+// long as a line. BenchmarkWith counts the bytes that are copied: those of the nodes
+// on the way, of which there are about as many as a digit of hexadecimal ids has
+// values to each.
 type node struct {
-	// children are the nodes whose paths are longer, ordered by the first byte
-	// after the path of this one, which is depth bytes long. has is the set of
-	// these bytes.
-	children []node
-	has      byteSet
-	depth    int
-
-	leaf *leaf // nil if there are no candidates
+	// children are the nodes whose paths are longer, ordered by the digit after
+	// the path of this one, which is depth steps long. has is the set of these
+	// digits.
+	has      uint64
+	children []*node
+	depth    uint32
 
 	// owner is the edit that made the node. Only it may change the node.
-	owner *edit
+	owner edit
+
+	// The candidates, and the path that they are for: nil if there are none.
+	path string
+	*lists
 }
 
-// A leaf has the candidates of a node.
-type leaf struct {
-	path string
-
-	// exact are the routes for this path, prefix those whose patterns are cut to
-	// it. Both are in the order in which they are tried.
+// Lists are the candidates of a node.
+type lists struct {
+	// exact are the routes for the path of the node, prefix those whose patterns are
+	// cut to it. Both are in the order in which they are tried.
 	exact, prefix []candidate
+
+	// owner is the edit that made the lists. Only it may change them.
+	owner edit
 }
 
 // An edit is one call of With or Without. What it has copied is its own to change
 // until it returns: it copies a node once, however many routes it puts there.
-type edit struct {
-	_ byte // pointers to distinct values without size may be equal
-}
+//
+// It is the number of calls, itself included, that led to the table that it makes.
+// Other tables may have nodes of the same number, but none that are in this one.
+type edit uint32
 
 // A candidate is a route in a table, with one of its patterns.
 type candidate struct {
@@ -88,152 +95,226 @@ func indexOf(list []candidate, c candidate) int {
 	return i + slices.Index(list[i:], c)
 }
 
-// writable returns a node for e to change: n itself if it is e's, or else a copy.
-// For nil that is a new node for what is cut to path.
-func (n *node) writable(e *edit, path string) *node {
-	switch {
-	case n == nil:
-		return newNode(e, path)
-	case n.owner == e:
-		return n
+// A digit is what one step reads of a path.
+//
+// Each byte takes two: six bits of it, and then the other two, which count only where
+// there are bytes that have the six in common. The six are such that these are rare:
+// none of letters, digits of hexadecimal numbers, and what stands between words.
+//
+//	/  0-9  a-z  A-L      // all different
+//	-  M, .  N, /  O      // alike
+//	0  P, 1  Q ... 9  Y
+func digit(path string, depth uint32) uint8 {
+	c := path[depth/2]
+	if depth%2 != 0 {
+		return c >> 6
 	}
-	copied := *n
-	return &copied
+	return (c ^ ^c>>1&0x20) & 0x3f
 }
 
-func newNode(e *edit, path string) *node {
-	return &node{depth: len(path), leaf: &leaf{path: path}, owner: e}
-}
+// steps is the depth of what is cut to path.
+func steps(path string) uint32 { return 2 * uint32(len(path)) }
 
-// own makes e the owner of n, which must be writable: what it points to becomes a
-// copy, with room for so many more children.
-func (n *node) own(e *edit, more int) {
-	if n.owner == e {
-		return
-	}
-	n.owner = e
-	n.children = append(make([]node, 0, len(n.children)+more), n.children...)
-	if n.leaf != nil {
-		n.leaf = &leaf{n.leaf.path, slices.Clone(n.leaf.exact), slices.Clone(n.leaf.prefix)}
-	}
-}
-
-// path returns the path of n.
-func (n *node) path() string {
-	below := n
-	for below.leaf == nil {
-		below = &below.children[0]
-	}
-	return below.leaf.path[:n.depth]
-}
-
-// nearest returns the path at which the way of a path through the tree ends. Where
-// the two part, it leaves the tree as well.
-func (n *node) nearest(path string) string {
-	for n.depth < len(path) {
-		i, ok := n.has.rank(path[n.depth])
-		if !ok {
-			break
-		}
-		n = &n.children[i]
-	}
-	return n.path()
-}
-
-// add puts c at the cut of its pattern, which is at n or below. n must be writable.
-func (n *node) add(e *edit, c candidate) {
-	n.addBelow(e, c, commonPrefix(n.nearest(c.pattern.cut), c.pattern.cut))
-}
-
-// addBelow is the recursive part of add. So many bytes of the cut are in the tree: they
-// are compared once for all nodes, lest a tree of long paths takes a time that is
-// quadratic in their length (BenchmarkBuildAdversarial).
-func (n *node) addBelow(e *edit, c candidate, common int) {
-	cut := c.pattern.cut
-	if common < n.depth {
-		lower := *n
-		*n = node{depth: common, children: []node{lower}, owner: e}
-		n.has.flip(lower.path()[common])
-	}
-	if n.depth == len(cut) {
-		n.own(e, 0)
-		if n.leaf == nil {
-			n.leaf = &leaf{path: cut}
-		}
-		list := n.leaf.list(c.pattern)
-		i, _ := slices.BinarySearchFunc(*list, c, compareCandidates)
-		*list = slices.Insert(*list, i, c)
-		return
-	}
-	i, ok := n.has.rank(cut[n.depth])
-	if ok {
-		n.own(e, 0)
-	} else {
-		n.own(e, 1)
-		n.has.flip(cut[n.depth])
-		n.children = slices.Insert(n.children, i, *newNode(e, cut))
-		common = len(cut)
-	}
-	n.children[i].addBelow(e, c, common)
-}
-
-// remove takes c from where it must be. n must be writable.
-func (n *node) remove(e *edit, c candidate) {
-	n.own(e, 0)
-	if cut := c.pattern.cut; n.depth == len(cut) {
-		list := n.leaf.list(c.pattern)
-		i := indexOf(*list, c)
-		*list = slices.Delete(*list, i, i+1)
-		if len(n.leaf.exact)+len(n.leaf.prefix) == 0 {
-			n.leaf = nil
-		}
-	} else {
-		i, _ := n.has.rank(cut[n.depth])
-		n.children[i].remove(e, c)
-		if n.children[i].isEmpty() {
-			n.has.flip(cut[n.depth])
-			n.children = slices.Delete(n.children, i, i+1)
-		}
-	}
-	if n.leaf == nil && len(n.children) == 1 {
-		*n = n.children[0]
-	}
-}
-
-// isEmpty reports whether there is no route at n or below.
-func (n *node) isEmpty() bool { return n.leaf == nil && len(n.children) == 0 }
-
-// list returns the list of a pattern whose cut is the path of l.
-func (l *leaf) list(p *pattern) *[]candidate {
-	if p.exact {
-		return &l.exact
-	}
-	return &l.prefix
-}
-
-// commonPrefix returns how many bytes a and b begin with that are the same.
-func commonPrefix(a, b string) int {
+// commonSteps returns how many steps a and b begin with that read the same.
+func commonSteps(a, b string) uint32 {
 	n := min(len(a), len(b))
 	for i := range n {
 		if a[i] != b[i] {
-			return i
+			same := 2 * uint32(i)
+			if digit(a, same) == digit(b, same) {
+				same++
+			}
+			return same
+		}
+	}
+	return 2 * uint32(n)
+}
+
+// Nodes with room for some children, which are in one allocation with them.
+type (
+	node4 struct {
+		node
+		room [4]*node
+	}
+	node16 struct {
+		node
+		room [16]*node
+	}
+)
+
+// newNode returns a node without candidates that has room for some children.
+func newNode(e edit, depth uint32, children int) *node {
+	var n *node
+	switch {
+	case children == 0:
+		n = &node{}
+	case children <= 4:
+		n4 := &node4{}
+		n = &n4.node
+		n.children = n4.room[:0]
+	case children <= 16:
+		n16 := &node16{}
+		n = &n16.node
+		n.children = n16.room[:0]
+	default:
+		n = &node{children: make([]*node, 0, children)}
+	}
+	n.depth, n.owner = depth, e
+	return n
+}
+
+// newLeaf returns the node of one candidate.
+func newLeaf(e edit, c candidate) *node {
+	n := newNode(e, steps(c.pattern.cut), 0)
+	n.put(e, c)
+	return n
+}
+
+// writable returns a node for e to change, with room for so many more children: n
+// itself if it is e's, or else a copy.
+func (n *node) writable(e edit, more int) *node {
+	if n.owner == e {
+		return n
+	}
+	copied := newNode(e, n.depth, len(n.children)+more)
+	copied.has, copied.path, copied.lists = n.has, n.path, n.lists
+	copied.children = append(copied.children, n.children...)
+	return copied
+}
+
+// rank returns how many children of n stand before that of a digit, and whether there
+// is one.
+func (n *node) rank(d uint8) (int, bool) {
+	bit := uint64(1) << (d & 0x3f)
+	return bits.OnesCount64(n.has & (bit - 1)), n.has&bit != 0
+}
+
+// flip notes that a child has come or gone.
+func (n *node) flip(d uint8) { n.has ^= 1 << d }
+
+// below returns a path that begins as all of n do.
+func (n *node) below() string {
+	for n.lists == nil {
+		n = n.children[0]
+	}
+	return n.path
+}
+
+// nearest returns a path that begins with as much of a path as there is in the tree.
+func (n *node) nearest(path string) string {
+	for n.depth < steps(path) {
+		i, ok := n.rank(digit(path, n.depth))
+		if !ok {
+			break
+		}
+		n = n.children[i]
+	}
+	return n.below()
+}
+
+// add returns the tree with c at the cut of its pattern.
+func (n *node) add(e edit, c candidate) *node {
+	if n == nil {
+		return newLeaf(e, c)
+	}
+	return n.addBelow(e, c, commonSteps(n.nearest(c.pattern.cut), c.pattern.cut))
+}
+
+// addBelow is the recursive part of add. So many steps of the cut are in the tree: they
+// are compared once for all nodes, lest a tree of long paths takes a time that is
+// quadratic in their length (BenchmarkBuildAdversarial).
+func (n *node) addBelow(e edit, c candidate, common uint32) *node {
+	cut := c.pattern.cut
+	if common < n.depth {
+		above := newNode(e, common, 2)
+		above.flip(digit(n.below(), common))
+		above.children = append(above.children, n)
+		n = above
+	}
+	if n.depth == steps(cut) {
+		n = n.writable(e, 0)
+		n.put(e, c)
+		return n
+	}
+	d := digit(cut, n.depth)
+	i, ok := n.rank(d)
+	if !ok {
+		n = n.writable(e, 1)
+		n.flip(d)
+		n.children = slices.Insert(n.children, i, newLeaf(e, c))
+		return n
+	}
+	n = n.writable(e, 0)
+	n.children[i] = n.children[i].addBelow(e, c, common)
+	return n
+}
+
+// remove returns the tree without c, which must be there.
+func (n *node) remove(e edit, c candidate) *node {
+	n = n.writable(e, 0)
+	if cut := c.pattern.cut; n.depth == steps(cut) {
+		n.take(e, c)
+	} else {
+		d := digit(cut, n.depth)
+		i, _ := n.rank(d)
+		if child := n.children[i].remove(e, c); child != nil {
+			n.children[i] = child
+		} else {
+			n.flip(d)
+			n.children = slices.Delete(n.children, i, i+1)
+		}
+	}
+	if n.lists == nil {
+		switch len(n.children) {
+		case 0:
+			return nil
+		case 1:
+			return n.children[0]
 		}
 	}
 	return n
 }
 
-// A byteSet is a set of bytes.
-type byteSet [4]uint64
-
-// rank returns how many bytes of s are less than c, and whether c is one of s.
-func (s *byteSet) rank(c byte) (int, bool) {
-	word, bit := c>>6, uint64(1)<<(c&63)
-	rank := bits.OnesCount64(s[word] & (bit - 1))
-	for i := range word {
-		rank += bits.OnesCount64(s[i])
+// put adds c to the candidates of n, which must be e's.
+func (n *node) put(e edit, c candidate) {
+	if n.lists == nil {
+		first := &struct {
+			lists
+			room [1]candidate // in the same allocation
+		}{}
+		first.owner = e
+		n.path, n.lists = c.pattern.cut, &first.lists
+		*n.list(c.pattern) = first.room[:0]
+	} else {
+		n.ownLists(e)
 	}
-	return rank, s[word]&bit != 0
+	list := n.list(c.pattern)
+	i, _ := slices.BinarySearchFunc(*list, c, compareCandidates)
+	*list = slices.Insert(*list, i, c)
 }
 
-// flip puts c into s or takes it out.
-func (s *byteSet) flip(c byte) { s[c>>6] ^= 1 << (c & 63) }
+// take removes c from the candidates of n, which must be e's.
+func (n *node) take(e edit, c candidate) {
+	if len(n.exact)+len(n.prefix) == 1 {
+		n.path, n.lists = "", nil
+		return
+	}
+	n.ownLists(e)
+	list := n.list(c.pattern)
+	i := indexOf(*list, c)
+	*list = slices.Delete(*list, i, i+1)
+}
+
+func (n *node) ownLists(e edit) {
+	if n.lists.owner != e {
+		n.lists = &lists{slices.Clone(n.exact), slices.Clone(n.prefix), e}
+	}
+}
+
+// list returns the list of a pattern whose cut is the path of l.
+func (l *lists) list(p *pattern) *[]candidate {
+	if p.exact {
+		return &l.exact
+	}
+	return &l.prefix
+}
