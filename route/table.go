@@ -75,7 +75,7 @@ func (t *Table) With(routes ...*Route) *Table {
 		default:
 			now.age = old.age
 		}
-		// What is in the same place in both stays there: the new one comes first.
+		// Where both have a place, that of the old one is taken already.
 		next.add(now)
 		if replaced {
 			next.remove(old)

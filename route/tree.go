@@ -47,6 +47,9 @@ type lists struct {
 	owner edit
 }
 
+// noLists are what a node's are made of.
+var noLists lists
+
 // An edit is one call of With or Without. What it has copied is its own to change
 // until it returns: it copies a node once, however many routes it puts there.
 //
@@ -88,11 +91,14 @@ func compareCandidates(a, b candidate) int {
 	)
 }
 
-// indexOf returns where c is in a list that has it. Where one route is being replaced by
-// another, there are two of the same rank.
+// indexOf returns where c is in a list, or -1. The route that replaces another has its
+// rank.
 func indexOf(list []candidate, c candidate) int {
-	i, _ := slices.BinarySearchFunc(list, c, compareCandidates)
-	return i + slices.Index(list[i:], c)
+	i, there := slices.BinarySearchFunc(list, c, compareCandidates)
+	if !there || list[i] != c {
+		return -1
+	}
+	return i
 }
 
 // A digit is what one step reads of a path.
@@ -249,7 +255,8 @@ func (n *node) addBelow(e edit, c candidate, common uint32) *node {
 	return n
 }
 
-// remove returns the tree without c, which must be there.
+// remove returns the tree without c, which must be there, unless add has put the one that
+// replaces it in its place.
 func (n *node) remove(e edit, c candidate) *node {
 	n = n.writable(e, 0)
 	if cut := c.pattern.cut; n.depth == steps(cut) {
@@ -275,39 +282,55 @@ func (n *node) remove(e edit, c candidate) *node {
 	return n
 }
 
-// put adds c to the candidates of n, which must be e's.
+// put adds c to the candidates of n, which must be e's. It takes the place of one of the
+// same rank: that of the route which it replaces.
 func (n *node) put(e edit, c candidate) {
 	if n.lists == nil {
-		first := &struct {
-			lists
-			room [1]candidate // in the same allocation
-		}{}
-		first.owner = e
-		n.path, n.lists = c.pattern.cut, &first.lists
-		*n.list(c.pattern) = first.room[:0]
+		n.path, n.lists = c.pattern.cut, &noLists
+	}
+	n.ownLists(e, c.pattern)
+	list := n.list(c.pattern)
+	i, there := slices.BinarySearchFunc(*list, c, compareCandidates)
+	if there {
+		(*list)[i] = c
 	} else {
-		n.ownLists(e)
+		*list = slices.Insert(*list, i, c)
 	}
-	list := n.list(c.pattern)
-	i, _ := slices.BinarySearchFunc(*list, c, compareCandidates)
-	*list = slices.Insert(*list, i, c)
 }
 
-// take removes c from the candidates of n, which must be e's.
+// take removes c from the candidates of n, which must be e's, unless another has taken
+// its place.
 func (n *node) take(e edit, c candidate) {
-	if len(n.exact)+len(n.prefix) == 1 {
+	i := indexOf(*n.list(c.pattern), c)
+	switch {
+	case i < 0:
+	case len(n.exact)+len(n.prefix) == 1:
 		n.path, n.lists = "", nil
-		return
+	default:
+		n.ownLists(e, c.pattern)
+		list := n.list(c.pattern)
+		*list = slices.Delete(*list, i, i+1)
 	}
-	n.ownLists(e)
-	list := n.list(c.pattern)
-	i := indexOf(*list, c)
-	*list = slices.Delete(*list, i, i+1)
 }
 
-func (n *node) ownLists(e edit) {
-	if n.lists.owner != e {
+// ownLists makes the candidates of n e's, which is about to change the list of p.
+func (n *node) ownLists(e edit, p *pattern) {
+	switch {
+	case n.lists.owner == e:
+	case len(n.exact)+len(n.prefix) > 1:
 		n.lists = &lists{slices.Clone(n.exact), slices.Clone(n.prefix), e}
+	default:
+		// Most nodes have one candidate: it is in the same allocation.
+		one := &struct {
+			lists
+			room [1]candidate
+		}{lists: lists{owner: e}}
+		if len(n.exact) == 1 || len(n.prefix) == 0 && p.exact {
+			one.exact = append(one.room[:0], n.exact...)
+		} else {
+			one.prefix = append(one.room[:0], n.prefix...)
+		}
+		n.lists = &one.lists
 	}
 }
 
