@@ -110,6 +110,9 @@ func New(c Config) (*Route, error) {
 		}
 		r.parameters = append(r.parameters, p)
 	}
+	if slices.Equal(r.paths, r.parameters) {
+		r.parameters = r.paths // one list: there may be many routes
+	}
 	var prefixes []netip.Prefix
 	for i, s := range c.RemoteAddrs {
 		p, err := parseRange(s)

@@ -21,14 +21,19 @@ type Index[V any] struct {
 	names    hamt.Map[V]
 	suffixes hamt.Map[V] // by what follows the star
 
-	// The lengths of the suffixes, longest first, with how many there are of
-	// each, and the same as a set: most parts of most names are as long as none,
-	// and need not be looked up. BenchmarkMatch keeps watch.
-	lengths []lengthCount
-	any     lengthSet
+	lengths *lengths // of the suffixes; nil if there never was one
+}
 
-	// The lengths of the suffixes that do not begin at a dot. Such patterns are
-	// rare: for the others the dots of the name say where to look.
+// Lengths are what is known of suffixes by their length. They do not change.
+type lengths struct {
+	// all are the lengths of the suffixes, longest first, with how many there are of
+	// each, and set is the same as a set: most parts of most names are as long as
+	// none, and need not be looked up. BenchmarkMatch keeps watch.
+	all []lengthCount
+	set lengthSet
+
+	// odd are the lengths of the suffixes that do not begin at a dot. Such patterns
+	// are rare: for the others the dots of the name say where to look.
 	odd []lengthCount
 }
 
@@ -94,11 +99,16 @@ func (x Index[V]) Without(pattern string) Index[V] {
 
 // count notes that a suffix has come or gone.
 func (x *Index[V]) count(suffix string, delta int) {
-	x.lengths = counted(x.lengths, len(suffix), delta)
-	x.any = setOf(x.lengths)
-	if suffix != "" && suffix[0] != '.' {
-		x.odd = counted(x.odd, len(suffix), delta)
+	var l lengths
+	if x.lengths != nil {
+		l = *x.lengths
 	}
+	l.all = counted(l.all, len(suffix), delta)
+	l.set = setOf(l.all)
+	if suffix != "" && suffix[0] != '.' {
+		l.odd = counted(l.odd, len(suffix), delta)
+	}
+	x.lengths = &l
 }
 
 // counted returns a copy of counts in which length is counted delta times more.
@@ -150,7 +160,7 @@ type Matches[V any] struct {
 	labels int  // and for how many labels of it
 	next   int  // where the next suffix may begin
 	dots   int  // how many dots stand before that
-	odd    int  // the next of index.odd
+	odd    int  // the next of the odd lengths
 	value  *V
 }
 
@@ -176,7 +186,7 @@ func (m *Matches[V]) Next() bool {
 	}
 	for m.next <= len(m.name) {
 		at := m.nextSuffix()
-		if !m.index.any.has(len(m.name) - at) {
+		if !m.index.lengths.set.has(len(m.name) - at) {
 			continue
 		}
 		if m.value = m.index.suffixes.Find(m.name[at:]); m.value != nil {
@@ -230,8 +240,8 @@ func (m *Matches[V]) nextSuffix() int {
 		at = m.next + i
 		m.dots++
 	}
-	for ; m.odd < len(m.index.odd); m.odd++ {
-		begin := len(m.name) - m.index.odd[m.odd].length
+	for odd := m.index.lengths.odd; m.odd < len(odd); m.odd++ {
+		begin := len(m.name) - odd[m.odd].length
 		if begin < m.next {
 			continue
 		}
