@@ -175,7 +175,7 @@ func TestWithCopiesLittle(t *testing.T) {
 		c := s.config(7, 20_000)
 		c.ID = "route-7"
 		r := mustNew(t, c)
-		require.Less(t, testing.AllocsPerRun(10, func() { table.With(r) }), 40.0, s.name)
-		require.Less(t, testing.AllocsPerRun(10, func() { table.Without("route-7") }), 40.0, s.name)
+		require.Less(t, testing.AllocsPerRun(10, func() { table.With(r) }), 20.0, s.name)
+		require.Less(t, testing.AllocsPerRun(10, func() { table.Without("route-7") }), 20.0, s.name)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -84,6 +85,54 @@ func TestEqualHashes(t *testing.T) {
 	require.True(t, removed)
 	require.Len(t, root.entries, 1)
 	require.Empty(t, root.children, "an entry that is alone stands at the top")
+}
+
+// Hashes that differ in the highest bits alone meet on the last level.
+func TestLastLevel(t *testing.T) {
+	const h = 0x0123456789abcdef
+	var root *node[int]
+	hashes := []uint64{h, h ^ 1<<60, h ^ 1<<63}
+	var before []*node[int]
+	for i, hash := range hashes {
+		before = append(before, root)
+		root, _ = root.with(entry[int]{hash: hash, key: fmt.Sprint(i), value: i}, 0)
+	}
+	require.Equal(t, map[string]int{"0": 0, "1": 1, "2": 2}, collect(Map[int]{root: root}))
+	last, shift := root, uint(0)
+	for ; last.children != nil; shift += width {
+		last = last.children[h>>shift%fanout]
+	}
+	require.EqualValues(t, 64-width, shift)
+	require.Len(t, last.entries, 3)
+	for i, hash := range slices.Backward(hashes) {
+		var removed bool
+		root, removed = root.without(fmt.Sprint(i), hash, 0)
+		require.True(t, removed)
+		require.Equal(t, before[i], root, "the shape is that of a map that never had it")
+	}
+}
+
+// A map has one shape, whichever way it was reached.
+func TestShape(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 50 {
+		var a, b Map[int]
+		keys := rnd.Perm(1 + rnd.IntN(400))
+		for _, k := range keys {
+			a = a.With(fmt.Sprint(k), k)
+		}
+		for i := range 400 {
+			b = b.With(fmt.Sprint(i), -1)
+		}
+		for i := range 400 {
+			if i < len(keys) {
+				b = b.With(fmt.Sprint(i), i)
+			} else {
+				b = b.Without(fmt.Sprint(i))
+			}
+		}
+		require.Equal(t, a, b)
+	}
 }
 
 func TestAllStops(t *testing.T) {

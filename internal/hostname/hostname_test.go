@@ -270,6 +270,44 @@ func walk(x *hostname.Index[int], name string) (found []match) {
 	return found
 }
 
+// checkAsSent compares the walks over the patterns for a name as it was sent with those
+// for its canonical form.
+func checkAsSent(t testing.TB, x *hostname.Index[int], sent string) {
+	var want, got []match
+	var wantPatterns, patterns []string
+	if name, ok := hostname.Canonical(sent); ok {
+		m := x.Match(name)
+		for m.Next() {
+			want, wantPatterns = append(want, match{m.Value(), m.Labels()}), append(wantPatterns, m.Pattern())
+		}
+	}
+	m := x.MatchAsSent(sent)
+	for m.Next() {
+		got, patterns = append(got, match{m.Value(), m.Labels()}), append(patterns, m.Pattern())
+	}
+	require.Equal(t, want, got, "%q", sent)
+	require.Equal(t, wantPatterns, patterns, "%q", sent)
+	require.False(t, m.Next())
+}
+
+// sentAs returns a name, or what is none, as a client might send it.
+func sentAs(rnd *rand.Rand, name string) string {
+	b := []byte(name)
+	for range rnd.IntN(3) {
+		switch i := rnd.IntN(len(b)); rnd.IntN(5) {
+		case 0, 1:
+			b[i] = strings.ToUpper(string(b[i]))[0]
+		case 2:
+			b[i] = " .*[]:\x00\xc3"[rnd.IntN(8)]
+		case 3:
+			b = slices.Insert(b, i, '.')
+		case 4:
+			b = append(b, '.')
+		}
+	}
+	return string(b)
+}
+
 func randomName(rnd *rand.Rand) string {
 	labels := make([]string, 1+rnd.IntN(4))
 	for i := range labels {
@@ -303,6 +341,7 @@ func TestIndexAgainstOracle(t *testing.T) {
 		for range 20 {
 			name := randomName(rnd)
 			require.Equal(t, oracle(v.patterns, name), walk(&v.x, name), "%q in %v", name, v.patterns)
+			checkAsSent(t, &v.x, sentAs(rnd, name))
 		}
 		for p, want := range v.patterns {
 			got, ok := v.x.Get(p)
@@ -334,9 +373,65 @@ func TestIndexAgainstOracle(t *testing.T) {
 	}
 }
 
+// What a wildcard fits as it was sent, is a name only if all of it is.
+func TestMatchAsSent(t *testing.T) {
+	var x hostname.Index[int]
+	for i, p := range []string{"a.test", "*.a.test", "*b.test", "[::1]", "*.Label.test"} {
+		canonical, err := hostname.CanonicalPattern(p)
+		require.NoError(t, err)
+		x = x.With(canonical, i)
+	}
+	long := strings.Repeat("l.", 123)
+	for sent, want := range map[string]string{
+		"a.test":                  "a.test",
+		"A.test.":                 "a.test",
+		"x.a.test":                "*.a.test",
+		"X.a.test":                "*.a.test",
+		"x.a.test.":               "*.a.test",
+		"b.test":                  "*b.test",
+		"xb.test":                 "*b.test",
+		"x.xb.test":               "*b.test",
+		"[::1]":                   "[::1]",
+		"[0::1]":                  "[::1]",
+		label63 + ".a.test":       "*.a.test",
+		long + ".a.test"[1:]:      "*.a.test",
+		"x." + label63 + "b.test": "",
+		label63 + "b.test":        "",
+		label63 + "x.a.test":      "",
+		long + "l.a.test":         "",
+		long + "l.a.test.":        "",
+		".a.test":                 "",
+		"x..a.test":               "",
+		"x y.a.test":              "",
+		"[::1].a.test":            "",
+		"*.a.test":                "",
+		"\xff.a.test":             "",
+		"":                        "",
+		".":                       "",
+	} {
+		m := x.MatchAsSent(sent)
+		got := ""
+		if m.Next() {
+			got = m.Pattern()
+		}
+		require.Equal(t, want, got, "%q", sent)
+		checkAsSent(t, &x, sent)
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		for _, sent := range []string{"a.test", "x.a.test.", "x.test", "a..test"} {
+			m := x.MatchAsSent(sent)
+			m.Next()
+		}
+	}))
+	var none hostname.Index[int]
+	checkAsSent(t, &none, "a.test")
+}
+
 func FuzzIndex(f *testing.F) {
 	f.Add("a.test *.test *test *", "x.a.test")
 	f.Add("*.b *b *ab", "a.ab.b")
+	f.Add("*.a.test [::1] *", "[::1].a.test")
+	f.Add("*.a.test *.b.a.test", "x.B.a.test.")
 	f.Fuzz(func(t *testing.T, list, name string) {
 		var x hostname.Index[int]
 		patterns := map[string]int{}
@@ -349,6 +444,7 @@ func FuzzIndex(f *testing.F) {
 		if name, ok := hostname.Canonical(name); ok {
 			require.Equal(t, oracle(patterns, name), walk(&x, name))
 		}
+		checkAsSent(t, &x, name)
 		require.Empty(t, walk(&x, ""), "no name fits nothing")
 	})
 }
@@ -378,7 +474,7 @@ func BenchmarkMatch(b *testing.B) {
 			b.Run(fmt.Sprintf("names=%d/kind=%s", n, kind), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					m := x.Match(name)
+					m := x.MatchAsSent(name)
 					m.Next()
 				}
 			})
