@@ -18,9 +18,9 @@ import (
 // without candidates has two children or more, and the tree of no routes is nil.
 //
 // BenchmarkMatch at 100 000 routes counts misses of the CPU's cache: a node is as
-// long as a line. BenchmarkWith counts the bytes that are copied: those of the nodes
-// on the way, of which there are about as many as a digit of hexadecimal ids has
-// values to each.
+// long as a line. BenchmarkWith counts the bytes that are copied: the nodes on the way,
+// each with a pointer to each of its children. Were these values, Match would be no
+// faster and With would copy four times as much.
 type node struct {
 	// children are the nodes whose paths are longer, ordered by the digit after
 	// the path of this one, which is depth steps long. has is the set of these
