@@ -18,17 +18,7 @@ import (
 // connections, until Shutdown or Close, upon which it returns
 // [http.ErrServerClosed]. It closes the listener.
 func (s *Server) ServeTLS(l net.Listener) error {
-	if !s.listeners.add(l) {
-		_ = l.Close()
-		return http.ErrServerClosed
-	}
-	defer s.listeners.remove(l)
-	s.h2.start(s)
-	err := s.term.Serve(acceptedListener{l, true}, func(c *tls.Conn) { s.serveConn(c) })
-	if s.listeners.isClosed() {
-		return http.ErrServerClosed
-	}
-	return err
+	return s.serve(s.term.Listener(acceptedListener{l, true}))
 }
 
 // Serve serves HTTP/1.1 without TLS on a listener, until Shutdown or Close, upon

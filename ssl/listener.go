@@ -22,22 +22,8 @@ import (
 // What it yields goes to [http.Server.Serve] as it is (HTTP/2 needs exactly a
 // *tls.Conn), not to ServeTLS. Close closes l, ends the handshakes that go on,
 // and waits for their goroutines.
-func (tm *Terminator) Listener(l net.Listener) net.Listener { return tm.newListener(l, nil) }
-
-// Serve accepts connections from l, as [*Terminator.Listener] does, and calls serve for
-// each whose handshake is done, on the goroutine that made it: that spares a connection
-// the change to another one. It returns when l fails, with its error, after the
-// handshakes that go on have ended; the calls of serve may go on. It closes l.
-func (tm *Terminator) Serve(l net.Listener, serve func(*tls.Conn)) error {
-	tl := tm.newListener(l, serve)
-	defer tl.Close()
-	_, err := tl.Accept() // there is nothing to accept: it waits for the end
-	return err
-}
-
-func (tm *Terminator) newListener(l net.Listener, serve func(*tls.Conn)) *listener {
+func (tm *Terminator) Listener(l net.Listener) net.Listener {
 	tl := &listener{
-		serve:    serve,
 		Listener: l,
 		tm:       tm,
 		config:   tm.TLSConfig(),
@@ -55,7 +41,6 @@ type listener struct {
 	net.Listener
 	tm     *Terminator
 	config *tls.Config
-	serve  func(*tls.Conn) // nil if connections are accepted
 
 	slots  chan struct{}  // one for each connection on its way to Accept
 	ready  chan *tls.Conn // from the handshakes to Accept
@@ -196,21 +181,13 @@ func (l *listener) leave(addr netip.Prefix) {
 	}
 }
 
-// handshake makes the handshake and hands the connection over.
+// handshake makes the handshake and hands the connection over. It keeps its place
+// until then: if nobody takes what is done, no more is begun.
 func (l *listener) handshake(c net.Conn) {
-	if conn := l.shake(c); conn != nil {
-		l.serve(conn)
-	}
-}
-
-// shake makes the handshake. It returns the connection if it is to be served; if not, it
-// keeps its place until the connection is accepted: if nobody takes what is done, no
-// more is begun.
-func (l *listener) shake(c net.Conn) *tls.Conn {
 	defer l.running.Done()
 	defer func() { <-l.slots }()
 	if !l.track(c) {
-		return nil
+		return
 	}
 	if l.tm.o.MaxHandshakesPerAddr > 0 {
 		// Here and not in the accept loop: the connections of a listener that
@@ -222,7 +199,7 @@ func (l *listener) shake(c net.Conn) *tls.Conn {
 			if trace := l.tm.o.Trace; trace != nil && trace.TurnedAway != nil {
 				trace.TurnedAway(c.RemoteAddr())
 			}
-			return nil
+			return
 		}
 		defer l.leave(addr)
 	}
@@ -230,17 +207,13 @@ func (l *listener) shake(c net.Conn) *tls.Conn {
 	l.untrack(c)
 	if err != nil {
 		c.Close()
-		return nil
-	}
-	if l.serve != nil {
-		return conn
+		return
 	}
 	select {
 	case l.ready <- conn:
 	case <-l.closed:
 		c.Close()
 	}
-	return nil
 }
 
 // track makes a connection known to Close. It reports false, and closes the
