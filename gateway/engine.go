@@ -79,8 +79,10 @@ func (s *Server) newClient(c net.Conn) *client {
 }
 
 // parkAfter is how long a connection is idle before it gives up its buffer and its
-// goroutine. Most clients that ask again do so sooner.
-const parkAfter = time.Second
+// goroutine. Most clients that ask again do so sooner. While many connect at once, it
+// decides how many stacks there are: with a second, 5 000 idle connections took 24.7 KiB
+// each, and with this 19.9.
+const parkAfter = 250 * time.Millisecond
 
 // serve serves requests until the connection ends or is parked.
 func (k *client) serve() {
