@@ -5,7 +5,8 @@
 // changes it in one step, at any time. There are two doors over one way of a
 // request:
 //
-//   - [*Server.ServeTLS] and [*Server.Serve] serve a listener.
+//   - [*Server.ServeTLS] and [*Server.Serve] serve a listener: HTTP/1.1 with an engine of
+//     the gateway's own, HTTP/2 with net/http's server.
 //   - [*Server.ServeHTTP] and [*Server.TLSConfig] are for a server of one's own,
 //     for middleware, and for [net/http/httptest].
 //
@@ -46,6 +47,30 @@
 // A gRPC call that no node has answered is answered with 200 and a grpc-status: the
 // one that clients would make of the status above (UNAVAILABLE for 502, 503 and
 // 504). So is one whose answer the node breaks off.
+//
+// # HTTP/1.1 at a listener of the Server
+//
+// What two readers could understand differently is refused, with 400 or the status below,
+// and its connection ends (RFC 9112): Content-Length beside Transfer-Encoding or twice,
+// whatever they say; a coding other than "chunked" (501); a line that ends in a bare LF; a
+// field that is folded, or has a space before its colon; a Host that is missing, doubled
+// or no name; a chunk whose size is no number; fields about framing after a body. net/http
+// takes some of that, and so does ServeHTTP behind a server of one's own: what reaches a
+// node is unambiguous there as well. One empty line before a request is passed over.
+//
+//	408  the head, or the body, did not come in time
+//	413  the body is longer than [Limits.BodyBytes]
+//	417  an Expect that is not "100-continue"
+//	431  the head is longer than [Limits.HeaderBytes], or has more than HeaderFields
+//	501  a transfer coding that is not known, or a method of more than 32 letters
+//	505  another version than 1.x
+//
+// An answer that comes before the end of its request is passed on at once and is the last
+// of its connection. A client that ends its direction after its request gets an answer
+// that comes within a second; later, it is taken for one that has gone away, and its
+// request is given up at the node.
+//
+// An idle connection has no buffer, and on Linux no goroutine, over TCP.
 //
 // # What is forwarded
 //
