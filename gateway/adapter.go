@@ -210,8 +210,12 @@ func (w *answerWriter) WriteHeader(status int) {
 		panic("gateway: invalid status " + strconv.Itoa(status))
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		if w.t.head.Minor == 1 {
-			b := appendStatus(nil, status, nil)
-			w.failed = w.t.client.write(append(appendHeader(b, w.header, nil), "\r\n"...))
+			b := append(appendHeader(appendStatus(nil, status, nil), w.header, nil), "\r\n"...)
+			if w.t.body != nil {
+				w.failed = w.t.body.inform(b)
+			} else {
+				w.failed = w.t.client.write(b)
+			}
 		}
 		return
 	}

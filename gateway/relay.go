@@ -355,7 +355,11 @@ func (t *turn) early(r *http1.Response) error {
 			b = appendField(b, name, value)
 		}
 	}
-	return t.client.write(append(b, "\r\n"...))
+	b = append(b, "\r\n"...)
+	if t.body != nil {
+		return t.body.inform(b)
+	}
+	return t.client.write(b)
 }
 
 func appendStatus(b []byte, status int, reason []byte) []byte {

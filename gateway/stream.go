@@ -101,6 +101,13 @@ func (b *clientStream) welcome() error {
 	return err
 }
 
+// inform writes an informational answer, and not into the middle of another.
+func (b *clientStream) inform(head []byte) error {
+	b.answering.Lock()
+	defer b.answering.Unlock()
+	return b.client.write(head)
+}
+
 // silence is called before the answer is begun, after which nothing else is written.
 func (b *clientStream) silence() {
 	b.answering.Lock()

@@ -238,16 +238,35 @@ func (s *socket) Write(p []byte) (int, error) {
 	return s.send(p)
 }
 
-// send writes to the connection. s.writeMu is held.
+// writeSteps is in how many steps the time runs out in which the other side takes
+// nothing: the runtime does not say when it took something last.
+const writeSteps = 4
+
+// send writes to the connection. s.writeMu is held. The limit is for the time in which
+// the other side takes nothing: one that is slow may take long.
 func (s *socket) send(p []byte) (n int, err error) {
-	s.writing.begin(time.Duration(s.sendLimit.Load()))
-	for {
+	step := time.Duration(s.sendLimit.Load()) / writeSteps
+	s.writing.begin(step)
+	for idle, progress := 0, 0; ; {
 		m, err := s.Conn.Write(p[n:])
 		n += m
+		progress += m
 		s.written.Add(int64(m))
-		if err == nil || !s.writing.early(err) {
+		switch {
+		case err == nil:
+			return n, nil
+		case s.writing.early(err):
+			continue
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		case progress > 0:
+			idle = 0
+		}
+		if idle++; idle == writeSteps {
 			return n, err
 		}
+		progress = 0
+		s.writing.begin(step)
 	}
 }
 
