@@ -71,6 +71,8 @@ func (c *Conn) RecordReady() bool {
 	switch {
 	case len(b) == 0:
 		return false
+	case c.body == chunked && c.chunk != chunkData:
+		return false // it may have no more than a part of a line, after which ReadBody waits
 	case s.rest > 0:
 		return len(b) >= s.rest
 	case s.nth > 0:

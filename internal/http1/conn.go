@@ -40,6 +40,7 @@ type Conn struct {
 
 	begun    int64       // written before this exchange
 	flushing atomic.Bool // records are collected and sent
+	woken    atomic.Bool // by Wake
 
 	idle links
 }

@@ -3,6 +3,7 @@ package http1
 import (
 	"crypto/tls"
 	"net"
+	"os"
 	"time"
 )
 
@@ -22,7 +23,7 @@ func Accepted(c net.Conn, secure bool) net.Conn {
 // follows another: Wait, ReadRequest, ReadBody and Write, EndRequest. What is said of
 // goroutines at [Conn] holds here too.
 //
-// A write may take as long as send, where zero is no limit.
+// In a write, nothing may be taken for as long as send, where zero is no limit.
 func Server(c net.Conn, send time.Duration) *Conn {
 	below := c
 	secure, ok := c.(*tls.Conn)
@@ -54,6 +55,9 @@ func (c *Conn) HandOver() (conn net.Conn, ahead []byte) {
 		c.releaseInput()
 	}
 	c.socket.handOver()
+	if c.tls == nil {
+		return c.socket.Conn, ahead // some look for the *net.TCPConn
+	}
 	return c.rw, ahead
 }
 
@@ -71,15 +75,34 @@ func (c *Conn) Wait(d time.Duration) error {
 		return nil
 	}
 	c.Await(d)
+	if c.woken.Load() { // possibly before Await, which has forgotten it
+		return os.ErrDeadlineExceeded
+	}
 	return c.fill()
 }
 
-// Wake lets a Wait that goes on fail, and the next ones.
-func (c *Conn) Wake() { _ = c.socket.reading.expire() }
+// Wake lets a Wait that goes on fail, and the next ones. It also ends any other read
+// that goes on. It may be called by any goroutine.
+func (c *Conn) Wake() {
+	c.woken.Store(true)
+	_ = c.socket.reading.expire()
+}
 
 // Rest gives the buffer back until the next Wait. There must be nothing in it: it is
 // called after a Wait that has failed.
 func (c *Conn) Rest() { c.releaseInput() }
+
+// WriteBy sets when all writes end, that which goes on included, in addition to the limit
+// of each. Zero is never.
+func (c *Conn) WriteBy(t time.Time) {
+	s := &c.socket
+	if t.IsZero() {
+		s.sendBy.Store(0)
+	} else {
+		s.sendBy.Store(t.UnixNano())
+	}
+	s.writing.begin(s.sendStep())
+}
 
 // A RequestLimit bounds the head of a request.
 type RequestLimit struct {

@@ -84,6 +84,7 @@ type socket struct {
 	writing limit
 
 	sendLimit atomic.Int64 // of one write; zero: none
+	sendBy    atomic.Int64 // when all writes end, in nanoseconds since 1970; zero: never
 	written   atomic.Int64 // bytes
 
 	writeMu sync.Mutex // held while writing
@@ -245,9 +246,8 @@ const writeSteps = 4
 // send writes to the connection. s.writeMu is held. The limit is for the time in which
 // the other side takes nothing: one that is slow may take long.
 func (s *socket) send(p []byte) (n int, err error) {
-	step := time.Duration(s.sendLimit.Load()) / writeSteps
-	s.writing.begin(step)
 	for idle, progress := 0, 0; ; {
+		s.writing.begin(s.sendStep())
 		m, err := s.Conn.Write(p[n:])
 		n += m
 		progress += m
@@ -257,7 +257,7 @@ func (s *socket) send(p []byte) (n int, err error) {
 			return n, nil
 		case s.writing.early(err):
 			continue
-		case !errors.Is(err, os.ErrDeadlineExceeded):
+		case !errors.Is(err, os.ErrDeadlineExceeded) || s.sendOver():
 			return n, err
 		case progress > 0:
 			idle = 0
@@ -266,8 +266,25 @@ func (s *socket) send(p []byte) (n int, err error) {
 			return n, err
 		}
 		progress = 0
-		s.writing.begin(step)
 	}
+}
+
+// sendStep is the time for one step of a write; zero is no limit.
+func (s *socket) sendStep() time.Duration {
+	step := time.Duration(s.sendLimit.Load()) / writeSteps
+	if by := s.sendBy.Load(); by != 0 {
+		left := max(time.Duration(by-time.Now().UnixNano()), 1)
+		if step <= 0 || left < step {
+			return left
+		}
+	}
+	return step
+}
+
+// sendOver reports whether all writes are to have ended.
+func (s *socket) sendOver() bool {
+	by := s.sendBy.Load()
+	return by != 0 && time.Now().UnixNano() >= by
 }
 
 // SetWriteDeadline is what crypto/tls calls before its last alert, and nobody else. It
