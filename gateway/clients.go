@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -11,7 +12,8 @@ import (
 type clients struct {
 	mu     sync.Mutex // guards what follows, and the links of the clients
 	active clientList // with a goroutine
-	parked clientList // without; the one that was parked first is the first
+	parked clientList // without
+	first  int64      // when the first of the parked expires, or sooner
 	closed bool
 	empty  chan struct{} // closed when none is left; nil unless awaited
 
@@ -81,6 +83,9 @@ func (cs *clients) rest(k *client) bool {
 		return false
 	}
 	take(k)
+	if cs.parked.n == 0 || k.expires < cs.first {
+		cs.first = k.expires
+	}
 	cs.parked.add(k)
 	return true
 }
@@ -164,6 +169,24 @@ func (cs *clients) drain() {
 	}
 }
 
+// expired returns the parked that are idle for too long. cs.mu is held. They were not
+// parked in the order in which they expire: who has never asked expires sooner.
+func (cs *clients) expired() (list []*client) {
+	if cs.parked.n == 0 || cs.first >= cs.parked.first.server.clock() {
+		return nil
+	}
+	now := cs.parked.first.server.clock()
+	cs.first = math.MaxInt64
+	for k := cs.parked.first; k != nil; k = k.next {
+		if k.expires < now {
+			list = append(list, k)
+		} else {
+			cs.first = min(cs.first, k.expires)
+		}
+	}
+	return list
+}
+
 const (
 	// sweepEvery is how often it is looked for clients that have gone away.
 	sweepEvery = 500 * time.Millisecond
@@ -192,9 +215,7 @@ func (cs *clients) sweep(quit, done chan struct{}) {
 				waiting = append(waiting, k)
 			}
 		}
-		for k := cs.parked.first; k != nil && k.expires < k.server.clock(); k = k.next {
-			expired = append(expired, k)
-		}
+		expired = cs.expired()
 		cs.mu.Unlock()
 		for _, k := range waiting {
 			if k.conn.Gone() {

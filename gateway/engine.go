@@ -40,7 +40,7 @@ type client struct {
 	since atomic.Int64
 
 	fd      int32 // of the socket, for the poller
-	expires int64 // when a parked connection is closed, by the server's clock
+	expires int64 // when it is idle for too long, by the server's clock
 
 	mu       sync.Mutex // guards what follows
 	state    clientState
@@ -86,33 +86,37 @@ const parkAfter = 250 * time.Millisecond
 
 // serve serves requests until the connection ends or is parked.
 func (k *client) serve() {
-	k.server.clients.activate(k)
 	parked := false
 	defer func() {
 		if r := recover(); r != nil {
 			k.server.logPanic(k.remote, r)
-			k.conn.Abort()
+			k.hangUp()
 		}
 		if !parked {
 			k.server.clients.remove(k)
 		}
 	}()
-	idle := k.server.o.Limits.IdleTimeout
-	if k.requests == 0 {
-		idle = k.server.o.Limits.HeaderTimeout // who connects wants something
+	if !k.server.clients.activate(k) {
+		k.conn.Abort() // the server was closed meanwhile
+		return
+	}
+	if k.expires == 0 {
+		k.idles(k.server.o.Limits.HeaderTimeout) // who connects wants something
 	}
 	for {
-		patience := min(idle, parkAfter)
+		// A connection that was parked may have been woken by less than a request.
+		left := max(time.Duration(k.expires-k.server.clock()), 1)
+		patience := min(left, parkAfter)
 		err := k.conn.Wait(patience)
 		switch {
 		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded) && patience < idle && k.mayRest():
+		case errors.Is(err, os.ErrDeadlineExceeded) && patience < left && k.mayRest():
 			k.conn.Rest()
-			if parked = k.server.park(k, idle-patience); parked {
+			if parked = k.server.park(k); parked {
 				return
 			}
 			// There is no poller for it: this goroutine waits.
-			if err := k.conn.Wait(idle - patience); err != nil {
+			if !k.mayRest() || k.conn.Wait(left-patience) != nil {
 				k.end()
 				return
 			}
@@ -123,9 +127,12 @@ func (k *client) serve() {
 		if !k.request() {
 			return
 		}
-		idle = k.server.o.Limits.IdleTimeout
+		k.idles(k.server.o.Limits.IdleTimeout)
 	}
 }
+
+// idles takes note that the connection is idle from now on, for d at most.
+func (k *client) idles(d time.Duration) { k.expires = k.server.clock() + int64(d) }
 
 // mayRest reports whether the connection may go on to be idle.
 func (k *client) mayRest() bool {
@@ -240,6 +247,14 @@ func (k *client) hangUp() {
 	if k.state != stateOver {
 		k.conn.Abort()
 	}
+}
+
+// lost is called when the client takes nothing of an answer that goes on.
+func (k *client) lost() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone = true
+	k.interrupt()
 }
 
 // vanished is called when the client was seen to be gone while it waits for an answer.

@@ -54,3 +54,11 @@ var (
 	PrefersText = prefersText
 	Quality     = quality
 )
+
+// Connections returns how many connections with HTTP/1.1 there are, with a goroutine and
+// parked.
+func (s *Server) Connections() (active, parked int) {
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	return s.clients.active.n, s.clients.parked.n
+}

@@ -1,23 +1,24 @@
 package gateway
 
-import "time"
-
-// park lets an idle connection do without its goroutine, for no longer than left. It is
-// the last thing that goroutine does. It reports false where that cannot be.
+// park lets an idle connection do without its goroutine. It is the last thing that
+// goroutine does. It reports false where that cannot be.
 //
 // The connection must have been read from until there was nothing: a request that was
 // received together with the one before may be inside the *tls.Conn already, and the
 // socket would never show it.
-func (s *Server) park(k *client, left time.Duration) bool {
+func (s *Server) park(k *client) bool {
 	k.mu.Lock()
 	if k.state != stateIdle || s.draining.Load() {
 		k.mu.Unlock()
 		return false
 	}
 	k.state = stateParked
-	k.expires = s.clock() + int64(left)
 	k.mu.Unlock()
 	if s.clients.rest(k) && s.poller.add(k) {
+		if s.draining.Load() {
+			// Who closes what is parked may have come before the poller knew of it.
+			k.closeParked()
+		}
 		return true
 	}
 	k.mu.Lock()

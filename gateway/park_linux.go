@@ -93,8 +93,8 @@ func (p *poller) add(k *client) bool {
 	}
 	added := false
 	_ = raw.Control(func(fd uintptr) {
-		k.fd = int32(fd)
 		p.mu.Lock()
+		k.fd = int32(fd)
 		p.waiting[k.fd] = k
 		p.mu.Unlock()
 		added = p.control(syscall.EPOLL_CTL_ADD, k.fd) == nil
