@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/http1"
@@ -62,7 +64,7 @@ func (t *turn) withBody() *http.Request {
 	r := t.request()
 	if r != nil && t.head.ContentLength != 0 && t.body == nil {
 		t.body = t.client.stream(t.head)
-		r.Body = &adaptedBody{t.body, t, r}
+		r.Body = &adaptedBody{clientStream: t.body, r: r}
 	}
 	return r
 }
@@ -155,13 +157,18 @@ func mayTrail(name string) bool {
 // An adaptedBody is the body of a request for a handler, with the fields after it.
 type adaptedBody struct {
 	*clientStream
-	t *turn
-	r *http.Request
+	r      *http.Request
+	closed atomic.Bool
 }
 
 func (b *adaptedBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	before := b.whole() // the connection may be at its next request
 	n, err := b.clientStream.Read(p)
-	if err == io.EOF {
+	if err == io.EOF && !before {
+		b.client.waitsForMore()
 		if trailer := b.client.conn.Trailer(); trailer != nil {
 			if b.r.Trailer == nil {
 				b.r.Trailer = http.Header{}
@@ -174,6 +181,12 @@ func (b *adaptedBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *adaptedBody) Close() error {
+	b.closed.Store(true)
+	return nil
 }
 
 // An answerWriter is the [http.ResponseWriter] of a turn.
@@ -189,13 +202,19 @@ type answerWriter struct {
 	n       int     // bytes of that
 	begun   bool    // the head was sent
 	taken   bool    // by Hijack
+	timed   bool    // the handler has set a deadline for writing
 	duplex  bool    // the body of the request may be read while the answer is written
 	failed  error   // of writing
 	written int64
+
+	over atomic.Bool // the handler has returned: the connection is no affair of its any more
 }
+
+var errOver = errors.New("gateway: the handler has returned")
 
 // writer returns the writer of the answer.
 func (t *turn) writer() *answerWriter {
+	t.exposed = true
 	return &answerWriter{t: t, header: http.Header{}}
 }
 
@@ -204,7 +223,7 @@ func (w *answerWriter) Header() http.Header { return w.header }
 // WriteHeader implements [http.ResponseWriter].
 func (w *answerWriter) WriteHeader(status int) {
 	switch {
-	case w.taken, w.status != 0:
+	case w.over.Load(), w.taken, w.status != 0:
 		return
 	case status < 100 || status > 999:
 		panic("gateway: invalid status " + strconv.Itoa(status))
@@ -212,7 +231,7 @@ func (w *answerWriter) WriteHeader(status int) {
 		if w.t.head.Minor == 1 {
 			b := append(appendHeader(appendStatus(nil, status, nil), w.header, nil), "\r\n"...)
 			if w.t.body != nil {
-				w.failed = w.t.body.inform(b)
+				w.failed = w.t.body.inform(b, status == http.StatusContinue)
 			} else {
 				w.failed = w.t.client.write(b)
 			}
@@ -228,6 +247,7 @@ func (w *answerWriter) WriteHeader(status int) {
 	if lengths := w.frozen["Content-Length"]; len(lengths) > 0 {
 		if n, err := strconv.ParseInt(strings.TrimSpace(lengths[0]), 10, 64); err == nil && n >= 0 {
 			w.how, w.left = sizedBody, n
+			w.frozen["Content-Length"] = []string{strconv.FormatInt(n, 10)}
 		} else {
 			delete(w.frozen, "Content-Length")
 		}
@@ -246,7 +266,10 @@ func (w *answerWriter) isHead() bool { return w.t.head.Method() == http.MethodHe
 
 // Write implements [io.Writer].
 func (w *answerWriter) Write(p []byte) (int, error) {
-	if w.taken {
+	switch {
+	case w.over.Load():
+		return 0, errOver
+	case w.taken:
 		return 0, http.ErrHijacked
 	}
 	if w.status == 0 {
@@ -258,7 +281,6 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 	if !w.mayHaveBody() {
 		return 0, http.ErrBodyNotAllowed
 	}
-	w.sniff(p)
 	w.written += int64(len(p))
 	if w.how == sizedBody {
 		if int64(len(p)) > w.left {
@@ -266,10 +288,12 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 		}
 		w.left -= int64(len(p))
 	}
-	if w.isHead() {
-		return len(p), nil
-	}
 	total := len(p)
+	if w.isHead() {
+		if p = p[:min(len(p), max(sniffed-w.n, 0))]; w.begun {
+			return total, nil
+		}
+	}
 	for len(p) > 0 && w.failed == nil {
 		if w.held == nil {
 			w.held = newSmallBuffer()
@@ -295,11 +319,15 @@ func (w *answerWriter) room() []byte {
 
 const chunkRoom = 16
 
+// sniffed is how much of a body is looked at for its type.
+const sniffed = 512
+
 // sniff sets the Content-Type of an answer without one, as net/http does.
-func (w *answerWriter) sniff(p []byte) {
-	if w.begun || w.written > 0 {
+func (w *answerWriter) sniff() {
+	if w.n == 0 {
 		return
 	}
+	p := w.room()[:w.n]
 	_, typed := w.frozen["Content-Type"]
 	if !typed && w.frozen.Get("Content-Encoding") == "" && w.frozen.Get("Transfer-Encoding") == "" {
 		w.frozen.Set("Content-Type", http.DetectContentType(p))
@@ -313,8 +341,12 @@ func (w *answerWriter) send(last bool) {
 	}
 	var b []byte
 	if !w.begun {
+		w.sniff()
 		b = w.appendHead(nil, last)
 		w.begun = true
+	}
+	if w.isHead() {
+		w.n = 0
 	}
 	if w.n > 0 {
 		body := w.room()[:w.n]
@@ -374,7 +406,7 @@ func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
 		}
 		return false
 	})
-	if w.how == chunkedBody && !(w.isHead() && w.written == 0) {
+	if w.how == chunkedBody && !w.isHead() {
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	if w.status != http.StatusSwitchingProtocols {
@@ -465,7 +497,10 @@ func (w *answerWriter) Flush() { _ = w.FlushError() }
 
 // FlushError is for [http.ResponseController].
 func (w *answerWriter) FlushError() error {
-	if w.taken {
+	switch {
+	case w.over.Load():
+		return errOver
+	case w.taken:
 		return http.ErrHijacked
 	}
 	if w.status == 0 {
@@ -479,15 +514,43 @@ func (w *answerWriter) FlushError() error {
 
 // SetReadDeadline, SetWriteDeadline and EnableFullDuplex are for
 // [http.ResponseController]. The limits of the server are those of each read and each
-// write, and stay.
-func (w *answerWriter) SetReadDeadline(time.Time) error  { return http.ErrNotSupported }
-func (w *answerWriter) SetWriteDeadline(time.Time) error { return http.ErrNotSupported }
-func (w *answerWriter) EnableFullDuplex() error          { w.duplex = true; return nil }
+// write, and stay. A deadline that has passed cannot be taken back.
+
+func (w *answerWriter) SetReadDeadline(t time.Time) error {
+	switch {
+	case w.over.Load():
+		return errOver
+	case w.taken:
+		return http.ErrHijacked
+	case w.t.body != nil:
+		w.t.body.endBy(t)
+	}
+	return nil
+}
+
+func (w *answerWriter) SetWriteDeadline(t time.Time) error {
+	switch {
+	case w.over.Load():
+		return errOver
+	case w.taken:
+		return http.ErrHijacked
+	}
+	w.timed = true
+	w.t.client.conn.WriteBy(t)
+	return nil
+}
+
+func (w *answerWriter) EnableFullDuplex() error { w.duplex = true; return nil }
 
 // Hijack implements [http.Hijacker].
 func (w *answerWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if w.taken {
+	switch {
+	case w.over.Load():
+		return nil, nil, errOver
+	case w.taken:
 		return nil, nil, http.ErrHijacked
+	case w.status != 0:
+		w.send(false)
 	}
 	k := w.t.client
 	if w.t.body != nil {
@@ -518,6 +581,7 @@ func (c *aheadConn) Read(p []byte) (int, error) {
 // finish ends the answer after the handler, and reports whether there may be another
 // request.
 func (w *answerWriter) finish() bool {
+	defer w.over.Store(true)
 	if w.taken {
 		return false
 	}
@@ -527,6 +591,9 @@ func (w *answerWriter) finish() bool {
 	t := w.t
 	w.send(true)
 	w.releaseBuffer()
+	if w.timed {
+		t.client.conn.WriteBy(time.Time{})
+	}
 	if w.failed != nil || w.how == sizedBody && w.left > 0 && !w.isHead() {
 		return w.abort()
 	}
@@ -554,6 +621,7 @@ func (w *answerWriter) releaseBuffer() {
 
 // abort ends the connection in the middle of an answer.
 func (w *answerWriter) abort() bool {
+	w.over.Store(true)
 	w.releaseBuffer()
 	if !w.taken {
 		w.t.client.conn.Abort()

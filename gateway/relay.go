@@ -34,6 +34,8 @@ type turn struct {
 
 	last bool // the connection ends with this request
 
+	exposed bool // to a handler, which may not have let go of it
+
 	ctx    context.Context // for those who ask for one; or nil
 	cancel func()          // ends it
 
@@ -58,6 +60,9 @@ func (t *turn) release() {
 	if t.cancel != nil {
 		t.cancel()
 		t.ctx, t.cancel = nil, nil
+	}
+	if t.exposed {
+		return
 	}
 	fields := t.header.fields[:0]
 	clear(t.header.fields)
@@ -148,6 +153,12 @@ func (t *turn) settle() {
 	}
 	for i := range d.header.fields {
 		d.header.fields[i].Value = strings.Clone(d.header.fields[i].Value)
+	}
+	if why := t.denied; why != nil && why.refusal != nil {
+		settled, refusal := *why, *why.refusal // for the log
+		refusal.Host = strings.Clone(refusal.Host)
+		settled.refusal = &refusal
+		t.denied = &settled
 	}
 }
 
@@ -356,10 +367,16 @@ func (t *turn) early(r *http1.Response) error {
 		}
 	}
 	b = append(b, "\r\n"...)
+	var err error
 	if t.body != nil {
-		return t.body.inform(b)
+		err = t.body.inform(b, false)
+	} else {
+		err = t.client.write(b)
 	}
-	return t.client.write(b)
+	if err != nil {
+		t.client.lost() // or else the node would be to blame
+	}
+	return err
 }
 
 func appendStatus(b []byte, status int, reason []byte) []byte {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sallyport/sallyport/internal/http1"
 )
@@ -27,6 +28,9 @@ type clientStream struct {
 
 	over atomic.Pointer[error] // what it ended with, io.EOF if all of it came
 
+	timing sync.Mutex // guards what follows
+	by     time.Time  // when reading ends, if a handler has said so
+
 	answering sync.Mutex // guards what follows
 	expect    bool       // the client waits for 100 (Continue)
 	answered  bool       // the answer was begun
@@ -42,20 +46,16 @@ func (k *client) stream(head *http1.RequestHead) *clientStream {
 func (b *clientStream) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	switch {
-	case b.stopped.Load():
-		return 0, http.ErrBodyReadAfterClose
-	case b.err != nil:
+	if b.err != nil {
 		return 0, b.err
 	}
 	if err := b.welcome(); err != nil {
 		return 0, b.end(err)
 	}
 	conn := b.client.conn
-	if b.patient {
-		conn.Await(0)
-	} else {
-		conn.Await(b.client.server.o.Limits.BodyTimeout)
+	b.await()
+	if b.stopped.Load() { // to be asked after Await, which would undo what stop does
+		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := conn.ReadBody(p)
 	if b.n.Load() == 0 {
@@ -73,6 +73,33 @@ func (b *clientStream) Read(p []byte) (int, error) {
 		err = b.end(err)
 	}
 	return n, err
+}
+
+// await gives the client the time that a read may take.
+func (b *clientStream) await() {
+	b.timing.Lock()
+	defer b.timing.Unlock()
+	limit := b.client.server.o.Limits.BodyTimeout
+	if b.patient {
+		limit = 0
+	}
+	if !b.by.IsZero() {
+		if left := max(time.Until(b.by), 1); limit == 0 || left < limit {
+			limit = left
+		}
+	}
+	b.client.conn.Await(limit)
+}
+
+// endBy sets when reading ends, that which goes on included, in addition to the limit of
+// each read. Zero is never.
+func (b *clientStream) endBy(t time.Time) {
+	b.timing.Lock()
+	b.by = t
+	b.timing.Unlock()
+	if b.over.Load() == nil && !b.stopped.Load() {
+		b.await()
+	}
 }
 
 // end takes note of what reading ended with. b.reading is held.
@@ -101,10 +128,14 @@ func (b *clientStream) welcome() error {
 	return err
 }
 
-// inform writes an informational answer, and not into the middle of another.
-func (b *clientStream) inform(head []byte) error {
+// inform writes an informational answer, and not into the middle of another. welcome says
+// that it is 100 (Continue).
+func (b *clientStream) inform(head []byte, welcome bool) error {
 	b.answering.Lock()
 	defer b.answering.Unlock()
+	if welcome {
+		b.expect = false
+	}
 	return b.client.write(head)
 }
 
