@@ -145,6 +145,39 @@ func ExampleNewPool() {
 	// node 1: 0 requests
 }
 
+// Which node has answered, and how many were tried for it.
+func ExampleCallReport() {
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer origin.Close()
+	address := origin.Listener.Addr().(*net.TCPAddr)
+	u, err := upstream.New(upstream.Config{
+		ID: "api",
+		Nodes: []upstream.Node{
+			{Host: "127.0.0.1", Port: 1, Weight: 1, Priority: 1}, // nobody is there
+			{Host: "127.0.0.1", Port: address.Port, Weight: 1},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, nil)
+	defer pool.Close()
+
+	req, err := http.NewRequest("GET", "http://api.internal/", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var report upstream.CallReport
+	res, err := pool.Do(req, &upstream.CallOptions{Report: &report})
+	if err != nil {
+		log.Fatal(err)
+	}
+	res.Body.Close()
+	fmt.Println(report.Attempts, report.Node == address.String())
+	// Output: 2 true
+}
+
+
 // A route can have less patience than its upstream.
 func ExamplePool_Do() {
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
