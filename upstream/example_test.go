@@ -177,7 +177,6 @@ func ExampleCallReport() {
 	// Output: 2 true
 }
 
-
 // A route can have less patience than its upstream.
 func ExamplePool_Do() {
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
