@@ -375,7 +375,7 @@ func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
 	if whole && w.how == sizedBody && w.left > 0 && !w.isHead() {
 		t.last = true // the handler has promised more
 	}
-	if w.how == closedBody {
+	if w.how == closedBody && !w.isHead() {
 		t.last = true
 	}
 	if t.body != nil {
