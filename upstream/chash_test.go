@@ -94,7 +94,7 @@ func TestChashVectors(t *testing.T) {
 	require.Len(t, hashes, 160*5)
 	require.Equal(t, []uint32{0x373c92, 0x475ccd, 0x47d461}, hashes[:3])
 	require.Equal(t, []int{2, 0, 0}, nodes[:3])
-	require.EqualValues(t, 0xff7f96b3, hashes[len(hashes)-1])
+	require.EqualValues(t, uint32(0xff7f96b3), hashes[len(hashes)-1])
 	require.Zero(t, nodes[len(nodes)-1])
 	require.Contains(t, hashes, uint32(0xe71dcbbf), "the first point of 127.0.0.1:1980")
 	for key, node := range map[string]int{

@@ -42,7 +42,8 @@ func TestEncode(t *testing.T) {
 		{1735689600.0, `1735689600`},
 
 		// Integers of the program's own, such as revisions, are written in full.
-		{100000000000000, `100000000000000`},
+		{math.MaxInt32, `2147483647`},
+		{int64(100000000000000), `100000000000000`},
 		{int64(math.MinInt64), `-9223372036854775808`},
 
 		{"a/b", `"a/b"`},

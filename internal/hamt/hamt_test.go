@@ -89,7 +89,7 @@ func TestEqualHashes(t *testing.T) {
 
 // Hashes that differ in the highest bits alone meet on the last level.
 func TestLastLevel(t *testing.T) {
-	const h = 0x0123456789abcdef
+	const h uint64 = 0x0123456789abcdef
 	var root *node[int]
 	hashes := []uint64{h, h ^ 1<<60, h ^ 1<<63}
 	var before []*node[int]

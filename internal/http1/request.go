@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 )
@@ -158,7 +159,7 @@ const (
 // of room and before ChunkTail. It returns the part of buf that is the chunk.
 func Chunk(buf []byte, n int) []byte {
 	const digits = "0123456789abcdef"
-	if n <= 0 || n > 1<<32-1 {
+	if n <= 0 || uint64(n) > math.MaxUint32 {
 		panic("http1: internal error: no size of a chunk")
 	}
 	at := ChunkHead
