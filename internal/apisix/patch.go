@@ -1,9 +1,12 @@
 package apisix
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/sallyport/sallyport/internal/cjson"
 )
 
 // Patch returns a document with a change merged into it, as APISIX's PATCH does: an
@@ -57,7 +60,27 @@ func PatchPath(doc map[string]any, path string, v any) (map[string]any, error) {
 		}
 		names = append(names, name)
 	}
+	if len(names)+depth(v) > cjson.MaxDepth {
+		return nil, wrongPath(segments, fmt.Sprintf("the document would have more than %d levels, and could not be read again", cjson.MaxDepth))
+	}
 	return setAt(doc, names, 0, v)
+}
+
+// depth returns how many arrays and objects stand inside each other in a value.
+func depth(v any) (levels int) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, inner := range v {
+			levels = max(levels, depth(inner))
+		}
+	case []any:
+		for _, inner := range v {
+			levels = max(levels, depth(inner))
+		}
+	default:
+		return 0
+	}
+	return levels + 1
 }
 
 // property is what the name of a property looks like.

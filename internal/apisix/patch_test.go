@@ -1,6 +1,7 @@
 package apisix_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -145,5 +146,27 @@ func holds(t *testing.T, out, change map[string]any) {
 		default:
 			require.Equal(t, v, got)
 		}
+	}
+}
+
+// What a path makes can be read again: it is no deeper than what Decode takes.
+func TestPatchPathDepth(t *testing.T) {
+	deep := func(levels int) string { return strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels) }
+	for _, c := range []struct {
+		segments, levels int
+		fits             bool
+	}{
+		{1, 0, true}, {cjson.MaxDepth, 0, true}, {1, cjson.MaxDepth - 1, true},
+		{cjson.MaxDepth + 1, 0, false}, {2, cjson.MaxDepth - 1, false}, {100_000, 0, false},
+	} {
+		path := strings.TrimPrefix(strings.Repeat("/p", c.segments), "/")
+		doc, err := apisix.PatchPath(map[string]any{}, path, parse(t, deep(c.levels)))
+		if !c.fits {
+			require.ErrorContains(t, err, "more than 1000 levels")
+			continue
+		}
+		require.NoError(t, err)
+		_, err = cjson.Decode(cjson.Encode(doc))
+		require.NoError(t, err)
 	}
 }
