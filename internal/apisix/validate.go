@@ -22,7 +22,12 @@ func Document(body any) (map[string]any, error) {
 
 // ValidateSchema refuses what the schema of a kind does not allow, and nothing else. The
 // text of the error is that of the schema alone.
-func ValidateSchema(kind Kind, doc any) error { return schemas[kind].check(doc).err("") }
+func ValidateSchema(kind Kind, doc any) error {
+	if _, ok := asObject(doc); !ok {
+		return objectSchema.check(doc).err("") // to say what its properties should be does not help
+	}
+	return schemas[kind].check(doc).err("")
+}
 
 // Validate refuses what APISIX refuses to store: the schema of the kind, then what
 // no schema can say, then PEM that cannot be read. The error is an [*Error]. What
