@@ -3,6 +3,7 @@ package adminapi
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -45,9 +46,9 @@ const (
 // list answers with all documents of a kind that a query asks for, sorted by key, or
 // with one page of them, sorted by age.
 func (h *Handler) list(kind apisix.Kind, query url.Values) (*reply, *failure) {
-	page, noPage := strconv.Atoi(query.Get("page"))
-	size, noSize := strconv.Atoi(query.Get("page_size"))
-	paged := noPage == nil && noSize == nil
+	page, isPage := tonumber(query.Get("page"))
+	size, isSize := tonumber(query.Get("page_size"))
+	paged := isPage && isSize
 	if paged && (size < minPage || size > maxPage) {
 		return nil, &failure{status: http.StatusBadRequest, text: pageSize, plain: true}
 	}
@@ -66,6 +67,12 @@ func (h *Handler) list(kind apisix.Kind, query url.Values) (*reply, *failure) {
 	return &reply{status: http.StatusOK, body: listOf(list, total)}, nil
 }
 
+// tonumber reads what Lua takes for a number: 1, 1.0 and 1e1, however large.
+func tonumber(s string) (n float64, ok bool) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return n, (err == nil || errors.Is(err, strconv.ErrRange)) && n == n
+}
+
 // listOf is the answer that a list is in.
 func listOf(list []any, total int) map[string]any {
 	if list == nil {
@@ -76,7 +83,7 @@ func listOf(list []any, total int) map[string]any {
 
 // pick returns the documents that are wanted, or one page of them, and how many are
 // wanted. What is not on the page is not copied: lists are long.
-func (h *Handler) pick(kind apisix.Kind, wanted func(doc map[string]any) bool, paged bool, page, size int) ([]*object, int) {
+func (h *Handler) pick(kind apisix.Kind, wanted func(doc map[string]any) bool, paged bool, page, size float64) ([]*object, int) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	objects := h.docs.kinds[kind].byAge
@@ -91,13 +98,13 @@ func (h *Handler) pick(kind apisix.Kind, wanted func(doc map[string]any) bool, p
 	}
 	total := len(objects)
 	if paged {
-		// A page beyond the end is empty. The comparison comes before the
-		// multiplication, which could overflow.
-		if page = max(page, 1); page-1 > total/size {
+		// A page beyond the end is empty, and so is half a page: Lua finds nothing at
+		// the index 5.5.
+		first := (max(page, 1) - 1) * size
+		if first > float64(total) || first != math.Trunc(first) {
 			return nil, total
 		}
-		first := min((page-1)*size, total)
-		objects = objects[first:min(first+size, total)]
+		objects = objects[int(first):min(int(first+size), total)]
 	}
 	return slices.Clone(objects), total
 }
