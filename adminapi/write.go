@@ -66,7 +66,7 @@ func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) 
 	defer h.changeMu.Unlock()
 	// So that a document that is refused leaves nothing behind, not even a
 	// revision, it is looked at before the id is made.
-	e := &edit{kind: kind, id: "new", doc: doc}
+	e := &edit{kind: kind, id: noID, doc: doc}
 	if _, f := h.restore(e); f != nil {
 		return nil, f
 	}
@@ -80,6 +80,10 @@ func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) 
 	h.stamp(e)
 	return h.store(r, e, nil)
 }
+
+// noID stands for the id of a document that has none yet. No document has it, so that what
+// is looked at replaces none.
+const noID = "."
 
 // newID makes an id: the revision of the storage, as in APISIX. Someone may have
 // chosen that for a document already, but not the next ones for more documents
