@@ -214,7 +214,7 @@ func wellFormed(method string, a answer) string {
 		return "has no X-API-VERSION: v3"
 	case a.header.Get("Access-Control-Allow-Origin") != "":
 		return "lets pages of other origins read it"
-	case a.body == "", a.body == "page_size must be between 10 and 500\n" && a.header.Get("Content-Type") == "text/plain; charset=utf-8":
+	case a.body == "", a.body == "page_size must be between 10 and 500" && a.header.Get("Content-Type") == "text/plain; charset=utf-8":
 		return ""
 	case !strings.HasSuffix(a.body, "}\n") && !strings.HasSuffix(a.body, "]\n"):
 		return "does not end with a line feed"

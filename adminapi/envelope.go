@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/cjson"
+	"github.com/sallyport/sallyport/internal/secret"
 )
 
 // A reply is an answer to a request.
@@ -97,7 +99,7 @@ func write(w http.ResponseWriter, r *http.Request, a *reply) {
 	switch {
 	case a.text != "":
 		head.Set("Content-Type", "text/plain; charset=utf-8")
-		body = []byte(a.text + "\n")
+		body = []byte(a.text) // without a line feed, as in APISIX
 	case a.body != nil:
 		head.Set("Content-Type", "application/json")
 		body = append(cjson.Encode(a.body), '\n')
@@ -142,10 +144,17 @@ func readBody(r *http.Request, most int) (body, *failure) {
 	return body{value, true}, nil
 }
 
-// printable returns a part of a path for an answer.
+// inKey is in each private key in PEM, also in one that was encoded for a path.
+var inKey = regexp.MustCompile(`PRIVATE(?: |%20|\+)KEY`)
+
+// printable returns a part of a path or of a document for an answer. A private key does
+// not belong there, and is not repeated.
 func printable(s string) string {
 	const most = 100
-	if len(s) > most {
+	switch {
+	case inKey.MatchString(s):
+		return secret.Redacted
+	case len(s) > most:
 		s = s[:most] + "..."
 	}
 	return strings.ToValidUTF8(s, "?")
