@@ -261,7 +261,7 @@ func (u *Upstream) compileActive(a *ActiveChecks, fault faultFunc) {
 
 	u.probeTLS = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if u.tls != nil {
-		u.probeTLS.RootCAs, u.probeTLS.Certificates = u.tls.RootCAs, u.tls.Certificates
+		u.probeTLS.RootCAs, u.probeTLS.GetClientCertificate = u.tls.RootCAs, u.tls.GetClientCertificate
 	}
 	u.probeTLS.InsecureSkipVerify = k.skipVerify
 }

@@ -57,10 +57,22 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 			// The errors of crypto/tls name kinds and types, never contents.
 			fault("TLS.CertPEM", "with TLS.KeyPEM: %w", err)
 		}
-		conf.Certificates = []tls.Certificate{pair}
+		conf.GetClientCertificate = presenting(pair)
 	}
 	u.tls = conf
 	u.settings.tls = c.digest()
+}
+
+// presenting returns what crypto/tls itself does with a certificate: it is shown to a node
+// that takes its like. As a field it would be printed: an Ed25519 key is a plain slice of
+// bytes to fmt.
+func presenting(pair tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if asked.SupportsCertificate(&pair) != nil {
+			return new(tls.Certificate), nil // none
+		}
+		return &pair, nil
+	}
 }
 
 func (c *TLS) digest() (d tlsDigest) {

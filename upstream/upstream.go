@@ -26,7 +26,11 @@ const maxWeight = math.MaxInt32
 // An Upstream is a checked [Config]. It never changes and owns nothing that runs,
 // so it may be shared, and two of them are the same if their pointers are.
 type Upstream struct {
-	config Config // a copy of our own, as it was written
+	config Config // a copy of our own, as it was written, but without its key
+
+	// keyPEM returns the key of config. A function is the one thing that no verb of fmt
+	// looks into: of a field that is not exported, it would print the bytes.
+	keyPEM func() KeyPEM
 
 	targets  []target // of config.Nodes
 	levels   []level  // by falling priority
@@ -116,6 +120,8 @@ func New(c Config) (*Upstream, error) {
 		return nil, errors.Join(faults...)
 	}
 	u.buildBalancers()
+	key := u.config.TLS.KeyPEM
+	u.keyPEM, u.config.TLS.KeyPEM = func() KeyPEM { return key }, nil
 	return u, nil
 }
 
@@ -216,7 +222,11 @@ func (u *Upstream) ID() string { return u.config.ID }
 func (u *Upstream) Scheme() string { return cmp.Or(u.config.Scheme, "http") }
 
 // Config returns a copy of the configuration, as it was written.
-func (u *Upstream) Config() Config { return u.config.clone() }
+func (u *Upstream) Config() Config {
+	c := u.config.clone()
+	c.TLS.KeyPEM = bytes.Clone(u.keyPEM())
+	return c
+}
 
 // clone copies c and everything that it refers to.
 func (c Config) clone() Config {
