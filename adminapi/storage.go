@@ -88,6 +88,16 @@ func (w Write) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(w)) }
 // LogValue implements [slog.LogValuer], as Format.
 func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
+// errWhole is why a record has no form in JSON: with its value, a log would have private
+// keys, and without it, a storage would lose them.
+var errWhole = errors.New("adminapi: a Record or a Write is not encoded whole: its Value may hold private keys; encode its fields")
+
+// MarshalJSON returns an error: who stores a record encodes its fields.
+func (w Write) MarshalJSON() ([]byte, error) { return nil, errWhole }
+
+// MarshalJSON returns an error, as [Write.MarshalJSON].
+func (r Record) MarshalJSON() ([]byte, error) { return nil, errWhole }
+
 // AnyRevision stands for whatever is stored, or is not.
 const AnyRevision = -1
 

@@ -1,0 +1,203 @@
+package adminapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// Whatever of an exported type is printed, encoded or logged, the private keys and API
+// keys in it do not show. A type that is added has to be added here.
+func TestNoExportedTypePrintsAKey(t *testing.T) {
+	w := newWorld(t, setup{})
+	w.put("/ssls/1", w.sslDoc(w.pair))
+	w.put("/routes/1", w.routeDoc("/1", 1))
+	pem := []byte(w.pair.KeyPEM)
+
+	profileConfig := ssl.Config{ID: "p", Names: []string{"p.test"}, Certificates: []ssl.KeyPair{w.pair}}
+	profile, err := ssl.New(profileConfig)
+	require.NoError(t, err)
+	store := ssl.NewStore(nil)
+	_, err = store.Put(profileConfig)
+	require.NoError(t, err)
+	watcher, err := ssl.Watch(store.Put, nil)
+	require.NoError(t, err)
+	defer watcher.Close()
+	upstreamConfig := upstream.Config{
+		ID: "u", Scheme: "https", Nodes: []upstream.Node{{Host: "127.0.0.1", Port: 1, Weight: 1}},
+		TLS: upstream.TLS{CertPEM: w.pair.CertPEM, KeyPEM: w.pair.KeyPEM},
+	}
+	compiled, err := upstream.New(upstreamConfig)
+	require.NoError(t, err)
+	pool := upstream.NewPool(compiled, nil, nil)
+	defer pool.Close()
+	prepared, err := w.gw.Prepare(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{profileConfig}, Upstreams: []upstream.Config{upstreamConfig}}})
+	require.NoError(t, err)
+	compiledRoute, err := route.New(route.Config{ID: "r", Paths: []string{"/"}, Upstream: "u"})
+	require.NoError(t, err)
+
+	// What can be filled in from outside is empty here, and what holds keys inside was
+	// made of them.
+	values := []any{
+		w.handler, w.memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
+		w.gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limits{}, gateway.Options{},
+		gateway.Report{}, gateway.RequestEvent{}, gateway.Trace{}, gateway.Warning{},
+		compiledRoute, w.gw.Routes(), route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
+		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
+		route.Request{}, route.Timeout{},
+		profile, store, store.Table(), store.Terminator, watcher, ssl.Allow{}, ssl.Change{}, ssl.ClientAuth{}, ssl.Config{}, ssl.ConfigError{},
+		ssl.FileConfig{}, ssl.HandshakeError{}, ssl.Identity{}, ssl.KeyPair{}, ssl.KeyPairFiles{}, ssl.Options{}, ssl.Reason(""), ssl.Refusal{},
+		ssl.Report{}, ssl.Trace{}, ssl.Warning{}, ssl.WatchOptions{},
+		compiled, pool, upstream.ActiveChecks{}, upstream.CallOptions{}, upstream.CallReport{}, upstream.Candidates{},
+		upstream.Checks{}, upstream.Config{}, upstream.ConfigError{}, upstream.Error{}, upstream.KeepAlive{}, upstream.Node{},
+		upstream.NodeStatus{}, upstream.Options{}, upstream.Outliers{}, upstream.PassiveChecks{}, upstream.RetryBudget{},
+		upstream.TLS{}, upstream.Timeout{},
+	}
+	var listed []string
+	for _, v := range values {
+		typ := reflect.TypeOf(v)
+		if typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+		listed = append(listed, typ.String())
+		if reflect.TypeOf(v).Kind() != reflect.Pointer {
+			filled := reflect.New(typ)
+			fillKeys(filled.Elem(), "", pem, 0)
+			v = filled.Elem().Interface()
+		}
+		require.Empty(t, leak(printed(v), pem), "%T", v)
+	}
+	slices.Sort(listed)
+	require.Equal(t, exportedTypes(t), listed)
+
+	// The test can see a key that is not of the type for keys.
+	require.NotEmpty(t, leak(printed(struct{ Key []byte }{pem}), pem))
+	require.NotEmpty(t, leak(printed(struct{ Key string }{string(pem)}), pem))
+}
+
+// keyLike are the names of fields that may hold a key, and noKeys the fields of these
+// names that do not.
+var (
+	keyLike = regexp.MustCompile(`Key|Secret|Password|Token|^Value$`)
+	noKeys  = []string{
+		"adminapi.Record.Key", "adminapi.Write.Key", // of a document
+		"route.HeaderField.Value", "ssl.KeyPairFiles.Key", "upstream.Config.HashKey",
+	}
+)
+
+// fillKeys puts a private key in every place of a value that is meant for one.
+func fillKeys(v reflect.Value, name string, pem []byte, level int) {
+	if !v.CanSet() || level > 8 {
+		return
+	}
+	secret := v.Type() == reflect.TypeFor[ssl.KeyPEM]() || v.Type() == reflect.TypeFor[adminapi.Secret]() || name != ""
+	switch v.Kind() {
+	case reflect.String:
+		if secret {
+			v.SetString(string(pem))
+		}
+	case reflect.Pointer:
+		if v.Type().Elem().Kind() == reflect.Struct {
+			v.Set(reflect.New(v.Type().Elem()))
+			fillKeys(v.Elem(), name, pem, level+1)
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			if secret {
+				v.SetBytes(pem)
+			}
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fillKeys(v.Index(0), name, pem, level+1)
+	case reflect.Struct:
+		if !strings.HasPrefix(v.Type().PkgPath(), "github.com/sallyport/") {
+			return
+		}
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			name := field.Name
+			if !keyLike.MatchString(name) || slices.Contains(noKeys, v.Type().String()+"."+name) {
+				name = ""
+			}
+			fillKeys(v.Field(i), name, pem, level+1)
+		}
+	}
+}
+
+// printed returns a value as it is printed, encoded and logged, alone, by its address and
+// as a part of others.
+func printed(v any) string {
+	var out bytes.Buffer
+	address := reflect.New(reflect.TypeOf(v))
+	address.Elem().Set(reflect.ValueOf(v))
+	forms := []any{v, []any{v}, map[string]any{"v": v}, struct{ V any }{v}, address.Interface()}
+	for _, form := range forms {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x"} {
+			fmt.Fprintf(&out, verb+"\n", form)
+		}
+		if encoded, err := json.Marshal(form); err == nil {
+			out.Write(encoded)
+		}
+		slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", form)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", form)
+	}
+	return out.String()
+}
+
+// exportedTypes returns the names of the exported types with a content of their own, sorted:
+// structs, texts and lists.
+func exportedTypes(t *testing.T) (names []string) {
+	for _, dir := range []string{"../adminapi", "../gateway", "../route", "../ssl", "../upstream"} {
+		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		require.NoError(t, err)
+		require.NotEmpty(t, paths)
+		for _, path := range paths {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			require.NoError(t, err)
+			for _, decl := range file.Decls {
+				gen, ok := decl.(*ast.GenDecl)
+				if !ok || gen.Tok != token.TYPE {
+					continue
+				}
+				for _, spec := range gen.Specs {
+					spec := spec.(*ast.TypeSpec)
+					if !spec.Name.IsExported() || spec.Assign.IsValid() {
+						continue
+					}
+					if of, ok := spec.Type.(*ast.Ident); ok && of.Name != "string" {
+						continue // a number
+					}
+					switch spec.Type.(type) {
+					case *ast.InterfaceType, *ast.FuncType:
+					default:
+						names = append(names, filepath.Base(dir)+"."+spec.Name.Name)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
