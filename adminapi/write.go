@@ -267,9 +267,9 @@ func (h *Handler) expires(r *http.Request) (time.Time, *failure) {
 		return time.Time{}, nil
 	}
 	wrong := &failure{status: http.StatusBadRequest, text: "invalid argument ttl: should be a number"}
-	seconds, err := strconv.ParseFloat(query.Get("ttl"), 64)
+	seconds, isNumber := tonumber(query.Get("ttl"))
 	switch {
-	case err != nil || seconds != seconds:
+	case !isNumber:
 		return time.Time{}, wrong
 	case seconds <= 0:
 		wrong.description = "it must be above 0: the document is there for so many seconds"
