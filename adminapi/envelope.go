@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/apisix"
@@ -71,8 +70,15 @@ func badRequest(err error) *failure {
 // is wrong with a document may quote from it, and somebody may have put a private
 // key anywhere.
 func withoutKey(text string) string {
-	if strings.Contains(text, "PRIVATE KEY-----") {
-		return "[redacted: the reason repeats a private key]"
+	const redacted = "[redacted: the reason repeats a private key]"
+	if secret.In(text) {
+		return redacted
+	}
+	quotes := func(c rune) bool { return c == '"' || c == '\'' || c == ' ' }
+	for word := range strings.FieldsFuncSeq(text, quotes) {
+		if secret.In(word) {
+			return redacted
+		}
 	}
 	return text
 }
@@ -144,15 +150,12 @@ func readBody(r *http.Request, most int) (body, *failure) {
 	return body{value, true}, nil
 }
 
-// inKey is in each private key in PEM, also in one that was encoded for a path.
-var inKey = regexp.MustCompile(`PRIVATE(?: |%20|\+)KEY`)
-
 // printable returns a part of a path or of a document for an answer. A private key does
 // not belong there, and is not repeated.
 func printable(s string) string {
 	const most = 100
 	switch {
-	case inKey.MatchString(s):
+	case secret.In(s):
 		return secret.Redacted
 	case len(s) > most:
 		s = s[:most] + "..."

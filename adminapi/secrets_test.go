@@ -152,6 +152,7 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 	oneLine := strings.Join(lines, "")
 	spaces := strings.Join(lines, " ")
 	noBegin := strings.Join(lines[1:], "\n")
+	bare := strings.Join(lines[1:len(lines)-1], "")
 	seen := func(what string, a answer) {
 		t.Helper()
 		var head bytes.Buffer
@@ -211,7 +212,7 @@ func TestPrivateKeysNeverLeave(t *testing.T) {
 
 	// What is refused: the key in every wrong place, in the forms in which it goes
 	// wrong.
-	for _, k := range []string{key, oneLine, spaces, noBegin, strings.ReplaceAll(key, "\n", `\n`), strings.ReplaceAll(key, "\n", "\r\n")} {
+	for _, k := range []string{key, oneLine, spaces, noBegin, bare, strings.ReplaceAll(key, "\n", `\n`), strings.ReplaceAll(key, "\n", "\r\n")} {
 		for _, property := range []string{"sni", "id", "type", "status", "ssl_protocols", "cert", "client", "labels", "snis", "certs", "keys", "unheard_of", k} {
 			for _, v := range []any{k, []any{k}, map[string]any{"a": k}, map[string]any{k: 1}} {
 				seen("ssls: "+property, w.do("PUT", "/apisix/admin/ssls/x", encode(t, with(doc(), property, v))))

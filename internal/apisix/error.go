@@ -96,7 +96,7 @@ const maxShown = 200
 // the wrong property must not find it in a log.
 func show(s string) string {
 	switch {
-	case strings.Contains(s, "PRIVATE KEY"):
+	case strings.Contains(s, "PRIVATE KEY"), secret.In(s):
 		return secret.Redacted
 	case len(s) > maxShown:
 		return s[:maxShown] + "..."

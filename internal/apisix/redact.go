@@ -1,8 +1,6 @@
 package apisix
 
 import (
-	"strings"
-
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
@@ -84,7 +82,7 @@ func copyValue(v any) any {
 }
 
 func hidden(s string) string {
-	if strings.Contains(s, "PRIVATE KEY-----") {
+	if secret.In(s) {
 		return secret.Redacted
 	}
 	return s

@@ -1,9 +1,13 @@
-// Package secret holds the one type for text that must never be printed.
+// Package secret holds the one type for text that must never be printed, and finds such
+// text where it does not belong.
 package secret
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // Redacted is what a secret looks like in every log, error, dump and document.
@@ -28,3 +32,37 @@ func (PEM) LogValue() slog.Value { return slog.StringValue(Redacted) }
 
 // MarshalText implements [encoding.TextMarshaler], and so covers encoding/json too.
 func (PEM) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+
+// In reports whether a private key in PEM stands in a text, also in one that was encoded
+// for a URL, or whether the text begins as the base64 of one does: somebody has left out
+// the line that says what it is.
+func In(text string) bool {
+	if strings.Contains(text, "KEY-----") {
+		for _, space := range []string{" ", "%20", "+"} {
+			if strings.Contains(text, "PRIVATE"+space+"KEY-----") {
+				return true
+			}
+		}
+	}
+	return beginsAsKey(text)
+}
+
+// beginsAsKey reports whether a text is the base64 of a DER sequence whose first element is
+// the number 0 or 1: the version, with which private keys begin in PKCS #8, PKCS #1 and
+// SEC 1, and certificates do not.
+func beginsAsKey(text string) bool {
+	text = strings.TrimLeft(text, " \t\r\n")
+	if len(text) < 12 || text[0] != 'M' {
+		return false // all sequences have an M
+	}
+	der, err := base64.StdEncoding.DecodeString(text[:12])
+	if err != nil {
+		return false
+	}
+	head := 2
+	if der[1] > 0x80 { // a length of more than one byte
+		head += int(der[1] & 0x7f)
+	}
+	return der[0] == 0x30 && head+3 <= len(der) &&
+		(bytes.HasPrefix(der[head:], []byte{2, 1, 0}) || bytes.HasPrefix(der[head:], []byte{2, 1, 1}))
+}

@@ -2,9 +2,20 @@ package secret_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math/big"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,4 +46,44 @@ func TestPEMNeverPrints(t *testing.T) {
 	require.NotContains(t, out.String(), "hunter2")
 	require.NotContains(t, out.String(), fmt.Sprintf("%x", "hunter2"))
 	require.NotContains(t, out.String(), fmt.Sprint([]byte("hunter2"))[1:10])
+}
+
+func TestIn(t *testing.T) {
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	large, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	require.NoError(t, err)
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	weak, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	keys := map[string][]byte{"PKCS 1": x509.MarshalPKCS1PrivateKey(weak)}
+	for _, key := range []any{ec, large, ed, weak} {
+		keys[fmt.Sprintf("PKCS 8 %T", key)], err = x509.MarshalPKCS8PrivateKey(key)
+		require.NoError(t, err)
+	}
+	keys["SEC 1"], err = x509.MarshalECPrivateKey(ec)
+	require.NoError(t, err)
+	keys["SEC 1 of 521 bits"], err = x509.MarshalECPrivateKey(large)
+	require.NoError(t, err)
+	for name, der := range keys {
+		text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		body := base64.StdEncoding.EncodeToString(der)
+		for _, s := range []string{text, "x" + text, url.PathEscape(text), url.QueryEscape(text), body, "\n" + body, body[:40], strings.SplitAfterN(text, "\n", 2)[1]} {
+			require.True(t, secret.In(s), "%s: %s", name, s)
+		}
+	}
+
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, ec.Public(), ec)
+	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(ec.Public())
+	require.NoError(t, err)
+	for _, s := range []string{
+		"", "M", "MI", "how a PRIVATE KEY is made", "MIT-licensed text", "MAAAAAAAAAAAAAAAAAAA",
+		base64.StdEncoding.EncodeToString(der), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		base64.StdEncoding.EncodeToString(public), "-----BEGIN PUBLIC KEY-----",
+	} {
+		require.False(t, secret.In(s), s)
+	}
 }
