@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/peeraddr"
 )
 
 // Listener returns a listener that yields *tls.Conn whose handshake is done. The
@@ -21,7 +23,14 @@ import (
 //
 // What it yields goes to [http.Server.Serve] as it is (HTTP/2 needs exactly a
 // *tls.Conn), not to ServeTLS. Close closes l, ends the handshakes that go on,
-// and waits for their goroutines.
+// and waits for their goroutines. If l is closed alone, the handshakes that go on are
+// made first and their connections accepted; then Accept fails as l's did. So who drains
+// a server loses nobody.
+//
+// If a connection of l has a method Admit() error, it is called before anything else,
+// off the accept loop: there a header of the PROXY protocol can be read, and RemoteAddr
+// be what that says. It must bound its own time. If it fails, the connection is closed,
+// and it is not reported.
 func (tm *Terminator) Listener(l net.Listener) net.Listener {
 	tl := &listener{
 		Listener: l,
@@ -109,6 +118,18 @@ const (
 	maxAcceptPause = time.Second
 )
 
+// finish waits until what was begun is accepted, and then ends with a reason.
+func (l *listener) finish(reason error) {
+	for range cap(l.slots) {
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.closed:
+			return
+		}
+	}
+	l.stop(reason)
+}
+
 func (l *listener) acceptLoop() {
 	defer l.running.Done()
 	var pause time.Duration
@@ -123,7 +144,7 @@ func (l *listener) acceptLoop() {
 			<-l.slots
 			var temporary interface{ Temporary() bool }
 			if !errors.As(err, &temporary) || !temporary.Temporary() {
-				l.stop(err)
+				l.finish(err)
 				return
 			}
 			pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
@@ -137,22 +158,6 @@ func (l *listener) acceptLoop() {
 		l.running.Add(1)
 		go l.handshake(c)
 	}
-}
-
-// addrOf returns what is taken for one remote address, or the zero Prefix for what
-// is none.
-func addrOf(a net.Addr) netip.Prefix {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	addr := tcp.AddrPort().Addr().Unmap()
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	prefix, _ := addr.Prefix(bits) // without a zone; no error: there are as many bits
-	return prefix
 }
 
 // enter gives a remote address one place more, unless it has all that it may have.
@@ -189,10 +194,16 @@ func (l *listener) handshake(c net.Conn) {
 	if !l.track(c) {
 		return
 	}
+	if a, ok := c.(interface{ Admit() error }); ok {
+		if recovered(a.Admit) != nil {
+			l.untrack(c)
+			c.Close()
+			return
+		}
+	}
 	if l.tm.o.MaxHandshakesPerAddr > 0 {
-		// Here and not in the accept loop: the connections of a listener that
-		// reads the PROXY protocol may wait for it to tell their address.
-		addr := addrOf(c.RemoteAddr())
+		// Here and not in the accept loop: it may take Admit to tell the address.
+		addr := peeraddr.Customer(c.RemoteAddr())
 		if !l.enter(addr) {
 			l.untrack(c)
 			c.Close()

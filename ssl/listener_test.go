@@ -776,6 +776,79 @@ func TestListenerCloseAtOnce(t *testing.T) {
 	collect(t, func() bool { return runtime.NumGoroutine() <= before })
 }
 
+// If the listener below ends alone, the handshakes that go on are made and accepted.
+func TestListenerDrains(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	config := server(ca, "1", nil, "a.test")
+	synctest.Test(t, func(t *testing.T) {
+		below := newPipes()
+		l := bubbleStore(t, &ssl.Options{HandshakeTimeout: patience}, config).Listener(below)
+		defer l.Close()
+		type accepted struct {
+			net.Conn
+			error
+		}
+		accepting := make(chan accepted)
+		go func() {
+			for {
+				c, err := l.Accept()
+				accepting <- accepted{c, err}
+				if err != nil {
+					return
+				}
+			}
+		}()
+		slow, silent := below.dial(t), below.dial(t)
+		synctest.Wait()
+		require.NoError(t, below.Close())
+		synctest.Wait()
+		c := tls.Client(slow, client(0, "a.test"))
+		go func() { _ = c.Handshake() }()
+		done := <-accepting
+		require.NoError(t, done.error)
+		require.NoError(t, done.Conn.(*tls.Conn).NetConn().Close())
+		begun := time.Now()
+		require.ErrorIs(t, (<-accepting).error, net.ErrClosed)
+		require.Equal(t, patience, time.Since(begun), "the other one had its time")
+		_, err := silent.Read(make([]byte, 1))
+		require.Error(t, err)
+	})
+}
+
+// An admitted is a connection that must be admitted.
+type admitted struct {
+	net.Conn
+	admit func() error
+}
+
+func (a *admitted) Admit() error { return a.admit() }
+
+// Connections are admitted off the accept loop, and what is not is not reported.
+func TestAdmit(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	o := &ssl.Options{}
+	reports := newReports(o)
+	below := newPipes()
+	l := newStore(t, o, server(ca, "1", nil, "a.test")).Listener(below)
+	acceptAll(t, l)
+	dial := func(admit func() error) net.Conn {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { ours.Close() })
+		below.conns <- &admitted{theirs, admit}
+		return ours
+	}
+	release := make(chan struct{})
+	waiting := dial(func() error { <-release; return nil })
+	for _, admit := range []func() error{func() error { return io.EOF }, func() error { panic("a mistake") }} {
+		_, err := dial(admit).Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+	}
+	close(release)
+	require.NoError(t, tls.Client(waiting, client(0, "a.test")).Handshake())
+	require.Equal(t, "1", <-reports.done)
+	require.Empty(t, reports.failed)
+}
+
 // A panic in a handshake, of crypto/tls or of the user's own function, costs one
 // connection: as under http.Server.
 func TestPanicInAHandshake(t *testing.T) {
