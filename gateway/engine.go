@@ -33,7 +33,8 @@ type client struct {
 	local  net.Addr
 	port   string // that it connected to
 
-	requests int // that were begun
+	requests int  // that were begun
+	arriving bool // it counts among what the listeners have accepted, until it is known what it speaks
 
 	// since is when the client began to wait for an answer, in nanoseconds since the
 	// server's epoch; zero if it does not. The sweeper reads it.
@@ -92,7 +93,8 @@ func (k *client) serve() {
 			k.server.logPanic(k.remote, r)
 			k.hangUp()
 		}
-		if !parked {
+		if !parked { // or else it may be another goroutine's already
+			k.arrived()
 			k.server.clients.remove(k)
 		}
 	}()
@@ -104,6 +106,10 @@ func (k *client) serve() {
 		k.idles(k.server.o.Limits.HeaderTimeout) // who connects wants something
 	}
 	for {
+		if k.requests > 0 && k.server.draining.Load() {
+			k.end()
+			return
+		}
 		// A connection that was parked may have been woken by less than a request.
 		left := max(time.Duration(k.expires-k.server.clock()), 1)
 		patience := min(left, parkAfter)
@@ -192,7 +198,18 @@ func (k *client) write(b []byte) error {
 func (k *client) request() bool {
 	k.begin()
 	k.requests++
-	head, err := k.conn.ReadRequest(&k.server.requestLimit)
+	limit := &k.server.requestLimit
+	if k.requests == 1 && k.server.o.H2C && k.tls == nil {
+		var err error
+		if limit, err = k.meet(limit); err != nil {
+			k.refuse(err)
+			return false
+		}
+		if limit == nil {
+			return false
+		}
+	}
+	head, err := k.conn.ReadRequest(limit)
 	if err != nil {
 		k.refuse(err)
 		return false
@@ -278,11 +295,12 @@ func (k *client) interrupt() {
 }
 
 // drain ends the connection if it is idle. If not, the request that goes on is its
-// last.
+// last. On a new one the first request may be on its way, and has the time after which
+// the connection would be parked.
 func (k *client) drain() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.state == stateIdle {
+	if k.state == stateIdle && k.requests > 0 {
 		k.conn.Wake()
 	}
 }

@@ -1,6 +1,10 @@
 package gateway
 
-import "github.com/sallyport/sallyport/internal/fieldname"
+import (
+	"net"
+
+	"github.com/sallyport/sallyport/internal/fieldname"
+)
 
 // KindOf is kindOf, and RuleOf what it must be: the first rule that fits.
 func KindOf(name string) int { return int(kindOf(name)) }
@@ -46,6 +50,21 @@ func (s *Server) IdentityNames() map[string]int {
 	return counts
 }
 
+// Connections is the number of connections that count.
+func (s *Server) Connections() int {
+	s.inbounds.mu.Lock()
+	defer s.inbounds.mu.Unlock()
+	return s.inbounds.n
+}
+
+// CountedAddrs is the number of addresses that have a connection, or more, that count,
+// and of what else there is for a time.
+func (s *Server) CountedAddrs() int {
+	s.inbounds.mu.Lock()
+	defer s.inbounds.mu.Unlock()
+	return len(s.inbounds.perAddr) + len(s.inbounds.handed) + len(s.inbounds.arriving)
+}
+
 // AppendClientCert is appendClientCert.
 var AppendClientCert = appendClientCert
 
@@ -55,10 +74,13 @@ var (
 	Quality     = quality
 )
 
-// Connections returns how many connections with HTTP/1.1 there are, with a goroutine and
+// Clients returns how many connections with HTTP/1.1 there are, with a goroutine and
 // parked.
-func (s *Server) Connections() (active, parked int) {
+func (s *Server) Clients() (active, parked int) {
 	s.clients.mu.Lock()
 	defer s.clients.mu.Unlock()
 	return s.clients.active.n, s.clients.parked.n
 }
+
+// AcceptedListener is what a server makes of a listener.
+func AcceptedListener(s *Server, l net.Listener) net.Listener { return acceptedListener{l, s, false} }

@@ -47,7 +47,7 @@ type harness struct {
 
 	http1, http2       door // ServeTLS
 	handler1, handler2 door // ServeHTTP and TLSConfig under a server that is not ours
-	plain              door // Serve
+	plain, plain2      door // Serve
 }
 
 // A door is a way to a gateway.
@@ -74,7 +74,14 @@ func (d door) scheme() string {
 }
 
 // doors are all of them, and tlsDoors those behind the guard's whole table.
-func (h *harness) doors() []door    { return append(h.tlsDoors(), h.plain) }
+func (h *harness) doors() []door {
+	doors := append(h.tlsDoors(), h.plain)
+	if h.plain2.addr != nil {
+		doors = append(doors, h.plain2)
+	}
+	return doors
+}
+
 func (h *harness) tlsDoors() []door { return []door{h.http1, h.http2, h.handler1, h.handler2} }
 
 // http1Doors are those that speak HTTP/1.1.
@@ -84,10 +91,18 @@ func (h *harness) http1Doors() []door { return []door{h.http1, h.handler1, h.pla
 // the test it closes everything, and whatever goes on then fails the test.
 func newHarness(t testing.TB, o *gateway.Options) *harness {
 	t.Helper()
-	wantNoLeak(t)
 	if o == nil {
 		o = &gateway.Options{}
 	}
+	o.H2C = true
+	return newHarnessOf(t, o)
+}
+
+// newHarnessOf is newHarness with nothing but the Options that are given: plain2 is open
+// if they say so.
+func newHarnessOf(t testing.TB, o *gateway.Options) *harness {
+	t.Helper()
+	wantNoLeak(t)
 	h := &harness{t: t, log: &syncBuffer{}}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -100,6 +115,9 @@ func newHarness(t testing.TB, o *gateway.Options) *harness {
 	h.http1 = door{"ServeTLS http/1.1", true, 1, secure.Addr()}
 	h.http2 = door{"ServeTLS h2", true, 2, secure.Addr()}
 	h.plain = door{"Serve", false, 1, plain.Addr()}
+	if o.H2C {
+		h.plain2 = door{"Serve h2c", false, 2, plain.Addr()}
+	}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := h.gw.ServeTLS(secure); err != http.ErrServerClosed {
@@ -124,6 +142,8 @@ func newHarness(t testing.TB, o *gateway.Options) *harness {
 		front.CloseClientConnections()
 		front.Close()
 		serving.Wait()
+		eventually(t, func() bool { return h.gw.Connections() == 0 }, "connections count that are closed")
+		require.Zero(t, h.gw.CountedAddrs())
 	})
 	return h
 }
@@ -181,7 +201,8 @@ func (h *harness) client(d door, serverName string, certs ...tls.Certificate) *h
 	transport.ExpectContinueTimeout = patience
 	transport.Protocols = &http.Protocols{}
 	transport.Protocols.SetHTTP1(d.major == 1)
-	transport.Protocols.SetHTTP2(d.major == 2)
+	transport.Protocols.SetHTTP2(d.major == 2 && d.tls)
+	transport.Protocols.SetUnencryptedHTTP2(d.major == 2 && !d.tls)
 	if d.tls && serverName == "" {
 		// The transport would take the name from the URL.
 		config := ssltest.ClientConfig("", certs...)
@@ -223,6 +244,12 @@ type rawConn struct {
 // raw opens a connection through a door, for HTTP/1.1 or whatever protocols say.
 func (h *harness) raw(d door, serverName string, certs ...tls.Certificate) *rawConn {
 	h.t.Helper()
+	return h.rawAfter("", d, serverName, certs...)
+}
+
+// rawAfter is raw with something before all else.
+func (h *harness) rawAfter(header string, d door, serverName string, certs ...tls.Certificate) *rawConn {
+	h.t.Helper()
 	protocols := []string{"http/1.1"}
 	if d.major == 2 {
 		protocols = []string{"h2"}
@@ -230,6 +257,8 @@ func (h *harness) raw(d door, serverName string, certs ...tls.Certificate) *rawC
 	conn, err := net.Dial("tcp", d.addr.String())
 	require.NoError(h.t, err)
 	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, err = io.WriteString(conn, header)
+	require.NoError(h.t, err)
 	if d.tls {
 		config := ssltest.ClientConfig(serverName, certs...)
 		config.NextProtos = protocols
@@ -637,6 +666,14 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+// eventually waits for what another goroutine will do.
+func eventually(t testing.TB, done func() bool, otherwise string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !done(); runtime.Gosched() {
+		require.True(t, time.Now().Before(end), otherwise)
+	}
 }
 
 // watched are the tests that wantNoLeak looks after.

@@ -47,16 +47,21 @@ var testLimits = gateway.Limits{
 // /local to a handler.
 func inBubble(t *testing.T, handler http.HandlerFunc, test func(b *bubble)) {
 	t.Helper()
+	inBubbleOf(t, gateway.Options{}, handler, test)
+}
+
+// inBubbleOf is inBubble with further options.
+func inBubbleOf(t *testing.T, o gateway.Options, handler http.HandlerFunc, test func(b *bubble)) {
+	t.Helper()
+	o.Limits = testLimits
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, origin: makeOrigin(t), plain: newMemoryListener(), secure: newMemoryListener()}
-		b.gw = gateway.New(&gateway.Options{
-			Limits: testLimits,
-			Upstream: upstream.Options{Dialer: func(context.Context, string, string) (net.Conn, error) {
-				ours, theirs := memoryPipe()
-				b.origin.accept(theirs)
-				return ours, nil
-			}},
-		})
+		o.Upstream.Dialer = func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := memoryPipe()
+			b.origin.accept(theirs)
+			return ours, nil
+		}
+		b.gw = gateway.New(&o)
 		servers := ssltest.NewCA(t, "servers")
 		u := upstreamTo("1", "192.0.2.1:80")
 		u.Timeout = upstream.Timeout{Connect: time.Hour, Send: time.Hour, Read: time.Hour}

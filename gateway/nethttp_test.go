@@ -566,10 +566,10 @@ var differences = []difference{
 + closed
 - kept`,
 		[]string{"answer, then read / POST, chunked"}},
-	{"what was read ahead comes from the connection too",
+	{"the connection counts until it is closed, and what was read ahead comes from it too",
 		`+ body "false" <nil>
 - body "true" <nil>`,
-		[]string{"hijack / POST, POST 1.0, chunked, Expect 1.0"}},
+		[]string{"hijack / GET, close, GET 1.0, kept 1.0, POST, POST 1.0, chunked, Expect, Expect 1.0"}},
 	{"what was written before is not lost",
 		`+ Content-Type: text/plain; charset=utf-8
 + body "hello!" <nil>

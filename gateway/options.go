@@ -29,11 +29,16 @@ type Options struct {
 	// If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Trace, if not nil, is told of requests.
+	// Trace, if not nil, is told of requests, and of limits that were reached.
 	Trace *Trace
 
 	// PlainHTTP says what may be served without TLS. Zero is [PlainGuarded].
 	PlainHTTP PlainHTTP
+
+	// H2C lets clients of [*Server.Serve] speak HTTP/2 from the first byte on ("by prior
+	// knowledge", RFC 9113, section 3.3), as gRPC without TLS does. The rules of
+	// PlainHTTP hold for it too. The Upgrade to h2c is never made.
+	H2C bool
 
 	// HTTPSPort is the port of https that [PlainRedirect] sends clients to. Zero is 443.
 	HTTPSPort int
@@ -67,6 +72,20 @@ type Options struct {
 	// replaces it, an expired certificate within half a minute.
 	TunnelGrace time.Duration
 
+	// ProxyProtocol are the peers that must begin each connection with a header of the
+	// PROXY protocol, version 1 or 2: load balancers that pass connections on. The
+	// source address in it is the remote address everywhere from then on: for
+	// TrustedProxies, the conditions of routes, X-Forwarded-For, logs, and limits for an
+	// address, [ssl.Options.MaxHandshakesPerAddr] included. It has the time and the
+	// place of [Limits.HeaderTimeout] and 4096 bytes; a connection without is closed.
+	// If the header names no source (LOCAL, UNKNOWN), the peer's own address stays, so
+	// that who names such a peer in TrustedProxies believes what it passes on. From all
+	// other peers no header is taken: to TLS and HTTP it is malformed.
+	//
+	// This is for [*Server.Serve] and [*Server.ServeTLS], and peers with an IP address;
+	// a listener that yields *tls.Conn has read the header, if any, already.
+	ProxyProtocol []netip.Prefix
+
 	// Limits bound what a client can use up. Zero fields are defaults.
 	Limits Limits
 }
@@ -99,6 +118,20 @@ const (
 // [*Server.ServeTLS]. They do not concern a server of one's own in front of
 // [*Server.ServeHTTP], which has its own.
 type Limits struct {
+	// Connections bounds the connections that are open at a time, over all listeners,
+	// from being accepted to being closed: with HTTP/2, and those that a handler has
+	// taken over, included. Further ones are closed at once, before any handshake.
+	// [Trace.LimitReached] is told. Zero is 50 000, or half of the files that the
+	// process may open (RLIMIT_NOFILE), if that is less: a request needs a second one,
+	// to its node. A negative number is no bound.
+	Connections int
+
+	// ConnectionsPerAddr bounds how many of them one remote address has: an IPv4 address
+	// or an IPv6 /64, which is what one customer has. Connections without either are not
+	// bounded. Zero is no bound: behind a load balancer without the PROXY protocol
+	// everybody has its address.
+	ConnectionsPerAddr int
+
 	// HeaderBytes bounds the head of a request. Zero is 32 KiB.
 	HeaderBytes int
 
@@ -132,7 +165,16 @@ type Limits struct {
 	Streams int
 }
 
+// maxConnections is what Envoy advises for the edge of a network.
+const maxConnections = 50_000
+
 func (l Limits) withDefaults() Limits {
+	if l.Connections == 0 {
+		l.Connections = maxConnections
+		if files := descriptors(); files > 0 && files/2 < maxConnections {
+			l.Connections = int(files / 2)
+		}
+	}
 	setDefault(&l.HeaderBytes, 32<<10)
 	setDefault(&l.HeaderFields, 256)
 	setDefault(&l.HeaderTimeout, 10*time.Second)

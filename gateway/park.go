@@ -12,6 +12,7 @@ func (s *Server) park(k *client) bool {
 		k.mu.Unlock()
 		return false
 	}
+	k.arrived()
 	k.state = stateParked
 	k.mu.Unlock()
 	if s.clients.rest(k) && s.poller.add(k) {

@@ -71,9 +71,14 @@ func (p *poller) wake(fd int32) {
 	p.mu.Lock()
 	k := p.waiting[fd]
 	p.mu.Unlock()
-	if k != nil && p.forget(k) && k.unpark() {
-		go k.serve()
+	if k == nil || !p.forget(k) || !k.unpark() {
+		return
 	}
+	if !k.server.clients.activate(k) {
+		k.conn.Abort()
+		return
+	}
+	go k.serve()
 }
 
 // add waits for a connection. Whatever happens to it from then on is another

@@ -25,6 +25,9 @@ import (
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
+// parks says that idle connections are parked.
+const parks = true
+
 // These tests are of connections that are idle for long. They take as long as that is:
 // what wakes them is epoll(7), which knows no other clock.
 
@@ -73,16 +76,6 @@ func descriptors(t testing.TB) int {
 	return len(list)
 }
 
-// eventually waits for what the kernel, or another goroutine, is about to do.
-func eventually(t testing.TB, done func() bool, what string) {
-	t.Helper()
-	for end := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(what)
-		}
-	}
-}
-
 func (l *lot) dial(secure bool) *rawConn {
 	l.t.Helper()
 	addr := l.plain
@@ -107,7 +100,7 @@ func (l *lot) dial(secure bool) *rawConn {
 func (l *lot) wantParked(n int) {
 	l.t.Helper()
 	eventually(l.t, func() bool {
-		active, parked := l.gw.Connections()
+		active, parked := l.gw.Clients()
 		return active == 0 && parked == n
 	}, fmt.Sprintf("there are never %d parked connections alone", n))
 	eventually(l.t, func() bool {
@@ -170,7 +163,7 @@ func TestParked(t *testing.T) {
 		l.wantParked(2)
 		c.Close()
 		silent.Close()
-		eventually(t, func() bool { _, parked := l.gw.Connections(); return parked == 0 }, "a client that has gone away stays parked")
+		eventually(t, func() bool { _, parked := l.gw.Clients(); return parked == 0 }, "a client that has gone away stays parked")
 	})
 }
 
@@ -245,7 +238,7 @@ func TestParkedShutdown(t *testing.T) {
 							require.False(t, err.Timeout(), "a connection was kept open")
 						}
 					}
-					eventually(t, func() bool { active, parked := l.gw.Connections(); return active+parked == 0 }, "a connection is left")
+					eventually(t, func() bool { active, parked := l.gw.Clients(); return active+parked == 0 }, "a connection is left")
 				}
 			})
 		})
@@ -297,7 +290,7 @@ func TestManyIdle(t *testing.T) {
 	answers()
 	l.wantParked(n)
 	require.NoError(t, l.gw.Close())
-	active, parked := l.gw.Connections()
+	active, parked := l.gw.Clients()
 	require.Zero(t, active+parked)
 }
 
@@ -350,7 +343,7 @@ func TestClientGone(t *testing.T) {
 					case <-time.After(patience):
 						t.Fatal("the handler is not told")
 					}
-					eventually(t, func() bool { active, _ := l.gw.Connections(); return active == 0 }, "the connection is kept")
+					eventually(t, func() bool { active, _ := l.gw.Clients(); return active == 0 }, "the connection is kept")
 				})
 			})
 		}

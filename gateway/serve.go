@@ -18,32 +18,43 @@ import (
 // connections, until Shutdown or Close, upon which it returns
 // [http.ErrServerClosed]. It closes the listener.
 func (s *Server) ServeTLS(l net.Listener) error {
-	return s.serve(s.term.Listener(acceptedListener{l, true}))
+	below := acceptedListener{l, s, true}
+	return s.serve(s.term.Listener(below), below)
 }
 
-// Serve serves HTTP/1.1 without TLS on a listener, until Shutdown or Close, upon
-// which it returns [http.ErrServerClosed]. It closes the listener. What may be
-// served so is [Options.PlainHTTP]'s to say.
+// Serve serves HTTP/1.1 without TLS on a listener, and HTTP/2 with [Options.H2C], until
+// Shutdown or Close, upon which it returns [http.ErrServerClosed]. It closes the
+// listener. What may be served so is [Options.PlainHTTP]'s to say.
 func (s *Server) Serve(l net.Listener) error {
-	return s.serve(acceptedListener{l, false})
+	below := acceptedListener{l, s, false}
+	return s.serve(below, below)
 }
 
 // An acceptedListener yields the connections of another listener as package http1 wants
 // them, so that what TLS writes can be collected.
 type acceptedListener struct {
 	net.Listener
+	server *Server
 	secure bool // TLS will be put over them
 }
 
+// Accept returns the next connection that is not one too many.
 func (l acceptedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		i := l.server.accept(c)
+		if i == nil {
+			continue
+		}
+		if secure, ok := c.(*tls.Conn); ok { // of a listener of the user's, whose TLS is there already
+			i.header = false
+			return &securedInbound{i, secure}, nil
+		}
+		return http1.Accepted(i, l.secure), nil
 	}
-	if _, ok := c.(*tls.Conn); ok {
-		return c, nil // of a listener of the user's, whose TLS is there already
-	}
-	return http1.Accepted(c, l.secure), nil
 }
 
 // The pauses after an error of accept that may pass, such as a lack of file
@@ -53,10 +64,11 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// serve accepts connections until the listener is closed.
-func (s *Server) serve(l net.Listener) error {
+// serve accepts connections until the listener is closed, or the one below it, of which
+// it then accepts the rest.
+func (s *Server) serve(l, below net.Listener) error {
 	defer l.Close()
-	if !s.listeners.add(l) {
+	if !s.listeners.add(l, below) {
 		return http.ErrServerClosed
 	}
 	defer s.listeners.remove(l)
@@ -66,6 +78,7 @@ func (s *Server) serve(l net.Listener) error {
 		c, err := l.Accept()
 		if err == nil {
 			pause = 0
+			s.listeners.enter()
 			go s.serveConn(c)
 			continue
 		}
@@ -83,42 +96,85 @@ func (s *Server) serve(l net.Listener) error {
 
 // serveConn serves one connection.
 func (s *Server) serveConn(c net.Conn) {
-	if secure, ok := c.(*tls.Conn); ok {
-		// Done already but for a listener of the user's.
-		ctx, cancel := context.WithTimeout(context.Background(), s.o.Limits.HeaderTimeout)
-		err := secure.HandshakeContext(ctx)
-		cancel()
-		if err != nil {
-			_ = c.Close()
-			return
+	if k := s.arrive(c); k != nil {
+		k.serve()
+	}
+}
+
+// arrive makes a client of a connection, or returns nil if it is closed, or speaks
+// HTTP/2 and is handed over.
+func (s *Server) arrive(c net.Conn) (k *client) {
+	defer func() {
+		if k == nil || !k.arriving {
+			s.listeners.leave()
 		}
-		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			http1.HandOver(secure)
-			s.h2.take(secure)
-			return
+	}()
+	switch c := c.(type) {
+	case *tls.Conn:
+		if c.ConnectionState().NegotiatedProtocol == "h2" {
+			http1.HandOver(c)
+			s.h2.take(c)
+			return nil
+		}
+	case *securedInbound:
+		if s.secure(c) != nil {
+			_ = c.Close()
+			return nil
+		}
+		if c.ConnectionState().NegotiatedProtocol == "h2" {
+			s.inbounds.hand(c.tls, c.inbound)
+			if !s.h2.take(c.tls) {
+				s.inbounds.takeBack(c.tls)
+			}
+			return nil
+		}
+	case interface{ Admit() error }:
+		if c.Admit() != nil {
+			_ = c.(net.Conn).Close()
+			return nil
 		}
 	}
-	s.newClient(c).serve()
+	k = s.newClient(c)
+	if !s.clients.activate(k) {
+		k.conn.Abort()
+		return nil
+	}
+	k.arriving = s.o.H2C && k.tls == nil
+	return k
+}
+
+// secure makes the handshake of a listener of the user's.
+func (s *Server) secure(i *securedInbound) error {
+	if !s.inbounds.arrive(i.inbound) {
+		return net.ErrClosed
+	}
+	defer s.inbounds.arrived(i.inbound)
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.Limits.HeaderTimeout)
+	defer cancel()
+	return i.tls.HandshakeContext(ctx)
 }
 
 // listeners are those that a server serves. The zero listeners is empty.
 type listeners struct {
-	mu     sync.Mutex // guards what follows
-	open   map[net.Listener]struct{}
+	mu     sync.Mutex                    // guards what follows
+	open   map[net.Listener]net.Listener // with those below them
 	closed bool
+	busy   int           // accept loops, and what they have accepted that is nobody's yet
+	idle   chan struct{} // closed when there is none any more; nil unless awaited
 }
 
 // add reports false if there are to be none any more.
-func (ls *listeners) add(l net.Listener) bool {
+func (ls *listeners) add(l, below net.Listener) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.closed {
 		return false
 	}
 	if ls.open == nil {
-		ls.open = map[net.Listener]struct{}{}
+		ls.open = map[net.Listener]net.Listener{}
 	}
-	ls.open[l] = struct{}{}
+	ls.open[l] = below
+	ls.busy++
 	return true
 }
 
@@ -126,6 +182,58 @@ func (ls *listeners) remove(l net.Listener) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	delete(ls.open, l)
+	ls.done()
+}
+
+// enter takes note of a connection that was accepted, until leave.
+func (ls *listeners) enter() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.busy++
+}
+
+func (ls *listeners) leave() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.done()
+}
+
+// done takes note that one that was busy is not any more. ls.mu is held.
+func (ls *listeners) done() {
+	if ls.busy--; ls.busy == 0 && ls.idle != nil {
+		close(ls.idle)
+		ls.idle = nil
+	}
+}
+
+// drain closes the listeners below. What was accepted from them goes on.
+func (ls *listeners) drain() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.closed = true
+	for _, below := range ls.open {
+		_ = below.Close()
+	}
+}
+
+// wait waits until nothing more will come of the listeners, or ctx ends.
+func (ls *listeners) wait(ctx context.Context) error {
+	ls.mu.Lock()
+	if ls.busy == 0 {
+		ls.mu.Unlock()
+		return nil
+	}
+	if ls.idle == nil {
+		ls.idle = make(chan struct{})
+	}
+	idle := ls.idle
+	ls.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (ls *listeners) isClosed() bool {
@@ -144,7 +252,7 @@ func (ls *listeners) closeAll() {
 }
 
 // A handOver is the listener through which connections with HTTP/2 come to net/http's
-// server: as exactly a *tls.Conn, which is what it knows HTTP/2 by.
+// server: over TLS as exactly a *tls.Conn, which is what it knows HTTP/2 by.
 type handOver struct {
 	once   sync.Once
 	conns  chan net.Conn
@@ -162,12 +270,15 @@ func (h *handOver) start(s *Server) {
 
 func (s *Server) serveHandOver() { _ = s.http.Serve(&s.h2) }
 
-// take hands a connection over, or closes it if nobody takes it any more.
-func (h *handOver) take(c net.Conn) {
+// take hands a connection over. It reports false, and closes it, if nobody takes it any
+// more.
+func (h *handOver) take(c net.Conn) bool {
 	select {
 	case h.conns <- c:
+		return true
 	case <-h.closed:
 		_ = c.Close()
+		return false
 	}
 }
 

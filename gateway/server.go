@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"slices"
@@ -45,6 +46,7 @@ type Server struct {
 	h2   handOver     // its listener
 
 	listeners listeners
+	inbounds  inbounds
 	tunnels   tunnels
 }
 
@@ -57,6 +59,7 @@ func New(o *Options) *Server {
 		s.o = *o
 	}
 	s.o.TrustedProxies = slices.Clone(s.o.TrustedProxies)
+	s.o.ProxyProtocol = slices.Clone(s.o.ProxyProtocol)
 	s.o.Limits = s.o.Limits.withDefaults()
 	s.o.ServerHeader = strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
@@ -86,39 +89,48 @@ func (s *Server) TLSConfig() *tls.Config { return s.term.TLSConfig() }
 
 // Shutdown stops accepting, closes idle connections, and waits for the requests
 // and the WebSocket connections that go on until ctx ends, whose error it then
-// returns. Last it closes the connections that are left, and the idle connections to
-// the nodes. A Server that was shut down cannot serve again.
+// returns. Handshakes that go on are made, and who has just connected has a second to
+// ask, so that nobody is turned away whom the listener has let in. Last it closes the
+// connections that are left, and the idle connections to the nodes. A Server that was
+// shut down cannot serve again.
 //
 // It knows nothing of connections that a handler of the user's has taken over.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	s.listeners.closeAll()
+	s.listeners.drain()
 	s.clients.drain()
-	err := s.http.Shutdown(ctx)
+	err := s.listeners.wait(ctx)
+	if err == nil {
+		err = s.http.Shutdown(ctx)
+	}
 	if err == nil {
 		err = s.clients.wait(ctx)
 	}
 	if err == nil {
 		err = s.tunnels.wait(ctx)
 	}
-	s.end()
+	if closed := s.end(); err == nil {
+		err = closed
+	}
 	return err
 }
 
 // Close ends everything at once.
 func (s *Server) Close() error {
 	s.draining.Store(true)
-	s.listeners.closeAll()
-	err := s.http.Close()
-	s.end()
-	return err
+	return s.end()
 }
 
-func (s *Server) end() {
+// end ends what is left.
+func (s *Server) end() error {
+	s.listeners.closeAll()
+	err := s.http.Close()
+	s.inbounds.closeArriving()
 	s.clients.closeAll()
 	s.tunnels.closeAll()
 	s.poller.stop()
 	s.closePools()
+	return err
 }
 
 // closePools closes the pools that there are, and not in the middle of a change: its new
@@ -147,10 +159,19 @@ func (s *Server) newHTTPServer() *http.Server {
 			WriteByteTimeout:     l.BodyTimeout,
 			SendPingTimeout:      l.BodyTimeout,
 		},
-		ErrorLog: s.httpLog(),
+		ConnState: s.connState,
+		ErrorLog:  s.httpLog(),
 	}
 	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(s.o.H2C)
 	return server
+}
+
+// connState is told by net/http of what becomes of a connection.
+func (s *Server) connState(c net.Conn, state http.ConnState) {
+	if state == http.StateClosed {
+		s.inbounds.takeBack(c)
+	}
 }
 
 // httpLog returns the logger for what net/http says of single connections.

@@ -190,7 +190,7 @@ var rawExceptions = map[string]map[string]int{
 }
 
 func swallowedHarness(t *testing.T) *harness {
-	h := newHarness(t, nil)
+	h := newHarnessOf(t, &gateway.Options{}) // without HTTP/2 on the plain port
 	here, nohost := everything("1", "1"), everything("2", "1")
 	here.Hosts, nohost.Paths = []string{"a.test"}, []string{"/nohost"}
 	h.apply(gateway.Config{

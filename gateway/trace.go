@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -9,10 +10,36 @@ import (
 )
 
 // Trace is told of what happens. Its functions may be nil, and then cost nothing. They run
-// on the goroutine of the request and must not block. A panic in one costs that request.
+// on the goroutine of the request, the connection or the listener, and must not block. A
+// panic in one of a request costs that request.
 type Trace struct {
 	// RequestDone is called when a request is over, whatever became of it.
 	RequestDone func(*RequestEvent)
+
+	// LimitReached is called for a connection that is closed because of a limit.
+	// Nothing is logged, lest a flood of connections becomes one of records.
+	LimitReached func(LimitEvent)
+
+	// ProxyHeaderRefused is called for a connection of a peer among
+	// [Options.ProxyProtocol] that is closed because its header did not come in
+	// time, or is none. Of these, one record a second is logged.
+	ProxyHeaderRefused func(peer net.Addr, err error)
+}
+
+// A Limit is one that was reached: the name of a field of [Limits].
+type Limit string
+
+// The limits that [Trace.LimitReached] is told of.
+const (
+	LimitConnections        Limit = "Connections"
+	LimitConnectionsPerAddr Limit = "ConnectionsPerAddr"
+)
+
+// A LimitEvent says that a limit was reached.
+type LimitEvent struct {
+	Limit  Limit
+	Remote net.Addr // of the connection
+	Count  uint64   // how often it was reached since the Server was made, this time included
 }
 
 // A RequestEvent is what became of a request. It, and what it holds, stays as it is and may

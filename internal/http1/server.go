@@ -7,8 +7,18 @@ import (
 	"time"
 )
 
+// An Admitter is a connection that may have something to do, and to read, before
+// anybody else does: Admit. Afterwards it is as the one below it, NetConn, but for its
+// Close and its addresses.
+type Admitter interface {
+	net.Conn
+	Admit() error
+	NetConn() net.Conn
+}
+
 // Accepted returns a connection that was accepted, for TLS to be put over it or for
-// [Server]. Until one of these it is as c. secure says which of both it will be.
+// [Server]. Until one of these it is as c, and has a method Admit if c is an [Admitter].
+// secure says which of both it will be.
 func Accepted(c net.Conn, secure bool) net.Conn {
 	conn := &Conn{}
 	conn.socket.init(c)
@@ -19,7 +29,8 @@ func Accepted(c net.Conn, secure bool) net.Conn {
 }
 
 // Server returns the server's side of a connection: what [Accepted] has returned, a
-// *tls.Conn over that, whose handshake is done, or any other connection. One request
+// *tls.Conn over that, whose handshake is done, or any other connection, which may have a
+// method ConnectionState if there is TLS in it. One request
 // follows another: Wait, ReadRequest, ReadBody and Write, EndRequest. What is said of
 // goroutines at [Conn] holds here too.
 //
@@ -35,12 +46,12 @@ func Server(c net.Conn, send time.Duration) *Conn {
 		s = Accepted(c, false).(*socket)
 	}
 	conn := s.owner
-	if secure != nil {
-		state := secure.ConnectionState()
+	if c, ok := c.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		state := c.ConnectionState()
 		conn.state = &state
-		if ours {
-			conn.rw, conn.tls = secure, secure
-		}
+	}
+	if secure != nil && ours {
+		conn.rw, conn.tls = secure, secure
 	}
 	conn.socket.sendLimit.Store(int64(send))
 	return conn
@@ -61,8 +72,14 @@ func (c *Conn) HandOver() (conn net.Conn, ahead []byte) {
 	return c.rw, ahead
 }
 
-// NetConn returns the connection that TLS, or HTTP, is spoken over.
-func (c *Conn) NetConn() net.Conn { return c.socket.Conn }
+// NetConn returns the connection that TLS, or HTTP, is spoken over: of an [Admitter], the
+// one below.
+func (c *Conn) NetConn() net.Conn {
+	if a, ok := c.socket.Conn.(Admitter); ok {
+		return a.NetConn()
+	}
+	return c.socket.Conn
+}
 
 // Wait waits up to d for the first byte of a request. It fails with [io.EOF] if the
 // client ends the connection, and with an error that is [os.ErrDeadlineExceeded] if
@@ -102,6 +119,28 @@ func (c *Conn) WriteBy(t time.Time) {
 		s.sendBy.Store(t.UnixNano())
 	}
 	s.writing.begin(s.sendStep())
+}
+
+// preface is what a connection with HTTP/2 begins with (RFC 9113, section 3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// Preface reads for up to d, as long as what comes is the preface of HTTP/2, and reports
+// whether it is. What it read is still to be read. It is called after the first Wait.
+func (c *Conn) Preface(d time.Duration) (bool, error) {
+	c.Await(d)
+	for {
+		got := c.in.buffered()
+		n := min(len(got), len(preface))
+		if string(got[:n]) != preface[:n] {
+			return false, nil
+		}
+		if n == len(preface) {
+			return true, nil
+		}
+		if err := c.fill(); err != nil {
+			return false, err
+		}
+	}
 }
 
 // A RequestLimit bounds the head of a request.

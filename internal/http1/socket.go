@@ -116,6 +116,14 @@ func (s *socket) init(c net.Conn) {
 	s.initProbe(c)
 }
 
+// Admit lets an [Admitter] do what it has to.
+func (s *socket) Admit() error {
+	if a, ok := s.Conn.(Admitter); ok {
+		return a.Admit()
+	}
+	return nil
+}
+
 func (s *socket) Read(p []byte) (int, error) {
 	if s.probing {
 		return 0, s.peek()
@@ -246,8 +254,8 @@ const writeSteps = 4
 // send writes to the connection. s.writeMu is held. The limit is for the time in which
 // the other side takes nothing: one that is slow may take long.
 func (s *socket) send(p []byte) (n int, err error) {
+	s.writing.begin(s.sendStep())
 	for idle, progress := 0, 0; ; {
-		s.writing.begin(s.sendStep())
 		m, err := s.Conn.Write(p[n:])
 		n += m
 		progress += m
@@ -266,6 +274,7 @@ func (s *socket) send(p []byte) (n int, err error) {
 			return n, err
 		}
 		progress = 0
+		s.writing.begin(s.sendStep())
 	}
 }
 

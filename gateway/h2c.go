@@ -1,0 +1,41 @@
+package gateway
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/http1"
+)
+
+// This file is HTTP/2 on the plain port, by prior knowledge (RFC 9113, section 3.3). The
+// way by "Upgrade: h2c" is no more (RFC 9113, section 3.1), and was a way past proxies.
+
+// meet looks whether a new connection speaks HTTP/2. If so it is handed over, and the
+// limit that is returned is nil. If not, the limit is that for the head, of which the
+// time that was taken is gone: who sends the beginning of a preface and then stalls has
+// no more time than others (as in CVE-2026-56853 of net/http).
+func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
+	defer k.arrived()
+	begun := time.Now()
+	speaks, err := k.conn.Preface(limit.Time)
+	if err != nil {
+		return nil, err
+	}
+	if speaks {
+		k.leave()
+		conn, ahead := k.conn.HandOver()
+		k.server.h2.take(&aheadConn{conn, bytes.NewReader(ahead)})
+		return nil, nil
+	}
+	rest := *limit
+	rest.Time = max(limit.Time-time.Since(begun), 1)
+	return &rest, nil
+}
+
+// arrived takes note that the connection is one with HTTP/1.1, or over.
+func (k *client) arrived() {
+	if k.arriving {
+		k.arriving = false
+		k.server.listeners.leave()
+	}
+}

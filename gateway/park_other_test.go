@@ -1,0 +1,5 @@
+//go:build !linux
+
+package gateway_test
+
+const parks = false
