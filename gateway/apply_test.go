@@ -597,7 +597,7 @@ func TestApplyUnderLoad(t *testing.T) {
 			t.Errorf("%s: %d %q %v", d.name, res.StatusCode, text, err)
 		}
 	})
-	for n := range 300 {
+	for n := range 1000 {
 		_, err := h.gw.Configure(config(n))
 		require.NoError(t, err)
 		hammer.let(4)

@@ -1,0 +1,287 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// A handler that does not let go of its request, or of its answer, harms nobody: not even
+// the next request on its connection.
+func TestHandlerReturnedLongAgo(t *testing.T) {
+	h := newHarness(t, nil)
+	var w http.ResponseWriter
+	var r *http.Request
+	h.apply(gateway.Config{
+		SSL: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Routes: []route.Config{
+			{ID: "1", Paths: []string{"/keep"}, Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+				_, _ = io.Copy(io.Discard, req.Body)
+				w, r = rw, req
+			})},
+			{ID: "2", Paths: []string{"/other"}, Handler: http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+				_, err := io.WriteString(w, "for somebody else")
+				require.Error(t, err)
+				c := http.NewResponseController(w)
+				require.Error(t, c.Flush())
+				require.Error(t, c.SetReadDeadline(time.Now()))
+				require.Error(t, c.SetWriteDeadline(time.Now()))
+				_, _, err = c.Hijack()
+				require.Error(t, err)
+				w.WriteHeader(500)
+				_, err = r.Body.Read(make([]byte, 10))
+				require.Error(t, err)
+				require.Error(t, r.Context().Err())
+				require.Equal(t, "a.test /keep", r.Host+" "+r.URL.Path)
+			})},
+		},
+	})
+	for _, d := range []door{h.http1, h.plain} {
+		conn := h.raw(d, "a.test")
+		conn.write("POST /keep HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n")
+		conn.answer("POST")
+		for range 10 {
+			other := h.raw(d, "a.test")
+			for _, c := range []*rawConn{conn, other} {
+				c.write("POST /other HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nworld")
+				res, body := c.answer("POST")
+				require.Equal(t, 200, res.StatusCode)
+				require.Empty(t, body)
+			}
+		}
+	}
+}
+
+// The deadlines of a handler hold for its request alone.
+func TestHandlerDeadlines(t *testing.T) {
+	over(t, func(t *testing.T, secure bool) {
+		inBubble(t, func(w http.ResponseWriter, r *http.Request) {
+			c := http.NewResponseController(w)
+			if r.Method == "GET" {
+				return
+			}
+			_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+			go func() {
+				time.Sleep(time.Second)
+				_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+			}()
+			_, err := io.Copy(io.Discard, r.Body)
+			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+			fmt.Fprint(w, err)
+		}, func(b *bubble) {
+			conn := b.raw(secure)
+			conn.write("POST /local HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhel")
+			b.after(3*time.Second, func() {
+				_, body := conn.answer("POST")
+				require.Contains(t, body, "timeout")
+			})
+			conn = b.raw(secure)
+			conn.write("POST /local HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello")
+			_, body := conn.answer("POST")
+			require.Equal(t, "<nil>", body)
+			time.Sleep(10 * time.Second)
+			conn.write("GET /local HTTP/1.1\r\nHost: a.test\r\n\r\n")
+			res, _ := conn.answer("GET")
+			require.Equal(t, 200, res.StatusCode)
+		})
+	})
+}
+
+// What a log keeps of a request does not change with the next one.
+func TestLogsKeepWhatTheyWereTold(t *testing.T) {
+	kept := &keptHosts{}
+	h := newHarness(t, &gateway.Options{Logger: slog.New(kept)})
+	people := h.people
+	h.apply(gateway.Config{
+		SSL:    []ssl.Config{h.profile("1", []string{"*.secret.test"}, people)},
+		Routes: []route.Config{local("1", "/*", "fine")},
+	})
+	var want []string
+	for i := range 200 {
+		host := fmt.Sprintf("host-%03d.secret.test", i)
+		want = append(want, host)
+		conn := h.raw(h.plain, "")
+		conn.write("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
+		require.Equal(t, []int{403}, conn.statuses())
+	}
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	require.Equal(t, want, kept.hosts)
+}
+
+// keptHosts is a [slog.Handler] that keeps strings as they are.
+type keptHosts struct {
+	mu    sync.Mutex
+	hosts []string
+}
+
+func (k *keptHosts) Enabled(context.Context, slog.Level) bool { return true }
+func (k *keptHosts) WithAttrs([]slog.Attr) slog.Handler       { return k }
+func (k *keptHosts) WithGroup(string) slog.Handler            { return k }
+func (k *keptHosts) Handle(_ context.Context, r slog.Record) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "host" {
+			k.hosts = append(k.hosts, a.Value.String())
+		}
+		return true
+	})
+	return nil
+}
+
+// A client that goes away while informational answers come is not the node's fault.
+func TestClientLeavesEarlyAnswers(t *testing.T) {
+	h := newHarness(t, nil)
+	h.apply(gateway.Config{
+		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+		Routes:    []route.Config{everything("1", "1")},
+	})
+	ended := make(chan struct{}, 1)
+	h.origin.on(func(v *visit) {
+		hint := "HTTP/1.1 103 Early Hints\r\nLink: " + strings.Repeat("x", 1000) + "\r\n\r\n"
+		for n := 0; n < 32<<10 && v.write(hint); n += len(hint) {
+			time.Sleep(time.Millisecond) // for the client's reset to arrive
+		}
+		v.close = true
+		ended <- struct{}{}
+	})
+	for _, d := range []door{h.http1, h.plain} {
+		conn := h.raw(d, "a.test")
+		conn.write(toOrigin)
+		_, err := conn.r.ReadByte()
+		require.NoError(t, err)
+		tcp, ok := conn.Conn.(*net.TCPConn)
+		if !ok {
+			tcp = conn.Conn.(*tls.Conn).NetConn().(*net.TCPConn)
+		}
+		require.NoError(t, tcp.SetLinger(0))
+		tcp.Close()
+		<-ended
+	}
+	require.NoError(t, h.gw.Shutdown(t.Context()))
+	require.NotContains(t, h.log.String(), "request failed")
+}
+
+// A corked collects what is written to it.
+type corked struct {
+	net.Conn
+	on  bool
+	buf []byte
+}
+
+func (c *corked) Write(p []byte) (int, error) {
+	if c.on {
+		c.buf = append(c.buf, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// A chunk goes on when it is there, also if its line, its data and its end are records of
+// their own that come together, and nothing follows.
+func TestChunkInRecords(t *testing.T) {
+	h := newHarness(t, nil)
+	h.apply(gateway.Config{
+		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+		Routes:    []route.Config{everything("1", "1")},
+	})
+	pieces := make(chan string)
+	h.origin.on(func(v *visit) {
+		v.close = true
+		for {
+			piece, err := v.readChunk()
+			if err != nil || piece == nil {
+				v.write(okAnswer)
+				return
+			}
+			pieces <- string(piece)
+		}
+	})
+	tcp, err := net.Dial("tcp", h.http1.addr.String())
+	require.NoError(t, err)
+	t.Cleanup(func() { tcp.Close() })
+	below := &corked{Conn: tcp}
+	config := ssltest.ClientConfig("a.test")
+	config.NextProtos = []string{"http/1.1"}
+	conn := tls.Client(below, config)
+	c := &rawConn{conn, t, bufio.NewReader(conn)}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	c.write("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+	c.write("5\r\nfirst\r\n")
+	want := func(s string) {
+		select {
+		case piece := <-pieces:
+			require.Equal(t, s, piece)
+		case <-time.After(patience / 2):
+			t.Fatalf("%q is held back", s)
+		}
+	}
+	want("first")
+	for range 5 {
+		below.on = true
+		c.write("5\r\n")
+		c.write("other")
+		c.write("\r\n")
+		below.on = false
+		_, err = tcp.Write(below.buf)
+		require.NoError(t, err)
+		below.buf = nil
+		want("other")
+	}
+	c.write("0\r\n\r\n")
+	res, _ := c.answer("POST")
+	require.Equal(t, 200, res.StatusCode)
+}
+
+// Who sends and takes a byte a second is served to the end, on both sides.
+func TestOneByteASecond(t *testing.T) {
+	over(t, func(t *testing.T, secure bool) {
+		inBubble(t, nil, func(b *bubble) {
+			b.origin.on(func(v *visit) {
+				if !v.readBody() {
+					return
+				}
+				for _, c := range "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n" {
+					time.Sleep(time.Second)
+					if !v.write(string(c)) {
+						return
+					}
+				}
+			})
+			conn := b.raw(secure)
+			conn.write("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+			body := "a\r\n0123456789\r\n14\r\n01234567890123456789\r\n0\r\n\r\n"
+			for _, c := range body {
+				time.Sleep(time.Second)
+				conn.write(string(c))
+			}
+			res, got := conn.answer("POST")
+			require.Equal(t, 200, res.StatusCode)
+			require.Equal(t, "abc", got)
+			require.Equal(t, "1", res.Trailer.Get("X-T"))
+			require.Equal(t, "012345678901234567890123456789", string(b.origin.take()[0].body))
+			synctest.Wait()
+		})
+	})
+}

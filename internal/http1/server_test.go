@@ -1,0 +1,92 @@
+package http1
+
+import (
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A Wake is not lost if it comes before the Wait that it is to end.
+func TestWakeBeforeWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		c := Server(ours, time.Minute)
+		c.Wake()
+		begun := time.Now()
+		require.ErrorIs(t, c.Wait(time.Hour), os.ErrDeadlineExceeded)
+		require.Zero(t, time.Since(begun))
+		c.Rest()
+
+		// The head of a request that is there already is read nevertheless.
+		d := Server(&script{in: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", step: 1}, time.Minute)
+		require.NoError(t, d.Wait(time.Hour))
+		d.Wake()
+		_, err := d.ReadRequest(&fuzzLimit)
+		require.NoError(t, err)
+	})
+}
+
+// A client may be slow, and take longer for a large write than the limit; it must not take
+// nothing for so long.
+func TestSlowWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		c := Server(ours, 10*time.Second)
+		go func() {
+			p := make([]byte, 10)
+			for range 100 {
+				time.Sleep(5 * time.Second)
+				_, _ = io.ReadFull(theirs, p)
+			}
+		}()
+		begun := time.Now()
+		n, err := c.Write([]byte(strings.Repeat("x", 1000)))
+		require.NoError(t, err)
+		require.Equal(t, 1000, n)
+		require.Equal(t, 500*time.Second, time.Since(begun))
+
+		begun = time.Now()
+		n, err = c.Write([]byte("x"))
+		require.Zero(t, n)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, 10*time.Second, time.Since(begun))
+	})
+}
+
+// WriteBy ends a write that goes on, however much is taken, and lets itself be lifted.
+func TestWriteBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		c := Server(ours, 10*time.Second)
+		go func() {
+			time.Sleep(time.Second)
+			c.WriteBy(time.Now().Add(5 * time.Second))
+			p := make([]byte, 1)
+			for range 5 {
+				_, _ = theirs.Read(p)
+				time.Sleep(time.Second)
+			}
+		}()
+		begun := time.Now()
+		_, err := c.Write([]byte(strings.Repeat("x", 1000)))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, 6*time.Second, time.Since(begun))
+		time.Sleep(time.Minute)
+		c.WriteBy(time.Time{})
+		go io.Copy(io.Discard, theirs)
+		_, err = c.Write([]byte("x"))
+		require.NoError(t, err)
+	})
+}
