@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -269,13 +270,13 @@ var stalled = []string{
 func TestAdapterIsNetHTTP(t *testing.T) {
 	wantNoLeak(t)
 	ours, theirs := listen(t), listen(t)
-	var handler http.Handler
+	var handler atomic.Pointer[http.HandlerFunc]
 	chosen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/probe" {
 			io.WriteString(w, "kept")
 			return
 		}
-		handler.ServeHTTP(w, r)
+		(*handler.Load())(w, r)
 	})
 	gw := gateway.New(nil)
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: chosen}}}})
@@ -292,7 +293,7 @@ func TestAdapterIsNetHTTP(t *testing.T) {
 			if q.name == "Expect" && slices.Contains(stalled, a.name) {
 				continue
 			}
-			handler = a.serve
+			handler.Store(&a.serve)
 			got := exchange(t, ours.Addr(), q.head, q.body)
 			want := exchange(t, theirs.Addr(), q.head, q.body)
 			var found []string
