@@ -28,6 +28,7 @@ type h2Frame struct {
 const (
 	h2Data         = 0x0
 	h2Headers      = 0x1
+	h2Priority     = 0x2
 	h2Reset        = 0x3
 	h2Settings     = 0x4
 	h2Ping         = 0x6
