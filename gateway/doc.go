@@ -91,6 +91,16 @@
 // is not told. Last come the changes of the route, [route.Config.Headers], which may
 // replace any of it but the framing. A handler of the user's sees the same.
 //
+// # Restarting
+//
+// A new process can take a gateway's place without a request lost, because a listener is
+// a descriptor that two processes can have: who connects waits in its queue until one of
+// them accepts. The new process is given it (by [os/exec.Cmd.ExtraFiles] from
+// [net.TCPListener.File], or by systemd, whose .socket unit holds it for both), makes a
+// listener of it with [net.FileListener], and serves it. Then the old one is told, by a
+// signal for example, to call [*Server.Shutdown]. The example "restart" has the code of
+// both sides. Connections with HTTP/2 end as net/http's server ends them.
+//
 // # Concurrency
 //
 // A Server may be used by any number of goroutines. A request that began under

@@ -491,6 +491,66 @@ func ExamplePlainHTTP() {
 	// 200
 }
 
+// Behind a load balancer that passes connections on, the PROXY protocol says whose they
+// are. Its address alone is taken at its word, and must send it.
+func ExampleOptions_proxyProtocol() {
+	gw := gateway.New(&gateway.Options{
+		ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, // the load balancer's
+		Limits:        gateway.Limits{ConnectionsPerAddr: 100},               // of a client's, not of its
+	})
+	defer gw.Close()
+	_, err := gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "hello, ", r.RemoteAddr)
+	})}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go func() { _ = gw.Serve(l) }() // ends with ErrServerClosed
+
+	through := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err == nil {
+			_, err = io.WriteString(conn, "PROXY TCP4 192.0.2.1 198.51.100.7 40000 80\r\n")
+		}
+		return conn, err
+	}}}
+	show(through.Get("http://" + l.Addr().String()))
+	// Output: 200 hello, 192.0.2.1:40000
+}
+
+// Limits that are reached cost a connection, and are told of.
+func ExampleLimits() {
+	reached := make(chan gateway.LimitEvent, 1)
+	gw := gateway.New(&gateway.Options{
+		Limits: gateway.Limits{Connections: 1},
+		Trace:  &gateway.Trace{LimitReached: func(e gateway.LimitEvent) { reached <- e }},
+	})
+	defer gw.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go func() { _ = gw.Serve(l) }() // ends with ErrServerClosed
+	for range 2 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer conn.Close()
+	}
+	e := <-reached
+	fmt.Println(e.Limit, e.Count)
+	// Output: Connections 1
+}
+
 // Which route would answer a request, and why not another?
 func ExampleServer_Routes() {
 	gw := gateway.New(nil)
