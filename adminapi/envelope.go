@@ -84,10 +84,11 @@ func withoutKey(text string) string {
 }
 
 // server is what answers say of the program. Clients look for APISIX's version behind
-// "APISIX/", as a semantic version, and leave out what it did not have yet: it is the
-// one whose documents and texts these are. What comes behind it says that it is not
-// APISIX itself.
-const server = "APISIX/3.18.0 compatible (Sallyport)"
+// "APISIX/", and leave out what it did not have yet: it is the one whose documents and
+// texts these are. Some take all that stands there for a semantic version, and fail where
+// it is none: that this is not APISIX itself, its build metadata says, which no comparison
+// looks at.
+const server = "APISIX/3.18.0+sallyport"
 
 func write(w http.ResponseWriter, r *http.Request, a *reply) {
 	head := w.Header()
