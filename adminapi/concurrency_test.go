@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -233,6 +234,86 @@ func TestConcurrent(t *testing.T) {
 		_, desc := get(strings.TrimPrefix(key, "/apisix"))
 		require.Equal(t, want, desc, key)
 	}
+	w.check()
+}
+
+// Whole configurations, single documents and references that are looked up again, at once: each answer is one of those that there are, a document is whole
+// wherever it is shown, and in the end what is stored, shown and served is one.
+func TestConcurrentWhole(t *testing.T) {
+	w := newWorld(t, setup{})
+	t.Setenv("WHOLE_CERT", string(w.pair.CertPEM))
+	t.Setenv("WHOLE_KEY", string([]byte(w.pair.KeyPEM)))
+	rounds := 25
+	if text := os.Getenv("SALLYPORT_TEST_CONCURRENT"); text != "" {
+		d, err := time.ParseDuration(text)
+		require.NoError(t, err)
+		rounds = int(d/time.Second) * 50
+	}
+	send := func(method, path string, doc any, allowed ...int) string {
+		body := ""
+		if doc != nil {
+			body = encode(t, doc)
+		}
+		r := httptest.NewRequest(method, "/apisix/admin"+path, strings.NewReader(body))
+		r.Header.Set("X-API-KEY", w.key)
+		r.Header.Set("X-Digest", fmt.Sprint(len(body), path, time.Now().UnixNano()))
+		rec := serveOne(w.handler, r)
+		if !slices.Contains(allowed, rec.Code) {
+			t.Errorf("%s %s: %d %s", method, path, rec.Code, rec.Body)
+		}
+		return rec.Body.String()
+	}
+	reference := func() map[string]any {
+		return map[string]any{"sni": "ref.test", "cert": "$env://WHOLE_CERT", "key": "$env://WHOLE_KEY"}
+	}
+	whole := func(n int) map[string]any {
+		item := func(id string, doc map[string]any) map[string]any { return with(doc, "id", id) }
+		return map[string]any{
+			"routes": []any{
+				item("a", map[string]any{"uri": "/a", "service_id": "s", "desc": fmt.Sprint(n)}),
+				item("b", w.routeDoc("/b", 1+n%2)),
+			},
+			"services":  []any{item("s", map[string]any{"upstream_id": "u"})},
+			"upstreams": []any{item("u", w.upstreamDoc(1+n%2))},
+			"ssls":      []any{item("ref", reference())},
+		}
+	}
+	send("PUT", "/configs", whole(0), 202)
+	var wg sync.WaitGroup
+	for i, each := range []func(n int){
+		func(n int) { send("PUT", "/configs", whole(n), 202) },
+		func(n int) { send("PUT", "/configs", whole(n+1), 202) },
+		func(n int) { send("PUT", "/routes/b", w.routeDoc("/b", 1+n%2), 200, 201) },
+		func(n int) { send("PATCH", "/routes/a", map[string]any{"desc": fmt.Sprint("patched ", n)}, 200) },
+		func(n int) { send("DELETE", "/routes/b", nil, 200, 404) },
+		func(n int) { send("PUT", "/ssls/ref", reference(), 200) },
+		func(n int) {
+			if err := w.handler.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+		func(n int) { send("DELETE", "/upstreams/u", nil, 400) },
+		func(n int) { send("POST", "/configs/validate", whole(n), 200) },
+		func(n int) { send("POST", "/explain", map[string]any{"url": "https://ref.test/a"}, 200) },
+		func(n int) {
+			text := send("GET", "/configs", nil, 200)
+			if leak(text, w.pair.KeyPEM) != "" || !strings.Contains(text, `"id":"a"`) {
+				t.Errorf("GET /configs: %s", text)
+			}
+		},
+		func(n int) {
+			if rec := serveOne(w.gw, httptest.NewRequest("GET", "http://a.test/a", nil)); rec.Code != 200 {
+				t.Errorf("the gateway answers %d", rec.Code)
+			}
+		},
+	} {
+		wg.Go(func() {
+			for n := range rounds {
+				each(n*7 + i)
+			}
+		})
+	}
+	wg.Wait()
 	w.check()
 }
 
