@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/sallyport/sallyport/gateway"
@@ -120,29 +122,32 @@ func (h *Handler) changeOf(ctx context.Context, edits ...*edit) (gateway.Change,
 	// What documents name is checked here, in the documents' words.
 	c := gateway.Change{AllowDangling: true}
 	v := h.after(edits...)
-	touched := map[string]bool{}
+	// What names an edited service or certificate, once each, however many of them it names:
+	// true if it has to be decoded anew.
+	users := map[string]bool{}
 	for _, e := range edits {
 		addTo(&c, v, e)
 		if e.kind != apisix.Services && e.kind != apisix.SSLs {
 			continue
 		}
-		for _, key := range h.docs.usersOf(e.key()) {
-			if v.edited[key] != nil || touched[key] {
-				continue
+		for key := range h.docs.usersOf(e.key()) {
+			if v.edited[key] == nil {
+				users[key] = users[key] || e.kind == apisix.SSLs
 			}
-			kind, id, _ := parseKey(key)
-			o := h.docs.get(kind, id)
-			if e.kind == apisix.Services {
-				c.Put.Routes = append(c.Put.Routes, routeOf(o.decoded, v))
-				continue
-			}
-			touched[key] = true
-			user := &edit{kind: kind, id: id, doc: o.doc}
-			if err := h.decode(ctx, v, user); err != nil {
-				return c, fmt.Errorf("%s [%s], which uses it: %w", kind.Singular(), id, err)
-			}
-			addTo(&c, v, user)
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(users)) {
+		kind, id, _ := parseKey(key)
+		o := h.docs.get(kind, id)
+		if !users[key] {
+			c.Put.Routes = append(c.Put.Routes, routeOf(o.decoded, v))
+			continue
+		}
+		user := &edit{kind: kind, id: id, doc: o.doc}
+		if err := h.decode(ctx, v, user); err != nil {
+			return c, fmt.Errorf("%s [%s], which uses it: %w", kind.Singular(), id, err)
+		}
+		addTo(&c, v, user)
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -113,8 +114,8 @@ func (d *documents) user(kind apisix.Kind, of string) (id string, used bool) {
 	return id, used
 }
 
-// usersOf returns the keys of all that name a document, sorted.
-func (d *documents) usersOf(key string) []string { return slices.Sorted(maps.Keys(d.users[key])) }
+// usersOf returns the keys of all that name a document, in any order.
+func (d *documents) usersOf(key string) iter.Seq[string] { return maps.Keys(d.users[key]) }
 
 // references returns the keys of the documents that a document names.
 func references(kind apisix.Kind, doc map[string]any) (keys []string) {
