@@ -75,9 +75,14 @@ func (p *passage) body(x forward.Exchange) error {
 			at += http1.ChunkHead
 			room = room[http1.ChunkHead : len(room)-http1.ChunkTail-len(lastChunk)]
 		}
-		p.to.waitsForMore()
+		waits := !x.Ready()
+		if waits {
+			p.to.waitsForMore()
+		}
 		n, err := x.ReadBody(room)
-		p.to.waited()
+		if waits {
+			p.to.waited()
+		}
 		if err != nil && err != io.EOF {
 			return &answerError{err}
 		}
