@@ -58,7 +58,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	// made of them.
 	values := []any{
 		w.handler, w.memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
-		w.gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limits{}, gateway.Options{},
+		w.gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
 		gateway.Report{}, gateway.RequestEvent{}, gateway.Trace{}, gateway.Warning{},
 		compiledRoute, w.gw.Routes(), route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
 		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
