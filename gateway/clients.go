@@ -15,7 +15,7 @@ type clients struct {
 	parked clientList // without
 	first  int64      // when the first of the parked expires, or sooner
 	closed bool
-	empty  chan struct{} // closed when none is left; nil unless awaited
+	rest   rest // when none is left
 
 	sweeping chan struct{} // closed when the sweeper has ended; nil if there is none
 	quit     chan struct{} // closed to end it
@@ -75,8 +75,8 @@ func (cs *clients) activate(k *client) bool {
 	return true
 }
 
-// rest takes note of a client that gives its goroutine up.
-func (cs *clients) rest(k *client) bool {
+// retire takes note of a client that gives its goroutine up.
+func (cs *clients) retire(k *client) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.closed {
@@ -95,9 +95,8 @@ func (cs *clients) remove(k *client) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	take(k)
-	if cs.empty != nil && cs.active.n+cs.parked.n == 0 {
-		close(cs.empty)
-		cs.empty = nil
+	if cs.active.n+cs.parked.n == 0 {
+		cs.rest.reach()
 	}
 }
 
@@ -118,22 +117,7 @@ func (l *clientList) slice() []*client {
 
 // wait waits until there is no client left, or ctx ends.
 func (cs *clients) wait(ctx context.Context) error {
-	cs.mu.Lock()
-	if cs.active.n+cs.parked.n == 0 {
-		cs.mu.Unlock()
-		return nil
-	}
-	if cs.empty == nil {
-		cs.empty = make(chan struct{})
-	}
-	empty := cs.empty
-	cs.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return cs.rest.wait(ctx, &cs.mu, func() bool { return cs.active.n+cs.parked.n == 0 })
 }
 
 // closeAll ends all connections, and lets no other be added.

@@ -280,19 +280,13 @@ func (t *turn) AppendHead(b []byte, host string) []byte {
 	switch length := head.ContentLength; {
 	case length < 0:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case length > 0 || expectsBody(t.req.Method):
+	case length > 0 || http1.ExpectsBody(t.req.Method):
 		b = append(b, "Content-Length: "...)
 		b = strconv.AppendInt(b, length, 10)
 		b = append(b, "\r\n"...)
 	}
 	b = append(b, "\r\n"...)
 	return append(b, t.sent...)
-}
-
-// expectsBody reports whether a request without a body says so (RFC 9110, section
-// 8.6).
-func expectsBody(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
 func appendField(b []byte, name, value string) []byte {

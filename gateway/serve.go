@@ -159,8 +159,8 @@ type listeners struct {
 	mu     sync.Mutex                    // guards what follows
 	open   map[net.Listener]net.Listener // with those below them
 	closed bool
-	busy   int           // accept loops, and what they have accepted that is nobody's yet
-	idle   chan struct{} // closed when there is none any more; nil unless awaited
+	busy   int  // accept loops, and what they have accepted that is nobody's yet
+	rest   rest // when there is none
 }
 
 // add reports false if there are to be none any more.
@@ -200,9 +200,8 @@ func (ls *listeners) leave() {
 
 // done takes note that one that was busy is not any more. ls.mu is held.
 func (ls *listeners) done() {
-	if ls.busy--; ls.busy == 0 && ls.idle != nil {
-		close(ls.idle)
-		ls.idle = nil
+	if ls.busy--; ls.busy == 0 {
+		ls.rest.reach()
 	}
 }
 
@@ -218,22 +217,7 @@ func (ls *listeners) drain() {
 
 // wait waits until nothing more will come of the listeners, or ctx ends.
 func (ls *listeners) wait(ctx context.Context) error {
-	ls.mu.Lock()
-	if ls.busy == 0 {
-		ls.mu.Unlock()
-		return nil
-	}
-	if ls.idle == nil {
-		ls.idle = make(chan struct{})
-	}
-	idle := ls.idle
-	ls.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return ls.rest.wait(ctx, &ls.mu, func() bool { return ls.busy == 0 })
 }
 
 func (ls *listeners) isClosed() bool {

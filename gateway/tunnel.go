@@ -16,8 +16,8 @@ import (
 type tunnels struct {
 	mu    sync.Mutex // guards what follows
 	open  map[*tunnel]struct{}
-	idle  chan struct{} // closed when none is open any more; nil unless awaited
-	timer *time.Timer   // looks for what has expired; runs while any is open
+	rest  rest        // when none is open
+	timer *time.Timer // looks for what has expired; runs while any is open
 }
 
 // A tunnel is one of them, and what the guard judged.
@@ -69,10 +69,7 @@ func (ts *tunnels) end(t *tunnel) {
 		ts.timer.Stop()
 		ts.timer = nil
 	}
-	if ts.idle != nil {
-		close(ts.idle)
-		ts.idle = nil
-	}
+	ts.rest.reach()
 }
 
 // judgeEvery is how often it is looked for clients whose certificates have expired while
@@ -119,24 +116,9 @@ func (s *Server) judgeTunnels(snap *snapshot, changed bool) {
 	}
 }
 
-// wait waits until no tunnel is open or ctx ends.
+// wait waits until no tunnel is open, or ctx ends.
 func (ts *tunnels) wait(ctx context.Context) error {
-	ts.mu.Lock()
-	if len(ts.open) == 0 {
-		ts.mu.Unlock()
-		return nil
-	}
-	if ts.idle == nil {
-		ts.idle = make(chan struct{})
-	}
-	idle := ts.idle
-	ts.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return ts.rest.wait(ctx, &ts.mu, func() bool { return len(ts.open) == 0 })
 }
 
 // closeAll ends all tunnels that are open.

@@ -78,7 +78,7 @@ func (r *Request) AppendTo(b []byte) ([]byte, error) {
 	}
 
 	switch {
-	case r.ContentLength > 0, r.ContentLength == 0 && expectsBody(method):
+	case r.ContentLength > 0, r.ContentLength == 0 && ExpectsBody(method):
 		b = append(b, "Content-Length: "...)
 		b = strconv.AppendInt(b, r.ContentLength, 10)
 		b = append(b, "\r\n"...)
@@ -96,9 +96,9 @@ func (r *Request) AppendTo(b []byte) ([]byte, error) {
 	return append(b, "\r\n"...), nil
 }
 
-// expectsBody reports whether a request without a body says so (RFC 9110, section
+// ExpectsBody reports whether a request without a body says so (RFC 9110, section
 // 8.6).
-func expectsBody(method string) bool {
+func ExpectsBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
