@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -20,7 +19,6 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
-	"github.com/sallyport/sallyport/ssl/ssltest"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -114,13 +112,13 @@ func TestLogsKeepWhatTheyWereTold(t *testing.T) {
 		SSL:    []ssl.Config{h.profile("1", []string{"*.secret.test"}, people)},
 		Routes: []route.Config{local("1", "/*", "fine")},
 	})
-	var want []string
+	conn, want := h.raw(h.plain, ""), []string(nil)
 	for i := range 200 {
 		host := fmt.Sprintf("host-%03d.secret.test", i)
 		want = append(want, host)
-		conn := h.raw(h.plain, "")
-		conn.write("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
-		require.Equal(t, []int{403}, conn.statuses())
+		conn.write("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		res, _ := conn.answer("GET")
+		require.Equal(t, 403, res.StatusCode)
 	}
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
@@ -180,78 +178,6 @@ func TestClientLeavesEarlyAnswers(t *testing.T) {
 	}
 	require.NoError(t, h.gw.Shutdown(t.Context()))
 	require.NotContains(t, h.log.String(), "request failed")
-}
-
-// A corked collects what is written to it.
-type corked struct {
-	net.Conn
-	on  bool
-	buf []byte
-}
-
-func (c *corked) Write(p []byte) (int, error) {
-	if c.on {
-		c.buf = append(c.buf, p...)
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
-}
-
-// A chunk goes on when it is there, also if its line, its data and its end are records of
-// their own that come together, and nothing follows.
-func TestChunkInRecords(t *testing.T) {
-	h := newHarness(t, nil)
-	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
-		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
-		Routes:    []route.Config{everything("1", "1")},
-	})
-	pieces := make(chan string)
-	h.origin.on(func(v *visit) {
-		v.close = true
-		for {
-			piece, err := v.readChunk()
-			if err != nil || piece == nil {
-				v.write(okAnswer)
-				return
-			}
-			pieces <- string(piece)
-		}
-	})
-	tcp, err := net.Dial("tcp", h.http1.addr.String())
-	require.NoError(t, err)
-	t.Cleanup(func() { tcp.Close() })
-	below := &corked{Conn: tcp}
-	config := ssltest.ClientConfig("a.test")
-	config.NextProtos = []string{"http/1.1"}
-	conn := tls.Client(below, config)
-	c := &rawConn{conn, t, bufio.NewReader(conn)}
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	c.write("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n")
-	c.write("5\r\nfirst\r\n")
-	want := func(s string) {
-		select {
-		case piece := <-pieces:
-			require.Equal(t, s, piece)
-		case <-time.After(patience / 2):
-			t.Fatalf("%q is held back", s)
-		}
-	}
-	want("first")
-	for range 5 {
-		below.on = true
-		c.write("5\r\n")
-		c.write("other")
-		c.write("\r\n")
-		below.on = false
-		_, err = tcp.Write(below.buf)
-		require.NoError(t, err)
-		below.buf = nil
-		want("other")
-	}
-	c.write("0\r\n\r\n")
-	res, _ := c.answer("POST")
-	require.Equal(t, 200, res.StatusCode)
 }
 
 // Who sends and takes a byte a second is served to the end, on both sides.
