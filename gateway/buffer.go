@@ -8,7 +8,10 @@ import (
 )
 
 // A buffer is what the body of a message is copied through.
-type buffer struct{ b []byte }
+type buffer struct {
+	b   []byte
+	own bool // of no pool
+}
 
 // A small buffer is enough for most messages. For the others, the more goes out at once,
 // the less it costs: with TLS, 256 KiB cost half of what 16 KiB at a time do. But a
@@ -23,9 +26,9 @@ const (
 )
 
 var (
-	smallBuffers  = sync.Pool{New: func() any { return &buffer{make([]byte, smallBuffer)} }}
-	mediumBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, mediumBuffer)} }}
-	largeBuffers  = sync.Pool{New: func() any { return &buffer{make([]byte, largeBuffer)} }}
+	smallBuffers  = sync.Pool{New: func() any { return &buffer{b: make([]byte, smallBuffer)} }}
+	mediumBuffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, mediumBuffer)} }}
+	largeBuffers  = sync.Pool{New: func() any { return &buffer{b: make([]byte, largeBuffer)} }}
 
 	largeInUse atomic.Int64
 )
@@ -47,8 +50,11 @@ func (b *buffer) grow() *buffer {
 	return mediumBuffers.Get().(*buffer)
 }
 
-// release gives the buffer back. One of another size is nobody's.
+// release gives the buffer back.
 func (b *buffer) release() {
+	if b.own {
+		return
+	}
 	switch len(b.b) {
 	case smallBuffer:
 		smallBuffers.Put(b)

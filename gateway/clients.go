@@ -134,7 +134,7 @@ func (cs *clients) closeAll() {
 		k.hangUp()
 	}
 	for _, k := range parked {
-		k.closeParked()
+		k.abortParked()
 	}
 	if sweeping != nil {
 		<-sweeping
@@ -149,7 +149,7 @@ func (cs *clients) drain() {
 		k.drain()
 	}
 	for _, k := range parked {
-		k.closeParked()
+		go k.closeParked()
 	}
 }
 
@@ -207,7 +207,7 @@ func (cs *clients) sweep(quit, done chan struct{}) {
 			}
 		}
 		for _, k := range expired {
-			k.closeParked()
+			go k.closeParked()
 		}
 	}
 }

@@ -324,4 +324,4 @@ func (w *plainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 type bufferPool struct{}
 
 func (bufferPool) Get() []byte  { return mediumBuffers.Get().(*buffer).b }
-func (bufferPool) Put(b []byte) { mediumBuffers.Put(&buffer{b}) }
+func (bufferPool) Put(b []byte) { mediumBuffers.Put(&buffer{b: b}) }

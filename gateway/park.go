@@ -43,11 +43,20 @@ func (k *client) unpark() bool {
 	return true
 }
 
-// closeParked closes a connection that is parked, if it still is.
+// closeParked closes a connection that is parked, if it still is. To tell the client so
+// may take five seconds, if it takes nothing.
 func (k *client) closeParked() {
 	if !k.server.poller.forget(k) || !k.unpark() {
 		return
 	}
-	k.server.clients.remove(k)
 	_ = k.conn.Close()
+	k.server.clients.remove(k)
+}
+
+// abortParked is closeParked without a word. It ends one that goes on, too.
+func (k *client) abortParked() {
+	if k.server.poller.forget(k) && k.unpark() {
+		defer k.server.clients.remove(k)
+	}
+	k.hangUp()
 }

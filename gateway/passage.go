@@ -36,7 +36,7 @@ type passage struct {
 func (p *passage) begin(head []byte) {
 	if cap(head) != cap(p.buffer.b) { // it has outgrown the buffer
 		p.buffer.release()
-		p.buffer = &buffer{b: head[:cap(head)]}
+		p.buffer = &buffer{b: head[:cap(head)], own: true}
 	}
 	p.end = len(head)
 }
