@@ -23,7 +23,7 @@ type flood struct {
 }
 
 // floodFrames is when a flood ends that is taken.
-const floodFrames = 100_000
+const floodFrames = 60_000
 
 const oneMiB = 1 << 20
 

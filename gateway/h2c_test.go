@@ -141,7 +141,7 @@ func TestH2CLifeCycle(t *testing.T) {
 			<-release
 			v.write(okAnswer)
 		})
-		busy, fresh := b.h2c(), b.raw(false)
+		busy, fresh, secure := b.h2c(), b.raw(false), b.tls("h2")
 		for i := range uint32(4) {
 			busy.get(1+2*i, "http", "a.test", "/")
 		}
@@ -154,14 +154,18 @@ func TestH2CLifeCycle(t *testing.T) {
 		// Who has connected before is not turned away.
 		late := newH2(fresh)
 		late.get(1, "http", "a.test", "/")
+		late2 := newH2(secure)
+		late2.get(1, "https", "a.test", "/")
 		synctest.Wait()
 		close(release)
 		for i := range uint32(3) {
 			status, _ = busy.status(1 + 2*i)
 			require.Equal(t, "200", status)
 		}
-		status, _ = late.status(1)
-		require.Equal(t, "200", status)
+		for _, late := range []*h2Conn{late, late2} {
+			status, _ = late.status(1)
+			require.Equal(t, "200", status)
+		}
 		require.NoError(t, <-done)
 		require.Zero(t, b.gw.Connections())
 	})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/http1"
@@ -242,6 +243,7 @@ type handOver struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	end    sync.Once
+	last   atomic.Int64 // when the last one was taken, in nanoseconds since 1970
 }
 
 // start lets the server of net/http serve what is handed over.
@@ -257,12 +259,27 @@ func (s *Server) serveHandOver() { _ = s.http.Serve(&s.h2) }
 // take hands a connection over. It reports false, and closes it, if nobody takes it any
 // more.
 func (h *handOver) take(c net.Conn) bool {
+	h.last.Store(time.Now().UnixNano())
 	select {
 	case h.conns <- c:
 		return true
 	case <-h.closed:
 		_ = c.Close()
 		return false
+	}
+}
+
+// settle waits, unless ctx ends, until who was handed over last has had the time to ask
+// that [*client.drain] gives to others: net/http's Shutdown takes a new connection with
+// HTTP/2 for an idle one, and closes it.
+func (h *handOver) settle(ctx context.Context) error {
+	timer := time.NewTimer(time.Until(time.Unix(0, h.last.Load()).Add(parkAfter)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

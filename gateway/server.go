@@ -101,6 +101,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.clients.drain()
 	err := s.listeners.wait(ctx)
 	if err == nil {
+		err = s.h2.settle(ctx)
+	}
+	if err == nil {
 		err = s.http.Shutdown(ctx)
 	}
 	if err == nil {
