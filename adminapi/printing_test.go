@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"log/slog"
+	"net/http/httptest"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -21,18 +22,33 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 	"github.com/sallyport/sallyport/upstream"
 )
 
 // Whatever of an exported type is printed, encoded or logged, the private keys and API
 // keys in it do not show. A type that is added has to be added here.
 func TestNoExportedTypePrintsAKey(t *testing.T) {
-	w := newWorld(t, setup{})
-	w.put("/ssls/1", w.sslDoc(w.pair))
-	w.put("/routes/1", w.routeDoc("/1", 1))
-	pem := []byte(w.pair.KeyPEM)
+	// Nothing listens: what runs cannot be printed without a race.
+	gw, memory := gateway.New(nil), &adminapi.Memory{}
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory})
+	require.NoError(t, err)
+	defer handler.Close()
+	pair := ssltest.NewCA(t, "servers").Server("p.test")
+	pem := []byte(pair.KeyPEM)
+	put := func(path string, doc map[string]any) {
+		r := httptest.NewRequest("PUT", "http://localhost/apisix/admin"+path, strings.NewReader(encode(t, doc)))
+		require.Equal(t, 201, serveOne(handler, r).Code)
+	}
+	put("/ssls/1", map[string]any{"sni": "p.test", "cert": string(pair.CertPEM), "key": string(pem)})
+	put("/upstreams/1", map[string]any{
+		"scheme": "https", "nodes": map[string]any{"127.0.0.1:1": 1},
+		"tls": map[string]any{"client_cert": string(pair.CertPEM), "client_key": string(pem)},
+	})
+	put("/routes/1", map[string]any{"uri": "/1", "upstream_id": "1"})
 
-	profileConfig := ssl.Config{ID: "p", Names: []string{"p.test"}, Certificates: []ssl.KeyPair{w.pair}}
+	profileConfig := ssl.Config{ID: "p", Names: []string{"p.test"}, Certificates: []ssl.KeyPair{pair}}
 	profile, err := ssl.New(profileConfig)
 	require.NoError(t, err)
 	store := ssl.NewStore(nil)
@@ -43,13 +59,13 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	defer watcher.Close()
 	upstreamConfig := upstream.Config{
 		ID: "u", Scheme: "https", Nodes: []upstream.Node{{Host: "127.0.0.1", Port: 1, Weight: 1}},
-		TLS: upstream.TLS{CertPEM: w.pair.CertPEM, KeyPEM: w.pair.KeyPEM},
+		TLS: upstream.TLS{CertPEM: pair.CertPEM, KeyPEM: pair.KeyPEM},
 	}
 	compiled, err := upstream.New(upstreamConfig)
 	require.NoError(t, err)
 	pool := upstream.NewPool(compiled, nil, nil)
 	defer pool.Close()
-	prepared, err := w.gw.Prepare(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{profileConfig}, Upstreams: []upstream.Config{upstreamConfig}}})
+	prepared, err := gw.Prepare(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{profileConfig}, Upstreams: []upstream.Config{upstreamConfig}}})
 	require.NoError(t, err)
 	compiledRoute, err := route.New(route.Config{ID: "r", Paths: []string{"/"}, Upstream: "u"})
 	require.NoError(t, err)
@@ -57,10 +73,10 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	// What can be filled in from outside is empty here, and what holds keys inside was
 	// made of them.
 	values := []any{
-		w.handler, w.memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
-		w.gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
+		handler, memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
+		gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
 		gateway.Report{}, gateway.RequestEvent{}, gateway.Trace{}, gateway.Warning{},
-		compiledRoute, w.gw.Routes(), route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
+		compiledRoute, gw.Routes(), route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
 		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
 		route.Request{}, route.Timeout{},
 		profile, store, store.Table(), store.Terminator, watcher, ssl.Allow{}, ssl.Change{}, ssl.ClientAuth{}, ssl.Config{}, ssl.ConfigError{},
