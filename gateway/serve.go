@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,10 +211,34 @@ func (ls *listeners) done() {
 // drain closes the listeners below. What was accepted from them goes on.
 func (ls *listeners) drain() {
 	ls.mu.Lock()
-	defer ls.mu.Unlock()
 	ls.closed = true
-	for _, below := range ls.open {
-		_ = below.Close()
+	list := slices.Collect(maps.Values(ls.open))
+	ls.mu.Unlock()
+	closeListeners(list)
+}
+
+// closePatience is how long the closing of a listener is waited for. It takes no time,
+// unless the descriptor is in blocking mode, in which it is for a moment when another
+// process is given it: an accept that began then ends with the next connection, and the
+// closing with it.
+const closePatience = time.Second
+
+// closeListeners closes listeners. No lock must be held that one which accepts wants.
+func closeListeners(list []net.Listener) {
+	closed := make(chan struct{}, len(list))
+	for _, l := range list {
+		go func() {
+			_ = l.Close()
+			closed <- struct{}{}
+		}()
+	}
+	late := time.After(closePatience)
+	for range list {
+		select {
+		case <-closed:
+		case <-late:
+			return
+		}
 	}
 }
 
@@ -229,11 +255,10 @@ func (ls *listeners) isClosed() bool {
 
 func (ls *listeners) closeAll() {
 	ls.mu.Lock()
-	defer ls.mu.Unlock()
 	ls.closed = true
-	for l := range ls.open {
-		_ = l.Close()
-	}
+	list := slices.Collect(maps.Keys(ls.open))
+	ls.mu.Unlock()
+	closeListeners(list)
 }
 
 // A handOver is the listener through which connections with HTTP/2 come to net/http's
