@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -225,6 +226,36 @@ func ExampleStorage() {
 
 // A Storage compares revisions: whoever has not seen the last change does not
 // overwrite it.
+// What was put is there after a restart.
+func ExampleOpenFile() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for _, method := range []string{"PUT", "GET"} {
+		storage, err := adminapi.OpenFile(filepath.Join(dir, "gateway.data"))
+		if err != nil {
+			log.Fatal(err)
+		}
+		gw := gateway.New(nil)
+		handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}, Storage: storage})
+		if err != nil {
+			log.Fatal(err)
+		}
+		admin := httptest.NewServer(handler)
+		fmt.Println(sendTo(admin.Client(), method, admin.URL+"/apisix/admin/upstreams/1", "edd1c9f0", `{"nodes":{"127.0.0.1:8081":1}}`)[:3])
+		admin.Close()
+		gw.Close()
+		if err := errors.Join(handler.Close(), storage.Close()); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// 201
+	// 200
+}
+
 func ExampleMemory() {
 	ctx := context.Background()
 	var storage adminapi.Memory

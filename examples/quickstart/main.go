@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&c.admin, "admin", "127.0.0.1:9180", "`address` of the Admin API, or off")
 	flag.StringVar(&c.origin, "origin", "127.0.0.1:8081", "`address` of the built-in origin, or off")
 	flag.StringVar(&c.key, "admin-key", "", "`key` of the Admin API; without one it answers on loopback only")
+	flag.StringVar(&c.data, "data", "", "`file` that keeps the configuration; without one it is gone at the end")
 	flag.StringVar(&c.plain, "plain", "guarded", "`rule` for what is served without TLS: guarded, or open for everything as in APISIX")
 	flag.TextVar(&c.router, "router", route.RouterHostURI, "`router` of APISIX that finds routes: host_uri, uri or uri_with_parameter")
 	flag.Parse()
@@ -44,8 +45,8 @@ func main() {
 
 // A config is what the flags say.
 type config struct {
-	https, http, admin, origin, key, plain string
-	router                                 route.Router
+	https, http, admin, origin, key, data, plain string
+	router                                       route.Router
 }
 
 // A door is one listener and what serves it.
@@ -72,7 +73,16 @@ func run(ctx context.Context, c config) error {
 	}
 	gw := gateway.New(options)
 	defer gw.Close()
-	admin, err := newAdmin(gw, c, logger)
+	var storage adminapi.Storage // nil: memory
+	if c.data != "" {
+		file, err := adminapi.OpenFile(c.data)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		storage = file
+	}
+	admin, err := newAdmin(gw, c, storage, logger)
 	if err != nil {
 		return err
 	}
@@ -122,8 +132,8 @@ func run(ctx context.Context, c config) error {
 }
 
 // newAdmin returns the server of the Admin API.
-func newAdmin(gw *gateway.Server, c config, logger *slog.Logger) (*http.Server, error) {
-	options := &adminapi.Options{Logger: logger}
+func newAdmin(gw *gateway.Server, c config, storage adminapi.Storage, logger *slog.Logger) (*http.Server, error) {
+	options := &adminapi.Options{Storage: storage, Logger: logger}
 	if c.key != "" {
 		options.Keys = []adminapi.Key{{Value: adminapi.Secret(c.key)}}
 	} else {

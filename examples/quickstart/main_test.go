@@ -288,6 +288,38 @@ func TestRouter(t *testing.T) {
 	require.Contains(t, string(out), `"radix" is none of host_uri, uri and uri_with_parameter`)
 }
 
+// With -data, what was put is there after a restart, and after a kill.
+func TestData(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "data")
+	p := start(t, "-data", file)
+	status := func(method, url, body string) int {
+		req, err := http.NewRequest(method, url, strings.NewReader(body))
+		require.NoError(t, err)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		return res.StatusCode
+	}
+	doc := `{"uri":"/ip","upstream":{"type":"roundrobin","nodes":{"127.0.0.1:1":1}}}`
+	require.Equal(t, 201, status("PUT", "http://"+p.addr["Admin API"]+"/apisix/admin/routes/1", doc))
+	require.Equal(t, 201, status("PUT", "http://"+p.addr["Admin API"]+"/apisix/admin/routes/2", doc))
+	require.NoError(t, p.cmd.Process.Kill())
+	_ = p.cmd.Wait()
+
+	p = start(t, "-data", file)
+	require.Equal(t, 200, status("GET", "http://"+p.addr["Admin API"]+"/apisix/admin/routes/1", ""))
+	require.Equal(t, 200, status("DELETE", "http://"+p.addr["Admin API"]+"/apisix/admin/routes/2", ""))
+	p.stop(t)
+
+	p = start(t, "-data", file)
+	require.Equal(t, 200, status("GET", "http://"+p.addr["Admin API"]+"/apisix/admin/routes/1", ""))
+	require.Equal(t, 404, status("GET", "http://"+p.addr["Admin API"]+"/apisix/admin/routes/2", ""))
+	require.Equal(t, 502, status("GET", "http://"+p.addr["HTTP"]+"/ip", ""))
+	p.stop(t)
+	require.NoError(t, os.Chmod(file, 0o644))
+	require.ErrorContains(t, run(t.Context(), config{data: file, plain: "guarded"}), "chmod 600")
+}
+
 // SIGTERM, which a service manager sends, ends it like Ctrl-C.
 func TestTerminate(t *testing.T) {
 	p := start(t)
