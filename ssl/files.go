@@ -5,13 +5,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"maps"
-	"os"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/files"
 )
 
 // A FileConfig is a [Config] of which certificates, keys, CAs and revocation lists
@@ -40,7 +38,7 @@ func (f FileConfig) Load() (Config, error) {
 	c := f.Config
 	var faults []error
 	read := func(name string) []byte {
-		data, err := readFile(name)
+		data, err := files.Read(name, maxFileBytes)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("ssl: profile %q: %w", c.ID, err))
 		}
@@ -75,28 +73,6 @@ func (f FileConfig) names() (names []string) {
 		names = append(names, pair.Cert, pair.Key)
 	}
 	return append(append(names, f.CAs...), f.CRLs...)
-}
-
-func readFile(name string) ([]byte, error) {
-	// Before it is opened: to open a pipe would wait for whoever writes to it.
-	switch info, err := os.Stat(name); {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: is no regular file", name)
-	case info.Size() > maxFileBytes:
-		return nil, fmt.Errorf("%s: is larger than %d bytes", name, maxFileBytes)
-	}
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
-	if err == nil && len(data) > maxFileBytes {
-		err = fmt.Errorf("%s: is larger than %d bytes", name, maxFileBytes)
-	}
-	return data, err
 }
 
 // WatchOptions are for [Watch]. A nil *WatchOptions and a zero one mean the same.
@@ -135,11 +111,11 @@ type Watcher struct {
 // A watched is one FileConfig and what is known of its files.
 type watched struct {
 	id    string
-	names []string               // of the files
-	seen  map[string]fs.FileInfo // nil for a file that cannot be looked at
-	young bool                   // when it was read, a file had changed a moment ago
-	sum   [sha256.Size]byte      // of what was put last
-	err   error                  // of the last try
+	names []string // of the files
+	seen  files.State
+	young bool              // when it was read, a file had changed a moment ago
+	sum   [sha256.Size]byte // of what was put last
+	err   error             // of the last try
 
 	// load is [FileConfig.Load]. No verb of fmt looks into a function, as some do
 	// into what may hold a private key.
@@ -207,7 +183,7 @@ func (w *Watcher) Check() error {
 	defer w.mu.Unlock()
 	var faults []error
 	for _, f := range w.files {
-		if changed := !same(look(f.names), f.seen); changed || f.young || f.err != nil {
+		if changed := !files.Look(f.names...).Same(f.seen); changed || f.young || f.err != nil {
 			w.reload(f, changed)
 		}
 		faults = append(faults, f.err)
@@ -249,20 +225,14 @@ func (w *Watcher) reload(f *watched, changed bool) {
 // readTries is how often files are read that change meanwhile.
 const readTries = 5
 
-// youth is how long after a change of a file another one may have the same time:
-// the longest that a file system in use counts in is two seconds.
-const youth = 2 * time.Second
-
 // read reads the files, and again if they were replaced meanwhile: what is put is
 // of one state of them.
 func (f *watched) read() (Config, error) {
 	for range readTries {
-		f.seen, f.young = look(f.names), false
-		for _, info := range f.seen {
-			f.young = f.young || info != nil && time.Since(info.ModTime()) < youth
-		}
+		f.seen = files.Look(f.names...)
+		f.young = f.seen.Young()
 		c, err := f.load()
-		if same(look(f.names), f.seen) {
+		if files.Look(f.names...).Same(f.seen) {
 			return c, err
 		}
 	}
@@ -294,27 +264,4 @@ func sumOf(c Config) (sum [sha256.Size]byte) {
 func (w *Watcher) Close() {
 	w.once.Do(func() { close(w.stop) })
 	<-w.stopped
-}
-
-// look returns what stat says of some files. It follows links: a Kubernetes mount
-// is replaced by turning one of them round.
-func look(names []string) map[string]fs.FileInfo {
-	seen := map[string]fs.FileInfo{}
-	for _, name := range names {
-		info, err := os.Stat(name)
-		if err != nil {
-			info = nil
-		}
-		seen[name] = info
-	}
-	return seen
-}
-
-func same(a, b map[string]fs.FileInfo) bool {
-	return maps.EqualFunc(a, b, func(x, y fs.FileInfo) bool {
-		if x == nil || y == nil {
-			return x == y
-		}
-		return os.SameFile(x, y) && x.Size() == y.Size() && x.ModTime().Equal(y.ModTime())
-	})
 }
