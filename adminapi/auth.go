@@ -13,6 +13,7 @@ import (
 
 // A gate says who is let in.
 type gate struct {
+	shut        bool           // to everybody
 	keys        []hashedKey    // none: loopback alone
 	clients     []netip.Prefix // none: any
 	crossOrigin *http.CrossOriginProtection
@@ -26,7 +27,7 @@ type hashedKey struct {
 }
 
 func newGate(o *Options) *gate {
-	g := &gate{crossOrigin: http.NewCrossOriginProtection()}
+	g := &gate{shut: o.Headless, crossOrigin: http.NewCrossOriginProtection()}
 	for _, p := range o.AllowClients {
 		if p.Addr().Is4In6() && p.Bits() >= 96 { // addresses are compared as what they are
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
@@ -41,6 +42,9 @@ func newGate(o *Options) *gate {
 
 // check returns the refusal of a request, or nil.
 func (g *gate) check(r *http.Request) *failure {
+	if g.shut {
+		return &failure{status: http.StatusForbidden, text: "this gateway has no Admin API"}
+	}
 	if len(g.clients) > 0 && !g.allows(r.RemoteAddr) {
 		return &failure{status: http.StatusForbidden, text: "requests from this address are refused"}
 	}

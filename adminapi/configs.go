@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -194,13 +195,21 @@ func readConfigs(r *http.Request) (map[string]any, *failure) {
 	if err != nil {
 		return nil, badRequest(fmt.Errorf("invalid request body: %w", err))
 	}
-	// Whoever writes "route" for "routes" would delete all of them.
-	for _, name := range slices.Sorted(maps.Keys(whole)) {
-		if kind := strings.TrimSuffix(name, versionOf("")); !slices.Contains(apisix.Kinds, apisix.Kind(kind)) && !slices.Contains(absent, kind) {
-			return nil, badRequest(&apisix.Error{Text: "invalid request body: unknown property " + printable(name), Hint: "there are routes, services, ssls and upstreams"})
-		}
+	if err := checkWhole(whole); err != nil {
+		return nil, badRequest(&apisix.Error{Text: "invalid request body: " + err.Text, Hint: err.Hint})
 	}
 	return whole, nil
+}
+
+// checkWhole refuses a whole configuration with kinds that there are not: whoever writes
+// "route" for "routes" would delete all of them.
+func checkWhole(whole map[string]any) *apisix.Error {
+	for _, name := range slices.Sorted(maps.Keys(whole)) {
+		if kind := strings.TrimSuffix(name, versionOf("")); !slices.Contains(apisix.Kinds, apisix.Kind(kind)) && !slices.Contains(absent, kind) {
+			return &apisix.Error{Text: "unknown property " + printable(name), Hint: "there are routes, services, ssls and upstreams"}
+		}
+	}
+	return nil
 }
 
 // An item is one document of a whole configuration.
@@ -220,7 +229,7 @@ type item struct {
 
 // wholeEdits returns the documents of a whole configuration, in its order, with what is
 // wrong with each. changeMu is held.
-func (h *Handler) wholeEdits(r *http.Request, whole map[string]any) (items []*item) {
+func (h *Handler) wholeEdits(ctx context.Context, whole map[string]any) (items []*item) {
 	for _, name := range slices.Sorted(maps.Keys(whole)) {
 		if strings.HasSuffix(name, versionOf("")) {
 			continue
@@ -253,7 +262,7 @@ func (h *Handler) wholeEdits(r *http.Request, whole map[string]any) (items []*it
 	v := h.after(changedBy(items)...)
 	for _, it := range items {
 		if it.err == nil && !it.untouched {
-			if it.err = h.decode(r.Context(), v, it.edit); it.err == nil {
+			if it.err = h.decode(ctx, v, it.edit); it.err == nil {
 				it.err = it.edit.checkIdle()
 			}
 		}
@@ -326,7 +335,7 @@ func (h *Handler) validateConfigs(r *http.Request) (*reply, *failure) {
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	items := h.wholeEdits(r, whole)
+	items := h.wholeEdits(r.Context(), whole)
 	h.compileEach(items)
 	var faults []any
 	for _, it := range items {
@@ -403,7 +412,7 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 			}
 		}
 	}
-	items := h.wholeEdits(r, whole)
+	items := h.wholeEdits(r.Context(), whole)
 	edits, f := h.configsEdits(items, kept, next)
 	if f != nil {
 		return nil, f

@@ -48,6 +48,12 @@
 // "method", "header", "client" and "sni" if need be, and answers which ssl object,
 // route, upstream and nodes it would meet, and why no other.
 //
+// # Without the Admin API
+//
+// A configuration may come from a file in the format of APISIX's standalone mode:
+// [*Handler.WatchFile] follows it, [*Handler.Load] takes it from anywhere. With
+// [Options.Headless] nothing else changes it.
+//
 // # Secrets
 //
 // Private keys never leave: in every answer they are "[redacted]". A PUT or PATCH that

@@ -224,8 +224,6 @@ func ExampleStorage() {
 	// deleted /upstreams/1 <nil>
 }
 
-// A Storage compares revisions: whoever has not seen the last change does not
-// overwrite it.
 // What was put is there after a restart.
 func ExampleOpenFile() {
 	dir, err := os.MkdirTemp("", "")
@@ -256,6 +254,8 @@ func ExampleOpenFile() {
 	// 200
 }
 
+// A Storage compares revisions: whoever has not seen the last change does not
+// overwrite it.
 func ExampleMemory() {
 	ctx := context.Background()
 	var storage adminapi.Memory
@@ -431,4 +431,61 @@ func ExampleHandler_Refresh() {
 	// Output:
 	// 201
 	// <nil>
+}
+
+// The whole configuration comes from a document, and nobody can change it otherwise.
+func ExampleHandler_Load() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer handler.Close()
+	fmt.Println(handler.Load(context.Background(), strings.NewReader(`{
+		"upstreams": [{"id": "pets", "nodes": {"${{PETS:=127.0.0.1:8081}}": 1}}],
+		"routes": [{"uri": "/pets/*", "upstream_id": "pets"}]
+	}`)))
+	fmt.Println(handler.Load(context.Background(), strings.NewReader(`{"routes": [{"id": 1}]}`)))
+	// Output:
+	// <nil>
+	// adminapi: document: routes[0], id "1": invalid configuration: allOf 1 failed: value should match only one schema, but matches none (a route needs one of uri and uris)
+}
+
+// A file is the configuration, whoever writes it.
+func ExampleHandler_WatchFile() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "apisix.json")
+	write := func(text string) {
+		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Rename(path+".new", path)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	gw := gateway.New(nil)
+	defer gw.Close()
+	front := httptest.NewServer(gw)
+	defer front.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	write(`{"routes": [{"uri": "/a", "upstream": {"nodes": {}}}]}`)
+	watcher, err := handler.WatchFile(path, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer watcher.Close()
+	fmt.Println(sendTo(front.Client(), "GET", front.URL+"/b", "", "")[:3])
+	write(`{"routes": [{"uri": "/b", "upstream": {"nodes": {}}}]}`)
+	if err := watcher.Check(); err != nil { // or wait a second
+		log.Fatal(err)
+	}
+	fmt.Println(sendTo(front.Client(), "GET", front.URL+"/b", "", "")[:3])
+	// Output:
+	// 404
+	// 503
 }

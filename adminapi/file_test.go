@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -157,7 +156,7 @@ func history(t *testing.T, path string, n int) (states []map[string]adminapi.Rec
 func TestFileCutAnywhere(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "data")
-	states, sizes := history(t, path, 15)
+	states, sizes := history(t, path, 7)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.EqualValues(t, sizes[len(sizes)-1], len(whole))
@@ -168,6 +167,10 @@ func TestFileCutAnywhere(t *testing.T) {
 		require.NoError(t, err, "%d bytes", n)
 		want := max(0, sort(sizes, int64(n)))
 		require.Equal(t, states[want], load(t, f), "%d bytes", n)
+		if n%10 != 0 {
+			require.NoError(t, f.Close())
+			continue
+		}
 		// And it goes on from there.
 		_, err = f.Commit(t.Context(), adminapi.Write{Key: "/ssls/1", Value: []byte("{}")})
 		require.NoError(t, err)
@@ -193,7 +196,7 @@ func sort(sizes []int64, n int64) int {
 func TestFileZeros(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "data")
-	states, sizes := history(t, path, 8)
+	states, sizes := history(t, path, 4)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	last := sizes[len(sizes)-2]
@@ -219,7 +222,7 @@ func TestFileZeros(t *testing.T) {
 func TestFileDamaged(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "data")
-	states, _ := history(t, path, 6)
+	states, _ := history(t, path, 3)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	for i := range whole {
@@ -301,7 +304,7 @@ func TestFileIsWrittenAnew(t *testing.T) {
 	value := append(append([]byte(`{"x":"`), bytes.Repeat([]byte("x"), 100_000)...), `"}`...)
 	var last []adminapi.Record
 	largest := int64(0)
-	for range 60 {
+	for range 30 {
 		last, err = f.Commit(t.Context(), adminapi.Write{Key: "/routes/1", Value: value, Prev: adminapi.AnyRevision})
 		require.NoError(t, err)
 		info, err := os.Lstat(path)
@@ -309,7 +312,7 @@ func TestFileIsWrittenAnew(t *testing.T) {
 		largest = max(largest, info.Size())
 		require.Equal(t, os.FileMode(0o600), info.Mode())
 	}
-	require.Less(t, largest, int64(2<<20))
+	require.Less(t, largest, int64(3<<19))
 	want := map[string]adminapi.Record{"/routes/kept": kept[0], "/routes/1": last[0]}
 	require.Equal(t, want, load(t, f))
 	_, err = adminapi.OpenFile(path)
@@ -350,7 +353,7 @@ func TestFileKill(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "data")
-	for round := range 6 {
+	for round := range 4 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestFileKill$")
 		cmd.Env = append(os.Environ(), "SALLYPORT_TEST_FILE="+path)
 		out, err := cmd.StdoutPipe()
@@ -417,8 +420,6 @@ func FuzzFile(f *testing.F) {
 		require.NoError(t, s.Close())
 	})
 }
-
-var errDisk = errors.New("no space left on device")
 
 // Where a write fails, it is as if it had not been tried, and the next one succeeds.
 func TestFileDiskFails(t *testing.T) {

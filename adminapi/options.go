@@ -13,7 +13,7 @@ import (
 // Options are the parts of the world outside that a [Handler] uses.
 type Options struct {
 	// Keys are the keys that are let in. One is required, unless
-	// AllowUnauthenticated is set.
+	// AllowUnauthenticated or Headless is set.
 	Keys []Key
 
 	// AllowUnauthenticated lets requests in without a key if Keys is empty, but
@@ -23,6 +23,11 @@ type Options struct {
 	// origin its Origin does. Any other program writes what Host it likes: listen
 	// on a loopback address.
 	AllowUnauthenticated bool
+
+	// Headless is for a Handler that only applies what the Storage holds, or what
+	// [*Handler.Load] and [*Handler.WatchFile] are given: it answers every request with
+	// 403, and needs no Keys.
+	Headless bool
 
 	// AllowClients are the addresses that requests may come from. None means any. It is
 	// the address of the connection that counts, not what a header says: behind
@@ -81,7 +86,7 @@ const (
 
 func (o *Options) check() error {
 	var faults []error
-	if len(o.Keys) == 0 && !o.AllowUnauthenticated {
+	if len(o.Keys) == 0 && !o.AllowUnauthenticated && !o.Headless {
 		faults = append(faults, errors.New("adminapi: Options.Keys: has no key: whoever reaches the Admin API could change the gateway; set one, or AllowUnauthenticated"))
 	}
 	for i, p := range o.AllowClients {

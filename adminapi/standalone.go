@@ -1,0 +1,178 @@
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/internal/cjson"
+)
+
+// Load makes the configuration that of a document, as one change: all that is in it, and
+// nothing else. The document is APISIX's apisix.json of its standalone mode,
+//
+//	{"routes": [...], "services": [...], "ssls": [...], "upstreams": [...]}
+//
+// of 64 MiB at most. An object without an id gets "arr_1" and so on by its place. In a
+// string, "${{NAME}}" stands for an environment variable, and "${{NAME:=text}}" for text
+// where there is none; a string that becomes a number, true or false by that is one.
+// "routes_conf_version" and the like are passed over.
+//
+// Where anything is wrong, nothing has changed, and the error joins what is wrong with each
+// object. (APISIX leaves such objects out, and takes the rest.) What is already as in the
+// document is not touched.
+func (h *Handler) Load(ctx context.Context, r io.Reader) error {
+	data, err := io.ReadAll(io.LimitReader(r, maxConfigs+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("adminapi: document: %w", err)
+	case len(data) > maxConfigs:
+		return fmt.Errorf("adminapi: document: is larger than %d bytes", maxConfigs)
+	}
+	whole, err := readStandalone(data)
+	if err != nil {
+		return fmt.Errorf("adminapi: document: %s", withoutKey(err.Error()))
+	}
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
+	n, err := h.loadWhole(ctx, whole)
+	if err == nil && n > 0 && h.logger != nil {
+		h.logger.Info("configuration changed", "action", "load", "documents", n)
+	}
+	return err
+}
+
+// readStandalone reads a document, with ids and without references to the environment.
+func readStandalone(data []byte) (map[string]any, error) {
+	v, err := cjson.Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	if v, err = withEnvironment(v); err != nil {
+		return nil, err
+	}
+	whole, err := apisix.Document(v)
+	if err != nil {
+		return nil, err
+	}
+	if wrong := checkWhole(whole); wrong != nil {
+		return nil, wrong
+	}
+	for _, list := range whole {
+		objects, _ := list.([]any)
+		for i, o := range objects {
+			if doc, ok := o.(map[string]any); ok && doc["id"] == nil {
+				doc["id"] = fmt.Sprintf("arr_%d", i+1)
+			}
+		}
+	}
+	return whole, nil
+}
+
+// loadWhole makes the configuration the given one, and returns the number of documents that
+// have changed. changeMu is held.
+func (h *Handler) loadWhole(ctx context.Context, whole map[string]any) (int, error) {
+	items := h.wholeEdits(ctx, whole)
+	edits, f := h.configsEdits(items, nil, newConfigsState())
+	if f == nil && len(edits) == 0 {
+		return 0, nil
+	}
+	if f == nil {
+		prepared, err := h.prepare(ctx, edits...)
+		if err == nil {
+			_, _, err = h.commit(ctx, prepared, edits)
+			if err != nil {
+				err = fmt.Errorf("adminapi: storage: %s", withoutKey(err.Error()))
+			}
+			return len(edits), err
+		}
+		if h.compileEach(items); !slices.ContainsFunc(items, func(it *item) bool { return it.err != nil }) {
+			return 0, fmt.Errorf("adminapi: document: %s", withoutKey(err.Error()))
+		}
+	} else {
+		h.compileEach(items)
+	}
+	var faults []error
+	for _, it := range items {
+		if it.err == nil {
+			continue
+		}
+		faults = append(faults, fmt.Errorf("adminapi: document: %s[%d], id %q: %s", it.resource, it.index, printable(it.id), withoutKey(it.err.Error())))
+		if len(faults) == maxConfigFaults {
+			break
+		}
+	}
+	return 0, errors.Join(faults...)
+}
+
+// variable is a reference to the environment.
+var variable = regexp.MustCompile(`(?s)\$\{\{\s*(\w+)\s*(?::=\s*(.*?)\s*)?\}\}`)
+
+// ExpandEnv puts the environment in the place of "${{NAME}}" and "${{NAME:=text}}", as
+// APISIX does in the text of its YAML files. The error names the variables that are not
+// there.
+func ExpandEnv(text string) (string, error) {
+	var faults []error
+	expanded := variable.ReplaceAllStringFunc(text, func(reference string) string {
+		m := variable.FindStringSubmatchIndex(reference)
+		name := reference[m[2]:m[3]]
+		value, ok := os.LookupEnv(name)
+		switch {
+		case ok:
+			return value
+		case m[4] >= 0:
+			return reference[m[4]:m[5]]
+		}
+		faults = append(faults, fmt.Errorf("can't find environment variable %s", name))
+		return reference
+	})
+	if err := errors.Join(faults...); err != nil {
+		return "", err
+	}
+	return expanded, nil
+}
+
+// withEnvironment expands the strings in a value, in place.
+func withEnvironment(v any) (any, error) {
+	var faults []error
+	switch v := v.(type) {
+	case string:
+		expanded, err := ExpandEnv(v)
+		if err != nil || expanded == v {
+			return v, err
+		}
+		if n, err := strconv.ParseFloat(expanded, 64); err == nil && n-n == 0 {
+			return n, nil
+		}
+		if expanded == "true" || expanded == "false" {
+			return expanded == "true", nil
+		}
+		return expanded, nil
+	case []any:
+		for i, inner := range v {
+			var err error
+			v[i], err = withEnvironment(inner)
+			faults = append(faults, err)
+		}
+	case map[string]any:
+		for _, name := range slices.Collect(maps.Keys(v)) { // which change meanwhile
+			inner := v[name]
+			expanded, err := ExpandEnv(name)
+			faults = append(faults, err)
+			inner, err = withEnvironment(inner)
+			faults = append(faults, err)
+			if expanded != name {
+				delete(v, name)
+			}
+			v[expanded] = inner
+		}
+	}
+	return v, errors.Join(faults...)
+}

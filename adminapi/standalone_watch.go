@@ -1,0 +1,138 @@
+package adminapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/files"
+)
+
+// FileOptions are for [*Handler.WatchFile]. A nil *FileOptions and a zero one mean the
+// same.
+type FileOptions struct {
+	// Interval is how often the file is looked at. Zero is one second, as in APISIX. Looking
+	// costs a stat; the file is read if it has changed, once more if that was a moment
+	// ago, and again for as long as something is wrong with it.
+	Interval time.Duration
+
+	// Decode makes the document that [*Handler.Load] reads of what the file holds. If nil,
+	// that is the document.
+	Decode func([]byte) ([]byte, error)
+
+	// Failed, if not nil, is called when the file cannot be read or is wrong, once for each
+	// state of it and each error. The configuration stays as it was. It must not call
+	// the FileWatcher.
+	Failed func(error)
+}
+
+const defaultFileInterval = time.Second
+
+// A FileWatcher keeps the configuration in step with a file until it is closed.
+type FileWatcher struct {
+	handler *Handler
+	path    string
+	o       FileOptions
+
+	mu    sync.Mutex // serialises looking, and guards what follows
+	seen  files.State
+	young bool // when it was read, the file had changed a moment ago
+	err   error
+
+	ctx  context.Context // ends with Close
+	end  context.CancelFunc
+	done chan struct{}
+}
+
+// WatchFile loads a document from a file, as [*Handler.Load] does, and again whenever the
+// file changes: whole, or, where anything is wrong, not at all, so that the last good
+// configuration goes on and the failure is reported. At first it must be right.
+//
+// Replace the file by renaming another to its name: one that is written in place may be
+// read half.
+func (h *Handler) WatchFile(path string, o *FileOptions) (*FileWatcher, error) {
+	w := &FileWatcher{handler: h, path: path, done: make(chan struct{})}
+	if o != nil {
+		w.o = *o
+	}
+	if w.o.Interval <= 0 {
+		w.o.Interval = defaultFileInterval
+	}
+	w.ctx, w.end = context.WithCancel(context.Background())
+	if err := w.load(); err != nil {
+		w.end()
+		return nil, err
+	}
+	go w.run()
+	return w, nil
+}
+
+func (w *FileWatcher) run() {
+	defer close(w.done)
+	ticker := time.NewTicker(w.o.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = w.Check() // reported there
+		case <-w.ctx.Done():
+			return
+		}
+	}
+}
+
+// Check looks at the file now, as a program may want to on SIGHUP. When it returns, what
+// has changed is in force. The error says what is wrong with the file at the moment,
+// whether or not that is new.
+func (w *FileWatcher) Check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changed := !files.Look(w.path).Same(w.seen)
+	if !changed && !w.young && w.err == nil {
+		return nil
+	}
+	known := w.err
+	w.err = w.load()
+	if w.err == nil || !changed && known != nil && known.Error() == w.err.Error() {
+		return w.err
+	}
+	if w.handler.logger != nil {
+		w.handler.logger.Error("changed file is not taken: the last good configuration goes on", "file", w.path, "error", w.err)
+	}
+	if w.o.Failed != nil {
+		w.o.Failed(w.err)
+	}
+	return w.err
+}
+
+// load reads the file and applies it.
+func (w *FileWatcher) load() error {
+	w.seen = files.Look(w.path)
+	w.young = w.seen.Young()
+	data, err := files.Read(w.path, maxConfigs)
+	if err != nil {
+		return fmt.Errorf("adminapi: %w", err)
+	}
+	if !files.Look(w.path).Same(w.seen) {
+		w.young = true // it is read again next time
+		return errors.New("adminapi: " + w.path + ": it changes while it is read")
+	}
+	if w.o.Decode != nil {
+		if data, err = w.o.Decode(data); err != nil {
+			return fmt.Errorf("adminapi: %s: %s", w.path, withoutKey(err.Error()))
+		}
+	}
+	if err := w.handler.Load(w.ctx, bytes.NewReader(data)); err != nil {
+		return fmt.Errorf("%s: %w", w.path, err)
+	}
+	return nil
+}
+
+// Close ends the watching. The configuration stays.
+func (w *FileWatcher) Close() {
+	w.end()
+	<-w.done
+}
