@@ -234,7 +234,7 @@ func (h *Handler) commit(ctx context.Context, prepared *gateway.Prepared, edits 
 			w.Prev = e.old.changed
 		}
 		if e.doc != nil {
-			w.Value = cjson.Encode(e.doc)
+			w.Value = cjson.Encode(h.keyring.Encrypt(e.kind, e.doc))
 		}
 		writes = append(writes, w)
 	}

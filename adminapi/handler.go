@@ -22,6 +22,7 @@ type Handler struct {
 	server  *gateway.Server
 	storage Storage
 	secrets SecretResolver
+	keyring apisix.Keyring
 	logger  *slog.Logger // nil is silent
 	gate    *gate
 	now     func() time.Time
@@ -57,6 +58,7 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 		server:  server,
 		storage: o.Storage,
 		secrets: o.Secrets,
+		keyring: o.keyring(),
 		logger:  o.Logger,
 		gate:    newGate(o),
 		now:     time.Now,
@@ -102,7 +104,7 @@ func (h *Handler) load(ctx context.Context) error {
 			continue
 		}
 		e := &edit{kind: kind, id: id, expires: r.Expires}
-		if err := e.read(r.Value); err != nil {
+		if err := h.read(e, r.Value); err != nil {
 			faults = append(faults, storedError(r.Key, err))
 			continue
 		}
@@ -160,12 +162,13 @@ func storedError(key string, err error) error {
 }
 
 // read takes a stored document.
-func (e *edit) read(value []byte) error {
+func (h *Handler) read(e *edit, value []byte) error {
 	body, err := cjson.Decode(value)
 	if err != nil {
 		return err
 	}
-	e.doc, err = apisix.Document(body)
+	doc, err := apisix.Document(body)
+	e.doc = h.keyring.Decrypt(e.kind, doc)
 	return err
 }
 

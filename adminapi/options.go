@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
@@ -41,6 +42,12 @@ type Options struct {
 	// Secrets finds what "$secret://" references in documents stand for. If nil, a
 	// document with one is refused. "$env://" references need none.
 	Secrets SecretResolver
+
+	// Keyring encrypts private keys where they are stored, as APISIX does with its
+	// data_encryption.keyring: AES-CBC by the first, of 16 or 32 bytes. All decrypt what
+	// was stored, and what is put encrypted. Without any, keys are stored as they are put.
+	// What is stored in clear is read in any case.
+	Keyring []Secret
 
 	// Logger receives one record for each change, each request that was not let
 	// in, and each failure of the storage. If nil, nothing is logged.
@@ -84,6 +91,16 @@ const (
 	RoleViewer
 )
 
+// keyring returns the Keyring of options that were checked.
+func (o *Options) keyring() apisix.Keyring {
+	keys := make([]string, len(o.Keyring))
+	for i, key := range o.Keyring {
+		keys[i] = string(key)
+	}
+	ring, _ := apisix.NewKeyring(keys...)
+	return ring
+}
+
 func (o *Options) check() error {
 	var faults []error
 	if len(o.Keys) == 0 && !o.AllowUnauthenticated && !o.Headless {
@@ -92,6 +109,11 @@ func (o *Options) check() error {
 	for i, p := range o.AllowClients {
 		if !p.IsValid() {
 			faults = append(faults, fmt.Errorf("adminapi: Options.AllowClients[%d]: is no prefix", i))
+		}
+	}
+	for i, key := range o.Keyring {
+		if _, err := apisix.NewKeyring(string(key)); err != nil {
+			faults = append(faults, fmt.Errorf("adminapi: Options.Keyring[%d]: %w", i, err))
 		}
 	}
 	seen := map[Secret]int{}

@@ -188,13 +188,14 @@ func withoutTimes(doc map[string]any, old *object) (map[string]any, *failure) {
 	return doc, nil
 }
 
-// restore puts stored private keys where a document has their placeholder.
+// restore puts stored private keys where a document has their placeholder, and decrypts
+// those that are encrypted.
 func (h *Handler) restore(e *edit) (warnings []string, _ *failure) {
 	var stored map[string]any
 	if e.old != nil {
 		stored = e.old.doc
 	}
-	doc, warnings, err := apisix.Restore(e.kind, e.doc, stored)
+	doc, warnings, err := apisix.Restore(e.kind, h.keyring.Decrypt(e.kind, e.doc), stored)
 	if err != nil {
 		return nil, badRequest(err)
 	}

@@ -61,7 +61,7 @@ func checkKey(text string) faults {
 		return faults{{wrongCipher, "it stands for the key that is stored, and none is"}}
 	}
 	if !strings.HasPrefix(text, "---") {
-		why := `a key must begin with "-----BEGIN": keys that APISIX has encrypted are not read by this version`
+		why := `a key must begin with "-----BEGIN"; for those that APISIX has encrypted, Options.Keyring must have the key of its data_encryption.keyring`
 		if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") {
 			why = `there is white space before "-----BEGIN"`
 		}

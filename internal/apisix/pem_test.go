@@ -52,7 +52,7 @@ DEK-Info: AES-128-CBC,00
 		{"key without line breaks", cert, oneLine.Replace(key), wrongKey + " (its line breaks are lost: quote the shell variable, and send files with curl --data-binary, not with -d)"},
 		{"key with backslash and n", cert, strings.ReplaceAll(key, "\n", `\n`), wrongKey + ` (its line breaks are written as a backslash and an n: they must be line breaks, or "\n" with one backslash in JSON)`},
 		{"key after white space", cert, "\n" + key, wrongCipher + ` (there is white space before "-----BEGIN")`},
-		{"key in cipher text", cert, strings.Repeat("QUJD", 40), wrongCipher + ` (a key must begin with "-----BEGIN": keys that APISIX has encrypted are not read by this version)`},
+		{"key in cipher text", cert, strings.Repeat("QUJD", 40), wrongCipher + ` (a key must begin with "-----BEGIN"; for those that APISIX has encrypted, Options.Keyring must have the key of its data_encryption.keyring)`},
 		{"certificate for a key", cert, cert, wrongKey + ` (it has no PRIVATE KEY block)`},
 		{"locked PKCS #1", cert, locked, wrongKey + ` (it is locked with a passphrase: "openssl pkey -in FILE" writes it without)`},
 		{"locked PKCS #8", cert, block("ENCRYPTED PRIVATE KEY", make([]byte, 100)), wrongKey + ` (it is locked with a passphrase: "openssl pkey -in FILE" writes it without)`},
