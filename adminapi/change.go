@@ -29,6 +29,10 @@ type edit struct {
 
 	old     *object        // what is replaced or deleted, if anything
 	decoded *apisix.Object // doc as Configs
+
+	// Of what others have stored:
+	unreadable error // it is no document
+	refuses    bool  // decoded only refuses
 }
 
 func (e *edit) key() string { return keyOf(e.kind, e.id) }
@@ -224,14 +228,17 @@ func (h *Handler) prepare(ctx context.Context, edits ...*edit) (*gateway.Prepare
 }
 
 // commit stores edits and applies them, in this order: only the storing can fail
-// where nothing is wrong, and as long as it has not been done, nothing has moved.
-// changeMu is held.
+// where nothing is wrong, and as long as it has not been done, nothing has moved. A storage
+// that is followed applies them: then changeMu, which is held, is given up meanwhile.
 func (h *Handler) commit(ctx context.Context, prepared *gateway.Prepared, edits []*edit, more ...Write) ([]Record, gateway.Report, error) {
 	writes := make([]Write, 0, len(edits)+len(more))
 	for _, e := range edits {
 		w := Write{Key: e.key(), Delete: e.doc == nil, Expires: e.expires}
 		if e.old != nil {
 			w.Prev = e.old.changed
+		}
+		if r := h.rejected[e.key()]; r != nil {
+			w.Prev = r.revision
 		}
 		if e.doc != nil {
 			w.Value = cjson.Encode(h.keyring.Encrypt(e.kind, e.doc))
@@ -245,6 +252,10 @@ func (h *Handler) commit(ctx context.Context, prepared *gateway.Prepared, edits 
 	}
 	if err != nil {
 		return nil, gateway.Report{}, err
+	}
+	if h.following != nil {
+		report, err := h.await(edits, records)
+		return records, report, err
 	}
 	report := prepared.Commit()
 	h.mu.Lock()

@@ -444,7 +444,9 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	}
 	next.revision = records[len(edits)].Modified
 	h.mu.Lock()
-	h.configs = next
+	if h.configs.revision < next.revision {
+		h.configs = next
+	}
 	h.mu.Unlock()
 	if h.logger != nil {
 		h.logger.Info("configuration changed", "action", "put", "kind", "configs", "documents", len(edits), "revision", next.revision, "remote", r.RemoteAddr)

@@ -54,6 +54,17 @@
 // [*Handler.WatchFile] follows it, [*Handler.Load] takes it from anywhere. With
 // [Options.Headless] nothing else changes it.
 //
+// # Fleets
+//
+// Several gateways share a storage that is a [Watcher], such as etcd (module
+// adminapi/etcd). Each follows it: a change made anywhere is in force everywhere. A PUT is
+// answered when it is in force at the gateway that was asked. Where the storage is out of
+// reach, everything goes on as it is, and nothing can be changed; where something stored
+// is wrong, it alone is kept out. [*Handler.Status] tells of both.
+//
+// With such a storage an error may come after all: 503 with "stored at revision ..., and
+// not in force here yet".
+//
 // # Secrets
 //
 // Private keys never leave: in every answer they are "[redacted]". A PUT or PATCH that

@@ -489,3 +489,27 @@ func ExampleHandler_WatchFile() {
 	// 404
 	// 503
 }
+
+// A gateway of a fleet says how it stands to the storage that it follows.
+func ExampleHandler_Status() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true}) // with a Storage that is a Watcher
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer handler.Close()
+	health := func(w http.ResponseWriter, _ *http.Request) {
+		status := handler.Status()
+		if status.Err != nil {
+			fmt.Fprintf(w, "serving revision %d; the storage is out of reach since %v\n", status.Revision, status.Since)
+		}
+		for _, r := range status.Rejected {
+			fmt.Fprintf(w, "%s, revision %d, is not in force: %v\n", r.Key, r.Revision, r.Err)
+		}
+	}
+	rec := httptest.NewRecorder()
+	health(rec, nil)
+	fmt.Print(rec.Body)
+	// Output:
+}

@@ -28,6 +28,8 @@ type Handler struct {
 	now     func() time.Time
 	expiry  expiry
 
+	following *following // nil: the storage is no Watcher
+
 	// changeMu serialises changes, from the checking to the storing and the
 	// applying. A storage may take its time, and reads do not wait for it.
 	changeMu sync.Mutex
@@ -37,13 +39,19 @@ type Handler struct {
 	mu      sync.RWMutex
 	docs    *documents
 	configs *configsState
+
+	// rejected are the stored documents that are not in force, by key. What docs has of
+	// them is their last good version.
+	rejected map[string]*rejection
 }
 
 // String implements [fmt.Stringer], so that printing a Handler shows no document.
 func (h *Handler) String() string { return "adminapi.Handler" }
 
 // New returns the Admin API of a server, and applies what the storage holds. The
-// error says which option or which stored document is wrong.
+// error says which option or which stored document is wrong. Of a [Watcher], documents
+// that are wrong are kept out, and told by [*Handler.Status]: others write there too, and
+// one mistake of theirs must not keep a fleet from starting.
 //
 // The server should be changed by nobody else: what the Admin API does not know,
 // it does not show, and a change of its own may overwrite.
@@ -64,10 +72,18 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 		now:     time.Now,
 		docs:    newDocuments(),
 		configs: newConfigsState(),
+
+		rejected: map[string]*rejection{},
 	}
 	h.expiry.handler = h
 	if h.storage == nil {
 		h.storage = &Memory{}
+	}
+	if watcher, ok := h.storage.(Watcher); ok {
+		if err := h.start(watcher); err != nil {
+			return nil, err
+		}
+		return h, nil
 	}
 	if err := h.load(context.Background()); err != nil {
 		return nil, err
@@ -77,10 +93,13 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 }
 
 // Close ends what the Handler does by itself: documents that were stored with a ttl stay
-// from then on. It waits for what is going on, and closes neither the server nor the
+// from then on, and a [Watcher] is not followed any more. It waits for what is going on, and closes neither the server nor the
 // storage.
 func (h *Handler) Close() error {
 	h.expiry.close()
+	if h.following != nil {
+		h.following.close()
+	}
 	return nil
 }
 

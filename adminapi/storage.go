@@ -19,7 +19,8 @@ import (
 // that no other Commit has and that only ever grows. Its methods may be called by
 // any number of goroutines. Package storagetest tests one.
 //
-// An error says that nothing was stored or deleted. It is answered to the client
+// An error says that nothing was stored or deleted, unless it says otherwise: a storage
+// on the network may not know. It is answered to the client
 // and logged, so it must not repeat a value, which may hold private keys. How
 // long to try is the Storage's to decide: the context of a write that was begun
 // does not end when the client goes away.

@@ -310,7 +310,7 @@ func warningsOf(e *edit, more []string, report gateway.Report) (warnings []any) 
 	for _, w := range report.Warnings {
 		// Of upstreams the decoder has warned, and of a service's routes the answers to
 		// theirs.
-		if w.Kind == e.kind.Singular() && w.Kind != "upstream" {
+		if w.Kind == e.kind.Singular() && w.ID == e.id && w.Kind != "upstream" {
 			warnings = append(warnings, w.Text)
 		}
 	}
@@ -340,8 +340,8 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, 
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
 	old, f := h.existing(r, kind, id)
-	if f != nil {
-		return nil, f
+	if never := h.rejected[keyOf(kind, id)] != nil && old == nil; f != nil && !never {
+		return nil, f // of what is stored and could never be used, there is no document
 	}
 	e := &edit{kind: kind, id: id, old: old}
 	if r.URL.Query().Get("force") != "true" {

@@ -1,0 +1,346 @@
+package adminapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/internal/apisix"
+)
+
+// This file follows a storage that others write to. What comes from there is trusted no
+// more than a PUT is.
+
+// A following is what a Handler knows of the storage that it follows.
+type following struct {
+	end  context.CancelFunc
+	done chan struct{} // closed when the watching has ended
+
+	waiters []*waiter // guarded by changeMu
+
+	mu    sync.Mutex // guards what follows
+	state Status     // without Rejected
+}
+
+// A waiter is a write that has been stored and has not come back yet.
+type waiter struct {
+	revision int64
+	keys     []string
+	done     chan struct{} // closed when what follows is set
+	report   gateway.Report
+	err      error
+}
+
+// A rejection is a stored document that is not in force.
+type rejection struct {
+	revision int64
+	err      error
+}
+
+// awaitTime is how long a write waits until it has come back.
+const awaitTime = 10 * time.Second
+
+// start follows a storage, and returns when what it holds is in force.
+func (h *Handler) start(w Watcher) error {
+	ctx, end := context.WithCancel(context.Background())
+	f := &following{end: end, done: make(chan struct{})}
+	h.following = f
+	first := make(chan error, 1)
+	go func() {
+		defer close(f.done)
+		w.Watch(ctx, func(u Update) {
+			h.follow(ctx, u)
+			select {
+			case first <- u.Err:
+			default:
+			}
+		})
+	}()
+	var err error
+	select {
+	case err = <-first:
+	case <-f.done:
+		err = errors.New("the watching has ended")
+	}
+	if err != nil {
+		f.close()
+		return fmt.Errorf("adminapi: storage: %w", err)
+	}
+	return nil
+}
+
+func (f *following) close() {
+	f.end()
+	<-f.done
+}
+
+// Status returns how the Handler stands to its storage. It is zero if that is no [Watcher].
+func (h *Handler) Status() Status {
+	if h.following == nil {
+		return Status{}
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	h.following.mu.Lock()
+	defer h.following.mu.Unlock()
+	s := h.following.state
+	for _, key := range slices.Sorted(maps.Keys(h.rejected)) {
+		r := h.rejected[key]
+		kind, id, _ := parseKey(key)
+		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.revision, Err: r.err, LastGood: h.docs.get(kind, id) != nil})
+	}
+	return s
+}
+
+// follow takes one update.
+func (h *Handler) follow(ctx context.Context, u Update) {
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
+	applied := h.Status().Revision
+	if u.Err == nil && u.Revision < applied {
+		// Nothing that is older overwrites what is in force.
+		u = Update{Err: fmt.Errorf("the storage is at revision %d, and %d is in force: if it was restored from a copy, start again to take that", u.Revision, applied)}
+	}
+	if u.Err != nil {
+		h.loseTouch(u.Err)
+		return
+	}
+	report := h.take(ctx, u)
+	h.reach(u.Revision)
+	h.following.waiters = slices.DeleteFunc(h.following.waiters, func(w *waiter) bool {
+		if w.revision > u.Revision {
+			return false
+		}
+		w.report = report
+		for _, key := range w.keys {
+			if r := h.rejected[key]; r != nil && r.revision == w.revision {
+				w.err = fmt.Errorf("adminapi: %s was stored at revision %d, and is not in force: %w", key, r.revision, r.err)
+			}
+		}
+		close(w.done)
+		return true
+	})
+}
+
+// loseTouch notes that the storage cannot be followed.
+func (h *Handler) loseTouch(err error) {
+	f := h.following
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state.Err == nil {
+		f.state.Since = h.now()
+		if h.logger != nil {
+			h.logger.Error("storage cannot be followed: the last good configuration goes on", "error", withoutKey(err.Error()), "revision", f.state.Revision)
+		}
+	}
+	f.state.Err = err
+}
+
+// reach notes the revision that is in force.
+func (h *Handler) reach(revision int64) {
+	f := h.following
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state.Err != nil && h.logger != nil {
+		h.logger.Info("storage is followed again", "revision", revision, "after", h.now().Sub(f.state.Since))
+	}
+	f.state = Status{Revision: revision}
+}
+
+// take applies an update as one change, but for what is wrong, which it keeps out. changeMu
+// is held.
+func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
+	edits, records := h.editsOf(u)
+	news := map[string]*rejection{}
+	var prepared *gateway.Prepared
+	for {
+		var wrong map[*edit]error
+		if prepared, wrong = h.prepareGood(ctx, edits); wrong == nil {
+			break
+		}
+		edits = slices.DeleteFunc(edits, func(e *edit) bool {
+			err, bad := wrong[e]
+			if !bad {
+				return false
+			}
+			if news[e.key()] == nil { // or else it is the refusing that fails
+				news[e.key()] = &rejection{records[e].Modified, errors.New(withoutKey(err.Error()))}
+			}
+			return !e.refuse()
+		})
+	}
+	report := prepared.Commit()
+	put, deleted := 0, 0
+	h.mu.Lock()
+	for _, e := range edits {
+		switch key := e.key(); {
+		case news[key] != nil: // refuses, and is no document
+		case e.doc == nil:
+			deleted++
+			delete(h.rejected, key)
+			h.docs.apply(e, records[e])
+		default:
+			put++
+			delete(h.rejected, key)
+			h.docs.apply(e, records[e])
+		}
+	}
+	maps.Copy(h.rejected, news)
+	h.takeConfigs(u)
+	h.mu.Unlock()
+	if h.logger == nil {
+		return report
+	}
+	for _, key := range slices.Sorted(maps.Keys(news)) {
+		kind, id, _ := parseKey(key)
+		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].revision, "error", news[key].err, "last_good", h.docs.get(kind, id) != nil)
+	}
+	if put+deleted > 0 {
+		h.logger.Info("configuration followed", "revision", u.Revision, "put", put, "deleted", deleted)
+	}
+	return report
+}
+
+// takeConfigs takes the state of the whole configuration. mu is held.
+func (h *Handler) takeConfigs(u Update) {
+	find := func(records []Record) int {
+		return slices.IndexFunc(records, func(r Record) bool { return r.Key == configsKey })
+	}
+	if i := find(u.Records); i >= 0 {
+		if u.Records[i].Modified >= h.configs.revision {
+			h.configs = decodeConfigs(u.Records[i])
+		}
+	} else if u.Whole || find(u.Deleted) >= 0 {
+		h.configs = newConfigsState()
+	}
+}
+
+// editsOf returns the edits that an update makes of what is not known yet, in the order in
+// which the documents were made, each with its record. A document that cannot be read has
+// the error in its edit.
+func (h *Handler) editsOf(u Update) ([]*edit, map[*edit]Record) {
+	var edits []*edit
+	records := map[*edit]Record{}
+	add := func(r Record) *edit {
+		kind, id, ok := parseKey(r.Key)
+		if !ok || r.Modified <= h.revisionOf(kind, id) {
+			return nil
+		}
+		e := &edit{kind: kind, id: id, expires: r.Expires, old: h.docs.get(kind, id)}
+		edits = append(edits, e)
+		records[e] = r
+		return e
+	}
+	there := map[string]bool{}
+	for _, r := range slices.SortedFunc(slices.Values(u.Records), func(a, b Record) int {
+		return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Key, b.Key))
+	}) {
+		there[r.Key] = true
+		if e := add(r); e != nil {
+			e.unreadable = h.read(e, r.Value)
+		}
+	}
+	for _, r := range u.Deleted {
+		add(r)
+	}
+	if !u.Whole {
+		return edits, records
+	}
+	for kind, c := range h.docs.kinds {
+		for id := range c.byID {
+			if key := keyOf(kind, id); !there[key] {
+				add(Record{Key: key, Modified: u.Revision + 1})
+			}
+		}
+	}
+	for key := range h.rejected {
+		if kind, id, _ := parseKey(key); !there[key] && h.docs.get(kind, id) == nil {
+			add(Record{Key: key, Modified: u.Revision + 1})
+		}
+	}
+	return edits, records
+}
+
+// revisionOf returns the revision of a stored document, in force or not, or 0.
+func (h *Handler) revisionOf(kind apisix.Kind, id string) int64 {
+	if r := h.rejected[keyOf(kind, id)]; r != nil {
+		return r.revision
+	}
+	if o := h.docs.get(kind, id); o != nil {
+		return o.changed
+	}
+	return 0
+}
+
+// prepareGood prepares edits as one change, or returns those that are wrong. It is never
+// both, and never neither: each round has fewer edits that can be wrong.
+func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prepared, map[*edit]error) {
+	wrong := map[*edit]error{}
+	v := h.after(edits...)
+	for _, e := range edits {
+		if e.doc == nil && e.unreadable == nil || e.refuses {
+			continue
+		}
+		err := e.unreadable
+		if err == nil {
+			err = h.decode(ctx, v, e)
+		}
+		if err == nil {
+			err = e.checkIdle()
+		}
+		if err != nil {
+			wrong[e] = err
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, wrong
+	}
+	prepared, whole := h.prepare(ctx, edits...)
+	if whole == nil {
+		return prepared, nil
+	}
+	// Which document is at fault, each tells by itself.
+	for _, e := range edits {
+		if _, err := h.prepare(ctx, e); err != nil {
+			wrong[e] = err
+		}
+	}
+	if len(wrong) == 0 {
+		for _, e := range edits {
+			wrong[e] = whole
+		}
+	}
+	return nil, wrong
+}
+
+// await waits until a write has come back, or something later. changeMu is held, but for
+// the time of the waiting.
+func (h *Handler) await(edits []*edit, records []Record) (gateway.Report, error) {
+	w := &waiter{done: make(chan struct{})}
+	for i, r := range records {
+		w.revision = max(w.revision, r.Modified)
+		if i < len(edits) {
+			w.keys = append(w.keys, r.Key)
+		}
+	}
+	f := h.following
+	f.waiters = append(f.waiters, w)
+	h.changeMu.Unlock()
+	defer h.changeMu.Lock()
+	timer := time.NewTimer(awaitTime)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+		return w.report, w.err
+	case <-timer.C:
+	case <-f.done:
+	}
+	return gateway.Report{}, fmt.Errorf("adminapi: stored at revision %d, and not in force here yet: the storage does not tell its changes", w.revision)
+}

@@ -1,0 +1,514 @@
+package adminapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/adminapi/storagetest"
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+)
+
+// A shared storage is a memory that tells its changes.
+type shared struct {
+	memory adminapi.Memory
+
+	mu       sync.Mutex // guards what follows
+	changed  *sync.Cond
+	history  []adminapi.Update
+	watchers map[*int]bool // how much of the history each has been told
+	held     bool          // nothing is told
+}
+
+func newShared() *shared {
+	s := &shared{watchers: map[*int]bool{}}
+	s.changed = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *shared) Load(ctx context.Context) ([]adminapi.Record, error) { return s.memory.Load(ctx) }
+
+func (s *shared) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	records, err := s.memory.Commit(ctx, writes...)
+	if err != nil {
+		return nil, err
+	}
+	// A Memory does not say at which revision it deleted: each Commit has one more.
+	revision := int64(1)
+	for _, u := range s.history {
+		revision = max(revision, u.Revision+1)
+	}
+	u := adminapi.Update{Revision: revision}
+	for i := range records {
+		records[i].Modified = revision
+		if writes[i].Delete {
+			u.Deleted = append(u.Deleted, records[i])
+		} else {
+			u.Records = append(u.Records, records[i])
+		}
+	}
+	s.tellLocked(u)
+	return records, nil
+}
+
+// tell makes an update that nobody has written.
+func (s *shared) tell(u adminapi.Update) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tellLocked(u)
+}
+
+func (s *shared) tellLocked(u adminapi.Update) {
+	s.history = append(s.history, u)
+	s.changed.Broadcast()
+}
+
+func (s *shared) hold(held bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = held
+	s.changed.Broadcast()
+}
+
+// whole is all that there is, at the end of the history.
+func (s *shared) whole() adminapi.Update {
+	u := adminapi.Update{Whole: true}
+	for _, h := range s.history {
+		u.Revision = max(u.Revision, h.Revision)
+	}
+	u.Records, _ = s.memory.Load(context.Background())
+	return u
+}
+
+func (s *shared) Watch(ctx context.Context, update func(adminapi.Update)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.changed.Broadcast()
+	})()
+	told := new(int)
+	s.watchers[told] = true
+	defer delete(s.watchers, told)
+	next := s.whole()
+	told0 := len(s.history)
+	for {
+		s.mu.Unlock()
+		update(next)
+		s.mu.Lock()
+		*told = told0
+		s.changed.Broadcast()
+		for ctx.Err() == nil && (s.held || *told == len(s.history)) {
+			s.changed.Wait()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		next, told0 = s.history[*told], *told+1
+	}
+}
+
+// settle waits until everybody has taken everything.
+func (s *shared) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for slices.ContainsFunc(keysOf(s.watchers), func(told *int) bool { return *told < len(s.history) }) {
+		s.changed.Wait()
+	}
+}
+
+func keysOf[K comparable, V any](m map[K]V) (keys []K) {
+	for k := range m {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// write stores as somebody else does.
+func (s *shared) write(t *testing.T, key, value string) int64 {
+	records, err := s.Commit(t.Context(), adminapi.Write{Key: key, Value: []byte(value), Prev: adminapi.AnyRevision})
+	require.NoError(t, err)
+	s.settle()
+	return records[0].Modified
+}
+
+func (s *shared) remove(t *testing.T, key string) {
+	_, err := s.Commit(t.Context(), adminapi.Write{Key: key, Delete: true, Prev: adminapi.AnyRevision})
+	require.NoError(t, err)
+	s.settle()
+}
+
+func TestShared(t *testing.T) {
+	storagetest.Run(t, func(*testing.T) adminapi.Storage { return newShared() })
+}
+
+// A member is one gateway of a fleet.
+type member struct {
+	gw   *gateway.Server
+	h    *adminapi.Handler
+	logs *buffer
+}
+
+func join(t *testing.T, s adminapi.Storage) *member {
+	m := &member{logs: &buffer{}}
+	m.gw = gateway.New(nil)
+	var err error
+	m.h, err = adminapi.New(m.gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Logger: slog.New(slog.NewTextHandler(m.logs, nil))})
+	require.NoError(t, err)
+	t.Cleanup(func() { m.h.Close(); m.gw.Close() })
+	return m
+}
+
+func (m *member) do(method, path, body string) (int, string) {
+	return ask(m.h, method, "http://localhost/apisix/admin"+path, body)
+}
+
+func (m *member) get(path string) string {
+	_, body := ask(m.gw, "GET", "http://a.test"+path, "")
+	return body
+}
+
+// What is written through one gateway is in force there when it is answered, and on all
+// others as soon as they are told.
+func TestFleet(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	a, b := join(t, s), join(t, s)
+	route := encode(t, w.routeDoc("/1", 1))
+	status, body := a.do("PUT", "/routes/1", route)
+	require.Equal(t, 201, status, body)
+	require.Equal(t, "origin 1: GET /1", a.get("/1"))
+	s.settle()
+	require.Equal(t, "origin 1: GET /1", b.get("/1"))
+	_, inA := a.do("GET", "/routes/1", "")
+	_, inB := b.do("GET", "/routes/1", "")
+	require.Equal(t, inA, inB)
+
+	status, _ = b.do("PUT", "/routes/1", encode(t, w.routeDoc("/2", 2)))
+	require.Equal(t, 200, status)
+	status, body = b.do("POST", "/routes", route)
+	require.Equal(t, 201, status, body)
+	s.settle()
+	require.Equal(t, "origin 2: GET /2", a.get("/2"))
+	require.Equal(t, "origin 1: GET /1", a.get("/1"))
+	status, _ = a.do("DELETE", "/routes/1", "")
+	require.Equal(t, 200, status)
+	require.NotContains(t, a.get("/2"), "origin")
+	s.settle()
+	require.NotContains(t, b.get("/2"), "origin")
+	require.Contains(t, b.logs.String(), "configuration followed")
+
+	// One who comes later has the same.
+	c := join(t, s)
+	require.Equal(t, "origin 1: GET /1", c.get("/1"))
+	require.Equal(t, a.h.Status().Revision, c.h.Status().Revision)
+
+	// A whole configuration too.
+	require.NoError(t, a.h.Load(t.Context(), strings.NewReader(`{"routes":[`+route+`,`+encode(t, w.routeDoc("/3", 2))+`]}`)))
+	require.Equal(t, "origin 2: GET /3", a.get("/3"))
+	s.settle()
+	require.Equal(t, "origin 2: GET /3", c.get("/3"))
+	a.h.Close()
+	status, body = a.do("PUT", "/routes/1", route)
+	require.Equal(t, 503, status)
+	require.Contains(t, body, "not in force here yet")
+}
+
+// Whoever has not seen the last change does not overwrite it.
+func TestFleetConflict(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	a, b := join(t, s), join(t, s)
+	status, _ := a.do("PUT", "/routes/1", encode(t, w.routeDoc("/1", 1)))
+	require.Equal(t, 201, status)
+	s.settle()
+	var wg sync.WaitGroup
+	for round := range 20 {
+		statuses := make([]int, 2)
+		for i, m := range []*member{a, b} {
+			wg.Go(func() {
+				statuses[i], _ = m.do("PUT", "/routes/1", encode(t, w.routeDoc(fmt.Sprintf("/%d/%d", round, i), 1)))
+			})
+		}
+		wg.Wait()
+		s.settle()
+		require.Contains(t, [][]int{{200, 503}, {503, 200}, {200, 200}}, statuses, "two if the second was told in time")
+		require.Equal(t, running(t, a.gw), running(t, b.gw))
+	}
+}
+
+// A PUT waits until it is told, and gives up in time.
+func TestFleetWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		m := join(t, s)
+		defer m.h.Close()
+		defer m.gw.Close()
+		s.hold(true)
+		answers := make(chan string, 1)
+		put := func(id string) {
+			_, body := m.do("PUT", "/upstreams/"+id, `{"nodes":{}}`)
+			answers <- body
+		}
+		go put("1")
+		time.Sleep(time.Second)
+		require.Empty(t, answers, "it is stored, and not in force")
+		_, body := m.do("GET", "/upstreams/1", "")
+		require.Contains(t, body, "Key not found")
+		s.hold(false)
+		require.Contains(t, <-answers, `"key":"/apisix/upstreams/1"`)
+		_, body = m.do("GET", "/upstreams/1", "")
+		require.Contains(t, body, `"modifiedIndex":1`)
+
+		s.hold(true)
+		put("2")
+		require.Contains(t, <-answers, "stored at revision 2, and not in force here yet")
+		s.hold(false)
+		s.settle()
+		_, body = m.do("GET", "/upstreams/2", "")
+		require.Contains(t, body, `"modifiedIndex":2`)
+	})
+}
+
+// What others store is kept out where it is wrong, and is told; the last good version stays.
+func TestFollowKeepsOut(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	good := encode(t, w.routeDoc("/1", 1))
+	s.write(t, "/routes/1", good)
+	s.write(t, "/ssls/1", encode(t, w.sslDoc(w.pair)))
+	m := join(t, s)
+	require.Equal(t, adminapi.Status{Revision: 2}, m.h.Status())
+
+	mismatch := w.sslDoc(w.pair)
+	mismatch["key"] = string([]byte(w.pair2.KeyPEM))
+	bad := []string{"", "init_dir", "{", "[]", "1", `{"uri":1}`, `{"uri":"/","plugins":{"limit-count":{}}}`, strings.Repeat("[", 2000)}
+	for _, value := range bad {
+		revision := s.write(t, "/routes/1", value)
+		s.write(t, "/routes/2", value)
+		status := m.h.Status()
+		require.Len(t, status.Rejected, 2, value)
+		require.Equal(t, adminapi.Rejected{Key: "/routes/1", Revision: revision, Err: status.Rejected[0].Err, LastGood: true}, status.Rejected[0])
+		require.False(t, status.Rejected[1].LastGood)
+		require.Error(t, status.Rejected[1].Err)
+		require.Equal(t, "origin 1: GET /1", m.get("/1"), value)
+	}
+	require.Contains(t, m.logs.String(), "stored document is kept out")
+
+	// Beside others that are good, which are taken.
+	_, err := s.Commit(t.Context(),
+		adminapi.Write{Key: "/ssls/1", Value: []byte(encode(t, mismatch)), Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/routes/3", Value: []byte(encode(t, w.routeDoc("/3", 2)))})
+	require.NoError(t, err)
+	s.settle()
+	require.Equal(t, "origin 2: GET /3", m.get("/3"))
+	require.NotContains(t, handshake(m.gw, "a.test"), "certificate required")
+	require.Len(t, m.h.Status().Rejected, 3)
+	require.Empty(t, leak(fmt.Sprint(m.h.Status())+m.logs.String(), w.pair.KeyPEM, w.pair2.KeyPEM))
+
+	// They can be put in order here, and deleted.
+	status, body := m.do("PUT", "/routes/1", encode(t, w.routeDoc("/1", 2)))
+	require.Equal(t, 200, status, body)
+	require.Equal(t, "origin 2: GET /1", m.get("/1"))
+	status, _ = m.do("DELETE", "/routes/2", "")
+	require.Equal(t, 200, status)
+	status, _ = m.do("DELETE", "/routes/2", "")
+	require.Equal(t, 404, status)
+	require.Len(t, m.h.Status().Rejected, 1)
+	s.remove(t, "/ssls/1")
+	require.Contains(t, handshake(m.gw, "a.test"), "unrecognized")
+	require.Empty(t, m.h.Status().Rejected)
+}
+
+// An ssl object that never was good refuses its names, so that no wildcard answers for them
+// without asking for a certificate.
+func TestFollowRefusesNames(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	wild := w.sslDoc(w.pair)
+	wild["sni"] = "*.a.test"
+	s.write(t, "/ssls/wild", encode(t, wild))
+	bad := w.sslDoc(w.pair)
+	delete(bad, "sni")
+	bad["snis"] = list{"mtls.a.test", "b ad", 1, "*.b.test"}
+	bad["client"] = map[string]any{"ca": "no certificate"}
+	before := join(t, s)
+	require.NotContains(t, handshake(before.gw, "mtls.a.test"), "asked true")
+	s.write(t, "/ssls/bad", encode(t, bad))
+	for _, m := range []*member{before, join(t, s)} {
+		for _, name := range []string{"mtls.a.test", "x.b.test"} {
+			require.Contains(t, handshake(m.gw, name), "asked true", name)
+		}
+		require.NotContains(t, handshake(m.gw, "other.a.test"), "asked true")
+		l := listen(t)
+		go serve(t, m.gw.ServeTLS, l)
+		addr := l.Addr().String()
+		require.ErrorContains(t, alert(t, addr, ssltest.ClientConfig("mtls.a.test")), "certificate required")
+		require.ErrorContains(t, alert(t, addr, ssltest.ClientConfig("mtls.a.test", w.people.Client("alice"))), "bad certificate")
+		require.NoError(t, alert(t, addr, ssltest.ClientConfig("other.a.test")))
+		require.Contains(t, handshake(m.gw, "y.test"), "unrecognized")
+		require.Len(t, m.h.Status().Rejected, 1)
+		status, _ := ask(m.gw, "GET", "http://mtls.a.test/", "")
+		require.Contains(t, []int{403, 404}, status)
+		_, body := m.do("GET", "/ssls", "")
+		require.Contains(t, body, `"total":1`)
+	}
+	m := before
+	s.write(t, "/ssls/bad", "{")
+	require.Contains(t, handshake(m.gw, "mtls.a.test"), "asked true", "its names are not known any more")
+	good := w.sslDoc(w.pair)
+	good["sni"] = "mtls.a.test"
+	s.write(t, "/ssls/bad", encode(t, good))
+	require.NotContains(t, handshake(m.gw, "mtls.a.test"), "asked true")
+	require.Contains(t, handshake(m.gw, "x.b.test"), "unrecognized")
+	s.write(t, "/ssls/bad", encode(t, bad))
+	require.NotContains(t, handshake(m.gw, "mtls.a.test"), "asked true", "the last good version")
+
+	s.write(t, "/ssls/bad2", encode(t, bad))
+	require.Contains(t, handshake(m.gw, "x.b.test"), "asked true")
+	s.remove(t, "/ssls/bad2")
+	require.Contains(t, handshake(m.gw, "x.b.test"), "unrecognized")
+}
+
+// While the storage is out of reach everything goes on, and it is told; then it catches up,
+// also where not each change is told.
+func TestFollowOutOfReach(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	s.write(t, "/routes/1", encode(t, w.routeDoc("/1", 1)))
+	s.write(t, "/routes/2", encode(t, w.routeDoc("/2", 1)))
+	s.write(t, "/routes/bad", "{")
+	s.write(t, "/configs", `{"digest":"x","modified":1,"versions":{"routes":5}}`)
+	m := join(t, s)
+	for range 3 {
+		s.tell(adminapi.Update{Err: errors.New("no leader")})
+	}
+	s.settle()
+	require.Equal(t, "origin 1: GET /1", m.get("/1"))
+	status := m.h.Status()
+	require.EqualError(t, status.Err, "no leader")
+	require.False(t, status.Since.IsZero())
+	require.EqualValues(t, 4, status.Revision)
+	require.Equal(t, 1, strings.Count(m.logs.String(), "cannot be followed"), "told once")
+
+	_, err := s.memory.Commit(t.Context(), adminapi.Write{Key: "/routes/1", Delete: true, Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/routes/bad", Delete: true, Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/configs", Delete: true, Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/routes/2", Value: []byte(encode(t, w.routeDoc("/2", 2))), Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/routes/3", Value: []byte(encode(t, w.routeDoc("/3", 1)))})
+	require.NoError(t, err)
+	u := s.whole()
+	u.Revision = 9
+	s.tell(u)
+	s.settle()
+	require.Equal(t, adminapi.Status{Revision: 9}, m.h.Status())
+	require.Contains(t, m.logs.String(), "followed again")
+	require.NotContains(t, m.get("/1"), "origin")
+	require.Equal(t, "origin 2: GET /2", m.get("/2"))
+	require.Equal(t, "origin 1: GET /3", m.get("/3"))
+
+	// What is older overwrites nothing.
+	old := record("/routes/3", encode(t, w.routeDoc("/3", 2)), 1, 2)
+	s.tell(adminapi.Update{Revision: 10, Records: []adminapi.Record{old}, Deleted: []adminapi.Record{{Key: "/routes/2", Modified: 3}}})
+	s.tell(adminapi.Update{Revision: 7, Whole: true})
+	s.settle()
+	require.Equal(t, "origin 1: GET /3", m.get("/3"))
+	require.Equal(t, "origin 2: GET /2", m.get("/2"))
+	require.ErrorContains(t, m.h.Status().Err, "the storage is at revision 7, and 10 is in force")
+}
+
+// A Handler that cannot follow at first does not start.
+func TestFollowFails(t *testing.T) {
+	for _, watch := range []func(func(adminapi.Update)){
+		func(update func(adminapi.Update)) { update(adminapi.Update{Err: errFailing}) },
+		func(func(adminapi.Update)) {},
+	} {
+		_, err := adminapi.New(gateway.New(nil), &adminapi.Options{Headless: true, Storage: deaf{watch: watch}})
+		require.ErrorContains(t, err, "adminapi: storage: ")
+	}
+}
+
+type deaf struct {
+	adminapi.Storage
+	watch func(func(adminapi.Update))
+}
+
+func (d deaf) Watch(_ context.Context, update func(adminapi.Update)) { d.watch(update) }
+
+// Everything at once, for the race detector: and at the end all have the same.
+func TestFleetAtOnce(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	members := []*member{join(t, s), join(t, s), join(t, s)}
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			m := members[i%len(members)]
+			for n := range 10 {
+				path := fmt.Sprintf("/routes/%d", i)
+				if n%4 == 3 {
+					m.do("DELETE", path, "")
+					continue
+				}
+				status, body := m.do("PUT", path, encode(t, w.routeDoc(fmt.Sprintf("/%d/%d", i, n), 1)))
+				if status != http.StatusOK && status != http.StatusCreated {
+					t.Error(status, body)
+				}
+				if got := m.get(fmt.Sprintf("/%d/%d", i, n)); !strings.HasPrefix(got, "origin 1") {
+					t.Error("after its PUT:", got)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s.settle()
+	for _, m := range members {
+		require.Equal(t, running(t, members[0].gw), running(t, m.gw))
+		require.Equal(t, members[0].h.Status(), m.h.Status())
+	}
+}
+
+// FuzzFollow stores anything under any key. Nothing panics, what is good stays, and a
+// gateway that comes later has the same but for last good versions.
+func FuzzFollow(f *testing.F) {
+	f.Add("/routes/1", `{"uri":"/x","upstream":{"nodes":{}}}`, "/routes/1", "{")
+	f.Add("/ssls/1", `{"sni":"*","cert":"","key":"","client":{"ca":1}}`, "/ssls/2", `{"snis":["a.test","b"],"status":1}`)
+	f.Add("/services/1", `{"hosts":["a"]}`, "/routes/1", `{"uri":"/","service_id":1}`)
+	f.Add("/upstreams/1", `{"nodes":{},"tls":{"client_cert_id":1}}`, "/ssls/1", `{"type":"client"}`)
+	f.Add("/configs", `{"indexes":{"a":1}}`, "/routes/", "init_dir")
+	f.Fuzz(func(t *testing.T, key1, value1, key2, value2 string) {
+		s := newShared()
+		m := join(t, s)
+		s.write(t, "/routes/good", `{"uri":"/good","upstream":{"nodes":{}}}`)
+		s.write(t, key1, value1)
+		s.write(t, key2, value2)
+		s.write(t, key1, value2)
+		// An ssl object may refuse every name, and another route be the better one.
+		if !strings.HasPrefix(key1+key2, "/routes/") && !strings.Contains(key1+key2, "/ssls/") && !strings.Contains(key2, "/routes/") {
+			require.Contains(t, m.get("/good"), "upstream")
+		}
+		join(t, s)
+		s.remove(t, key1)
+		s.remove(t, key2)
+		if key1 != "/routes/good" && key2 != "/routes/good" {
+			_, body := m.do("GET", "/routes", "")
+			require.Contains(t, body, `"total":1`)
+		}
+		require.Empty(t, m.h.Status().Rejected)
+	})
+}
