@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -77,20 +79,56 @@ func BenchmarkConfigs(b *testing.B) {
 	}
 }
 
-// BenchmarkNew measures a start with what a storage holds.
+// BenchmarkNew measures a start with what a file holds, each ssl object with a certificate of
+// its own, and the memory that is in use then. With 100 000 routes and 10 000 ssl objects
+// it is to stay below 5 s, with 10 000 ssl objects alone below 0.5 s and 130 MiB.
 func BenchmarkNew(b *testing.B) {
-	for _, routes := range []int{100, 10000} {
-		storage := benchStorage(b, routes, ssl.KeyPair{})
-		b.Run(fmt.Sprintf("routes=%d", routes), func(b *testing.B) {
+	for _, size := range []struct{ routes, ssls int }{{100, 0}, {10000, 0}, {0, 10000}, {100000, 10000}} {
+		b.Run(fmt.Sprintf("routes=%d/ssls=%d", size.routes, size.ssls), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "data")
+			benchFile(b, path, size.routes, size.ssls)
 			b.ReportAllocs()
 			for b.Loop() {
-				gw := gateway.New(nil)
-				if _, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: storage}); err != nil {
+				storage, err := adminapi.OpenFile(path)
+				if err != nil {
 					b.Fatal(err)
 				}
+				gw := gateway.New(nil)
+				h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: storage})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "MiB")
+				runtime.KeepAlive(h)
 				gw.Close()
+				storage.Close()
+				b.StartTimer()
 			}
 		})
+	}
+}
+
+// benchFile makes a file with routes and ssl objects.
+func benchFile(b *testing.B, path string, routes, ssls int) {
+	storage, err := adminapi.OpenFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer storage.Close()
+	ca := ssltest.NewCA(b, "servers")
+	var writes []adminapi.Write
+	for i := range routes {
+		writes = append(writes, adminapi.Write{Key: fmt.Sprintf("/routes/%d", i), Value: []byte(benchRoute(i))})
+	}
+	for i := range ssls {
+		writes = append(writes, adminapi.Write{Key: fmt.Sprintf("/ssls/%d", i), Value: []byte(benchSSL(b, i, ca.Server(fmt.Sprintf("h%d.test", i))))})
+	}
+	if _, err := storage.Commit(b.Context(), writes...); err != nil {
+		b.Fatal(err)
 	}
 }
 

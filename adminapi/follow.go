@@ -283,16 +283,9 @@ func (h *Handler) revisionOf(kind apisix.Kind, id string) int64 {
 // both, and never neither: each round has fewer edits that can be wrong.
 func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prepared, map[*edit]error) {
 	wrong := map[*edit]error{}
-	v := h.after(edits...)
-	for _, e := range edits {
-		if e.doc == nil && e.unreadable == nil || e.refuses {
-			continue
-		}
-		err := e.unreadable
-		if err == nil {
-			err = h.decode(ctx, v, e)
-		}
-		if err == nil {
+	for i, err := range h.decodeFollowed(ctx, edits) {
+		e := edits[i]
+		if err = cmp.Or(e.unreadable, err); err == nil && e.toDecode() {
 			err = e.checkIdle()
 		}
 		if err != nil {
@@ -302,13 +295,13 @@ func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prep
 	if len(wrong) > 0 {
 		return nil, wrong
 	}
-	prepared, whole := h.prepare(ctx, edits...)
+	prepared, whole := h.prepareFollowed(ctx, edits...)
 	if whole == nil {
 		return prepared, nil
 	}
 	// Which document is at fault, each tells by itself.
 	for _, e := range edits {
-		if _, err := h.prepare(ctx, e); err != nil {
+		if _, err := h.prepareFollowed(ctx, e); err != nil {
 			wrong[e] = err
 		}
 	}
@@ -319,6 +312,42 @@ func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prep
 	}
 	return nil, wrong
 }
+
+// decodeFollowed is decodeAll, as prepareFollowed is prepare.
+func (h *Handler) decodeFollowed(ctx context.Context, edits []*edit) (errs []error) {
+	defer func() {
+		if r := recover(); r == nil {
+			return
+		}
+		errs = make([]error, len(edits))
+		v := h.after(edits...)
+		for i, e := range edits {
+			errs[i] = errInternal // unless it comes to an end
+			func() {
+				defer func() { _ = recover() }()
+				var err error
+				if e.toDecode() {
+					err = h.decode(ctx, v, e)
+				}
+				errs[i] = err
+			}()
+		}
+	}()
+	return h.decodeAll(ctx, edits)
+}
+
+// prepareFollowed is prepare, but that a fault of ours costs the document that has found it,
+// as it costs a request elsewhere: all gateways of a fleet have the same documents.
+func (h *Handler) prepareFollowed(ctx context.Context, edits ...*edit) (_ *gateway.Prepared, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errInternal
+		}
+	}()
+	return h.prepare(ctx, edits...)
+}
+
+var errInternal = errors.New("internal error")
 
 // await waits until a write has come back, or something later. changeMu is held, but for
 // the time of the waiting.

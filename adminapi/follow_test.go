@@ -432,6 +432,30 @@ func TestFollowOutOfReach(t *testing.T) {
 	require.ErrorContains(t, m.h.Status().Err, "the storage is at revision 7, and 10 is in force")
 }
 
+// A fault of ours costs the document that has found it, and no more: all gateways of a
+// fleet have the same documents.
+func TestFollowPanic(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	bad := w.sslDoc(w.pair)
+	bad["key"] = "$secret://vault/1/key"
+	_, err := s.Commit(t.Context(), adminapi.Write{Key: "/ssls/bad", Value: []byte(encode(t, bad))}, adminapi.Write{Key: "/routes/1", Value: []byte(encode(t, w.routeDoc("/1", 1)))})
+	require.NoError(t, err)
+	gw := gateway.New(nil)
+	defer gw.Close()
+	h, err := adminapi.New(gw, &adminapi.Options{Headless: true, Storage: s, Secrets: panicking{}})
+	require.NoError(t, err)
+	defer h.Close()
+	require.Equal(t, "origin 1: GET /1", (&member{gw: gw}).get("/1"))
+	require.Contains(t, handshake(gw, "a.test"), "asked true")
+	require.Len(t, h.Status().Rejected, 1)
+	require.EqualError(t, h.Status().Rejected[0].Err, "internal error")
+}
+
+type panicking struct{}
+
+func (panicking) ResolveSecret(context.Context, string) (string, error) { panic("a fault") }
+
 // A Handler that cannot follow at first does not start.
 func TestFollowFails(t *testing.T) {
 	for _, watch := range []func(func(adminapi.Update)){

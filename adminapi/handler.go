@@ -130,10 +130,9 @@ func (h *Handler) load(ctx context.Context) error {
 		edits = append(edits, e)
 		stored = append(stored, r)
 	}
-	v := h.after(edits...)
-	for _, e := range edits {
-		if err := h.decode(ctx, v, e); err != nil {
-			faults = append(faults, storedError(e.key(), err))
+	for i, err := range h.decodeAll(ctx, edits) {
+		if err != nil {
+			faults = append(faults, storedError(edits[i].key(), err))
 		}
 	}
 	var whole error

@@ -7,10 +7,7 @@ import (
 
 // What the tests of the external package see of the inside.
 
-var (
-	ParseCRLs  = parseCRLs
-	InParallel = inParallel
-)
+var ParseCRLs = parseCRLs
 
 // MaxVerified bounds the chains that CacheVerified remembers.
 const MaxVerified = maxVerified

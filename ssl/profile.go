@@ -7,15 +7,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/clientcert"
 	"github.com/sallyport/sallyport/internal/hostname"
+	"github.com/sallyport/sallyport/internal/parallel"
 )
 
 // A Profile is a [Config] after checking: what answers for some server names.
@@ -108,7 +107,7 @@ func New(c Config) (*Profile, error) {
 // with the same ID are an error. The error joins the faults of all.
 func Compile(configs []Config) ([]*Profile, error) {
 	profiles, errs := make([]*Profile, len(configs)), make([]error, len(configs))
-	inParallel(len(configs), func(i int) { profiles[i], errs[i] = New(configs[i]) })
+	parallel.Do(len(configs), func(i int) { profiles[i], errs[i] = New(configs[i]) })
 	var faults []error
 	seen := map[string]bool{}
 	for i, c := range configs {
@@ -124,40 +123,6 @@ func Compile(configs []Config) ([]*Profile, error) {
 		return nil, err
 	}
 	return profiles, nil
-}
-
-// minParallel is how many profiles make another goroutine worth its while.
-const minParallel = 16
-
-// inParallel calls f with 0 to n-1. A panic in f is one of the caller: behind an
-// Admin API it costs a request, and not the process.
-func inParallel(n int, f func(int)) {
-	workers := min(runtime.GOMAXPROCS(0), n/minParallel)
-	if workers < 2 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var working sync.WaitGroup
-	panics := make(chan any, workers)
-	for range workers {
-		working.Go(func() {
-			defer func() {
-				if r := recover(); r != nil {
-					panics <- r
-				}
-			}()
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				f(i)
-			}
-		})
-	}
-	working.Wait()
-	if len(panics) > 0 {
-		panic(<-panics)
-	}
 }
 
 // ID returns the profile's ID.

@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -326,26 +325,6 @@ func TestCompileMany(t *testing.T) {
 	none, err := ssl.Compile(nil)
 	require.NoError(t, err)
 	require.Empty(t, none)
-}
-
-// Each is done once, and a panic is the caller's, who may live on.
-func TestInParallel(t *testing.T) {
-	for _, n := range []int{0, 1, 15, 16, 17, 31, 32, 33, 1000} {
-		done := make([]atomic.Int32, n)
-		ssl.InParallel(n, func(i int) { done[i].Add(1) })
-		for i := range done {
-			require.EqualValues(t, 1, done[i].Load())
-		}
-		if n > 0 {
-			require.PanicsWithValue(t, "at the disco", func() {
-				ssl.InParallel(n, func(i int) {
-					if i == n/2 {
-						panic("at the disco")
-					}
-				})
-			})
-		}
-	}
 }
 
 func TestProfile(t *testing.T) {
