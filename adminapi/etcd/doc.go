@@ -20,6 +20,10 @@
 // Private keys are stored as they are put, or encrypted as APISIX does:
 // [adminapi.Options.Keyring] is its data_encryption.keyring.
 //
+// A change of many documents at once (PUT /configs, [adminapi.Handler.Load]) is one
+// transaction of etcd, which has room for 128 by default ([Options.MaxWrites]); more are
+// refused. So are, by etcd itself, requests above its --max-request-bytes, 1.5 MiB.
+//
 // # When etcd is away
 //
 // A gateway that runs goes on with what it has, however long it lasts: nothing on the way of

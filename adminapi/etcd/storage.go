@@ -26,8 +26,8 @@ type Options struct {
 	// not end with one.
 	Prefix string
 
-	// Timeout bounds the time of a Load, or of a Commit with all its tries. Zero is five
-	// seconds.
+	// Timeout bounds the time of a Commit with all its tries, and of each of the requests, for
+	// some hundreds of documents, that a Load makes. Zero is five seconds.
 	Timeout time.Duration
 
 	// Heartbeat is how often etcd is asked whether it is there, while it is watched. Zero
@@ -135,11 +135,11 @@ const pageSize = 500
 
 // load returns everything as it is at one revision.
 func (s *Storage) load(ctx context.Context) (records []leased, revision int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	first, end := s.o.Prefix+"/", clientv3.GetPrefixRangeEnd(s.o.Prefix+"/")
 	for {
-		res, err := s.client.Get(ctx, first, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
+		page, cancel := context.WithTimeout(ctx, s.o.Timeout)
+		res, err := s.client.Get(page, first, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
+		cancel()
 		if errors.Is(err, rpctypes.ErrCompacted) {
 			records, revision, first = nil, 0, s.o.Prefix+"/" // it took too long
 			continue
