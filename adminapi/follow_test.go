@@ -154,7 +154,7 @@ func (s *shared) remove(t *testing.T, key string) {
 }
 
 func TestShared(t *testing.T) {
-	storagetest.Run(t, func(*testing.T) adminapi.Storage { return newShared() })
+	storagetest.RunWatcher(t, func(*testing.T) adminapi.Watcher { return newShared() })
 }
 
 // A member is one gateway of a fleet.

@@ -35,8 +35,8 @@ type Options struct {
 	// a proxy, that is the proxy's.
 	AllowClients []netip.Prefix
 
-	// Storage keeps the documents. If nil, they are kept in memory, and gone with
-	// the Handler.
+	// Storage keeps the documents: a [File], or the etcd of a fleet (module adminapi/etcd).
+	// If nil, they are kept in memory, and gone with the Handler.
 	Storage Storage
 
 	// Secrets finds what "$secret://" references in documents stand for. If nil, a

@@ -7,7 +7,8 @@ import (
 
 // A Watcher is a [Storage] that others write to as well, such as the gateways of a fleet.
 // A [Handler] with one applies what the Watcher tells, and nothing else: its own writes
-// too take effect when they come back, and are answered then.
+// too take effect when they come back, and are answered then. What expires, a Watcher deletes
+// by itself. Package storagetest tests one.
 type Watcher interface {
 	// In a record that Commit returns for a deletion, Modified is its revision.
 	Storage

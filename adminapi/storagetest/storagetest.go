@@ -501,13 +501,18 @@ func holds(ctx context.Context, s adminapi.Storage, want ...adminapi.Record) err
 	if err != nil {
 		return fmt.Errorf("loading: %w", err)
 	}
+	return same(loaded, want)
+}
+
+// same reports how some records differ from others, in any order.
+func same(got, want []adminapi.Record) error {
 	byKey := func(a, b adminapi.Record) int { return strings.Compare(a.Key, b.Key) }
-	got := slices.SortedFunc(slices.Values(loaded), byKey)
+	got = slices.SortedFunc(slices.Values(got), byKey)
 	want = slices.SortedFunc(slices.Values(want), byKey)
-	same := func(a, b adminapi.Record) bool {
+	equal := func(a, b adminapi.Record) bool {
 		return a.Key == b.Key && bytes.Equal(a.Value, b.Value) && a.Created == b.Created && a.Modified == b.Modified
 	}
-	if !slices.EqualFunc(got, want, same) {
+	if !slices.EqualFunc(got, want, equal) {
 		return fmt.Errorf("holds %s, not %s", describe(got), describe(want))
 	}
 	return nil
