@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -67,6 +68,23 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	defer pool.Close()
 	prepared, err := gw.Prepare(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{profileConfig}, Upstreams: []upstream.Config{upstreamConfig}}})
 	require.NoError(t, err)
+	file, err := adminapi.OpenFile(filepath.Join(t.TempDir(), "data"))
+	require.NoError(t, err)
+	defer file.Close()
+	_, err = file.Commit(t.Context(), adminapi.Write{Key: "/ssls/1", Value: pem})
+	require.NoError(t, err)
+	standalone := filepath.Join(t.TempDir(), "apisix.json")
+	require.NoError(t, os.WriteFile(standalone, []byte(encode(t, map[string]any{"ssls": []any{
+		map[string]any{"id": "2", "sni": "q.test", "cert": string(pair.CertPEM), "key": string(pem)},
+	}})), 0o600))
+	other := gateway.New(nil)
+	defer other.Close()
+	follower, err := adminapi.New(other, &adminapi.Options{AllowUnauthenticated: true})
+	require.NoError(t, err)
+	defer follower.Close()
+	fileWatcher, err := follower.WatchFile(standalone, nil)
+	require.NoError(t, err)
+	fileWatcher.Close()
 	compiledRoute, err := route.New(route.Config{ID: "r", Paths: []string{"/"}, Upstream: "u"})
 	require.NoError(t, err)
 
@@ -74,6 +92,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	// made of them.
 	values := []any{
 		handler, memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
+		file, adminapi.FileOptions{}, fileWatcher, adminapi.Rejected{}, adminapi.Status{}, adminapi.Update{},
 		gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
 		gateway.Report{}, gateway.RequestEvent{}, gateway.Trace{}, gateway.Warning{},
 		compiledRoute, gw.Routes(), route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
@@ -114,7 +133,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 var (
 	keyLike = regexp.MustCompile(`Key|Secret|Password|Token|^Value$`)
 	noKeys  = []string{
-		"adminapi.Record.Key", "adminapi.Write.Key", // of a document
+		"adminapi.Record.Key", "adminapi.Rejected.Key", "adminapi.Write.Key", // of a document
 		"route.HeaderField.Value", "ssl.KeyPairFiles.Key", "upstream.Config.HashKey",
 	}
 )
