@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +17,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 	d := deadlines{http.NewResponseController(w), s.o.Limits.BodyTimeout}
 	defer d.beforeWrite() // for what net/http has still to write
 	if r.ContentLength != 0 {
-		body := &deadlineBody{body: r.Body, deadlines: d, limit: s.o.Limits.BodyBytes}
+		body := &deadlineBody{body: r.Body, deadlines: d, server: s, remote: r.RemoteAddr, limit: s.o.Limits.BodyBytes}
 		// In a copy: by the Body that it made, net/http tells how to end a stream on
 		// which a part of it was not read.
 		r = r.WithContext(r.Context())
@@ -28,10 +30,20 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 // serveLimited is ServeHTTP for the connections that the Server runs itself.
 func (s *Server) serveLimited(w http.ResponseWriter, r *http.Request) {
 	if limit := s.o.Limits.BodyBytes; limit > 0 && r.ContentLength > limit {
+		s.limitReached(LimitBodyBytes, addrOf(r.RemoteAddr))
 		s.answerFailure(w, r, http.StatusRequestEntityTooLarge, "the request's body is too large")
 		return
 	}
 	s.ServeHTTP(w, r)
+}
+
+// addrOf returns an address of TCP that net/http has written, or nil if it is another.
+func addrOf(remote string) net.Addr {
+	addr, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return nil
+	}
+	return net.TCPAddrFromAddrPort(addr)
 }
 
 // deadlines are those of a stream. One that is set ends the stream also while nothing
@@ -83,8 +95,10 @@ func (w *deadlineWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 type deadlineBody struct {
 	body io.ReadCloser
 	deadlines
-	limit int64        // of its bytes; zero: none
-	n     atomic.Int64 // that were read
+	server *Server
+	remote string       // the client's address
+	limit  int64        // of its bytes; zero: none
+	n      atomic.Int64 // that were read
 
 	patient bool // no read has a deadline; set before the first
 
@@ -115,7 +129,9 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	if b.n.Add(int64(n)) > b.limit && b.limit > 0 {
 		n, err = 0, &http.MaxBytesError{Limit: b.limit}
 	}
-	b.over = err != nil
+	if b.over = err != nil; b.over && err != io.EOF {
+		b.server.bodyFailed(err, addrOf(b.remote))
+	}
 	if err == nil || err == io.EOF {
 		b.due.Store(0)
 	}

@@ -233,7 +233,14 @@ func (k *client) refuse(err error) {
 	var refused *http1.RequestError
 	switch {
 	case errors.As(err, &refused):
+		switch refused {
+		case http1.ErrHeadTooLarge:
+			k.server.limitReached(LimitHeaderBytes, k.conn.RemoteAddr())
+		case http1.ErrTooManyFields:
+			k.server.limitReached(LimitHeaderFields, k.conn.RemoteAddr())
+		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		k.server.limitReached(LimitHeaderTimeout, k.conn.RemoteAddr())
 		refused = &http1.RequestError{Status: http.StatusRequestTimeout, Reason: "the head of the request did not come in time"}
 	default:
 		_ = k.conn.Close() // the client has gone away

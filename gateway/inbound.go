@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,8 +38,7 @@ type inbounds struct {
 	handed   map[net.Conn]*inbound // to net/http, by what it closes
 	closed   bool
 
-	full, fullAddr atomic.Uint64 // how often the limits were reached
-	refused        sampler       // headers of the PROXY protocol
+	refused sampler // headers of the PROXY protocol
 }
 
 var errTurnedAway = errors.New("gateway: the connection is one too many")
@@ -255,18 +253,6 @@ func (i *inbound) Admit() error {
 		return errTurnedAway
 	}
 	return nil
-}
-
-// limitReached tells of a connection that is one too many.
-func (s *Server) limitReached(limit Limit, remote net.Addr) {
-	counter := &s.inbounds.full
-	if limit == LimitConnectionsPerAddr {
-		counter = &s.inbounds.fullAddr
-	}
-	n := counter.Add(1)
-	if t := s.o.Trace; t != nil && t.LimitReached != nil {
-		t.LimitReached(LimitEvent{limit, remote, n})
-	}
 }
 
 // headerRefused tells of a peer that should have sent a header of the PROXY protocol.

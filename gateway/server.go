@@ -37,6 +37,7 @@ type Server struct {
 	proxy *httputil.ReverseProxy
 
 	requestLimit http1.RequestLimit
+	reached      reached // how often the limits were
 	clients      clients
 	poller       poller
 	epoch        time.Time   // when the server's clock began
@@ -77,6 +78,7 @@ func New(o *Options) *Server {
 	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, &s.o.TLS)
 	s.proxy = s.newProxy()
 	s.epoch = time.Now()
+	s.reached = newReached()
 	l := &s.o.Limits
 	s.requestLimit = http1.RequestLimit{Bytes: l.HeaderBytes, Fields: l.HeaderFields, Time: l.HeaderTimeout}
 	s.http = s.newHTTPServer()

@@ -106,6 +106,8 @@ func (b *clientStream) endBy(t time.Time) {
 func (b *clientStream) end(err error) error {
 	if b.stopped.Load() {
 		err = http.ErrBodyReadAfterClose
+	} else if err != io.EOF {
+		b.client.server.bodyFailed(err, b.client.conn.RemoteAddr())
 	}
 	b.err = err
 	b.client.conn.ReadAhead(false)

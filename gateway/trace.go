@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/ssl"
@@ -16,8 +19,8 @@ type Trace struct {
 	// RequestDone is called when a request is over, whatever became of it.
 	RequestDone func(*RequestEvent)
 
-	// LimitReached is called for a connection that is closed because of a limit.
-	// Nothing is logged, lest a flood of connections becomes one of records.
+	// LimitReached is called when a limit of [Limits] ends a connection or a request.
+	// Nothing is logged, lest a flood of them becomes one of records.
 	LimitReached func(LimitEvent)
 
 	// ProxyHeaderRefused is called for a connection of a peer among
@@ -33,12 +36,50 @@ type Limit string
 const (
 	LimitConnections        Limit = "Connections"
 	LimitConnectionsPerAddr Limit = "ConnectionsPerAddr"
+	LimitHeaderBytes        Limit = "HeaderBytes"   // with HTTP/1.1, as the next two
+	LimitHeaderFields       Limit = "HeaderFields"  //
+	LimitHeaderTimeout      Limit = "HeaderTimeout" //
+	LimitBodyBytes          Limit = "BodyBytes"
+	LimitBodyTimeout        Limit = "BodyTimeout" // of the body of a request
 )
+
+// reached counts how often each limit was reached. It never changes, but for the counts.
+type reached map[Limit]*atomic.Uint64
+
+func newReached() reached {
+	r := reached{}
+	for _, limit := range []Limit{
+		LimitConnections, LimitConnectionsPerAddr,
+		LimitHeaderBytes, LimitHeaderFields, LimitHeaderTimeout, LimitBodyBytes, LimitBodyTimeout,
+	} {
+		r[limit] = new(atomic.Uint64)
+	}
+	return r
+}
+
+// limitReached tells of a limit that was reached.
+func (s *Server) limitReached(limit Limit, remote net.Addr) {
+	n := s.reached[limit].Add(1)
+	if t := s.o.Trace; t != nil && t.LimitReached != nil {
+		t.LimitReached(LimitEvent{limit, remote, n})
+	}
+}
+
+// bodyFailed tells of a limit if one is why the body of a request was not read.
+func (s *Server) bodyFailed(err error, remote net.Addr) {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		s.limitReached(LimitBodyBytes, remote)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.limitReached(LimitBodyTimeout, remote)
+	}
+}
 
 // A LimitEvent says that a limit was reached.
 type LimitEvent struct {
 	Limit  Limit
-	Remote net.Addr // of the connection
+	Remote net.Addr // of the connection; nil behind a server of one's own that does not tell
 	Count  uint64   // how often it was reached since the Server was made, this time included
 }
 

@@ -324,7 +324,7 @@ func (c *Conn) early(kind lines) error {
 
 func (c *Conn) tooLong(kind lines) error {
 	if kind == requestLines {
-		return &RequestError{431, "the head of the request is too large"}
+		return ErrHeadTooLarge
 	}
 	return fmt.Errorf("the response's headers exceeded %d bytes", c.maxHead)
 }

@@ -34,6 +34,12 @@ type RequestError struct {
 // Error implements error.
 func (e *RequestError) Error() string { return e.Reason }
 
+// The errors of a head that is beyond a [RequestLimit].
+var (
+	ErrHeadTooLarge  = &RequestError{431, "the head of the request is too large"}
+	ErrTooManyFields = &RequestError{431, "the head of the request has too many fields"}
+)
+
 func bad(reason string) error { return &RequestError{400, reason} }
 
 func (r *RequestHead) reset() { *r = RequestHead{Section: r.Section.emptied()} }
@@ -115,7 +121,7 @@ func (r *RequestHead) parseLine(at int, line []byte) error {
 // parseField reads a line with a field.
 func (r *RequestHead) parseField(at int, line []byte, limit int) error {
 	if len(r.fields) >= limit {
-		return &RequestError{431, "the head of the request has too many fields"}
+		return ErrTooManyFields
 	}
 	name, value, fault := r.add(at, line)
 	if fault != nil {

@@ -72,6 +72,9 @@ func (c *Conn) HandOver() (conn net.Conn, ahead []byte) {
 	return c.rw, ahead
 }
 
+// RemoteAddr returns the address of the client.
+func (c *Conn) RemoteAddr() net.Addr { return c.socket.RemoteAddr() }
+
 // NetConn returns the connection that TLS, or HTTP, is spoken over: of an [Admitter], the
 // one below.
 func (c *Conn) NetConn() net.Conn {
