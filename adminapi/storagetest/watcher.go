@@ -126,7 +126,7 @@ func (m *mirror) close() error {
 	select {
 	case <-m.done:
 	case <-time.After(patience):
-		return errors.New("Watch does not return when its context has ended")
+		return errors.New("the Watch does not return when its context has ended")
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
