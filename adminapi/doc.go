@@ -60,7 +60,8 @@
 // adminapi/etcd). Each follows it: a change made anywhere is in force everywhere. A PUT is
 // answered when it is in force at the gateway that was asked. Where the storage is out of
 // reach, everything goes on as it is, and nothing can be changed; where something stored
-// is wrong, it alone is kept out. [*Handler.Status] tells of both.
+// is wrong, it alone is kept out, and the version before it goes on. What never was good
+// opens nothing: see [Rejected]. [*Handler.Status] tells of both.
 //
 // With such a storage an error may come after all: 503 with "stored at revision ..., and
 // not in force here yet".

@@ -385,6 +385,59 @@ func TestFollowRefusesNames(t *testing.T) {
 	require.Contains(t, handshake(m.gw, "x.b.test"), "unrecognized")
 }
 
+// A route that never was good answers 503, so that no other route answers for it: its
+// plugin may have been to let few people in.
+func TestFollowRefusesRequests(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	s.write(t, "/routes/all", encode(t, w.routeDoc("/*", 1)))
+	m := join(t, s)
+	bad := func(change func(doc map[string]any)) string {
+		doc := w.routeDoc("/admin/*", 2)
+		doc["plugins"] = map[string]any{"key-auth": map[string]any{}}
+		change(doc)
+		return encode(t, doc)
+	}
+	refused := func(method, url string) bool {
+		status, body := ask(m.gw, method, url, "")
+		require.Equal(t, status == 503, strings.Contains(body, "cannot be used"), body)
+		return status == 503
+	}
+	s.write(t, "/routes/bad", bad(func(doc map[string]any) { doc["methods"] = list{"GET"} }))
+	require.True(t, refused("GET", "http://a.test/admin/x"))
+	require.False(t, refused("POST", "http://a.test/admin/x"))
+	require.False(t, refused("GET", "http://a.test/x"))
+	require.False(t, m.h.Status().Rejected[0].LastGood)
+	status, _ := m.do("GET", "/routes/bad", "")
+	require.Equal(t, 404, status)
+	require.Equal(t, "origin 1: GET /x", m.get("/x"))
+
+	for name, change := range map[string]func(doc map[string]any){
+		"of a service":    func(doc map[string]any) { doc["service_id"] = "1" },
+		"with a function": func(doc map[string]any) { doc["filter_func"] = "function() end" },
+		"off":             func(doc map[string]any) { doc["status"] = 0 },
+		"with bad vars":   func(doc map[string]any) { doc["vars"] = list{"x"} },
+	} {
+		s.remove(t, "/routes/bad")
+		s.write(t, "/routes/bad", bad(change))
+		require.False(t, refused("GET", "http://a.test/admin/x"), "%s: it is not known for what it was", name)
+	}
+	s.write(t, "/routes/bad", bad(func(doc map[string]any) { doc["host"], doc["vars"] = "b.test", list{list{"arg_x", "==", "1"}} }))
+	require.False(t, refused("GET", "http://a.test/admin/x?x=1"))
+	require.False(t, refused("GET", "http://b.test/admin/x"))
+	require.True(t, refused("GET", "http://b.test/admin/x?x=1"))
+	s.write(t, "/routes/bad", encode(t, w.routeDoc("/admin/*", 2)))
+	require.Equal(t, "origin 2: GET /admin/x", m.get("/admin/x"))
+	require.Empty(t, m.h.Status().Rejected)
+	s.write(t, "/routes/bad", bad(func(map[string]any) {}))
+	require.Equal(t, "origin 2: GET /admin/x", m.get("/admin/x"), "the last good version")
+	s.remove(t, "/routes/bad")
+	s.write(t, "/routes/bad", bad(func(map[string]any) {}))
+	require.True(t, refused("GET", "http://a.test/admin/x"))
+	s.remove(t, "/routes/bad")
+	require.Equal(t, "origin 1: GET /admin/x", m.get("/admin/x"))
+}
+
 // While the storage is out of reach everything goes on, and it is told; then it catches up,
 // also where not each change is told.
 func TestFollowOutOfReach(t *testing.T) {

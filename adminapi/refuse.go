@@ -10,19 +10,73 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// refuse makes of the edit of an ssl object that cannot be used, and never could, one that
-// refuses every handshake for its names: otherwise a wildcard would answer for them, and
-// perhaps without asking for a certificate. It reports whether there is anything to refuse.
+// This file is what happens to stored documents that cannot be used, and never could. They
+// must not open what they were to close: a wildcard would answer for the names of an ssl
+// object, perhaps without asking for a certificate, and a less specific route for the
+// requests of one whose plugin, which is not here, was to let few people in.
+
+// refuse makes of the edit of such a document one that refuses what it was to serve. It
+// reports whether there is anything to refuse.
 func (e *edit) refuse() bool {
-	if e.kind != apisix.SSLs || e.old != nil || e.refuses || e.doc["status"] == 0.0 || e.doc["type"] == "client" {
+	if e.old != nil || e.refuses || e.doc["status"] == 0.0 {
 		return false
+	}
+	switch e.kind {
+	case apisix.SSLs:
+		e.decoded = e.refuseNames()
+	case apisix.Routes:
+		e.decoded = e.refuseRequests()
+	default:
+		return false
+	}
+	if e.decoded == nil {
+		return false
+	}
+	e.refuses, e.unreadable, e.doc = true, nil, nil
+	return true
+}
+
+// matching are the properties of a route that say which requests are its.
+var matching = []string{"uri", "uris", "host", "hosts", "methods", "remote_addr", "remote_addrs", "vars", "priority"}
+
+// refuseRequests returns a route that answers 503 to the requests of one. It is nil where it
+// is not known which they are.
+func (e *edit) refuseRequests() *apisix.Object {
+	_, filtered := e.doc["filter_func"]
+	if inService := e.doc["service_id"] != nil && e.doc["host"] == nil && e.doc["hosts"] == nil; filtered || inService {
+		return nil
+	}
+	doc := map[string]any{"upstream": map[string]any{"nodes": map[string]any{}}}
+	for _, name := range matching {
+		if v, ok := e.doc[name]; ok {
+			doc[name] = v
+		}
+	}
+	o, err := apisix.Decode(apisix.Routes, e.id, doc)
+	if err != nil {
+		return nil
+	}
+	c := *o.Route
+	c.Upstream, c.Handler = "", unserved{http.StatusServiceUnavailable, "the stored route for this request cannot be used"}
+	if _, err := route.New(c); err != nil {
+		return nil
+	}
+	return &apisix.Object{Kind: apisix.Routes, ID: e.id, Enabled: true, Route: &c}
+}
+
+// refuseNames returns an ssl object that refuses every handshake for the names of one.
+func (e *edit) refuseNames() *apisix.Object {
+	if e.doc["type"] == "client" {
+		return nil
 	}
 	names := []any{e.doc["sni"]}
 	if snis, ok := e.doc["snis"].([]any); ok {
@@ -42,11 +96,9 @@ func (e *edit) refuse() bool {
 		}
 	}
 	if c.Names == nil {
-		return false
+		return nil
 	}
-	e.refuses, e.unreadable, e.doc = true, nil, nil
-	e.decoded = &apisix.Object{Kind: apisix.SSLs, ID: e.id, Enabled: true, SSL: &c}
-	return true
+	return &apisix.Object{Kind: apisix.SSLs, ID: e.id, Enabled: true, SSL: &c}
 }
 
 // maxRefused bounds what a document that nobody has checked can occupy.

@@ -59,6 +59,7 @@ type Rejected struct {
 	Err      error
 
 	// LastGood says that the version before it is in force. Without one, an ssl object
-	// refuses every handshake for its names, and anything else is as if it did not exist.
+	// refuses every handshake for its names and a route answers 503, as far as it is
+	// known for what; anything else is as if it did not exist.
 	LastGood bool
 }

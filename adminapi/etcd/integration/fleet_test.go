@@ -233,6 +233,7 @@ func TestWrittenByAPISIX(t *testing.T) {
 	require.Equal(t, "/routes/limited", status.Rejected[0].Key)
 	require.Equal(t, bad, status.Rejected[0].Revision)
 	require.ErrorContains(t, status.Rejected[0].Err, "limit-count")
+	require.Contains(t, n.get("/l"), "cannot be used", "and no other route answers for it")
 	require.Equal(t, pair.CertPEM, served(n.gw, "a.test"))
 	_, body := n.do("GET", "/ssls/1", "")
 	require.Contains(t, body, `"key":"[redacted]"`)
