@@ -669,18 +669,23 @@ func TestAnswerBreaksOff(t *testing.T) {
 			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf \r\n",
 			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf \r\nxyz\r\n",
 		} {
-			t.Run(d.name, func(t *testing.T) {
-				h.origin.on(func(v *visit) {
-					v.write(answer)
-					v.close = true
+			for _, reset := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s reset=%t", d.name, reset), func(t *testing.T) {
+					h.origin.on(func(v *visit) {
+						v.write(answer)
+						if tcp, ok := v.conn.(*net.TCPConn); ok && reset {
+							_ = tcp.SetLinger(0) // as when its process is killed with something to read
+						}
+						v.close = true
+					})
+					res, err := h.client(d, "a.test").Get(d.scheme() + "://a.test/")
+					if err == nil {
+						_, err = io.ReadAll(res.Body)
+						res.Body.Close()
+					}
+					require.Error(t, err)
 				})
-				res, err := h.client(d, "a.test").Get(d.scheme() + "://a.test/")
-				if err == nil {
-					_, err = io.ReadAll(res.Body)
-					res.Body.Close()
-				}
-				require.Error(t, err)
-			})
+			}
 		}
 	}
 }
