@@ -57,6 +57,7 @@ func (s *Storage) pause(ctx context.Context, wait time.Duration, err error, upda
 		return wait
 	}
 	update(adminapi.Update{Err: err})
+	s.hurry()
 	const least, most = 100 * time.Millisecond, 5 * time.Second
 	wait = min(max(2*wait, least), most)
 	select {
@@ -66,6 +67,10 @@ func (s *Storage) pause(ctx context.Context, wait time.Duration, err error, upda
 	}
 	return wait
 }
+
+// hurry makes the client try to connect again now: in a long partition gRPC comes to wait
+// two minutes between its tries, and a fleet would be late by as much.
+func (s *Storage) hurry() { s.client.ActiveConnection().ResetConnectBackoff() }
 
 var (
 	// errMissed says that there were changes of which etcd does not know any more.
@@ -195,7 +200,9 @@ func (v *view) beat(ctx context.Context, beats chan<- beat) {
 		one, cancel := context.WithTimeout(ctx, v.s.o.Heartbeat)
 		// Not a serializable read: a member that is cut off from the others would answer.
 		res, err := v.s.client.Get(one, v.s.o.Prefix+"/gen_id", clientv3.WithCountOnly())
-		if b.err = err; err == nil {
+		if b.err = err; err != nil {
+			v.s.hurry()
+		} else {
 			b.revision = res.Header.Revision
 			_ = v.s.client.RequestProgress(ctx)
 		}

@@ -89,7 +89,9 @@ func TestFleet(t *testing.T) {
 	require.NoError(t, err)
 	_, err = client.Compact(t.Context(), written.Header.Revision)
 	require.NoError(t, err)
+	began = time.Now()
 	everywhere("/9")
+	t.Log("caught up after", time.Since(began))
 	for _, n := range nodes {
 		eventually(t, "it is told", func() bool { return n.admin.Status().Err == nil })
 		require.Contains(t, n.logs.String(), "storage is followed again")
