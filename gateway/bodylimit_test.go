@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -35,6 +36,7 @@ func TestBodyBytes(t *testing.T) {
 			v.write(okAnswer)
 		}
 	})
+	n := 0
 	for _, d := range []door{h.http1, h.http2, h.plain} {
 		client := h.client(d, "a.test")
 		for _, path := range []string{"/", "/local"} {
@@ -47,13 +49,16 @@ func TestBodyBytes(t *testing.T) {
 				if !c.said {
 					body = struct{ io.Reader }{body}
 				}
-				h.origin.take()
-				res, err := client.Post(d.scheme()+"://a.test"+path, "text/plain", body)
+				n++
+				target := fmt.Sprintf("%s?%d", path, n) // a body that was cut may arrive late
+				res, err := client.Post(d.scheme()+"://a.test"+target, "text/plain", body)
 				require.NoError(t, err, "%s%s %+v", d.name, path, c)
 				res.Body.Close()
 				require.Equal(t, c.status, res.StatusCode, "%s%s %+v", d.name, path, c)
 				for _, seen := range h.origin.take() {
-					require.Equal(t, c.status == 200, seen.whole, "%s%s %+v", d.name, path, c)
+					if seen.target() == target {
+						require.Equal(t, c.status == 200, seen.whole, "%s%s %+v", d.name, path, c)
+					}
 				}
 			}
 		}
