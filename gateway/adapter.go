@@ -133,14 +133,12 @@ func (t *turn) request() *http.Request {
 	if head.Chunked {
 		r.TransferEncoding = []string{"chunked"}
 		delete(header, "Transfer-Encoding")
-		for _, value := range header["Trailer"] {
-			for name := range strings.SplitSeq(value, ",") {
-				if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); mayTrail(name) {
-					if r.Trailer == nil {
-						r.Trailer = http.Header{}
-					}
-					r.Trailer[name] = nil
+		for name := range http1.Announced(header["Trailer"]) {
+			if mayTrail(name) {
+				if r.Trailer == nil {
+					r.Trailer = http.Header{}
 				}
+				r.Trailer[name] = nil
 			}
 		}
 		delete(header, "Trailer")
@@ -386,10 +384,8 @@ func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
 			t.last = true
 		}
 	}
-	for _, value := range w.frozen["Connection"] {
-		if hasToken(value, "close") {
-			t.last = true
-		}
+	if http1.ClosesAfter(w.frozen["Connection"]) {
+		t.last = true
 	}
 	b = appendStatus(b, w.status, nil)
 	if _, ok := w.frozen["Date"]; !ok {
@@ -418,7 +414,7 @@ func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
 // appendHeader appends fields, without those of which skip, unless it is nil, says so.
 func appendHeader(b []byte, h http.Header, skip func(name string) bool) []byte {
 	for name, values := range h {
-		if strings.HasPrefix(name, http.TrailerPrefix) || skip != nil && skip(name) || !isToken(name) {
+		if strings.HasPrefix(name, http.TrailerPrefix) || skip != nil && skip(name) || !http1.ValidName(name) {
 			continue
 		}
 		for _, value := range values {
@@ -444,25 +440,6 @@ func appendValue(b []byte, value string) []byte {
 	return b
 }
 
-func isToken(name string) bool {
-	for _, c := range []byte(name) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return false
-		}
-	}
-	return name != ""
-}
-
-// hasToken reports whether a list has an element, whatever the case.
-func hasToken(list, token string) bool {
-	for element := range strings.SplitSeq(list, ",") {
-		if strings.EqualFold(strings.Trim(element, " \t"), token) {
-			return true
-		}
-	}
-	return false
-}
-
 // hasTrailer reports whether the handler has set fields to come after the body without
 // announcing them.
 func (w *answerWriter) hasTrailer() bool {
@@ -477,11 +454,9 @@ func (w *answerWriter) hasTrailer() bool {
 // appendTrailer appends the fields after a chunked body, and its end.
 func (w *answerWriter) appendTrailer(b []byte) []byte {
 	trailer := http.Header{}
-	for _, list := range w.frozen["Trailer"] {
-		for name := range strings.SplitSeq(list, ",") {
-			if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); mayTrail(name) && w.header[name] != nil {
-				trailer[name] = w.header[name]
-			}
+	for name := range http1.Announced(w.frozen["Trailer"]) {
+		if mayTrail(name) && w.header[name] != nil {
+			trailer[name] = w.header[name]
 		}
 	}
 	for name, values := range w.header {

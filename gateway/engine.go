@@ -266,7 +266,6 @@ func (k *client) linger() {
 func (k *client) hangUp() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.gone = true
 	k.interrupt()
 	if k.state != stateOver {
 		k.conn.Abort()
@@ -277,7 +276,6 @@ func (k *client) hangUp() {
 func (k *client) lost() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.gone = true
 	k.interrupt()
 }
 
@@ -286,13 +284,13 @@ func (k *client) vanished() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.since.Load() != 0 && k.state == stateActive {
-		k.gone = true
 		k.interrupt()
 	}
 }
 
-// interrupt ends what goes on. k.mu is held.
+// interrupt ends what goes on, because the client is gone. k.mu is held.
 func (k *client) interrupt() {
+	k.gone = true
 	if k.exchange != nil {
 		k.exchange.Cancel()
 	}

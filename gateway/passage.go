@@ -32,7 +32,8 @@ type passage struct {
 	full      bool
 }
 
-// begin puts the head into the buffer, or writes it if it does not fit.
+// begin takes a head that was appended to the empty buffer. One that did not fit has
+// brought its own.
 func (p *passage) begin(head []byte) {
 	if cap(head) != cap(p.buffer.b) { // it has outgrown the buffer
 		p.buffer.release()

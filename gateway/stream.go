@@ -16,11 +16,10 @@ import (
 // It is read by whoever sends it to a node, which may be another goroutine than the
 // connection's, and may outlive the answer; the connection's own stops it then.
 type clientStream struct {
-	client  *client
-	patient bool  // no read has a deadline; set before the first
-	length  int64 // -1 if it is not known
-	limit   int64
-	n       atomic.Int64 // bytes that were read
+	client *client
+	length int64 // -1 if it is not known
+	limit  int64
+	n      atomic.Int64 // bytes that were read
 
 	reading sync.Mutex // held while reading
 	stopped atomic.Bool
@@ -80,13 +79,8 @@ func (b *clientStream) await() {
 	b.timing.Lock()
 	defer b.timing.Unlock()
 	limit := b.client.server.o.Limits.BodyTimeout
-	if b.patient {
-		limit = 0
-	}
 	if !b.by.IsZero() {
-		if left := max(time.Until(b.by), 1); limit == 0 || left < limit {
-			limit = left
-		}
+		limit = min(limit, max(time.Until(b.by), 1))
 	}
 	b.client.conn.Await(limit)
 }
@@ -141,29 +135,17 @@ func (b *clientStream) inform(head []byte, welcome bool) error {
 	return b.client.write(head)
 }
 
-// silence is called before the answer is begun, after which nothing else is written.
-func (b *clientStream) silence() {
-	b.answering.Lock()
-	defer b.answering.Unlock()
-	b.answered = true
-}
-
 // whole reports whether all of the body was read.
 func (b *clientStream) whole() bool {
 	err := b.over.Load()
 	return err != nil && *err == io.EOF
 }
 
-// failure returns what reading failed with, if it did.
-func (b *clientStream) failure() error {
-	if err := b.over.Load(); err != nil && *err != io.EOF {
-		return *err
-	}
-	return nil
-}
-
 // late reports whether the client did not send the body in time.
-func (b *clientStream) late() bool { return errors.Is(b.failure(), os.ErrDeadlineExceeded) }
+func (b *clientStream) late() bool {
+	err := b.over.Load()
+	return err != nil && errors.Is(*err, os.ErrDeadlineExceeded)
+}
 
 // stop ends a read that goes on, waits for it, and lets no other begin.
 func (b *clientStream) stop() {
@@ -179,9 +161,12 @@ func (b *clientStream) stop() {
 
 // isEarly reports whether an answer that begins now comes before the end of the request.
 // Such a one is the last of its connection: what follows on it is the rest of the
-// body. A client that was not told to send it may do so nevertheless.
+// body. A client that was not told to send it may do so nevertheless. From now on it is
+// not told any more.
 func (b *clientStream) isEarly() bool {
-	b.silence()
+	b.answering.Lock()
+	b.answered = true
+	b.answering.Unlock()
 	return !b.whole()
 }
 

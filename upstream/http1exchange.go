@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/textproto"
 	"os"
 	"strings"
 	"sync"
@@ -193,12 +192,8 @@ func status(code int, reason []byte) string {
 // announced returns what a Trailer field announces.
 func announced(values []string) http.Header {
 	h := http.Header{}
-	for _, value := range values {
-		for name := range strings.SplitSeq(value, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h[http.CanonicalHeaderKey(name)] = nil
-			}
-		}
+	for name := range http1.Announced(values) {
+		h[name] = nil
 	}
 	return h
 }

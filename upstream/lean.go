@@ -12,7 +12,8 @@ import (
 )
 
 // This file is the request path of package gateway's engine. Whatever a request and
-// its answer need is in one piece that is used again. TestForwardAllocs keeps watch.
+// its answer need is in one piece that is used again. TestRelayAllocs of that package
+// keeps watch.
 
 // Forwards reports whether [*Pool.Forward] may be used: the nodes speak HTTP/1.1, by the
 // client of our own, and no [Picker] of the user's wants to see an [http.Request].

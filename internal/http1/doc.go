@@ -1,6 +1,7 @@
-// Package http1 is the client's side of HTTP/1.1 (RFC 9112): a connection on which
+// Package http1 is HTTP/1.1 (RFC 9112). On the client's side it is a connection on which
 // one goroutine writes a request and reads the response to it, and a place to
-// keep connections between requests.
+// keep connections between requests; on the server's, one on which it reads a request and
+// writes the response: see [Server].
 //
 // It works on bytes and on buffers that are lent for an exchange. There is no
 // goroutine that reads ahead, no map of the header and, for a request and a

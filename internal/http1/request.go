@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"net/http"
 	"strconv"
@@ -35,7 +36,7 @@ func (r *Request) AppendTo(b []byte) ([]byte, error) {
 		method = http.MethodGet
 	}
 	switch {
-	case !validName(method):
+	case !ValidName(method):
 		return b, fmt.Errorf("invalid method %q", method)
 	case !validTarget(r.Target):
 		return b, errors.New("invalid request target")
@@ -54,7 +55,7 @@ func (r *Request) AppendTo(b []byte) ([]byte, error) {
 		if len(values) == 0 {
 			continue
 		}
-		if !validName(name) {
+		if !ValidName(name) {
 			return b, fmt.Errorf("invalid header field name %q", name)
 		}
 		switch {
@@ -117,7 +118,7 @@ func ClosesAfter(values []string) bool {
 }
 
 // nextOption cuts the first of a list that is separated by commas.
-func nextOption(list string) (option, rest string) {
+func nextOption[T string | []byte](list T) (option, rest T) {
 	i := 0
 	for i < len(list) && list[i] != ',' {
 		i++
@@ -126,13 +127,28 @@ func nextOption(list string) (option, rest string) {
 	if i < len(list) {
 		rest = list[i+1:]
 	}
-	for option != "" && blank(option[0]) {
+	for len(option) > 0 && blank(option[0]) {
 		option = option[1:]
 	}
-	for option != "" && blank(option[len(option)-1]) {
+	for len(option) > 0 && blank(option[len(option)-1]) {
 		option = option[:len(option)-1]
 	}
 	return option, rest
+}
+
+// Announced returns the names of the fields that a Trailer field announces, as net/http
+// spells them.
+func Announced(values []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, rest := range values {
+			for rest != "" {
+				var name string
+				if name, rest = nextOption(rest); name != "" && !yield(http.CanonicalHeaderKey(name)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func validTarget[T string | []byte](target T) bool {
@@ -145,7 +161,7 @@ func validTarget[T string | []byte](target T) bool {
 }
 
 func validTrailer(name string) bool {
-	return validName(name) &&
+	return ValidName(name) &&
 		!is(name, "content-length") && !is(name, "transfer-encoding") && !is(name, "trailer")
 }
 

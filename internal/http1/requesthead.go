@@ -12,16 +12,14 @@ type RequestHead struct {
 	ContentLength int64
 
 	Chunked  bool // Transfer-Encoding
-	Close    bool // the connection ends with this request, by version or field
 	Expect   bool // Expect is "100-continue"
-	Upgrade  bool // Connection has "upgrade"
 	Trailers bool // TE has "trailers"
 
+	persistence
 	Section
 	method, target, host span
 	hosts                int // fields with the name Host
 	lengths              int // and with the name Content-Length
-	keep                 bool
 }
 
 // A RequestError says why a request is refused: what is to be answered before the
@@ -93,7 +91,7 @@ var (
 //	GET /a HTTP/2.0   // 505
 func (r *RequestHead) parseLine(at int, line []byte) error {
 	m := bytes.IndexByte(line, ' ')
-	if m < 0 || !validName(line[:m]) {
+	if m < 0 || !ValidName(line[:m]) {
 		return errRequestLine
 	}
 	t := bytes.IndexByte(line[m+1:], ' ')
@@ -161,7 +159,7 @@ func (r *RequestHead) note(name, value []byte) error {
 		}
 		r.Chunked = true
 	case is(name, "connection"):
-		r.noteConnection(value)
+		r.noteConnection(value, &r.persistence)
 	case is(name, "expect"):
 		if r.Expect = is(value, "100-continue"); !r.Expect && len(value) > 0 {
 			return &RequestError{417, "the expectation is not known"}
@@ -169,31 +167,12 @@ func (r *RequestHead) note(name, value []byte) error {
 	case is(name, "te"):
 		for len(value) > 0 {
 			var coding []byte
-			coding, value, _ = bytes.Cut(value, []byte{','})
-			if is(bytes.Trim(coding, " \t"), "trailers") {
+			if coding, value = nextOption(value); is(coding, "trailers") {
 				r.Trailers = true
 			}
 		}
 	}
 	return nil
-}
-
-func (r *RequestHead) noteConnection(value []byte) {
-	for len(value) > 0 {
-		var option []byte
-		option, value, _ = bytes.Cut(value, []byte{','})
-		switch option = bytes.Trim(option, " \t"); {
-		case len(option) == 0:
-		case is(option, "close"):
-			r.Close = true
-		case is(option, "keep-alive"):
-			r.keep = true
-		case is(option, "upgrade"):
-			r.Upgrade = true
-		default:
-			r.named = true
-		}
-	}
 }
 
 // check judges the head as a whole (RFC 9112, sections 3.2 and 6.3).
@@ -215,7 +194,3 @@ func (r *RequestHead) check() error {
 	}
 	return nil
 }
-
-// KeepAlive reports whether the client of an older version asked to keep the
-// connection, and is to be told that it is kept.
-func (r *RequestHead) KeepAlive() bool { return r.Minor == 0 && r.keep && !r.Close }

@@ -19,12 +19,10 @@ type Response struct {
 	ContentLength int64
 
 	Chunked bool // Transfer-Encoding
-	Close   bool // the connection ends with this response, by version or field
-	Upgrade bool // Connection has "upgrade"
 
+	persistence
 	Section
 	reason span
-	keep   bool // Connection has "keep-alive"
 }
 
 func (r *Response) reset() {
@@ -103,21 +101,7 @@ func (r *Response) note(name, value []byte) error {
 		}
 		r.Chunked = true
 	case is(name, "connection"):
-		for len(value) > 0 {
-			var option []byte
-			option, value, _ = bytes.Cut(value, []byte{','})
-			option = bytes.Trim(option, " \t")
-			switch {
-			case is(option, "close"):
-				r.Close = true
-			case is(option, "keep-alive"):
-				r.keep = true
-			case is(option, "upgrade"):
-				r.Upgrade = true
-			case len(option) > 0:
-				r.named = true
-			}
-		}
+		r.noteConnection(value, &r.persistence)
 	}
 	return nil
 }
@@ -183,7 +167,8 @@ var tokens = func() (t [256]bool) {
 	return t
 }()
 
-func validName[T string | []byte](name T) bool {
+// ValidName reports whether a name, of a field or a method, is a token.
+func ValidName[T string | []byte](name T) bool {
 	for i := range len(name) {
 		if !tokens[name[i]] {
 			return false

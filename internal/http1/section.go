@@ -16,6 +16,31 @@ type Section struct {
 	named  bool // Connection has an option that is the name of a field
 }
 
+// A persistence is what a head says of its connection (RFC 9112, section 9.3).
+type persistence struct {
+	Close   bool // it ends with this message, by version or field
+	Upgrade bool // Connection has "upgrade"
+	keep    bool // Connection has "keep-alive"
+}
+
+// noteConnection reads a Connection field.
+func (s *Section) noteConnection(value []byte, p *persistence) {
+	for len(value) > 0 {
+		var option []byte
+		switch option, value = nextOption(value); {
+		case len(option) == 0:
+		case is(option, "close"):
+			p.Close = true
+		case is(option, "keep-alive"):
+			p.keep = true
+		case is(option, "upgrade"):
+			p.Upgrade = true
+		default:
+			s.named = true
+		}
+	}
+}
+
 // A span is a part of a buffer, which may move.
 type span struct{ from, to uint32 }
 
@@ -175,7 +200,7 @@ func (s *Section) add(at int, line []byte) (name, value []byte, err *fieldFault)
 		return nil, nil, fault("missing colon:", line)
 	}
 	name = line[:colon]
-	if !validName(name) {
+	if !ValidName(name) {
 		return nil, nil, fault("invalid name", name)
 	}
 	from, to := colon+1, len(line)
