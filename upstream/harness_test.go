@@ -133,14 +133,19 @@ func newTLSServer(t testing.TB, config *tls.Config, h http.Handler) *origin {
 // end, so nothing else can come to listen there.
 func refusing(t testing.TB) upstream.Node {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := refusingPeer()
 	require.NoError(t, err)
-	defer l.Close()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return nodeAt(conn.LocalAddr().String())
 }
+
+// refusingPeer is the other end of the connections that hold the ports of refusing. There
+// is one: connections to different ones may have the same port.
+var refusingPeer = sync.OnceValues(func() (net.Listener, error) {
+	return net.Listen("tcp", "127.0.0.1:0")
+})
 
 // readHead reads a request up to its body, and returns the head as it came.
 func readHead(r *bufio.Reader) (string, error) {
