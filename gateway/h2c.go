@@ -21,6 +21,10 @@ func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if speaks && !k.server.o.NetHTTP2 {
+		k.speakHTTP2()
+		return nil, nil
+	}
 	if speaks {
 		k.leave()
 		conn, ahead := k.conn.HandOver()

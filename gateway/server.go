@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/sallyport/sallyport/internal/h2"
 	"github.com/sallyport/sallyport/internal/http1"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
@@ -37,6 +38,7 @@ type Server struct {
 	proxy *httputil.ReverseProxy
 
 	requestLimit http1.RequestLimit
+	h2Limits     h2.Options
 	reached      reached // how often the limits were
 	clients      clients
 	poller       poller
@@ -44,7 +46,7 @@ type Server struct {
 	draining     atomic.Bool // each request is the last of its connection
 
 	http *http.Server // for connections with HTTP/2
-	h2   handOver     // its listener
+	h2   handOver     // its listener, with Options.NetHTTP2
 
 	listeners listeners
 	inbounds  inbounds
@@ -81,6 +83,7 @@ func New(o *Options) *Server {
 	s.reached = newReached()
 	l := &s.o.Limits
 	s.requestLimit = http1.RequestLimit{Bytes: l.HeaderBytes, Fields: l.HeaderFields, Time: l.HeaderTimeout}
+	s.h2Limits = l.h2Options()
 	s.http = s.newHTTPServer()
 	return s
 }
