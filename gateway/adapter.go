@@ -50,6 +50,9 @@ func (t *turn) adapt() (again bool) {
 		}
 	}()
 	t.handles(cancel, t.body == nil)
+	if engine, ok := w.(*streamWriter); ok && t.stream.Protocol != "" {
+		r = engine.asUpgrade(r)
+	}
 	if t.decided {
 		t.settle()
 		if t.event != nil {

@@ -83,9 +83,12 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, d
 	if d.event != nil {
 		d.event.note(d, denial)
 	}
+	engine, _ := w.(*streamWriter)
 	switch {
 	case denial != nil:
 		s.deny(w, r, d, denial)
+	case engine != nil && engine.connect:
+		s.connect(engine, r, d)
 	case d.pool == nil:
 		s.serveLocal(w, r, d)
 	default:

@@ -95,6 +95,7 @@ type streamWriter struct {
 	ended   bool // and the end
 	failed  error
 	written int64
+	connect bool      // the request is an extended CONNECT
 	by      time.Time // when writing ends, if the handler has said so
 
 	over atomic.Bool // the handler has returned
@@ -337,6 +338,10 @@ func (w *streamWriter) EnableFullDuplex() error { return nil }
 // finish ends the answer after the handler.
 func (w *streamWriter) finish() bool {
 	defer w.over.Store(true)
+	if w.ended { // by a tunnel
+		w.release()
+		return true
+	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}

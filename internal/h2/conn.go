@@ -85,6 +85,7 @@ type Conn struct {
 	open    int   // that the client counts
 	active  int   // whose handlers are at work
 	err     error // why there is nothing more to be written; nil if there is
+	queue   []*Stream // that wait for handlers to return
 	out     output
 	ready   schedule
 	budget  budget
@@ -352,13 +353,46 @@ func (c *Conn) fill() error {
 // dispatch gives the streams that have begun to their owner, and lets what was written
 // meanwhile go out. The bodies of most of them are here by now.
 func (c *Conn) dispatch() {
-	for i, st := range c.starting {
-		c.starting[i] = nil
-		c.owner.Start(st)
+	if len(c.starting) > 0 {
+		c.mu.Lock()
+		c.queue = append(c.queue, c.starting...)
+		c.mu.Unlock()
+		clear(c.starting)
+		c.starting = c.starting[:0]
+		for c.startNext() {
+		}
 	}
-	c.starting = c.starting[:0]
 	c.mu.Lock()
 	c.unlockAndFlush(false)
+}
+
+// startNext gives a stream to the owner, unless as many are handled as may be, and reports
+// whether there may be another. What the client has taken back counts until its handler
+// has returned, and other requests wait for that (CVE-2023-44487).
+func (c *Conn) startNext() bool {
+	c.mu.Lock()
+	var st *Stream
+	for st == nil && len(c.queue) > 0 && c.active < c.o.Streams {
+		st = c.queue[0]
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		if st.err != nil {
+			st.finished = true
+			if st.Head != nil {
+				st.Head.Release()
+			}
+			st = nil
+		}
+	}
+	if st != nil {
+		c.active++
+	}
+	c.mu.Unlock()
+	if st == nil {
+		return false
+	}
+	c.owner.Start(st)
+	return true
 }
 
 // end ends the connection after an error: the client is told, all streams fail.

@@ -177,11 +177,11 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 	if err != nil {
 		return err
 	}
-	c.send()
 	if err := c.answersFrame(); err != nil {
 		return err
 	}
 	_ = c.out.writer().WriteSettingsAck()
+	c.send() // after it, so that the client knows why
 	return nil
 }
 

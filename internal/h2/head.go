@@ -163,8 +163,8 @@ func (b *block) trailer() error {
 	}
 	h := http.Header{}
 	for _, f := range b.fields {
-		if !validField(f) || f.IsPseudo() {
-			return b.malformed()
+		if !validField(f) || f.IsPseudo() || f.Name == "content-length" || f.Name == "trailer" {
+			return b.malformed() // RFC 9110, section 6.5.1: framing is no trailer's
 		}
 		name := http.CanonicalHeaderKey(f.Name)
 		h[name] = append(h[name], f.Value)
@@ -242,7 +242,7 @@ func (p *pseudo) add(f hpack.HeaderField) bool {
 
 // check judges them together.
 func (p *pseudo) check() bool {
-	if p.method == "" {
+	if p.method == "" || strings.Contains(p.authority, "@") {
 		return false
 	}
 	if p.method == http.MethodConnect && !p.has[4] {
@@ -304,23 +304,23 @@ func (b *block) request() error {
 	if spoken {
 		st.priority = priority
 	}
-	c.starting = append(c.starting, st)
+	if st.held = st.declared == 0 && !b.end; !st.held {
+		c.starting = append(c.starting, st)
+	}
 	return nil
 }
 
-// admit counts a stream, unless there are too many. Those that were taken back count as
-// long as their handlers are at work (CVE-2023-44487).
+// admit counts a stream, unless there are too many.
 func (c *Conn) admit(st *Stream) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open >= c.o.Streams || c.active >= 2*c.o.Streams {
+	if c.open >= c.o.Streams {
 		return false
 	}
 	st.priority = unspoken(c.aware)
 	st.sendWindow = c.initialWindow
 	c.streams[st.id] = st
 	c.open++
-	c.active++
 	c.budget.useful()
 	return true
 }

@@ -128,6 +128,10 @@ func (c *Conn) clientEnded(st *Stream) error {
 	st.ended = true
 	c.mu.Unlock()
 	st.body.end(io.EOF)
+	if st.held {
+		st.held = false
+		c.starting = append(c.starting, st)
+	}
 	return nil
 }
 

@@ -42,6 +42,7 @@ type Stream struct {
 	trailer  http.Header // of the request; set before the body is at its end
 	received int64       // bytes of the body that came; the reader's
 	declared int64       // that were announced, or -1
+	held     bool        // it is to have no body, but the client has still to end it; the reader's
 	read     atomic.Int64
 
 	// What follows is guarded by the connection's mutex.
@@ -299,7 +300,7 @@ func (st *Stream) Finish() {
 	if st.err == nil && !st.sentEnd {
 		c.resetStream(st, http2.ErrCodeInternal, errRefused)
 	}
-	if c.active--; c.active == 0 {
+	if c.active--; c.active == 0 && len(c.queue) == 0 {
 		c.idleSince = time.Now()
 		if c.out.done != nil {
 			c.out.done.Broadcast() // for Wait
@@ -308,7 +309,11 @@ func (st *Stream) Finish() {
 			c.t.Await(c.quiet())
 		}
 	}
+	more := len(c.queue) > 0
 	c.unlockAndFlush(false)
+	if more {
+		c.startNext()
+	}
 }
 
 // Wait waits until all handlers have returned, after Serve.
