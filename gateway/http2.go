@@ -77,10 +77,11 @@ func (k *client) serveStream(st *h2.Stream) {
 			t.exposed = true // nobody knows who has it
 			st.Reset()
 		}
-		st.Finish()
+		head, alone := st.Head, !t.exposed
+		st.Finish(alone)
 		t.release()
-		if st.Head != nil {
-			st.Head.Release()
+		if head != nil {
+			head.Release()
 		}
 	}()
 	st.Watch(t)

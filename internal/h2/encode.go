@@ -17,6 +17,7 @@ type Block struct {
 	b       []byte
 	enc     *hpack.Encoder
 	scratch []byte
+	known   [knowns]known
 }
 
 var blocks = sync.Pool{New: func() any {
@@ -53,11 +54,46 @@ func (b *Block) Write(p []byte) (int, error) {
 // Status adds the status, which comes first.
 func (b *Block) Status(status int) {
 	b.scratch = strconv.AppendInt(b.scratch[:0], int64(status), 10)
-	b.add(":status", view(b.scratch))
+	b.encode(":status", view(b.scratch))
 }
 
 // Add adds a field, whose name may be in any spelling.
 func (b *Block) Add(name, value string) {
+	if len(name) == 0 || len(name)+len(value) > maxKnown {
+		b.add(name, value)
+		return
+	}
+	k := &b.known[(uint(len(value))+uint(name[0]|0x20)+uint(name[len(name)-1])*3)%knowns]
+	if k.name == name && k.value == value {
+		b.b = append(b.b, k.code...)
+		return
+	}
+	from := len(b.b)
+	b.add(name, value)
+	k.text = append(append(k.text[:0], name...), value...)
+	k.name, k.value = view(k.text[:len(name)]), view(k.text[len(name):])
+	k.code = append(k.code[:0], b.b[from:]...)
+}
+
+// A known is a field whose code is known, because it was encoded before: answers are alike.
+type known struct {
+	name, value string // parts of text
+	text, code  []byte
+}
+
+const (
+	knowns   = 16
+	maxKnown = 128
+)
+
+// AddInt adds a field with a number.
+func (b *Block) AddInt(name string, n int64) {
+	b.scratch = strconv.AppendInt(b.scratch[:0], n, 10)
+	b.encode(name, view(b.scratch))
+}
+
+// add is Add for what is not known.
+func (b *Block) add(name, value string) {
 	b.scratch = b.scratch[:0]
 	for i := range len(name) {
 		c := name[i]
@@ -66,17 +102,11 @@ func (b *Block) Add(name, value string) {
 		}
 		b.scratch = append(b.scratch, c)
 	}
-	b.add(view(b.scratch), value)
+	b.encode(view(b.scratch), value)
 }
 
-// AddInt adds a field with a number.
-func (b *Block) AddInt(name string, n int64) {
-	b.scratch = strconv.AppendInt(b.scratch[:0], n, 10)
-	b.add(name, view(b.scratch))
-}
-
-// add lets the encoder have strings that it does not keep.
-func (b *Block) add(name, value string) {
+// encode lets the encoder have strings that it does not keep.
+func (b *Block) encode(name, value string) {
 	_ = b.enc.WriteField(hpack.HeaderField{Name: name, Value: value})
 }
 

@@ -260,11 +260,10 @@ func (p *pseudo) check() bool {
 // request begins the stream of a request.
 func (b *block) request() error {
 	c := b.conn
-	st := &Stream{
-		c: c, id: b.id, ended: b.end, declared: -1,
-		recvWindow: initialWindow, window: initialWindow,
-		BodyPatience: c.o.BodyTimeout,
-	}
+	st := streams.Get().(*Stream)
+	st.c, st.id, st.ended, st.declared = c, b.id, b.end, -1
+	st.recvWindow, st.window = initialWindow, initialWindow
+	st.BodyPatience = c.o.BodyTimeout
 	spoken, priority := false, priority{}
 	if b.excess != nil {
 		st.Refusal = b.excess
@@ -274,15 +273,12 @@ func (b *block) request() error {
 			c.owner.Reached(LimitHeaderFields)
 		}
 	} else {
-		head, err := b.head(st)
-		var refused *http1.RequestError
-		switch {
-		case errors.As(err, &refused):
-			st.Refusal = refused
-		case err != nil:
-			return b.malformed()
+		var err error
+		if st.Head, err = b.head(st); err != nil {
+			if st.Refusal = refusal(err); st.Refusal == nil {
+				return b.malformed()
+			}
 		}
-		st.Head = head
 		for _, f := range b.fields {
 			if f.Name == "priority" {
 				priority, spoken = parsePriority(f.Value), true
@@ -290,7 +286,7 @@ func (b *block) request() error {
 			}
 		}
 	}
-	if b.end {
+	if st.bare = b.end; b.end {
 		st.body.err = io.EOF
 	}
 
@@ -308,6 +304,13 @@ func (b *block) request() error {
 		c.starting = append(c.starting, st)
 	}
 	return nil
+}
+
+// refusal returns why a request is refused, or nil if it is none.
+func refusal(err error) *http1.RequestError {
+	var refused *http1.RequestError
+	errors.As(err, &refused)
+	return refused
 }
 
 // admit counts a stream, unless there are too many.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,7 @@ type Stream struct {
 	trailer  http.Header // of the request; set before the body is at its end
 	received int64       // bytes of the body that came; the reader's
 	declared int64       // that were announced, or -1
+	bare     bool        // there is no body, and there was none from the beginning
 	held     bool        // it is to have no body, but the client has still to end it; the reader's
 	read     atomic.Int64
 
@@ -67,6 +69,8 @@ type Stream struct {
 	queue      *queue // of the schedule's, in which it is; or nil
 	prev, next *Stream
 }
+
+var streams = sync.Pool{New: func() any { return new(Stream) }}
 
 // sending is what a stream has to say.
 type sending struct {
@@ -287,9 +291,16 @@ func (st *Stream) reset(code http2.ErrCode) {
 }
 
 // Finish is called when the handler has returned. The stream must not be used any more,
-// but for what reads from its body.
-func (st *Stream) Finish() {
+// but for what reads from its body. alone says that nobody does, nor has it for another
+// reason.
+func (st *Stream) Finish(alone bool) {
 	st.CloseBody()
+	defer func() {
+		if alone && st.bare {
+			*st = Stream{}
+			streams.Put(st)
+		}
+	}()
 	c := st.c
 	c.mu.Lock()
 	if st.finished {
