@@ -50,7 +50,7 @@ func (k *client) serveHTTP2() (parked bool) {
 }
 
 // Start implements [h2.Owner].
-func (k *client) Start(st *h2.Stream) { go k.serveStream(st) }
+func (k *client) Start(st *h2.Stream) { k.server.workers.do(k, st) }
 
 // Reached implements [h2.Owner].
 func (k *client) Reached(limit h2.Limit) {
@@ -84,7 +84,9 @@ func (k *client) serveStream(st *h2.Stream) {
 			head.Release()
 		}
 	}()
-	st.Watch(t)
+	if !st.Watch(t) {
+		return // the client has taken it back
+	}
 	if st.Refusal != nil {
 		t.refuseStream(st.Refusal.Status, st.Refusal.Reason)
 		return

@@ -41,6 +41,7 @@ type Server struct {
 	h2Limits     h2.Options
 	reached      reached // how often the limits were
 	clients      clients
+	workers      workers
 	poller       poller
 	epoch        time.Time   // when the server's clock began
 	draining     atomic.Bool // each request is the last of its connection
@@ -80,6 +81,7 @@ func New(o *Options) *Server {
 	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, &s.o.TLS)
 	s.proxy = s.newProxy()
 	s.epoch = time.Now()
+	s.clients.trim = s.workers.trim
 	s.reached = newReached()
 	l := &s.o.Limits
 	s.requestLimit = http1.RequestLimit{Bytes: l.HeaderBytes, Fields: l.HeaderFields, Time: l.HeaderTimeout}
@@ -136,6 +138,7 @@ func (s *Server) end() error {
 	s.inbounds.closeArriving()
 	s.clients.closeAll()
 	s.tunnels.closeAll()
+	s.workers.close()
 	s.poller.stop()
 	s.closePools()
 	return err

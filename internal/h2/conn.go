@@ -82,9 +82,9 @@ type Conn struct {
 
 	mu      sync.Mutex // guards what follows, and parts of each stream
 	streams map[uint32]*Stream
-	open    int   // that the client counts
-	active  int   // whose handlers are at work
-	err     error // why there is nothing more to be written; nil if there is
+	open    int       // that the client counts
+	active  int       // whose handlers are at work
+	err     error     // why there is nothing more to be written; nil if there is
 	queue   []*Stream // that wait for handlers to return
 	out     output
 	ready   schedule

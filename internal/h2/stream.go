@@ -151,6 +151,9 @@ func (st *Stream) AllRead() bool {
 
 // CloseBody ends a read that goes on, and lets no other begin.
 func (st *Stream) CloseBody() {
+	if st.bare {
+		return
+	}
 	if n := st.body.close(http.ErrBodyReadAfterClose); n > 0 {
 		st.c.consume(nil, n)
 	}
