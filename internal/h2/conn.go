@@ -70,26 +70,22 @@ type Conn struct {
 	owner Owner
 
 	// The reader's.
-	in       *input // nil while the connection rests
-	dec      *hpack.Decoder
-	block    block
-	frameBy  time.Time // when the frame or the head that has begun must be there; zero: none has
-	starting []*Stream // that are not with the owner yet
-	maxID    uint32    // of the streams that the client has opened
-	begun    bool      // the preface came
-	settled  bool      // and the first SETTINGS
-	pinged   bool      // a silent client was asked whether it is there
+	in      *input // nil while the connection rests
+	dec     *hpack.Decoder
+	block   block
+	frameBy time.Time // when the frame or the head that has begun must be there; zero: none has
+	maxID   uint32    // of the streams that the client has opened
+	begun   bool      // the preface came
+	settled bool      // and the first SETTINGS
+	pinged  bool      // a silent client was asked whether it is there
 
-	mu      sync.Mutex // guards what follows, and parts of each stream
-	streams map[uint32]*Stream
-	open    int       // that the client counts
-	active  int       // whose handlers are at work
-	err     error     // why there is nothing more to be written; nil if there is
-	queue   []*Stream // that wait for handlers to return
-	out     output
-	ready   schedule
-	budget  budget
-	closed  recent // streams that are over
+	mu           sync.Mutex // guards what follows, and parts of each stream
+	*streamTable            // nil while the connection rests; only the reader changes it
+	open         int        // streams that the client counts
+	active       int        // whose handlers are at work
+	err          error      // why there is nothing more to be written; nil if there is
+	out          output
+	budget       budget
 
 	sendWindow int64 // bytes of bodies that the client still takes
 	recvWindow int64 // bytes of bodies that it may still send
@@ -110,6 +106,18 @@ type Conn struct {
 	goneAway  bool   // the last GOAWAY was written
 }
 
+// A streamTable is what a connection knows of streams. The mutex of the connection guards
+// it, but for what is the reader's.
+type streamTable struct {
+	starting []*Stream // that are not with the owner yet; the reader's
+	queue    []*Stream // that wait for handlers to return
+	streams  map[uint32]*Stream
+	ready    schedule
+	closed   recent // streams that are over
+}
+
+var streamTables = sync.Pool{New: func() any { return &streamTable{streams: map[uint32]*Stream{}} }}
+
 // What a client is told.
 const (
 	maxReadFrame   = 16 << 10 // the default
@@ -124,7 +132,6 @@ const (
 func New(t Transport, o *Options, owner Owner) *Conn {
 	c := &Conn{
 		t: t, o: o, owner: owner,
-		streams:       map[uint32]*Stream{},
 		sendWindow:    initialWindow,
 		recvWindow:    maxWindow,
 		initialWindow: initialWindow,
@@ -319,7 +326,7 @@ func (c *Conn) late() error {
 		c.mu.Unlock()
 		return http2.ConnectionError(http2.ErrCodeNo)
 	}
-	rests := c.rests() && !c.out.waits() && len(c.streams) == 0 && now.Sub(c.idleSince) >= c.o.RestAfter
+	rests := c.rests() && !c.out.waits() && len(c.streams) == 0 && len(c.queue) == 0 && now.Sub(c.idleSince) >= c.o.RestAfter
 	c.mu.Unlock()
 	if rests {
 		return errRest
@@ -372,6 +379,7 @@ func (c *Conn) dispatch() {
 func (c *Conn) startNext() bool {
 	c.mu.Lock()
 	var st *Stream
+	before := len(c.queue)
 	for st == nil && len(c.queue) > 0 && c.active < c.o.Streams {
 		st = c.queue[0]
 		c.queue[0] = nil
@@ -386,6 +394,8 @@ func (c *Conn) startNext() bool {
 	}
 	if st != nil {
 		c.active++
+	} else if before > 0 {
+		c.idles()
 	}
 	c.mu.Unlock()
 	if st == nil {
@@ -435,6 +445,9 @@ func (c *Conn) failStreams() {
 	if c.err == nil {
 		c.err = errClosed
 	}
+	if c.streamTable == nil {
+		return
+	}
 	for _, st := range c.streams {
 		c.over(st, errClosed)
 	}
@@ -449,14 +462,22 @@ func (c *Conn) take() {
 		c.dec = hpack.NewDecoder(4096, c.block.field)
 		c.block.conn = c
 	}
+	if c.streamTable == nil {
+		c.mu.Lock()
+		c.streamTable = streamTables.Get().(*streamTable)
+		c.mu.Unlock()
+	}
 }
 
 // release gives it back, as much as can be: what was said of header fields stays.
 func (c *Conn) release() {
 	c.in.release()
 	c.in = nil
+	c.block.drop()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.out.release()
-	c.mu.Unlock()
-	c.starting = nil
+	c.closed = recent{}
+	streamTables.Put(c.streamTable)
+	c.streamTable = nil
 }

@@ -130,7 +130,7 @@ func (b *block) field(f hpack.HeaderField) {
 // maxPseudo is how many of the fields are none of a head with HTTP/1.1.
 const maxPseudo = 5
 
-// drop forgets the block, and all that it came with.
+// drop forgets the block, and the memory that it was in.
 func (b *block) drop() { *b = block{conn: b.conn} }
 
 // done is called when all of the block is there.

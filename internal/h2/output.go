@@ -177,7 +177,7 @@ func (c *Conn) lose() {
 // send moves what streams have to say into the output, in the order of their priorities,
 // as far as there is room and the client takes it. c.mu is held.
 func (c *Conn) send() {
-	for {
+	for c.streamTable != nil {
 		st := c.ready.first()
 		if st == nil {
 			return

@@ -314,19 +314,26 @@ func (st *Stream) Finish(alone bool) {
 	if st.err == nil && !st.sentEnd {
 		c.resetStream(st, http2.ErrCodeInternal, errRefused)
 	}
-	if c.active--; c.active == 0 && len(c.queue) == 0 {
-		c.idleSince = time.Now()
-		if c.out.done != nil {
-			c.out.done.Broadcast() // for Wait
-		}
-		if c.err == nil {
-			c.t.Await(c.quiet())
-		}
-	}
+	c.active--
+	c.idles()
 	more := len(c.queue) > 0
 	c.unlockAndFlush(false)
 	if more {
 		c.startNext()
+	}
+}
+
+// idles takes note that nothing is going on, if so. c.mu is held.
+func (c *Conn) idles() {
+	if c.active > 0 || len(c.queue) > 0 {
+		return
+	}
+	c.idleSince = time.Now()
+	if c.out.done != nil {
+		c.out.done.Broadcast() // for Wait
+	}
+	if c.err == nil {
+		c.t.Await(c.quiet())
 	}
 }
 
