@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -26,8 +27,16 @@ func (c *Conn) next() error {
 	if h.Type == http2.FrameData && !h.Flags.Has(http2.FlagDataPadded) {
 		return c.data(h)
 	}
+	if int(h.Length) < least(h) {
+		return http2.ConnectionError(http2.ErrCodeFrameSize) // RFC 9113, section 4.2
+	}
 	f, err := framer.ReadFrameForHeader(h)
 	if err != nil {
+		if h.Type == http2.FrameHeaders && errors.As(err, new(http2.StreamError)) {
+			// Its padding is longer than it (RFC 9113, section 6.2). The block is lost, and
+			// the table of HPACK with it: there is no going on.
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
 		return err
 	}
 	switch f := f.(type) {
@@ -64,6 +73,21 @@ func (c *Conn) next() error {
 		return calm(LimitFrames)
 	}
 	return nil
+}
+
+// least is how long a frame is at least that has what its flags say: the framer takes a
+// shorter one for the end of the connection.
+func least(h http2.FrameHeader) (n int) {
+	if h.Type != http2.FrameData && h.Type != http2.FrameHeaders {
+		return 0
+	}
+	if h.Flags.Has(http2.FlagHeadersPadded) { // with DATA the same bit
+		n++
+	}
+	if h.Type == http2.FrameHeaders && h.Flags.Has(http2.FlagHeadersPriority) {
+		n += 5
+	}
+	return n
 }
 
 // data reads a DATA frame into the body that it is of.
