@@ -378,6 +378,10 @@ func (c *Conn) dispatch() {
 // has returned, and other requests wait for that (CVE-2023-44487).
 func (c *Conn) startNext() bool {
 	c.mu.Lock()
+	if c.streamTable == nil {
+		c.mu.Unlock()
+		return false // another was quicker, and all is over
+	}
 	var st *Stream
 	before := len(c.queue)
 	for st == nil && len(c.queue) > 0 && c.active < c.o.Streams {
@@ -385,10 +389,7 @@ func (c *Conn) startNext() bool {
 		c.queue[0] = nil
 		c.queue = c.queue[1:]
 		if st.err != nil {
-			st.finished = true
-			if st.Head != nil {
-				st.Head.Release()
-			}
+			c.bury(st)
 			st = nil
 		}
 	}
@@ -397,12 +398,21 @@ func (c *Conn) startNext() bool {
 	} else if before > 0 {
 		c.idles()
 	}
-	c.mu.Unlock()
+	c.unlockAndFlush(false)
 	if st == nil {
 		return false
 	}
 	c.owner.Start(st)
 	return true
+}
+
+// bury gives back what a stream has that ended before its turn. c.mu is held.
+func (c *Conn) bury(st *Stream) {
+	st.finished = true
+	c.giveBack(st.body.close(errReset))
+	if st.Head != nil {
+		st.Head.Release()
+	}
 }
 
 // end ends the connection after an error: the client is told, all streams fail.

@@ -17,13 +17,8 @@ const maxInt31 = 1<<31 - 1
 // memory for bodies that nobody reads is that of one window of the connection.
 func (c *Conn) consume(st *Stream, n int) {
 	c.mu.Lock()
-	c.consumed += int64(n)
-	if c.err == nil && c.consumed >= maxWindow/4 {
-		_ = c.out.writer().WriteWindowUpdate(0, uint32(c.consumed))
-		c.recvWindow += c.consumed
-		c.consumed = 0
-	}
-	if st != nil && st.err == nil && !st.ended {
+	c.giveBack(n)
+	if st != nil && st.err == nil && !st.ended && !st.forgotten {
 		st.consumed += int64(n)
 		st.progress += int64(n)
 		if st.consumed >= st.window/4 {
@@ -40,6 +35,16 @@ func (c *Conn) consume(st *Stream, n int) {
 		}
 	}
 	c.unlockAndFlush(false)
+}
+
+// giveBack takes note of n bytes of bodies that are held no longer. c.mu is held.
+func (c *Conn) giveBack(n int) {
+	c.consumed += int64(n)
+	if c.err == nil && c.consumed >= maxWindow/4 {
+		_ = c.out.writer().WriteWindowUpdate(0, uint32(c.consumed))
+		c.recvWindow += c.consumed
+		c.consumed = 0
+	}
 }
 
 // received takes note of a DATA frame with n bytes, which may be the end of the body. The

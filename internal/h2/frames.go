@@ -113,7 +113,9 @@ func (c *Conn) data(h http2.FrameHeader) error {
 			lost += len(part)
 		} else {
 			part = part[:copy(room, part)]
-			st.body.fill(len(part))
+			if !st.body.fill(len(part)) {
+				lost += len(part)
+			}
 		}
 		c.in.r += len(part)
 		left -= len(part)
@@ -146,19 +148,20 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	if err == nil && st != nil {
 		err = st.count(len(data))
 	}
-	lost := int(f.Length)
+	c.consume(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
 	for err == nil && st != nil && len(data) > 0 {
 		room := st.body.room()
 		if room == nil {
 			break
 		}
 		n := copy(room, data)
-		st.body.fill(n)
+		if !st.body.fill(n) {
+			break
+		}
 		data = data[n:]
-		lost -= n
 	}
-	if lost > 0 {
-		c.consume(st, lost) // the padding counts, RFC 9113, section 6.1
+	if len(data) > 0 {
+		c.consume(nil, len(data))
 	}
 	if err != nil || st == nil {
 		return err

@@ -88,6 +88,7 @@ func (c *Conn) over(st *Stream, err error) {
 // forget takes a stream off those that the client counts. torn says that it may still be
 // sending, and knows no better. c.mu is held.
 func (c *Conn) forget(st *Stream, torn bool) {
+	st.forgotten = true
 	delete(c.streams, st.id)
 	c.open--
 	c.lent -= st.window - initialWindow

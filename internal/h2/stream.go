@@ -50,6 +50,7 @@ type Stream struct {
 	// What follows is guarded by the connection's mutex.
 	err        error // why nothing more may be sent: it is over
 	ended      bool  // the client has sent all
+	forgotten  bool  // the connection knows it no more
 	headSent   bool  // the head of the answer was given to Send
 	sentEnd    bool  // the server has sent all
 	finished   bool  // the handler has returned
@@ -287,7 +288,7 @@ func (st *Stream) Cancel() { st.reset(http2.ErrCodeCancel) }
 func (st *Stream) reset(code http2.ErrCode) {
 	c := st.c
 	c.mu.Lock()
-	if st.err == nil && !(st.sentEnd && st.ended) {
+	if st.err == nil && !st.finished && !(st.sentEnd && st.ended) {
 		c.resetStream(st, code, errRefused)
 	}
 	c.unlockAndFlush(false)
