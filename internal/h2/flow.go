@@ -92,6 +92,7 @@ func (c *Conn) widen(id uint32, n int64) error {
 			return http2.ConnectionError(http2.ErrCodeFlowControl)
 		}
 		c.sendWindow += n
+		c.ready.resume()
 		c.send()
 		return nil
 	}

@@ -198,11 +198,12 @@ func (c *Conn) send() {
 		if len(s.data) > 0 {
 			n := min(len(s.data), c.maxFrame, int(min(st.sendWindow, c.sendWindow)), max(c.out.room()-frameHead, 1))
 			if n <= 0 {
-				if c.sendWindow > 0 {
+				if st.sendWindow > 0 {
+					c.ready.stall(st)
+				} else {
 					c.ready.remove(st) // until its window opens
-					continue
 				}
-				return
+				continue
 			}
 			data := s.data[:n]
 			s.data = s.data[n:]
