@@ -221,7 +221,7 @@ func (c *Conn) start() error {
 	if c.greeted = true; c.draining != drainNone {
 		c.askToEnd()
 	}
-	c.unlockAndFlush(false)
+	c.unlockAndLeave()
 	return nil
 }
 
@@ -308,7 +308,7 @@ func (c *Conn) late() error {
 	switch {
 	case c.draining == drainAsked:
 		c.goAway()
-		c.unlockAndFlush(false)
+		c.unlockAndLeave()
 		return nil
 	case c.active > 0 && c.pinged:
 		c.mu.Unlock()
@@ -320,7 +320,7 @@ func (c *Conn) late() error {
 		}
 		c.pinged = true
 		_ = c.out.writer().WritePing(false, [8]byte{})
-		c.unlockAndFlush(false)
+		c.unlockAndLeave()
 		return nil
 	case c.draining == drainTold || !now.Before(c.idleSince.Add(c.o.IdleTimeout)):
 		c.mu.Unlock()
@@ -370,7 +370,7 @@ func (c *Conn) dispatch() {
 		}
 	}
 	c.mu.Lock()
-	c.unlockAndFlush(false)
+	c.unlockAndLeave()
 }
 
 // startNext gives a stream to the owner, unless as many are handled as may be, and reports
@@ -398,7 +398,7 @@ func (c *Conn) startNext() bool {
 	} else if before > 0 {
 		c.idles()
 	}
-	c.unlockAndFlush(false)
+	c.mu.Unlock()
 	if st == nil {
 		return false
 	}

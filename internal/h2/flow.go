@@ -17,6 +17,12 @@ const maxInt31 = 1<<31 - 1
 // memory for bodies that nobody reads is that of one window of the connection.
 func (c *Conn) consume(st *Stream, n int) {
 	c.mu.Lock()
+	c.credit(st, n)
+	c.unlockAndFlush(false)
+}
+
+// credit is consume, and leaves the writing to others. c.mu is held.
+func (c *Conn) credit(st *Stream, n int) {
 	c.giveBack(n)
 	if st != nil && st.err == nil && !st.ended && !st.forgotten {
 		st.consumed += int64(n)
@@ -34,7 +40,6 @@ func (c *Conn) consume(st *Stream, n int) {
 			st.consumed = 0
 		}
 	}
-	c.unlockAndFlush(false)
 }
 
 // giveBack takes note of n bytes of bodies that are held no longer. c.mu is held.

@@ -120,9 +120,7 @@ func (c *Conn) data(h http2.FrameHeader) error {
 		c.in.r += len(part)
 		left -= len(part)
 	}
-	if lost > 0 {
-		c.consume(nil, lost)
-	}
+	c.discard(nil, lost)
 	if err != nil || st == nil {
 		return err
 	}
@@ -130,6 +128,15 @@ func (c *Conn) data(h http2.FrameHeader) error {
 		return c.clientEnded(st)
 	}
 	return nil
+}
+
+// discard takes note that n bytes of a frame are no part of a body.
+func (c *Conn) discard(st *Stream, n int) {
+	if n > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.credit(st, n)
+	}
 }
 
 // count takes note of n bytes of the body, which may be too many.
@@ -148,7 +155,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	if err == nil && st != nil {
 		err = st.count(len(data))
 	}
-	c.consume(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
+	c.discard(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
 	for err == nil && st != nil && len(data) > 0 {
 		room := st.body.room()
 		if room == nil {
@@ -160,9 +167,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 		}
 		data = data[n:]
 	}
-	if len(data) > 0 {
-		c.consume(nil, len(data))
-	}
+	c.discard(nil, len(data))
 	if err != nil || st == nil {
 		return err
 	}

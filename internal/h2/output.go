@@ -108,6 +108,16 @@ func (c *Conn) unlockAndFlush(patient bool) {
 	}
 }
 
+// unlockAndLeave lets another goroutine write what is there, and unlocks c.mu. It is for the
+// reader: while a client takes nothing, what it says is to be heard.
+func (c *Conn) unlockAndLeave() {
+	if o := &c.out; o.buf != nil && !o.writing && !o.lost {
+		o.writing = true
+		go c.flushOn()
+	}
+	c.mu.Unlock()
+}
+
 // wait waits for something that who ends a write, or a request, brings about.
 func (c *Conn) wait(until func() bool) {
 	c.mu.Lock()
@@ -155,7 +165,7 @@ func (c *Conn) flush() {
 	}
 }
 
-// flushOn goes on with flush on a goroutine of its own.
+// flushOn is flush on a goroutine of its own, by one who has said that he writes.
 func (c *Conn) flushOn() {
 	c.mu.Lock()
 	c.flush()

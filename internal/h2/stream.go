@@ -321,6 +321,8 @@ func (st *Stream) Finish(alone bool) {
 	c.unlockAndFlush(false)
 	if more {
 		c.startNext()
+		c.mu.Lock()
+		c.unlockAndFlush(false)
 	}
 }
 
