@@ -225,10 +225,16 @@ func (c *Conn) start() error {
 	return nil
 }
 
-// patience returns how long the reader waits, and why.
-func (c *Conn) patience() time.Duration {
+// await sets how long the reader waits. It holds c.mu until that is done, as all others do
+// who set it: what they say later must not be undone.
+func (c *Conn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.t.Await(c.patience())
+}
+
+// patience returns how long the reader waits. c.mu is held.
+func (c *Conn) patience() time.Duration {
 	if c.frameBy.IsZero() {
 		return c.quiet()
 	}
@@ -338,7 +344,7 @@ func (c *Conn) late() error {
 func (c *Conn) fill() error {
 	c.dispatch()
 	for {
-		c.t.Await(c.patience())
+		c.await()
 		n, err := c.t.Read(c.in.space())
 		if n > 0 {
 			c.in.w += n
