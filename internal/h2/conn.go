@@ -122,7 +122,8 @@ var streamTables = sync.Pool{New: func() any { return &streamTable{streams: map[
 const (
 	maxReadFrame   = 16 << 10 // the default
 	initialWindow  = 65535    // of a stream: the default, until it proves too narrow
-	maxWindow      = 1 << 20  // of the connection, and of all that widens those of streams
+	maxWindow      = 1 << 20  // of a stream, and of all that widens those of streams
+	connWindow     = 2 << 20  // of the connection: what is wide leaves room for the others
 	pingPatience   = 15 * time.Second
 	drainPatience  = time.Second
 	maxControlSize = 64 << 10 // of answers to frames that wait to be written
@@ -133,7 +134,7 @@ func New(t Transport, o *Options, owner Owner) *Conn {
 	c := &Conn{
 		t: t, o: o, owner: owner,
 		sendWindow:    initialWindow,
-		recvWindow:    maxWindow,
+		recvWindow:    connWindow,
 		initialWindow: initialWindow,
 		maxFrame:      maxReadFrame,
 	}
@@ -217,7 +218,7 @@ func (c *Conn) start() error {
 		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
 		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1},
 	)
-	_ = w.WriteWindowUpdate(0, maxWindow-initialWindow)
+	_ = w.WriteWindowUpdate(0, connWindow-initialWindow)
 	if c.greeted = true; c.draining != drainNone {
 		c.askToEnd()
 	}

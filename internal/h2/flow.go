@@ -12,9 +12,10 @@ const maxInt31 = 1<<31 - 1
 // the connection, and on a stream unless st is nil.
 //
 // A window that is used up as fast as it is opened is too narrow for the distance to the
-// client: it is doubled, as far as all windows of streams together do not let more come
-// than the connection's does. So a large upload is not slower than its reader, and the
-// memory for bodies that nobody reads is that of one window of the connection.
+// client: it is doubled, as far as what widens those of all streams is half of the
+// connection's. So a large upload is not slower than its reader, the memory for bodies that
+// nobody reads is that of one window of the connection, and a stream whose reader stops does
+// not use it up.
 func (c *Conn) consume(st *Stream, n int) {
 	c.mu.Lock()
 	c.credit(st, n)
@@ -45,7 +46,7 @@ func (c *Conn) credit(st *Stream, n int) {
 // giveBack takes note of n bytes of bodies that are held no longer. c.mu is held.
 func (c *Conn) giveBack(n int) {
 	c.consumed += int64(n)
-	if c.err == nil && c.consumed >= maxWindow/4 {
+	if c.err == nil && c.consumed >= connWindow/8 {
 		_ = c.out.writer().WriteWindowUpdate(0, uint32(c.consumed))
 		c.recvWindow += c.consumed
 		c.consumed = 0
