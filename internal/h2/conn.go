@@ -102,8 +102,7 @@ type Conn struct {
 	idleSince time.Time // when the last handler returned; zero while any is at work
 	greeted   bool      // SETTINGS were written
 	draining  drainStep
-	lastID    uint32 // of the streams that are handled, if draining
-	goneAway  bool   // the last GOAWAY was written
+	lastID    uint32 // of the streams that are handled, if drainTold
 }
 
 // A streamTable is what a connection knows of streams. The mutex of the connection guards
@@ -444,7 +443,7 @@ func (c *Conn) end(err error) {
 	c.dispatch() // of what has begun, nothing is lost
 	c.mu.Lock()
 	if tell && c.err == nil {
-		_ = c.out.writer().WriteGoAway(c.maxID, code, nil)
+		_ = c.out.writer().WriteGoAway(c.lastAnswered(), code, nil)
 	}
 	c.faulted = tell && code != http2.ErrCodeNo
 	c.failStreams()

@@ -65,18 +65,19 @@ func (c *Conn) received(id uint32, n int64, end bool) (*Stream, error) {
 		return nil, http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
 	c.recvWindow -= n
-	if n >= usefulData {
-		c.budget.useful()
-	} else if n == 0 && !end && !c.budget.frame() {
-		return nil, calm(LimitFrames)
-	}
 	st := c.streams[id]
 	switch {
+	case n >= usefulData && st != nil:
+		c.budget.useful()
+	case n == 0 && (!end || st == nil) && !c.budget.frame():
+		return nil, calm(LimitFrames)
+	}
+	switch {
 	case st == nil:
-		if _, torn := c.closed.find(id); torn {
-			return nil, nil // it was on its way
+		if c.closed.whole.has(id) {
+			return nil, http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
 		}
-		return nil, http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
+		return nil, nil // it was on its way, for all that is known
 	case st.ended:
 		return nil, http2.StreamError{StreamID: id, Code: http2.ErrCodeStreamClosed}
 	case n > st.recvWindow:

@@ -67,6 +67,11 @@ func (c *Conn) next() error {
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol) // RFC 9113, section 8.4
 	}
+	return c.spend()
+}
+
+// spend takes note of a frame that gets nothing done.
+func (c *Conn) spend() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.budget.frame() {
