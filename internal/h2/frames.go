@@ -182,6 +182,10 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	return nil
 }
 
+// maxSettings is how many may come in a frame. There is hardly a reason to say one twice,
+// and each costs a look at all streams.
+const maxSettings = 100
+
 // settings takes note of what the client wants (RFC 9113, section 6.5).
 func (c *Conn) settings(f *http2.SettingsFrame) error {
 	c.mu.Lock()
@@ -191,6 +195,9 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 	}
 	if f.IsAck() {
 		return nil
+	}
+	if f.NumSettings() > maxSettings {
+		return calm(LimitFrames)
 	}
 	c.settled = true
 	err := f.ForeachSetting(func(s http2.Setting) error {

@@ -220,7 +220,9 @@ func (c *Conn) send() {
 			last := len(s.data) == 0
 			end := last && s.end && s.trailer == nil
 			_ = c.out.writer().WriteData(st.id, end, data)
-			c.budget.useful()
+			if last || n >= usefulData { // or else the client lets it through in drops
+				c.budget.useful()
+			}
 			st.sendWindow -= int64(n)
 			c.sendWindow -= int64(n)
 			if !last {
