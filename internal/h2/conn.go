@@ -90,6 +90,7 @@ type Conn struct {
 	sendWindow int64 // bytes of bodies that the client still takes
 	recvWindow int64 // bytes of bodies that it may still send
 	consumed   int64 // bytes that it could be told of that it may send more
+	withheld   bool  // it was not, because it takes nothing
 	lent       int64 // by which the windows of streams were widened
 
 	initialWindow int64 // of a stream's, as the client wants it
@@ -415,7 +416,7 @@ func (c *Conn) startNext() bool {
 // bury gives back what a stream has that ended before its turn. c.mu is held.
 func (c *Conn) bury(st *Stream) {
 	st.finished = true
-	c.giveBack(st.body.close(errReset))
+	c.credit(nil, st.body.close(errReset))
 	if st.Head != nil {
 		st.Head.Release()
 	}

@@ -23,34 +23,67 @@ func (c *Conn) consume(st *Stream, n int) {
 }
 
 // credit is consume, and leaves the writing to others. c.mu is held.
+//
+// Of a client that takes nothing of what it is told, no more is told until it does: what
+// waits for it must not grow by what it sends.
 func (c *Conn) credit(st *Stream, n int) {
-	c.giveBack(n)
-	if st != nil && st.err == nil && !st.ended && !st.forgotten {
+	c.consumed += int64(n)
+	if st != nil {
 		st.consumed += int64(n)
 		st.progress += int64(n)
-		if st.consumed >= st.window/4 {
-			more := st.consumed
-			if st.progress >= st.window && st.window < maxWindow && c.lent+st.window <= maxWindow {
-				more += st.window
-				c.lent += st.window
-				st.window *= 2
-				st.progress = 0
-			}
-			_ = c.out.writer().WriteWindowUpdate(st.id, uint32(more))
-			st.recvWindow += more
-			st.consumed = 0
-		}
+	}
+	if c.out.control > maxControlSize/8 {
+		c.withheld = true
+		return
+	}
+	c.grant()
+	if st != nil {
+		c.grantTo(st)
 	}
 }
 
-// giveBack takes note of n bytes of bodies that are held no longer. c.mu is held.
-func (c *Conn) giveBack(n int) {
-	c.consumed += int64(n)
-	if c.err == nil && c.consumed >= connWindow/8 {
-		_ = c.out.writer().WriteWindowUpdate(0, uint32(c.consumed))
-		c.recvWindow += c.consumed
-		c.consumed = 0
+// grantWithheld tells what was withheld. c.mu is held.
+func (c *Conn) grantWithheld() {
+	if !c.withheld || c.streamTable == nil {
+		return
 	}
+	c.withheld = false
+	c.grant()
+	for _, st := range c.streams {
+		c.grantTo(st)
+	}
+}
+
+// grant lets more come on the connection, if that is worth a frame. c.mu is held.
+func (c *Conn) grant() {
+	if c.err != nil || c.consumed < connWindow/8 {
+		return
+	}
+	c.writeWindow(0, c.consumed)
+	c.recvWindow += c.consumed
+	c.consumed = 0
+}
+
+// grantTo lets more come on a stream. c.mu is held.
+func (c *Conn) grantTo(st *Stream) {
+	if st.err != nil || st.ended || st.forgotten || st.consumed < st.window/4 {
+		return
+	}
+	more := st.consumed
+	if st.progress >= st.window && st.window < maxWindow && c.lent+st.window <= maxWindow {
+		more += st.window
+		c.lent += st.window
+		st.window *= 2
+		st.progress = 0
+	}
+	c.writeWindow(st.id, more)
+	st.recvWindow += more
+	st.consumed = 0
+}
+
+func (c *Conn) writeWindow(id uint32, more int64) {
+	c.out.control += frameHead + 4
+	_ = c.out.writer().WriteWindowUpdate(id, uint32(more))
 }
 
 // received takes note of a DATA frame with n bytes, which may be the end of the body. The

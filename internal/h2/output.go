@@ -157,6 +157,7 @@ func (c *Conn) flush() {
 			c.lose()
 			break
 		}
+		c.grantWithheld()
 		c.send()
 	}
 	o.writing = false
