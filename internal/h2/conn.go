@@ -160,6 +160,14 @@ var errClosed = errors.New("h2: the connection was closed")
 // transport, after a while in which the client can read the reason.
 func (c *Conn) Serve() (rests bool) {
 	c.take()
+	defer func() {
+		if v := recover(); v != nil { // of a hook of the user's
+			c.mu.Lock()
+			c.lose()
+			c.mu.Unlock()
+			panic(v)
+		}
+	}()
 	err := c.serve()
 	if err == errRest {
 		c.release()

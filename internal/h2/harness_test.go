@@ -172,6 +172,9 @@ type peer struct {
 	most    int // that worked at a time
 	rests   int
 	onRest  func()
+
+	panics bool // Reached does, when the connection is told of a limit
+	thrown []any
 }
 
 // defaults are limits that a test seldom wants to be others.
@@ -224,6 +227,9 @@ func (p *peer) greet(settings ...http2.Setting) {
 
 func (p *peer) serve() {
 	defer close(p.served)
+	defer p.conn.Wait()
+	defer p.wire.down.close()
+	defer p.caught()
 	for p.conn.Serve() {
 		p.mu.Lock()
 		p.rests++
@@ -235,8 +241,15 @@ func (p *peer) serve() {
 			p.conn.StayUp()
 		}
 	}
-	p.wire.down.close()
-	p.conn.Wait()
+}
+
+// caught takes note of a panic.
+func (p *peer) caught() {
+	if v := recover(); v != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.thrown = append(p.thrown, v)
+	}
 }
 
 type upward struct{ p *peer }
@@ -260,11 +273,14 @@ func (p *peer) Start(st *h2.Stream) {
 		p.working++
 		p.most = max(p.most, p.working)
 		p.mu.Unlock()
-		if st.Refusal != nil {
-			answer(st, st.Refusal.Status, "")
-		} else {
-			p.handle(st)
-		}
+		func() {
+			defer p.caught()
+			if st.Refusal != nil {
+				_ = answer(st, st.Refusal.Status, "")
+			} else {
+				p.handle(st)
+			}
+		}()
 		head := st.Head
 		p.mu.Lock()
 		p.working--
@@ -281,6 +297,9 @@ func (p *peer) Reached(limit h2.Limit) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.limits = append(p.limits, limit)
+	if p.panics {
+		panic(limit)
+	}
 }
 
 // wantLimits checks which limits were reached, and forgets them.

@@ -3,6 +3,7 @@ package h2_test
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -486,5 +487,45 @@ func TestWideWindowLeavesRoom(t *testing.T) {
 		require.Equal(t, 60000, <-read)
 		close(stop)
 		p.hangUp()
+	})
+}
+
+// A hook of the user's that panics costs the connection, or the request, and no more.
+func TestPanicsOfTheOwner(t *testing.T) {
+	t.Run("in the reader", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			var failed error
+			p := connect(t, nil, func(st *h2.Stream) { _, failed = io.ReadAll(st) })
+			p.wantGreeting()
+			p.panics = true
+			p.post(1, "/")
+			synctest.Wait()
+			p.headers(3, true, request("GET", "/", slices.Repeat([]string{"x", "y"}, 200)...)...)
+			p.wantOver()
+			require.Error(t, failed)
+			require.Equal(t, []any{h2.LimitHeaderFields}, p.thrown)
+		})
+	})
+	t.Run("in a handler", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			p := connect(t, nil, func(st *h2.Stream) {
+				if st.Head.Target() == "/large" {
+					_ = answer(st, 200, strings.Repeat("x", 1<<20))
+				} else {
+					_ = answer(st, 204, "")
+				}
+			})
+			p.wantGreeting()
+			p.panics = true
+			p.get(1, "/large")
+			synctest.Wait()
+			time.Sleep(2 * time.Minute)
+			got := p.got()
+			require.Equal(t, `RST_STREAM 1 CANCEL`, got[len(got)-1])
+			require.Equal(t, []any{h2.LimitBodyTimeout}, p.thrown)
+			p.get(3, "/")
+			p.want(`HEADERS 3 204 end`)
+			p.hangUp()
+		})
 	})
 }

@@ -221,7 +221,19 @@ func (st *Stream) whyNot() error {
 func (st *Stream) wait() error {
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	stuck := st.waitForTurn()
+	err := st.err
+	c.unlockAndFlush(false)
+	if stuck {
+		c.owner.Reached(LimitBodyTimeout)
+	}
+	return err
+}
+
+// waitForTurn is wait. It reports whether it has ended the stream because its window did
+// not open. c.mu is held, but not while it waits.
+func (st *Stream) waitForTurn() (stuck bool) {
+	c := st.c
 	left := len(st.sending.data)
 	var by time.Time
 	for st.sending.busy && st.err == nil {
@@ -232,19 +244,19 @@ func (st *Stream) wait() error {
 			st.wake = make(chan struct{}, 1)
 		}
 		st.waiting = true
+		until := earlier(by, st.writeBy)
 		c.mu.Unlock()
-		await(st.wake, &st.timer, earlier(by, st.writeBy))
+		await(st.wake, &st.timer, until)
 		c.mu.Lock()
 		st.waiting = false
 		now := time.Now()
-		if !st.sending.busy {
-			break
-		}
-		if !st.writeBy.IsZero() && !now.Before(st.writeBy) {
+		switch {
+		case !st.sending.busy:
+			return false
+		case !st.writeBy.IsZero() && !now.Before(st.writeBy):
 			c.resetStream(st, http2.ErrCodeInternal, os.ErrDeadlineExceeded)
-			break
-		}
-		if by.IsZero() || now.Before(by) {
+			return false
+		case by.IsZero() || now.Before(by):
 			continue
 		}
 		// The transport bounds the time in which the client takes nothing at all.
@@ -253,11 +265,9 @@ func (st *Stream) wait() error {
 			continue
 		}
 		c.resetStream(st, http2.ErrCodeCancel, os.ErrDeadlineExceeded)
-		c.unlockAndFlush(false)
-		c.owner.Reached(LimitBodyTimeout)
-		c.mu.Lock()
+		return true
 	}
-	return st.err
+	return false
 }
 
 // earlier returns the earlier of two times of which zero is never.
