@@ -21,6 +21,9 @@ type Transport interface {
 	// another may follow it.
 	Await(d time.Duration)
 
+	// ReadAhead says that much is to come, or that it came.
+	ReadAhead(on bool)
+
 	// Abort closes it at once.
 	Abort()
 }
@@ -77,6 +80,7 @@ type Conn struct {
 	maxID   uint32    // of the streams that the client has opened
 	begun   bool      // the preface came
 	settled bool      // and the first SETTINGS
+	ahead   bool      // the transport reads ahead
 	pinged  bool      // a silent client was asked whether it is there
 
 	mu           sync.Mutex // guards what follows, and parts of each stream
@@ -91,6 +95,7 @@ type Conn struct {
 	recvWindow int64 // bytes of bodies that it may still send
 	consumed   int64 // bytes that it could be told of that it may send more
 	lent       int64 // by which the windows of streams were widened
+	bulk       int   // streams whose bodies are large
 
 	initialWindow int64 // of a stream's, as the client wants it
 	maxFrame      int   // that the client takes
@@ -334,25 +339,32 @@ func (c *Conn) late() error {
 	return nil
 }
 
-// fill reads more. What was read before was understood; what came of it happens first.
+// fill reads more into the input, which is empty.
 func (c *Conn) fill() error {
+	n, err := c.read(c.in.space())
+	c.in.w += n
+	return err
+}
+
+// read reads from the transport. What was read before was understood; what came of it
+// happens first.
+func (c *Conn) read(p []byte) (int, error) {
 	c.dispatch()
 	for {
 		c.t.Await(c.patience())
-		n, err := c.t.Read(c.in.space())
+		n, err := c.t.Read(p)
 		if n > 0 {
-			c.in.w += n
 			c.pinged = false
-			return nil
+			return n, nil
 		}
 		if err == nil {
 			continue
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+			return 0, err
 		}
 		if err := c.late(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 }
@@ -370,7 +382,12 @@ func (c *Conn) dispatch() {
 		}
 	}
 	c.mu.Lock()
+	bulk := c.bulk > 0
 	c.unlockAndFlush(false)
+	if bulk != c.ahead {
+		c.ahead = bulk
+		c.t.ReadAhead(bulk)
+	}
 }
 
 // startNext gives a stream to the owner, unless as many are handled as may be, and reports
