@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -16,6 +17,16 @@ import (
 // on the goroutine of the request, the connection or the listener, and must not block. A
 // panic in one of a request costs that request.
 type Trace struct {
+	// RequestBegun is called when it is known who asks for what, and before anybody
+	// else is asked: after the guard and the search for a route, before
+	// [route.Config.Authorize] and the target. ctx is that of the request. Of the
+	// context that it returns the values count, and nothing else: Authorize and a
+	// handler of the user's find them in theirs, and RequestDone in
+	// [RequestEvent.Context]. Returning ctx changes nothing.
+	//
+	// It is not called for requests that have no reading (400, 405): RequestDone is.
+	RequestBegun func(ctx context.Context, r *RequestStart) context.Context
+
 	// RequestDone is called when a request is over, whatever became of it.
 	RequestDone func(*RequestEvent)
 
@@ -104,6 +115,7 @@ type RequestEvent struct {
 
 	// Where it went. They are empty if it did not come so far.
 	Route    string
+	Pattern  string // of the route's paths, the one that fits: "/users/*id"
 	Upstream string
 	Node     string // the last that was tried, "10.0.0.1:80"
 	Attempts int    // how many were tried
@@ -114,16 +126,23 @@ type RequestEvent struct {
 
 	Refusal *ssl.Refusal // the guard's, if it has refused the request
 	Err     error        // why no node has answered, or an answer broke off
+
+	// Context has the values of the context that [Trace.RequestBegun] returned, and never
+	// ends. It is nil if that was not called.
+	Context context.Context
 }
 
 // tracing reports whether somebody wants to know what becomes of requests.
-func (s *Server) tracing() bool { return s.o.Trace != nil && s.o.Trace.RequestDone != nil }
+func (s *Server) tracing() bool {
+	t := s.o.Trace
+	return t != nil && (t.RequestDone != nil || t.RequestBegun != nil)
+}
 
 // note fills an event with what was decided.
 func (e *RequestEvent) note(d *decision, why *denial) {
 	e.Identity, e.Client = d.identity, strings.Clone(d.header.from.client)
 	if match := d.found.Route; match != nil {
-		e.Route, e.Upstream = match.ID(), match.Upstream()
+		e.Route, e.Upstream, e.Pattern = match.ID(), match.Upstream(), d.found.Pattern()
 	}
 	if why != nil {
 		if e.Refusal = why.refusal; why.refusal != nil {
@@ -140,7 +159,9 @@ func (e *RequestEvent) note(d *decision, why *denial) {
 // done reports that a request is over.
 func (s *Server) done(e *RequestEvent) {
 	e.Took = time.Since(e.Begun)
-	s.o.Trace.RequestDone(e)
+	if done := s.o.Trace.RequestDone; done != nil {
+		done(e)
+	}
 }
 
 // traceHTTP is serveHTTP for those who want to know.
