@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -108,10 +109,11 @@ type RequestEvent struct {
 	Host     string
 	Path     string // without the query
 
-	Remote     string        // the peer, "10.0.0.1:40000"
-	Client     string        // the address of the client: see [Options.TrustedProxies]
-	ServerName string        // of the connection; empty without TLS
-	Identity   *ssl.Identity // nil if there is none
+	Remote     string               // the peer, "10.0.0.1:40000"
+	Client     string               // the address of the client: see [Options.TrustedProxies]
+	ServerName string               // of the connection; empty without TLS
+	TLS        *tls.ConnectionState // likewise, nil without TLS; it must not be changed
+	Identity   *ssl.Identity        // nil if there is none
 
 	// Where it went. They are empty if it did not come so far.
 	Route    string
@@ -175,7 +177,7 @@ func (s *Server) traceHTTP(w http.ResponseWriter, r *http.Request) {
 		Remote:   r.RemoteAddr,
 	}
 	if r.TLS != nil {
-		e.ServerName = r.TLS.ServerName
+		e.ServerName, e.TLS = r.TLS.ServerName, r.TLS
 	}
 	if engine, ok := w.(*answerWriter); ok {
 		defer func() { s.done(engine.account(e)) }()
