@@ -1,0 +1,5 @@
+package gatewayotel
+
+import "github.com/sallyport/sallyport/ssl"
+
+func (s *spans) traceHandshakes(o *ssl.Options, which Handshakes) {}
