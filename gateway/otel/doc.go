@@ -56,8 +56,9 @@
 //
 // A handshake behind [gateway.Server.ServeTLS] has a span of its own, "TLS handshake", for it
 // belongs to no request: many have the same one, and none has a failed one. Its error.type is
-// the reason, one of [ssl.HandshakeReasons]. By default those that fail have one:
-// see [Options.Handshakes].
+// the reason, one of [ssl.HandshakeReasons], and the description of its status says what to
+// do; what it says of the client's certificate is what was presented. By default those that
+// fail have one: see [Options.Handshakes].
 //
 // # Metrics
 //
