@@ -25,7 +25,7 @@ type decision struct {
 	req       route.Request // Method, Host, Port and Path
 	header    outgoing      // the arrival
 	asker     asker
-	event     *RequestEvent // to be filled, or nil
+	visit     *visit
 
 	// And decide these.
 	identity *ssl.Identity // of the client; nil if none was verified
@@ -67,7 +67,7 @@ var (
 // decide says where a request goes. It returns nil if there is such a place.
 func (s *Server) decide(d *decision) *denial {
 	why := s.find(d)
-	if d.event != nil {
+	if d.visit.event != nil {
 		s.begun(d, why)
 	}
 	if why != nil {
@@ -99,7 +99,7 @@ func (s *Server) find(d *decision) *denial {
 		}
 		if match != nil && !ssl.ACMEChallenge(guarded) {
 			if why := d.snap.secluded(match, d.req.Host); why != "" {
-				return denied(&ssl.Refusal{Status: http.StatusForbidden, Message: why, Host: d.authority})
+				return denied(&ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.PlainHTTP, Message: why, Host: d.authority})
 			}
 		}
 	}

@@ -82,14 +82,13 @@ func (o *outgoing) replaces(name string) bool {
 	return slices.ContainsFunc(o.replaced, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
-// begun tells of a request whose way was found, or that has none. The event is the
-// decision's.
+// begun tells of a request whose way was found, or that has none. There must be an event.
 func (s *Server) begun(d *decision, why *denial) {
 	t := s.o.Trace
 	if t == nil || t.RequestBegun == nil {
 		return
 	}
-	e := d.event
+	e := d.visit.event
 	e.note(d, why)
 	start := &RequestStart{Event: e, TrustedProxy: d.header.from.trusted, d: d}
 	defer func() { start.d = nil }() // the decision will be another request's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -21,6 +22,19 @@ import (
 
 type spanKey struct{}
 
+// A valueHandler takes what the context of a record says of spanKey.
+type valueHandler struct {
+	slog.Handler
+	value any
+}
+
+func (h *valueHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *valueHandler) Handle(ctx context.Context, _ slog.Record) error {
+	h.value = ctx.Value(spanKey{})
+	return nil
+}
+
 // What is set at the beginning of a request reaches its target, and what the client says
 // in its place does not; and what is in the context comes to whoever is asked, through
 // every door.
@@ -35,7 +49,8 @@ func TestRequestBegun(t *testing.T) {
 	var got begun
 	var fields [][2]string
 	done := make(chan *gateway.RequestEvent, 1)
-	options := &gateway.Options{Trace: &gateway.Trace{
+	var logged valueHandler
+	options := &gateway.Options{AccessLog: slog.New(&logged), Trace: &gateway.Trace{
 		RequestBegun: func(ctx context.Context, r *gateway.RequestStart) context.Context {
 			got = begun{event: *r.Event, trusted: r.TrustedProxy, values: r.Values("traceparent"), names: r.Names()}
 			if i := r.Event.Identity; i != nil {
@@ -78,7 +93,7 @@ func TestRequestBegun(t *testing.T) {
 	for _, d := range h.tlsDoors() {
 		client := h.client(d, "a.test", alice)
 		ask := func(t *testing.T, host, path, body string, set ...[2]string) (int, string, *gateway.RequestEvent, *received) {
-			got, fields = begun{}, set
+			got, fields, logged.value = begun{}, set, nil
 			h.origin.take()
 			method := "GET"
 			if body != "" {
@@ -115,6 +130,7 @@ func TestRequestBegun(t *testing.T) {
 				require.Equal(t, "span of /x", e.Context.Value(spanKey{}))
 				require.NoError(t, e.Context.Err())
 				require.Equal(t, "/*", e.Pattern)
+				require.Equal(t, "span of /x", logged.value)
 			})
 		}
 		t.Run(d.name+" a handler", func(t *testing.T) {
