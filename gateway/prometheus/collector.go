@@ -81,7 +81,11 @@ func (s sink) timestamp(d *prometheus.Desc, t time.Time, labels ...string) {
 	}
 }
 
+// histogram shows nothing while there is nothing to count: a histogram has many series.
 func (s sink) histogram(d *prometheus.Desc, h *histogram, labels ...string) {
+	if h.n == 0 {
+		return
+	}
 	s.to <- prometheus.MustNewConstHistogram(d, h.n, h.sum.Seconds(), h.buckets(), labels...)
 }
 

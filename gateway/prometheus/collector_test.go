@@ -36,11 +36,6 @@ func measured(first, second, beyond uint64) upstream.Histogram {
 	}
 }
 
-// unmeasured is one that has nothing to count.
-func unmeasured() upstream.Histogram {
-	return upstream.Histogram{Bounds: []time.Duration{5 * time.Millisecond, time.Second}}
-}
-
 // busy are the counts of a gateway with something of everything.
 func busy() gateway.Stats {
 	return gateway.Stats{
@@ -52,6 +47,13 @@ func busy() gateway.Stats {
 			HTTP2: gateway.ProtocolStats{Accepted: 5, Open: 1, Idle: 2}, // which was read later
 		},
 		TLS: ssl.Stats{
+			All: ssl.HandshakeStats{ // a profile was deleted
+				Full: ssl.VersionCounts{TLS10: 1, TLS12: 1, TLS13: 20}, Resumed: ssl.VersionCounts{TLS13: 4},
+				Failed: []ssl.ReasonCount{
+					{Reason: ssl.NoSNI, Count: 11}, {Reason: ssl.UnknownSNI, Count: 1}, {Reason: ssl.NoClientCert, Count: 2}, {Reason: ssl.UnknownCA, Count: 8},
+				},
+				Duration: ssl.Histogram(measured(3, 22, 1)),
+			},
 			Profiles: []ssl.ProfileStats{
 				{ID: "partners", NotAfter: []time.Time{started.Add(48 * time.Hour), started.Add(24 * time.Hour)}, Handshakes: ssl.HandshakeStats{
 					Full: ssl.VersionCounts{TLS12: 1, TLS13: 9}, Resumed: ssl.VersionCounts{TLS13: 4},
@@ -64,14 +66,13 @@ func busy() gateway.Stats {
 				}},
 			},
 			NoProfile: ssl.HandshakeStats{
-				Failed:   []ssl.ReasonCount{{Reason: ssl.NoSNI, Count: 11}, {Reason: ssl.UnknownSNI, Count: 1}},
-				Duration: ssl.Histogram(unmeasured()),
+				Failed: []ssl.ReasonCount{{Reason: ssl.NoSNI, Count: 11}, {Reason: ssl.UnknownSNI, Count: 1}},
 			},
 			TurnedAway: 4,
 		},
 		Routes: []gateway.RouteStats{
 			{ID: "api", Upstream: "backend", RequestStats: gateway.RequestStats{Requests: gateway.StatusCounts{1, 0, 90, 0, 5, 4}, Duration: measured(50, 40, 10)}},
-			{ID: "hello", RequestStats: gateway.RequestStats{Requests: gateway.StatusCounts{}, Duration: unmeasured()}},
+			{ID: "hello", RequestStats: gateway.RequestStats{Requests: gateway.StatusCounts{1: 2}}},
 		},
 		Unrouted:  gateway.RequestStats{Requests: gateway.StatusCounts{0, 0, 0, 0, 9, 0}, Duration: measured(9, 0, 0)},
 		NotFound:  6,
@@ -88,7 +89,7 @@ func busy() gateway.Stats {
 					{Address: "10.0.0.2:80", Requests: 30, Failures: 30, Health: upstream.Unhealthy},
 					{Address: "10.0.0.3:80", Requests: 8, Failures: 8, EjectedUntil: started.Add(2 * time.Hour)},
 				}},
-			{ID: "idle", Stats: upstream.Stats{Wait: unmeasured()}, Nodes: []upstream.NodeStatus{{Address: "10.0.0.1:80", Health: upstream.MostlyHealthy}}},
+			{ID: "idle", Nodes: []upstream.NodeStatus{{Address: "10.0.0.1:80", Health: upstream.MostlyHealthy}}},
 		},
 		Limits: []gateway.LimitCount{{Limit: gateway.LimitConnections, Count: 1}, {Limit: gateway.LimitHeaderBytes}},
 	}
@@ -158,7 +159,8 @@ func TestTable(t *testing.T) {
 
 // A gateway with many objects is shown in few series, and sums are the same either way.
 func TestManyObjects(t *testing.T) {
-	st := gateway.Stats{TLS: ssl.Stats{NoProfile: ssl.HandshakeStats{Duration: ssl.Histogram(unmeasured())}}, Unrouted: gateway.RequestStats{Duration: unmeasured()}}
+	var st gateway.Stats
+	st.TLS.All = ssl.HandshakeStats{Full: ssl.VersionCounts{TLS13: 2000}, Failed: []ssl.ReasonCount{{Reason: ssl.Expired, Count: 2000}}, Duration: ssl.Histogram(measured(2000, 0, 0))}
 	for i := range 2000 {
 		id := fmt.Sprint(i)
 		st.TLS.Profiles = append(st.TLS.Profiles, ssl.ProfileStats{ID: id, NotAfter: []time.Time{started}, Handshakes: ssl.HandshakeStats{

@@ -13,8 +13,8 @@
 // # Metrics
 //
 // Labels are IDs of the configuration and words of the gateway's, and nothing that a
-// client has sent. A code is a class, "2xx", or "none" where the client went away before
-// an answer; in sallyport_http_requests_refused_total it is the status itself.
+// client has sent. A code is the class of a status, "2xx", or "none" where the client went
+// away before an answer.
 //
 //	sallyport_build_info                              gauge      version, goversion
 //	sallyport_start_time_seconds                      gauge
@@ -35,8 +35,8 @@
 //	sallyport_tls_certificate_expiry_timestamp_seconds gauge     profile, certificate: 0, 1, ...
 //
 //	sallyport_http_requests_total                     counter    route, code
-//	sallyport_http_request_duration_seconds           histogram  route
-//	sallyport_http_requests_refused_total             counter    code, reason: see ssl.Reason
+//	sallyport_http_request_duration_seconds           histogram  route; WebSockets are not in it
+//	sallyport_http_requests_refused_total             counter    reason: see ssl.Reason
 //	sallyport_http_requests_unrouted_total            counter    answered with 404
 //	sallyport_http_requests_malformed_total           counter    what was no request
 //	sallyport_route_info                              gauge      route, upstream: for joins
@@ -55,7 +55,8 @@
 //
 // # How many series there are
 //
-// Of each object of the configuration there are some: of a route 30 or so, for example.
+// Of each object of the configuration there are some, and a histogram once there is
+// something in it: of a route 7, and of one that is used 25, for example.
 // Where there are more objects of a kind than [Options.MaxObjects], their counts are added
 // up, and have neither ID nor series of each. Queries that add up over the label find the
 // same either way:
@@ -66,6 +67,6 @@
 //	(sallyport_tls_certificate_expiry_timestamp_seconds - time()) / 86400 < 14
 //	sum by (upstream) (rate(sallyport_http_requests_total[1m]) * on (route) group_left (upstream) sallyport_route_info)
 //
-// Counts of an object that is deleted are gone. Where they were added up, Prometheus takes
-// the smaller sum for a restart.
+// Counts of an object that is deleted are gone. Where those of routes and upstreams were
+// added up, Prometheus takes the smaller sum for a restart.
 package gatewayprom

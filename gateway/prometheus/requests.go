@@ -1,9 +1,8 @@
 package gatewayprom
 
 import (
-	"strconv"
-
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/ssl"
 )
 
 // requests is about requests, by route.
@@ -28,9 +27,27 @@ func (c *collector) requests(s sink, st *gateway.Stats) {
 	s.byClass(requests, &none, "")
 	s.histogram(requestDuration, duration, "")
 
-	for _, r := range st.Refused {
-		s.counter(requestsRefused, r.Count, strconv.Itoa(r.Status), string(r.Reason))
-	}
+	s.refused(st.Refused)
 	s.counter(requestsUnrouted, st.NotFound)
 	s.counter(malformed, st.Malformed)
+}
+
+// guardReasons are the reasons why requests are refused.
+var guardReasons = []ssl.Reason{
+	ssl.Misdirected, ssl.PlainHTTP, ssl.BadHost,
+	ssl.NoClientCert, ssl.UnknownCA, ssl.Expired, ssl.Revoked, ssl.Depth, ssl.KeyUsage, ssl.NotAllowed,
+}
+
+// refused shows every reason, as [sink.handshakes] does.
+func (s sink) refused(list []gateway.RefusalCount) {
+	counts := map[ssl.Reason]uint64{}
+	for _, reason := range guardReasons {
+		counts[reason] = 0
+	}
+	for _, r := range list {
+		counts[r.Reason] += r.Count
+	}
+	for reason, n := range counts {
+		s.counter(requestsRefused, n, string(reason))
+	}
 }

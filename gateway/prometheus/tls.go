@@ -10,72 +10,48 @@ import (
 
 // handshakes is about handshakes, and about certificates.
 func (c *collector) handshakes(s sink, st *ssl.Stats) {
-	none := newHandshakeSums(&st.NoProfile)
-	if c.fits(len(st.Profiles)) {
-		s.handshakes("", none)
-		for i := range st.Profiles {
-			p := &st.Profiles[i]
-			profile := label(p.ID)
-			s.handshakes(profile, newHandshakeSums(&p.Handshakes))
-			for n, end := range p.NotAfter {
-				s.timestamp(expiry, end, profile, strconv.Itoa(n))
-			}
-		}
-	} else {
-		var soonest time.Time
-		for i := range st.Profiles {
-			p := &st.Profiles[i]
-			none.add(&p.Handshakes)
-			for _, end := range p.NotAfter {
-				if soonest.IsZero() || end.Before(soonest) {
-					soonest = end
-				}
-			}
-		}
-		s.handshakes("", none)
-		s.timestamp(expiry, soonest, "", "")
-	}
 	s.counter(turnedAway, st.TurnedAway)
-}
-
-// handshakeSums adds up what became of handshakes.
-type handshakeSums struct {
-	full, resumed ssl.VersionCounts
-	failed        map[ssl.Reason]uint64
-	duration      histogram
-}
-
-func newHandshakeSums(st *ssl.HandshakeStats) *handshakeSums {
-	h := &handshakeSums{failed: map[ssl.Reason]uint64{}}
-	h.add(st)
-	return h
-}
-
-func (h *handshakeSums) add(st *ssl.HandshakeStats) {
-	h.full = plus(h.full, st.Full)
-	h.resumed = plus(h.resumed, st.Resumed)
-	for _, r := range st.Failed {
-		h.failed[r.Reason] += r.Count
+	if !c.fits(len(st.Profiles)) {
+		s.handshakes("", &st.All)
+		s.timestamp(expiry, soonest(st.Profiles), "", "")
+		return
 	}
-	duration := upstream.Histogram(st.Duration)
-	h.duration.add(&duration)
+	s.handshakes("", &st.NoProfile)
+	for i := range st.Profiles {
+		p := &st.Profiles[i]
+		profile := label(p.ID)
+		s.handshakes(profile, &p.Handshakes)
+		for n, end := range p.NotAfter {
+			s.timestamp(expiry, end, profile, strconv.Itoa(n))
+		}
+	}
 }
 
-func plus(a, b ssl.VersionCounts) ssl.VersionCounts {
-	return ssl.VersionCounts{TLS10: a.TLS10 + b.TLS10, TLS11: a.TLS11 + b.TLS11, TLS12: a.TLS12 + b.TLS12, TLS13: a.TLS13 + b.TLS13}
+// soonest returns when the first certificate expires, or zero if there is none.
+func soonest(profiles []ssl.ProfileStats) (first time.Time) {
+	for i := range profiles {
+		for _, end := range profiles[i].NotAfter {
+			if first.IsZero() || end.Before(first) {
+				first = end
+			}
+		}
+	}
+	return first
 }
 
 // handshakes shows every reason, lest the first failure of a kind goes unseen: of a series
 // that was not there before, Prometheus knows no increase.
-func (s sink) handshakes(profile string, h *handshakeSums) {
-	s.byVersion(&h.full, profile, "false")
-	s.byVersion(&h.resumed, profile, "true")
+func (s sink) handshakes(profile string, st *ssl.HandshakeStats) {
+	s.byVersion(&st.Full, profile, "false")
+	s.byVersion(&st.Resumed, profile, "true")
+	failed := map[ssl.Reason]uint64{}
+	for _, r := range st.Failed {
+		failed[r.Reason] = r.Count
+	}
 	for _, reason := range ssl.HandshakeReasons() {
-		s.counter(handshakeFailures, h.failed[reason], profile, string(reason))
+		s.counter(handshakeFailures, failed[reason], profile, string(reason))
 	}
-	if profile != "" || h.duration.n > 0 { // without a profile none succeeds
-		s.histogram(handshakeDuration, &h.duration, profile)
-	}
+	s.histogram(handshakeDuration, of(upstream.Histogram(st.Duration)), profile)
 }
 
 // byVersion shows the versions that are spoken by default, and others if they are spoken.
@@ -85,7 +61,7 @@ func (s sink) byVersion(c *ssl.VersionCounts, profile, resumed string) {
 		n     uint64
 		usual bool
 	}{{"1.0", c.TLS10, false}, {"1.1", c.TLS11, false}, {"1.2", c.TLS12, true}, {"1.3", c.TLS13, true}} {
-		if v.n > 0 || v.usual && profile != "" {
+		if v.n > 0 || v.usual {
 			s.counter(handshakes, v.n, profile, v.name, resumed)
 		}
 	}
