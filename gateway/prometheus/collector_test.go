@@ -181,6 +181,6 @@ func TestManyObjects(t *testing.T) {
 		`sallyport_upstream_requests_total{code="2xx",upstream=""} 2000`,
 		`sallyport_upstream_nodes{state="healthy",upstream=""} 2000`,
 	} {
-		require.Contains(t, exposition(t, few), sample+"\n")
+		require.True(t, strings.Contains(exposition(t, few), sample+"\n"), sample)
 	}
 }
