@@ -34,6 +34,14 @@ type Owner interface {
 	// handle the request, and to call [*Stream.Finish] in the end.
 	Start(*Stream)
 
+	// Works is called when a request goes on, and Rests when none does any more. They must
+	// do next to nothing.
+	Works()
+	Rests()
+
+	// Malformed is called for a request that is none.
+	Malformed()
+
 	// Reached is called when a limit ends the connection or a request.
 	Reached(Limit)
 }
@@ -410,7 +418,9 @@ func (c *Conn) startNext() bool {
 		}
 	}
 	if st != nil {
-		c.active++
+		if c.active++; c.active == 1 {
+			c.owner.Works()
+		}
 	} else if before > 0 {
 		c.idles()
 	}

@@ -330,6 +330,7 @@ func (c *Conn) idles() {
 	if c.active > 0 || len(c.queue) > 0 {
 		return
 	}
+	c.owner.Rests()
 	c.idleSince = time.Now()
 	if c.out.done != nil {
 		c.out.done.Broadcast() // for Wait
