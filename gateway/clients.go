@@ -66,6 +66,7 @@ func (cs *clients) activate(k *client) bool {
 	defer cs.mu.Unlock()
 	take(k)
 	if cs.closed {
+		k.uncount()
 		return false
 	}
 	cs.active.add(k)
@@ -96,6 +97,7 @@ func (cs *clients) remove(k *client) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	take(k)
+	k.uncount()
 	if cs.active.n+cs.parked.n == 0 {
 		cs.rest.reach()
 	}

@@ -22,7 +22,9 @@ func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
 		return nil, err
 	}
 	if speaks && !k.server.o.NetHTTP2 {
+		k.rests()
 		k.speakHTTP2()
+		k.server.clients.count(k)
 		return nil, nil
 	}
 	if speaks {
@@ -31,6 +33,7 @@ func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
 		k.server.h2.take(&aheadConn{conn, bytes.NewReader(ahead)})
 		return nil, nil
 	}
+	k.server.clients.count(k)
 	rest := *limit
 	rest.Time = max(limit.Time-time.Since(begun), 1)
 	return &rest, nil

@@ -110,6 +110,9 @@ func newHarnessOf(t testing.TB, o *gateway.Options) *harness {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	if o.FailuresLogged == 0 {
+		o.FailuresLogged = -1 // what is logged is looked at
+	}
 	h.gw = gateway.New(o)
 	h.servers, h.people = ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	h.origin = newOrigin(t)
@@ -151,6 +154,7 @@ func newHarnessOf(t testing.TB, o *gateway.Options) *harness {
 		serving.Wait()
 		eventually(t, func() bool { return h.gw.Connections() == 0 }, "connections count that are closed")
 		eventually(t, func() bool { return h.gw.CountedAddrs() == 0 }, "something is kept of connections that are closed")
+		eventually(t, func() bool { return h.gw.Gauges() == [5]int64{} }, "connections are told of that are closed")
 	})
 	return h
 }

@@ -52,6 +52,14 @@ func (k *client) serveHTTP2() (parked bool) {
 // Start implements [h2.Owner].
 func (k *client) Start(st *h2.Stream) { k.server.workers.do(k, st) }
 
+// Works and Rests implement [h2.Owner].
+
+func (k *client) Works() { k.works() }
+func (k *client) Rests() { k.rests() }
+
+// Malformed implements [h2.Owner].
+func (k *client) Malformed() { k.server.counts.malformed.Add(1) }
+
 // Reached implements [h2.Owner].
 func (k *client) Reached(limit h2.Limit) {
 	k.server.limitReached(h2Limits[limit], k.conn.RemoteAddr())
@@ -88,6 +96,7 @@ func (k *client) serveStream(st *h2.Stream) {
 		return // the client has taken it back
 	}
 	if st.Refusal != nil {
+		k.server.counts.malformed.Add(1)
 		t.refuseStream(st.Refusal.Status, st.Refusal.Reason)
 		return
 	}

@@ -51,13 +51,15 @@ type turn struct {
 	denied  *denial // what it was, or nil
 
 	adapted *http.Request // made of the request, once something asked for it
+
+	own visit // of the decision
 }
 
 var turns = sync.Pool{New: func() any {
 	t := new(turn)
 	t.fwd.Head = t
 	t.fwd.Early = t.early // bound once
-	t.asker = t
+	t.asker, t.visit = t, &t.own
 	return t
 }}
 
@@ -76,7 +78,7 @@ func (t *turn) release() {
 	t.client, t.stream, t.head, t.query, t.adapted = nil, nil, nil, "", nil
 	t.sent, t.body, t.upload = nil, nil, nil
 	t.flight.reset()
-	t.decision = decision{asker: t}
+	t.decision, t.own = decision{asker: t, visit: &t.own}, visit{}
 	t.header.fields = fields
 	t.fwd = forward.Request{Head: head, Early: early}
 	t.last, t.illegible, t.decided, t.denied = false, false, false, nil
@@ -87,6 +89,8 @@ func (t *turn) release() {
 // connection.
 func (t *turn) serve() bool {
 	t.last = t.client.last(t.head)
+	t.own.begun = t.client.server.clock()
+	defer t.account()
 	if !t.relays() {
 		return t.adapt()
 	}
@@ -141,8 +145,8 @@ func (t *turn) relays() bool {
 		}
 		s.findClient(from)
 	}
-	if s.tracing() {
-		t.event = t.newEvent()
+	if s.tells() {
+		t.own.event = t.newEvent()
 	}
 	t.decided, t.denied = true, s.decide(&t.decision)
 	if t.denied != nil || t.pool == nil || !t.pool.Forwards() {
@@ -200,22 +204,18 @@ func (t *turn) ask(d *decision) {
 
 // relay sends the request to a node, and the answer back.
 func (t *turn) relay() bool {
-	k := t.client
 	t.takeBody()
 	t.fwd.Method, t.fwd.Host, t.fwd.Vars = t.req.Method, t.authority, t.vars
 	if timeout, ok := t.found.Route.Timeout(); ok {
 		t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
 	}
-	if t.event != nil {
-		t.event.note(&t.decision, nil)
-		defer func() { k.server.done(t.event) }()
-	}
+	t.own.note(&t.decision, nil)
 	x := t.pool.Forward(&t.fwd)
 	t.follow(x)
 	answer, err := x.Do()
 	t.waited()
-	if t.event != nil {
-		t.account(x, answer, err)
+	if t.own.event != nil {
+		t.asked(x, err)
 	}
 	switch {
 	case err != nil:
@@ -233,7 +233,7 @@ func (t *turn) newEvent() *RequestEvent {
 	e := &RequestEvent{
 		Begun:    time.Now(),
 		Protocol: "HTTP/1.1",
-		Method:   strings.Clone(t.req.Method),
+		Method:   keptMethod(t.req.Method),
 		Host:     strings.Clone(t.authority),
 		Path:     strings.Clone(t.path.Normal),
 		Remote:   k.remote,
@@ -245,28 +245,16 @@ func (t *turn) newEvent() *RequestEvent {
 		e.Protocol = "HTTP/1.0"
 	}
 	if k.tls != nil {
-		e.ServerName = k.tls.ServerName
+		e.ServerName, e.TLS = k.tls.ServerName, k.tls
 	}
 	return e
 }
 
-// account fills the event with what a node has answered, or why none has.
-func (t *turn) account(x forward.Exchange, answer *http1.Response, err error) {
-	e := t.event
+// asked fills the event with which node has answered, or why none has.
+func (t *turn) asked(x forward.Exchange, err error) {
+	e := t.own.event
 	e.Waited = time.Since(e.Begun)
 	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
-	if err == nil {
-		e.Status = answer.Status
-	}
-}
-
-// accountBodies fills it with what has become of the bodies.
-func (t *turn) accountBodies(sent int64, err error) {
-	t.event.Sent, t.event.Received = sent, t.received()
-	var answered *answerError
-	if errors.As(err, &answered) {
-		t.event.Err = answered.err
-	}
 }
 
 // received returns how much of the request's body was read.
@@ -462,6 +450,7 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 	if t.body != nil && t.body.isEarly() {
 		t.last = true
 	}
+	t.own.status = r.Status
 	p := passage{to: t.client, how: how, buffer: buffers.New()}
 	if how == sizedBody && r.ContentLength > buffers.Small/2 {
 		p.grow()
@@ -476,9 +465,7 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 		err = p.flush()
 	}
 	p.buffer.Release()
-	if t.event != nil {
-		t.accountBodies(p.n, err)
-	}
+	t.own.sent = p.n
 	if err != nil {
 		return t.broken(err)
 	}
@@ -546,7 +533,7 @@ func (t *turn) broken(err error) bool {
 	t.stopBody()
 	var answered *answerError
 	if errors.As(err, &answered) {
-		t.client.server.logFailure(t.request(), t.found.Route, answered.err)
+		t.client.server.logFailure(&t.own, t.request(), t.found.Route, answered.err)
 	}
 	return false
 }
@@ -556,7 +543,7 @@ type answerer interface {
 	http.ResponseWriter
 	finish() bool // after the handler; it reports whether there may be another request
 	abort() bool  // in the middle of the answer
-	account(*RequestEvent) *RequestEvent
+	visit() *visit
 	goesOn() // the request's body may be read while the answer is written
 }
 
@@ -581,6 +568,7 @@ func (t *turn) giveUp() {
 // another.
 func (t *turn) end() bool {
 	k := t.client
+	t.account() // and not after the lingering
 	if t.body != nil && !t.body.whole() {
 		t.stopBody()
 		k.linger()
@@ -613,9 +601,6 @@ func (t *turn) failed(err error) bool {
 	}
 	t.stopBody() // which may be writing to the buffer that the request is in
 	w := t.answerer()
-	if t.event != nil {
-		defer w.account(t.event)
-	}
-	t.client.server.answerUpstreamFailure(w, t.request(), t.found.Route, err, late)
+	t.client.server.answerUpstreamFailure(w, t.request(), &t.own, t.found.Route, err, late)
 	return w.finish()
 }

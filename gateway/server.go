@@ -40,6 +40,9 @@ type Server struct {
 	requestLimit http1.RequestLimit
 	h2Limits     h2.Options
 	reached      reached // how often the limits were
+	counts       counts
+	refusals     refusals
+	history      history
 	clients      clients
 	workers      workers
 	poller       poller
@@ -74,11 +77,15 @@ func New(o *Options) *Server {
 	if s.o.TLS.Logger == nil {
 		s.o.TLS.Logger = s.o.Logger
 	}
+	if s.o.TLS.FailuresLogged == 0 {
+		s.o.TLS.FailuresLogged = s.o.FailuresLogged
+	}
 	if s.o.Upstream.Logger == nil {
 		s.o.Upstream.Logger = s.o.Logger
 	}
 	s.snap.Store(&snapshot{routes: route.NewTable(s.o.Route)})
-	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, &s.o.TLS)
+	s.refusals.init(s.o.Refusals)
+	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, s.tlsOptions())
 	s.proxy = s.newProxy()
 	s.epoch = time.Now()
 	s.clients.trim = s.workers.trim
@@ -140,6 +147,7 @@ func (s *Server) end() error {
 	s.tunnels.closeAll()
 	s.workers.close()
 	s.poller.stop()
+	s.history.stop()
 	s.closePools()
 	return err
 }
@@ -180,6 +188,7 @@ func (s *Server) newHTTPServer() *http.Server {
 
 // connState is told by net/http of what becomes of a connection.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
+	s.counts.http2.turns(c, state)
 	if state == http.StateClosed {
 		s.inbounds.takeBack(c)
 	}

@@ -128,6 +128,7 @@ func addFields(block *h2.Block, s *http1.Section, own string) (dated bool) {
 
 // answerStream passes on the answer of a node.
 func (t *turn) answerStream(x forward.Exchange, r *http1.Response) bool {
+	t.own.status = r.Status
 	block := h2.NewBlock()
 	defer block.Release()
 	block.Status(r.Status)
@@ -150,9 +151,7 @@ func (t *turn) answerStream(x forward.Exchange, r *http1.Response) bool {
 		t.land(x)
 		err = t.stream.Send(block, nil, nil, true)
 	}
-	if t.event != nil {
-		t.accountBodies(sent, err)
-	}
+	t.own.sent = sent
 	if err != nil {
 		return t.broken(err)
 	}
@@ -225,6 +224,7 @@ func (t *turn) refuseStream(status int, message string) bool {
 	if t.head != nil && t.head.Method() == http.MethodHead {
 		body = nil
 	}
+	t.own.status, t.own.sent = status, int64(len(body))
 	_ = t.stream.Send(block, body, nil, true)
 	return true
 }

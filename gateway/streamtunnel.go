@@ -40,7 +40,7 @@ func (s *Server) connect(w *streamWriter, r *http.Request, d *decision) {
 		rawPath:   d.path.Raw,
 		vars:      d.vars,
 		header:    &d.header,
-		event:     d.event,
+		visit:     d.visit,
 		webSocket: true,
 	}
 	ctx, end := s.beginTunnel(context.WithValue(r.Context(), exchangeKey{}, x), d)
@@ -155,6 +155,7 @@ func (w *streamWriter) tunnel(ctx context.Context, node io.ReadWriteCloser) {
 	w.ended = true
 	n, err := copyDown(st, node)
 	w.written += n
+	w.t.own.sent = w.written
 	if err != nil {
 		st.Cancel()
 	}

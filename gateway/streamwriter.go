@@ -135,7 +135,7 @@ func (w *streamWriter) WriteHeader(status int) {
 		block.Release()
 		return
 	}
-	w.status = status
+	w.status, w.t.own.status = status, status
 	w.frozen = w.header.Clone()
 	if lengths := w.frozen["Content-Length"]; len(lengths) > 0 {
 		n, err := strconv.ParseInt(strings.TrimSpace(lengths[0]), 10, 64)
@@ -338,6 +338,7 @@ func (w *streamWriter) EnableFullDuplex() error { return nil }
 // finish ends the answer after the handler.
 func (w *streamWriter) finish() bool {
 	defer w.over.Store(true)
+	w.t.own.sent = w.written
 	if w.ended { // by a tunnel
 		w.release()
 		return true
@@ -356,11 +357,7 @@ func (w *streamWriter) finish() bool {
 	return true
 }
 
-// account fills an event with what was answered.
-func (w *streamWriter) account(e *RequestEvent) *RequestEvent {
-	e.Status, e.Sent, e.Received = w.status, w.written, w.stream.Received()
-	return e
-}
+func (w *streamWriter) visit() *visit { return &w.t.own }
 
 func (w *streamWriter) release() {
 	if w.held != nil {
@@ -372,6 +369,7 @@ func (w *streamWriter) release() {
 // abort ends the stream in the middle of an answer.
 func (w *streamWriter) abort() bool {
 	w.over.Store(true)
+	w.t.own.sent = w.written
 	w.release()
 	w.stream.Reset()
 	return false

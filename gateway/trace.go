@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -16,6 +18,16 @@ import (
 // on the goroutine of the request, the connection or the listener, and must not block. A
 // panic in one of a request costs that request.
 type Trace struct {
+	// RequestBegun is called when it is known who asks for what, and before anybody
+	// else is asked: after the guard and the search for a route, before
+	// [route.Config.Authorize] and the target. ctx is that of the request. Of the
+	// context that it returns the values count, and nothing else: Authorize, a
+	// route's handler and the [slog.Handler] of the access log find them in theirs, and
+	// RequestDone in [RequestEvent.Context]. Returning ctx changes nothing.
+	//
+	// It is not called for requests that have no reading (400, 405): RequestDone is.
+	RequestBegun func(ctx context.Context, r *RequestStart) context.Context
+
 	// RequestDone is called when a request is over, whatever became of it.
 	RequestDone func(*RequestEvent)
 
@@ -25,7 +37,7 @@ type Trace struct {
 
 	// ProxyHeaderRefused is called for a connection of a peer among
 	// [Options.ProxyProtocol] that is closed because its header did not come in
-	// time, or is none. Of these, one record a second is logged.
+	// time, or is none. It is logged as far as [Options.FailuresLogged] allows.
 	ProxyHeaderRefused func(peer net.Addr, err error)
 }
 
@@ -103,13 +115,15 @@ type RequestEvent struct {
 	Host     string
 	Path     string // without the query
 
-	Remote     string        // the peer, "10.0.0.1:40000"
-	Client     string        // the address of the client: see [Options.TrustedProxies]
-	ServerName string        // of the connection; empty without TLS
-	Identity   *ssl.Identity // nil if there is none
+	Remote     string               // the peer, "10.0.0.1:40000"
+	Client     string               // the address of the client: see [Options.TrustedProxies]
+	ServerName string               // of the connection; empty without TLS
+	TLS        *tls.ConnectionState // likewise, nil without TLS; it must not be changed
+	Identity   *ssl.Identity        // nil if there is none
 
 	// Where it went. They are empty if it did not come so far.
 	Route    string
+	Pattern  string // of the route's paths, the one that fits: "/users/*id"
 	Upstream string
 	Node     string // the last that was tried, "10.0.0.1:80"
 	Attempts int    // how many were tried
@@ -120,37 +134,36 @@ type RequestEvent struct {
 
 	Refusal *ssl.Refusal // the guard's, if it has refused the request
 	Err     error        // why no node has answered, or an answer broke off
-}
 
-// tracing reports whether somebody wants to know what becomes of requests.
-func (s *Server) tracing() bool { return s.o.Trace != nil && s.o.Trace.RequestDone != nil }
+	// Context has the values of the context that [Trace.RequestBegun] returned, and never
+	// ends. It is nil if that was not called.
+	Context context.Context
+}
 
 // note fills an event with what was decided.
 func (e *RequestEvent) note(d *decision, why *denial) {
-	e.Identity, e.Client = d.identity, strings.Clone(d.header.from.client)
+	e.Identity, e.Client = d.identity, d.header.from.client
+	if d.header.from.trusted { // or else it is the peer's address, which is no part of a buffer
+		e.Client = strings.Clone(e.Client)
+	}
 	if match := d.found.Route; match != nil {
-		e.Route, e.Upstream = match.ID(), match.Upstream()
+		e.Route, e.Upstream, e.Pattern = match.ID(), match.Upstream(), d.found.Pattern()
 	}
-	if why != nil {
-		if e.Refusal = why.refusal; why.refusal != nil {
-			refusal := *why.refusal
-			refusal.Host = strings.Clone(refusal.Host)
-			e.Refusal = &refusal
-		}
-		if e.Err = why.err; e.Err == nil {
-			e.Err = why.unauthorized
-		}
+	if why == nil {
+		return
+	}
+	if e.Refusal = why.refusal; why.refusal != nil {
+		refusal := *why.refusal
+		refusal.Host = strings.Clone(refusal.Host)
+		e.Refusal = &refusal
+	}
+	if e.Err = why.err; e.Err == nil {
+		e.Err = why.unauthorized
 	}
 }
 
-// done reports that a request is over.
-func (s *Server) done(e *RequestEvent) {
-	e.Took = time.Since(e.Begun)
-	s.o.Trace.RequestDone(e)
-}
-
-// traceHTTP is serveHTTP for those who want to know.
-func (s *Server) traceHTTP(w http.ResponseWriter, r *http.Request) {
+// eventOf returns the event of a request of net/http.
+func eventOf(r *http.Request) *RequestEvent {
 	e := &RequestEvent{
 		Begun:    time.Now(),
 		Protocol: r.Proto,
@@ -160,30 +173,7 @@ func (s *Server) traceHTTP(w http.ResponseWriter, r *http.Request) {
 		Remote:   r.RemoteAddr,
 	}
 	if r.TLS != nil {
-		e.ServerName = r.TLS.ServerName
+		e.ServerName, e.TLS = r.TLS.ServerName, r.TLS
 	}
-	if engine, ok := w.(answerer); ok {
-		defer func() { s.done(engine.account(e)) }()
-		s.serveHTTP(w, r, e)
-		return
-	}
-	received := func() int64 { return 0 }
-	switch body := r.Body.(type) {
-	case nil:
-	case *deadlineBody:
-		received = body.n.Load
-	default:
-		if r.Body != http.NoBody {
-			counted := &countedBody{ReadCloser: body}
-			r = r.WithContext(r.Context()) // net/http wants to find its own Body in its own request
-			r.Body = counted
-			received = counted.n.Load
-		}
-	}
-	counted := &countedWriter{ResponseWriter: w}
-	defer func() {
-		e.Status, e.Sent, e.Received = counted.status, counted.n, received()
-		s.done(e)
-	}()
-	s.serveHTTP(counted, r, e)
+	return e
 }

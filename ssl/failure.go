@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,10 +18,11 @@ import (
 	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
-// A Reason is why a handshake failed. The list is closed.
+// A Reason is why a handshake failed, or why the guard refused a request. The list is
+// closed.
 type Reason string
 
-// The reasons.
+// The reasons of handshakes.
 const (
 	NoSNI        Reason = "no_sni"         // the client named no server, and there is no fallback
 	UnknownSNI   Reason = "unknown_sni"    // no profile answers for the name
@@ -36,6 +38,21 @@ const (
 	ClientAbort  Reason = "client_abort"   // the client went away or sent an alert
 )
 
+// The reasons that only the guard has. What a client certificate lacks has the same reasons
+// as in a handshake.
+const (
+	Misdirected Reason = "misdirected" // the connection was made for another server name
+	PlainHTTP   Reason = "plain_http"  // plain HTTP, where client certificates are demanded
+	BadHost     Reason = "bad_host"    // the Host is no valid name
+)
+
+// Reasons returns all reasons, those of handshakes first.
+func Reasons() []Reason { return append(HandshakeReasons(), Misdirected, PlainHTTP, BadHost) }
+
+// HandshakeReasons returns the reasons why handshakes fail, in the order in which they
+// stand in the documentation.
+func HandshakeReasons() []Reason { return slices.Clone(handshakeReasons[:]) }
+
 // A HandshakeError is a handshake that failed.
 type HandshakeError struct {
 	Reason     Reason
@@ -48,6 +65,12 @@ type HandshakeError struct {
 
 	// Err is what crypto/tls said.
 	Err error
+
+	// What [*HandshakeError.Advice] needs to know beyond that.
+	profile *Profile
+	below   bool          // the name stands below a wildcard that demands client certificates
+	limit   time.Duration // that a handshake may take
+	at      time.Time     // by the clock that certificates are judged by
 }
 
 // Error implements error.
@@ -73,7 +96,7 @@ func (e *HandshakeError) LogValue() slog.Value {
 			slog.String("serial", clientcert.Serial(c)),
 			slog.String("sha256", fingerprint(c)))
 	}
-	return slog.GroupValue(append(attrs, slog.String("error", e.Err.Error()))...)
+	return slog.GroupValue(append(attrs, slog.String("error", e.Err.Error()), slog.String("advice", e.Advice()))...)
 }
 
 // An attempt is what is known of a handshake while it goes on. It travels in the
@@ -82,15 +105,21 @@ type attempt struct {
 	hello      bool // the ClientHello came
 	serverName string
 	profile    *Profile
+	counts     *handshakeCounts // never nil
 }
 
 type attemptKey struct{}
 
 // classify finds the reason in what crypto/tls returned.
 func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *HandshakeError {
-	e := &HandshakeError{ServerName: a.serverName, RemoteAddr: remote, Err: err}
+	e := &HandshakeError{
+		ServerName: a.serverName, RemoteAddr: remote, Err: err,
+		profile: a.profile, limit: tm.o.HandshakeTimeout, at: tm.now(),
+	}
 	if a.profile != nil {
 		e.Profile = a.profile.id
+	} else if a.hello {
+		_, e.below = tm.find(tm.table(), a.serverName)
 	}
 	var invalid *tls.CertificateVerificationError
 	var policy *policyError
@@ -104,7 +133,7 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		e.Reason = Timeout
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		e.Certificate = invalid.UnverifiedCertificates[0]
-		e.Reason = certificateReason(a.profile, invalid, tm.now())
+		e.Reason = certificateReason(a.profile, invalid, e.at)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
 		e.Reason = NoClientCert
 	case errors.As(err, &alert) && alert.Op == "remote error",

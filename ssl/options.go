@@ -44,9 +44,19 @@ type Options struct {
 	// everybody has its address.
 	MaxHandshakesPerAddr int
 
-	// Logger receives one record for each handshake that failed behind
-	// [*Terminator.Listener]. If nil, nothing is logged.
+	// Logger receives a record for each handshake that failed behind
+	// [*Terminator.Listener], as far as FailuresLogged allows. If nil, nothing is logged.
 	Logger *slog.Logger
+
+	// HandshakeLog, if not nil, receives a record for each handshake behind
+	// [*Terminator.Listener], in place of Logger: those that succeeded, at level Info, and
+	// those that failed, at level Warn, as far as FailuresLogged allows.
+	HandshakeLog *slog.Logger
+
+	// FailuresLogged bounds how many failures of one reason are logged in a second, lest
+	// a flood of them fills a disk. The next record that is logged of the reason says how
+	// many were left out ("unreported"). Zero is 10, and a negative number is no bound.
+	FailuresLogged int
 
 	// Trace, if not nil, is told of handshakes.
 	Trace *Trace
@@ -62,6 +72,10 @@ type Trace struct {
 
 	// HandshakeFailed is called for one that failed.
 	HandshakeFailed func(*HandshakeError)
+
+	// Handshake is called for each handshake that is over, after the two above: it tells
+	// of both outcomes, and how long it took.
+	Handshake func(*HandshakeEvent)
 
 	// TurnedAway is called for a connection that was closed without a handshake,
 	// because its address has [Options.MaxHandshakesPerAddr] already. Nothing is

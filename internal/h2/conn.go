@@ -21,6 +21,9 @@ type Transport interface {
 	// another may follow it.
 	Await(d time.Duration)
 
+	// ReadAhead says that much is to come, or that it came.
+	ReadAhead(on bool)
+
 	// Abort closes it at once.
 	Abort()
 }
@@ -30,6 +33,14 @@ type Owner interface {
 	// Start is called by the goroutine that reads, and must not block: another one is to
 	// handle the request, and to call [*Stream.Finish] in the end.
 	Start(*Stream)
+
+	// Works is called when a request goes on, and Rests when none does any more. They must
+	// do next to nothing.
+	Works()
+	Rests()
+
+	// Malformed is called for a request that is none.
+	Malformed()
 
 	// Reached is called when a limit ends the connection or a request.
 	Reached(Limit)
@@ -77,6 +88,7 @@ type Conn struct {
 	maxID   uint32    // of the streams that the client has opened
 	begun   bool      // the preface came
 	settled bool      // and the first SETTINGS
+	ahead   bool      // the transport reads ahead
 	pinged  bool      // a silent client was asked whether it is there
 
 	mu           sync.Mutex // guards what follows, and parts of each stream
@@ -92,6 +104,7 @@ type Conn struct {
 	consumed   int64 // bytes that it could be told of that it may send more
 	withheld   bool  // it was not, because it takes nothing
 	lent       int64 // by which the windows of streams were widened
+	bulk       int   // streams whose bodies are large
 
 	initialWindow int64 // of a stream's, as the client wants it
 	maxFrame      int   // that the client takes
@@ -349,25 +362,32 @@ func (c *Conn) late() error {
 	return nil
 }
 
-// fill reads more. What was read before was understood; what came of it happens first.
+// fill reads more into the input, which is empty.
 func (c *Conn) fill() error {
+	n, err := c.read(c.in.space())
+	c.in.w += n
+	return err
+}
+
+// read reads from the transport. What was read before was understood; what came of it
+// happens first.
+func (c *Conn) read(p []byte) (int, error) {
 	c.dispatch()
 	for {
 		c.await()
-		n, err := c.t.Read(c.in.space())
+		n, err := c.t.Read(p)
 		if n > 0 {
-			c.in.w += n
 			c.pinged = false
-			return nil
+			return n, nil
 		}
 		if err == nil {
 			continue
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+			return 0, err
 		}
 		if err := c.late(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 }
@@ -385,7 +405,12 @@ func (c *Conn) dispatch() {
 		}
 	}
 	c.mu.Lock()
+	bulk := c.bulk > 0
 	c.unlockAndLeave()
+	if bulk != c.ahead {
+		c.ahead = bulk
+		c.t.ReadAhead(bulk)
+	}
 }
 
 // startNext gives a stream to the owner, unless as many are handled as may be, and reports
@@ -409,7 +434,9 @@ func (c *Conn) startNext() bool {
 		}
 	}
 	if st != nil {
-		c.active++
+		if c.active++; c.active == 1 {
+			c.owner.Works()
+		}
 	} else if before > 0 {
 		c.idles()
 	}
@@ -499,6 +526,10 @@ func (c *Conn) release() {
 	c.in.release()
 	c.in = nil
 	c.block.drop()
+	if c.ahead {
+		c.ahead = false
+		c.t.ReadAhead(false)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out.release()

@@ -102,28 +102,40 @@ func (c *Conn) data(h http2.FrameHeader) error {
 	if err == nil && st != nil {
 		err = st.count(left)
 	}
+	wanted := st != nil && err == nil
 	lost := 0 // bytes that nobody wants
 	for left > 0 {
-		if len(c.in.buffered()) == 0 {
+		var room []byte
+		if wanted {
+			room = st.body.room()
+		}
+		var n int
+		part := c.in.buffered()
+		switch {
+		case len(part) > 0 && room != nil:
+			n = copy(room, part[:min(len(part), left)])
+			c.in.r += n
+		case len(part) > 0:
+			n = min(len(part), left)
+			c.in.r += n
+		default:
 			c.frameBy = time.Now().Add(c.o.BodyTimeout + c.o.HeaderTimeout)
-			if failed := c.fill(); failed != nil {
+			to := room
+			if to == nil {
+				to = c.in.space()
+			}
+			var failed error
+			if n, failed = c.read(to[:min(len(to), left)]); failed != nil {
+				if room != nil {
+					st.body.fill(0)
+				}
 				return failed
 			}
 		}
-		part := c.in.buffered()
-		part = part[:min(len(part), left)]
-		if st == nil || err != nil {
-			lost += len(part)
-		} else if room := st.body.room(); room == nil {
-			lost += len(part)
-		} else {
-			part = part[:copy(room, part)]
-			if !st.body.fill(len(part)) {
-				lost += len(part)
-			}
+		if room == nil || !st.body.fill(n) {
+			lost += n
 		}
-		c.in.r += len(part)
-		left -= len(part)
+		left -= n
 	}
 	c.discard(nil, lost)
 	if err != nil || st == nil {
@@ -147,11 +159,23 @@ func (c *Conn) discard(st *Stream, n int) {
 // count takes note of n bytes of the body, which may be too many.
 func (st *Stream) count(n int) error {
 	st.received += int64(n)
+	if !st.large && st.received > bulkBody {
+		st.large = true
+		st.c.mu.Lock()
+		if !st.forgotten {
+			st.bulk = true
+			st.c.bulk++
+		}
+		st.c.mu.Unlock()
+	}
 	if st.declared >= 0 && st.received > st.declared {
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol} // RFC 9113, section 8.1.1
 	}
 	return nil
 }
+
+// bulkBody is how much of a body makes it a large one.
+const bulkBody = 48 << 10
 
 // padded is data for a frame with padding.
 func (c *Conn) padded(f *http2.DataFrame) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,7 @@ type wire struct {
 	mu    sync.Mutex
 	by    time.Time // guarded by mu: when a read ends
 	timer *time.Timer
+	ahead bool
 }
 
 func (w *wire) Await(d time.Duration) {
@@ -146,6 +148,12 @@ func (w *wire) Read(b []byte) (int, error) {
 
 func (w *wire) Write(b []byte) (int, error) { return w.down.write(b, w.patience) }
 
+func (w *wire) ReadAhead(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ahead = on
+}
+
 func (w *wire) Abort() {
 	w.up.close()
 	w.down.close()
@@ -166,12 +174,15 @@ type peer struct {
 	rest  []byte // of a frame that is not whole
 	head  []byte // of a head that is not
 
-	mu      sync.Mutex // guards what follows
-	limits  []h2.Limit
-	working int // handlers
-	most    int // that worked at a time
-	rests   int
-	onRest  func()
+	busy atomic.Bool // a request goes on, as the connection says
+
+	mu        sync.Mutex // guards what follows
+	limits    []h2.Limit
+	malformed int
+	working   int // handlers
+	most      int // that worked at a time
+	rests     int
+	onRest    func()
 
 	panics bool // Reached does, when the connection is told of a limit
 	thrown []any
@@ -493,6 +504,7 @@ func (p *peer) wantOver() {
 	synctest.Wait()
 	require.True(p.t, p.over(), "the connection goes on")
 	require.Zero(p.t, p.atWork(), "a handler goes on")
+	require.False(p.t, p.busy.Load(), "a request goes on")
 }
 
 // answer sends an answer in one.
@@ -518,3 +530,15 @@ func windowUpdate(text string) (id uint32, n int) {
 	_, _ = fmt.Sscanf(text, "WINDOW_UPDATE %d %d", &id, &n)
 	return id, n
 }
+
+// Malformed implements [h2.Owner].
+func (p *peer) Malformed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.malformed++
+}
+
+// Works and Rests implement [h2.Owner].
+
+func (p *peer) Works() { p.busy.Store(true) }
+func (p *peer) Rests() { p.busy.Store(false) }

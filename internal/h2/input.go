@@ -45,9 +45,13 @@ func (in *input) drop() { in.conn = nil }
 
 func (in *input) buffered() []byte { return in.buf[in.r:in.w] }
 
-// space returns where to read to. It is called when nothing is buffered.
+// space returns where to read to. It is called when nothing is buffered. While large bodies
+// come, it is room for the head of a frame: what follows is read to where it belongs.
 func (in *input) space() []byte {
 	in.r, in.w = 0, 0
+	if in.conn.ahead {
+		return in.buf[:frameHead]
+	}
 	return in.buf[:]
 }
 

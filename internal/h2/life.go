@@ -105,6 +105,10 @@ func (c *Conn) forget(st *Stream, torn bool) {
 	delete(c.streams, st.id)
 	c.open--
 	c.lent -= st.window - initialWindow
+	if st.bulk {
+		st.bulk = false
+		c.bulk--
+	}
 	c.closed.add(st.id, torn && !st.ended)
 }
 
@@ -140,6 +144,10 @@ func (c *Conn) clientEnded(st *Stream) error {
 	}
 	c.mu.Lock()
 	st.ended = true
+	if st.bulk {
+		st.bulk = false
+		c.bulk--
+	}
 	c.mu.Unlock()
 	st.body.end(io.EOF)
 	if st.held {

@@ -519,9 +519,8 @@ func TestPanicsOfTheOwner(t *testing.T) {
 			p.panics = true
 			p.get(1, "/large")
 			synctest.Wait()
-			time.Sleep(2 * time.Minute)
-			got := p.got()
-			require.Equal(t, `RST_STREAM 1 CANCEL`, got[len(got)-1])
+			time.Sleep(70 * time.Second)
+			require.Contains(t, p.got(), `RST_STREAM 1 CANCEL`)
 			require.Equal(t, []any{h2.LimitBodyTimeout}, p.thrown)
 			p.get(3, "/")
 			p.want(`HEADERS 3 204 end`)

@@ -43,6 +43,7 @@ type Stream struct {
 	trailer  http.Header // of the request; set before the body is at its end
 	received int64       // bytes of the body that came; the reader's
 	declared int64       // that were announced, or -1
+	large    bool        // more came of the body than of most; the reader's
 	bare     bool        // there is no body, and there was none from the beginning
 	held     bool        // it is to have no body, but the client has still to end it; the reader's
 	read     atomic.Int64
@@ -51,6 +52,7 @@ type Stream struct {
 	err        error // why nothing more may be sent: it is over
 	ended      bool  // the client has sent all
 	forgotten  bool  // the connection knows it no more
+	bulk       bool  // it counts among those whose bodies are large
 	headSent   bool  // the head of the answer was given to Send
 	sentEnd    bool  // the server has sent all
 	finished   bool  // the handler has returned
@@ -341,6 +343,7 @@ func (c *Conn) idles() {
 	if c.active > 0 || len(c.queue) > 0 {
 		return
 	}
+	c.owner.Rests()
 	c.idleSince = time.Now()
 	if c.out.done != nil {
 		c.out.done.Broadcast() // for Wait
