@@ -1,0 +1,94 @@
+// Package statuspage is what the status page of package adminapi says, in Go: a
+// [Report] is what it answers to who asks for JSON.
+//
+//	curl -u :$KEY -H "Accept: application/json" http://127.0.0.1:9180/status
+//
+// Names of members stay as they are; there may come more. Times are RFC 3339, in UTC,
+// shares are from 0 to 1, and everything else has its unit in its name. A list that is empty
+// is [], and what is not known is left out. No text holds a private key. What clients have
+// sent (server names, hosts, addresses, subjects) is as they sent it, cut where it is long:
+// it may hold anything, also control characters and what looks like HTML.
+package statuspage
+
+import "time"
+
+// A Report is how a gateway is doing.
+type Report struct {
+	Time time.Time `json:"time"` // when this was so
+
+	Configuration Configuration `json:"configuration"`
+	Connections   Connections   `json:"connections"`
+	Traffic       Traffic       `json:"traffic"`
+
+	// Refusals are the last ones that the gateway remembers, the newest first.
+	Refusals List[Refusal] `json:"refusals"`
+
+	// Names are the ssl objects, those first of which a certificate ends first.
+	Names List[Name] `json:"names"`
+
+	// Routes are sorted as the request says, the busiest first unless it says otherwise.
+	Routes List[Route] `json:"routes"`
+
+	// Upstreams are sorted by id, those first of which a node is not well.
+	Upstreams List[Upstream] `json:"upstreams"`
+
+	// Explain is the answer to the question in the request, if it has one: the same as that
+	// of POST /apisix/admin/explain, or {"error_msg": "..."}.
+	Explain map[string]any `json:"explain,omitempty"`
+}
+
+// A List is a part of what there is.
+type List[T any] struct {
+	Total    int `json:"total"`    // how many there are
+	Matching int `json:"matching"` // how many of them fit the filter of the request
+	Page     int `json:"page"`     // which part of those this is, from 1 on
+	Pages    int `json:"pages"`    // how many parts there are, at least 1
+	List     []T `json:"list"`
+}
+
+// A Configuration says what is in force and where it is kept.
+type Configuration struct {
+	// Revision counts the changes that the gateway has taken since it was made, and Changed
+	// is the time of the last.
+	Revision uint64    `json:"revision"`
+	Changed  time.Time `json:"changed,omitzero"`
+
+	// How many objects are in force. Services stand in the documents alone.
+	Names     int `json:"names"`
+	Routes    int `json:"routes"`
+	Upstreams int `json:"upstreams"`
+
+	Storage Storage `json:"storage"`
+
+	// Warnings are sentences about objects that work otherwise than they may seem: of those
+	// objects that are in the lists of this report.
+	Warnings []Warning `json:"warnings"`
+}
+
+// A Storage is where documents are kept.
+type Storage struct {
+	Kind string `json:"kind"` // "memory", "file", or the type of another
+
+	// Followed says that others may write to it, and that the gateway follows. The rest is
+	// about that alone: see adminapi.Status.
+	Followed bool       `json:"followed"`
+	Revision int64      `json:"revision,omitempty"`
+	Error    string     `json:"error,omitempty"`
+	Since    time.Time  `json:"since,omitzero"` // of the error
+	Rejected []Rejected `json:"rejected"`
+}
+
+// A Rejected is a stored document that is not in force.
+type Rejected struct {
+	Key      string `json:"key"`
+	Revision int64  `json:"revision"`
+	Error    string `json:"error"`
+	LastGood bool   `json:"last_good"` // the version before it is in force
+}
+
+// A Warning is a sentence about an object.
+type Warning struct {
+	Kind string `json:"kind"` // "ssl" or "route"
+	ID   string `json:"id"`
+	Text string `json:"text"`
+}

@@ -1,0 +1,144 @@
+package statushtml
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/adminapi/statuspage"
+)
+
+// A chart has a bar for each minute, made of a piece for each series. It is drawn without
+// any text: letters would be drawn out with it.
+type chart struct {
+	ID     string
+	Title  string
+	Desc   string // the same in words
+	Width  int
+	Height int
+	Bars   []bar
+	Max    int64 // what the height stands for
+	Series []series
+
+	Begin, Middle time.Time
+}
+
+// A series is one of the things that are counted.
+type series struct {
+	Name  string
+	Class string // its colour
+	Sum   int64
+}
+
+// A bar is a piece of one.
+type bar struct {
+	X, Y, W, H string
+	Class      string
+	Tip        string
+}
+
+// The sizes are in units of the drawing. A minute is a bar and the gap behind it.
+const (
+	chartHeight = 60
+	minuteWidth = 6
+	barWidth    = 5
+)
+
+// newChart draws the minutes. values returns those of the series, of which the first is the
+// lowest.
+func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, values func(statuspage.Minute) []int64) *chart {
+	c := &chart{ID: id, Title: title, Width: minuteWidth * len(minutes), Height: chartHeight, Series: of}
+	if len(minutes) == 0 {
+		c.Desc = "Nothing was counted yet."
+		return c
+	}
+	c.Begin, c.Middle = minutes[0].Begin, minutes[len(minutes)/2].Begin
+	var all, most int64
+	var when time.Time
+	for _, m := range minutes {
+		var sum int64
+		for i, n := range values(m) {
+			c.Series[i].Sum += n
+			sum += n
+		}
+		if all += sum; sum > most {
+			most, when = sum, m.Begin
+		}
+	}
+	c.Max = nice(most)
+	for i, m := range minutes {
+		base := float64(chartHeight)
+		tip := tipOf(m.Begin, c.Series, values(m))
+		for j, n := range values(m) {
+			if n == 0 {
+				continue
+			}
+			// What is there can be seen.
+			h := max(float64(n)/float64(c.Max)*chartHeight, 1)
+			base -= h
+			c.Bars = append(c.Bars, bar{
+				X: fmt.Sprint(i * minuteWidth), W: fmt.Sprint(barWidth), Y: units(max(base, 0)), H: units(h),
+				Class: c.Series[j].Class, Tip: tip,
+			})
+		}
+	}
+	if all == 0 {
+		c.Desc = fmt.Sprintf("None in the last %d minutes.", len(minutes))
+		return c
+	}
+	parts := make([]string, 0, len(c.Series))
+	for _, s := range c.Series {
+		parts = append(parts, count(s.Sum)+" "+s.Name)
+	}
+	c.Desc = fmt.Sprintf("In the last %d minutes: %s. The most in a minute were %s %s, at %s UTC.",
+		len(minutes), strings.Join(parts, ", "), count(most), unit, when.UTC().Format("15:04"))
+	return c
+}
+
+func tipOf(begin time.Time, of []series, values []int64) string {
+	parts := make([]string, 0, len(of))
+	for i, s := range of {
+		parts = append(parts, count(values[i])+" "+s.Name)
+	}
+	return begin.UTC().Format("15:04") + ": " + strings.Join(parts, ", ")
+}
+
+func units(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
+
+// nice returns the next number that is easily read: 1, 2 or 5 with zeros.
+func nice(n int64) int64 {
+	for unit := int64(1); ; unit *= 10 {
+		for _, m := range []int64{1, 2, 5} {
+			if n <= m*unit {
+				return m * unit
+			}
+		}
+		if unit > 1<<58 {
+			return n
+		}
+	}
+}
+
+// A spark is a small chart of one series, in a table that has the figures.
+type spark struct {
+	Width, Height int
+	Bars          []bar
+}
+
+const sparkHeight = 20
+
+// newSpark draws the minutes of one series. Its height is the most of them.
+func newSpark(minutes []int64) spark {
+	s := spark{Width: 2 * len(minutes), Height: sparkHeight}
+	var most int64 = 1
+	for _, n := range minutes {
+		most = max(most, n)
+	}
+	for i, n := range minutes {
+		if n > 0 {
+			h := max(float64(n)/float64(most)*sparkHeight, 1)
+			s.Bars = append(s.Bars, bar{X: fmt.Sprint(2 * i), W: "1.5", Y: units(sparkHeight - h), H: units(h)})
+		}
+	}
+	return s
+}
