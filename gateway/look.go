@@ -18,3 +18,12 @@ func (s *Server) Nodes(upstreamID string) (nodes []upstream.NodeStatus, ok bool)
 	}
 	return pool.Nodes(), true
 }
+
+// Upstream returns the upstream with an id, or nil. It is for looking at.
+func (s *Server) Upstream(id string) *upstream.Upstream {
+	pool, ok := s.snap.Load().pools.Get(id)
+	if !ok {
+		return nil
+	}
+	return pool.Upstream()
+}

@@ -25,9 +25,25 @@ type Options struct {
 	// read.
 	Route route.Options
 
-	// Logger receives one record for each handshake and each request that failed.
-	// If nil, nothing is logged.
+	// Logger receives a record for each handshake that failed and each request that was
+	// refused or failed, as far as FailuresLogged allows. If nil, nothing is logged.
 	Logger *slog.Logger
+
+	// AccessLog, if not nil, receives a record for each request when it is over, in place
+	// of Logger where it was refused or failed: see "The access log" in the documentation
+	// of the package. That of handshakes is [ssl.Options.HandshakeLog].
+	AccessLog *slog.Logger
+
+	// FailuresLogged bounds how many records a second are logged of requests that were
+	// refused for one reason, or have no route; and, to Logger, of those that failed on
+	// one route. A flood of them would fill a disk. The next record says how many were
+	// left out ("unreported"). Zero is 10, and a negative number is no bound. It is that
+	// of TLS too, if that has none.
+	FailuresLogged int
+
+	// Refusals bounds how many of the last refusals [*Server.Refusals] returns, with
+	// about a kilobyte for each. Zero is 64, and a negative number is none.
+	Refusals int
 
 	// Trace, if not nil, is told of requests, and of limits that were reached.
 	Trace *Trace

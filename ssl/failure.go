@@ -17,10 +17,11 @@ import (
 	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
-// A Reason is why a handshake failed. The list is closed.
+// A Reason is why a handshake failed, or why the guard refused a request. The list is
+// closed.
 type Reason string
 
-// The reasons.
+// The reasons of handshakes.
 const (
 	NoSNI        Reason = "no_sni"         // the client named no server, and there is no fallback
 	UnknownSNI   Reason = "unknown_sni"    // no profile answers for the name
@@ -35,6 +36,23 @@ const (
 	Protocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic
 	ClientAbort  Reason = "client_abort"   // the client went away or sent an alert
 )
+
+// The reasons that only the guard has. What a client certificate lacks has the same reasons
+// as in a handshake.
+const (
+	Misdirected Reason = "misdirected" // the connection was made for another server name
+	PlainHTTP   Reason = "plain_http"  // plain HTTP, where client certificates are demanded
+	BadHost     Reason = "bad_host"    // the Host is no valid name
+)
+
+// HandshakeReasons returns the reasons why handshakes fail, in the order in which they
+// stand in the documentation.
+func HandshakeReasons() []Reason {
+	return []Reason{NoSNI, UnknownSNI, NoClientCert, UnknownCA, Expired, Revoked, Depth, KeyUsage, NotAllowed, Timeout, Protocol, ClientAbort}
+}
+
+// Advice is a sentence for the operator: what was wrong, and what to do.
+func (e *HandshakeError) Advice() string { return "" }
 
 // A HandshakeError is a handshake that failed.
 type HandshakeError struct {

@@ -2,6 +2,7 @@ package ssl
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"strings"
@@ -30,6 +31,13 @@ type Refusal struct {
 	// nothing about the configuration.
 	Message string
 
+	// Reason is why: [Misdirected], [PlainHTTP], [BadHost], or what the client
+	// certificate lacks, as in a handshake.
+	Reason Reason
+
+	// Certificate is what the client presented, if that was judged.
+	Certificate *x509.Certificate
+
 	// ServerName, Host and Profile are for the log: the name that the connection
 	// was made for, the Host as it came, and the ID of the profile that governs
 	// it, if any.
@@ -42,6 +50,9 @@ type Refusal struct {
 func (r *Refusal) Closes(req *http.Request) bool {
 	return r.Close || r.Status == http.StatusMisdirectedRequest && req.ProtoMajor < 2
 }
+
+// Advice is a sentence for the operator: what was wrong, and what to do.
+func (r *Refusal) Advice() string { return "" }
 
 // Error implements error, for the log.
 func (r *Refusal) Error() string {

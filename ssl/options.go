@@ -44,9 +44,19 @@ type Options struct {
 	// everybody has its address.
 	MaxHandshakesPerAddr int
 
-	// Logger receives one record for each handshake that failed behind
-	// [*Terminator.Listener]. If nil, nothing is logged.
+	// Logger receives a record for each handshake that failed behind
+	// [*Terminator.Listener], as far as FailuresLogged allows. If nil, nothing is logged.
 	Logger *slog.Logger
+
+	// HandshakeLog, if not nil, receives a record for each handshake behind
+	// [*Terminator.Listener], in place of Logger: those that succeeded, at level Info, and
+	// those that failed, at level Warn, as far as FailuresLogged allows.
+	HandshakeLog *slog.Logger
+
+	// FailuresLogged bounds how many failures of one reason are logged in a second, lest
+	// a flood of them fills a disk. The next record that is logged of the reason says how
+	// many were left out ("unreported"). Zero is 10, and a negative number is no bound.
+	FailuresLogged int
 
 	// Trace, if not nil, is told of handshakes.
 	Trace *Trace
