@@ -9,9 +9,10 @@ type Name struct {
 	Certificates []Certificate `json:"certificates"` // one for each pair
 	Client       *Client       `json:"client"`       // null if no client certificate is asked for
 
-	// Handshakes succeeded, and Failed did not, since the gateway was made.
-	Handshakes uint64 `json:"handshakes"`
-	Failed     uint64 `json:"failed"`
+	// Since the gateway was made, or the object.
+	Handshakes uint64            `json:"handshakes"` // that succeeded
+	Resumed    uint64            `json:"resumed"`    // of them, with a session of an earlier connection
+	Failed     map[string]uint64 `json:"failed"`     // by reason
 
 	Warnings []string `json:"warnings"`
 }
@@ -45,11 +46,13 @@ type Client struct {
 	Required  bool     `json:"required"`
 	SkipPaths []string `json:"skip_paths"`
 
-	Depth      int      `json:"depth"`      // how many intermediates a chain may have
-	CAs        []string `json:"cas"`        // subjects
-	Allow      int      `json:"allow"`      // entries of the allow-list; 0 is none, which lets everyone in
-	Authorizer string   `json:"authorizer"` // its id, or "" without one
-	CRLs       []CRL    `json:"crls"`       // none: revocation is not looked at
+	Depth int      `json:"depth"` // how many intermediates a chain may have
+	CAs   []string `json:"cas"`   // their subjects
+
+	// Allow is how many clients the allow-list names. It is left out if there is no list.
+	Allow      *int   `json:"allow,omitempty"`
+	Authorizer string `json:"authorizer,omitempty"` // the id of a function of the program's
+	CRLs       []CRL  `json:"crls"`                 // none: revocation is not looked at
 }
 
 // A CRL is a revocation list.
@@ -74,12 +77,15 @@ type Route struct {
 	Upstream string `json:"upstream,omitempty"`
 	Target   string `json:"target,omitempty"`
 
-	// What went through it in the last hour, and in the whole minutes of the last five.
-	Answers      Answers `json:"answers"`
-	PerSecond    float64 `json:"requests_per_second"`
-	ErrorShare   float64 `json:"error_share"`   // of the hour: 5xx and none
-	MeanSeconds  float64 `json:"mean_seconds"`  // from the head of a request to the end of its answer
-	ClientErrors float64 `json:"client_errors"` // share of the hour: 4xx
+	// What went through it.
+	LastMinute Answers `json:"last_minute"` // the last whole one
+	LastHour   Answers `json:"last_hour"`
+	Answers    Answers `json:"answers"` // since the gateway was made, or the route
+
+	RequestsPerSecond float64 `json:"requests_per_second"` // in the last minute
+	ErrorShare        float64 `json:"error_share"`         // 5xx in the last hour
+	ClientErrorShare  float64 `json:"client_error_share"`  // 4xx in the last hour
+	MeanSeconds       float64 `json:"mean_seconds"`        // of all, from the head of a request to the end of its answer
 
 	Warnings []string `json:"warnings"`
 }
@@ -89,8 +95,12 @@ type Upstream struct {
 	ID       string `json:"id"`
 	Scheme   string `json:"scheme"`
 	Balancer string `json:"balancer"`
-	Routes   int    `json:"routes"` // that use it
 	Nodes    []Node `json:"nodes"`
+
+	// Since the gateway was made, or the upstream.
+	Answers         Answers `json:"answers"`
+	Retries         uint64  `json:"retries"`           // attempts beyond the first of each request
+	MeanWaitSeconds float64 `json:"mean_wait_seconds"` // for the head of an answer
 }
 
 // A Node is one server of an upstream.

@@ -3,18 +3,22 @@
 //
 //	curl -u :$KEY -H "Accept: application/json" http://127.0.0.1:9180/status
 //
-// Names of members stay as they are; there may come more. Times are RFC 3339, in UTC,
-// shares are from 0 to 1, and everything else has its unit in its name. A list that is empty
-// is [], and what is not known is left out. No text holds a private key. What clients have
-// sent (server names, hosts, addresses, subjects) is as they sent it, cut where it is long:
-// it may hold anything, also control characters and what looks like HTML.
+// The names of members stay as they are, and there may come more. Times are RFC 3339,
+// shares are from 0 to 1, and what else has a unit has it in its name. A list that is empty
+// is []; what is not known is left out. No text holds a private key. What clients have sent
+// (server names, hosts, subjects) is as they sent it, cut where it is long: it may hold
+// control characters, or what looks like HTML.
 package statuspage
 
 import "time"
 
 // A Report is how a gateway is doing.
 type Report struct {
-	Time time.Time `json:"time"` // when this was so
+	Time  time.Time `json:"time"`  // when this was so
+	Since time.Time `json:"since"` // when the gateway was made, and counts began
+
+	// Concerns are what somebody should look at.
+	Concerns []Concern `json:"concerns"`
 
 	Configuration Configuration `json:"configuration"`
 	Connections   Connections   `json:"connections"`
@@ -26,15 +30,21 @@ type Report struct {
 	// Names are the ssl objects, those first of which a certificate ends first.
 	Names List[Name] `json:"names"`
 
-	// Routes are sorted as the request says, the busiest first unless it says otherwise.
+	// Routes are in the order that the request asks for, the busiest first unless it does.
 	Routes List[Route] `json:"routes"`
 
-	// Upstreams are sorted by id, those first of which a node is not well.
+	// Upstreams are sorted by id, but those go first of which a node is not well.
 	Upstreams List[Upstream] `json:"upstreams"`
 
-	// Explain is the answer to the question in the request, if it has one: the same as that
-	// of POST /apisix/admin/explain, or {"error_msg": "..."}.
+	// Explain is the answer to the question in the request, if it has one: that of POST
+	// /apisix/admin/explain.
 	Explain map[string]any `json:"explain,omitempty"`
+}
+
+// A Concern is something that somebody should look at.
+type Concern struct {
+	Section string `json:"section"` // where the report says more: "configuration", "names", "upstreams"
+	Text    string `json:"text"`
 }
 
 // A List is a part of what there is.
@@ -53,21 +63,17 @@ type Configuration struct {
 	Revision uint64    `json:"revision"`
 	Changed  time.Time `json:"changed,omitzero"`
 
-	// How many objects are in force. Services stand in the documents alone.
+	// How many objects are in force.
 	Names     int `json:"names"`
 	Routes    int `json:"routes"`
 	Upstreams int `json:"upstreams"`
 
 	Storage Storage `json:"storage"`
-
-	// Warnings are sentences about objects that work otherwise than they may seem: of those
-	// objects that are in the lists of this report.
-	Warnings []Warning `json:"warnings"`
 }
 
 // A Storage is where documents are kept.
 type Storage struct {
-	Kind string `json:"kind"` // "memory", "file", or the type of another
+	Kind string `json:"kind"` // "memory", "file", or the Go type of another
 
 	// Followed says that others may write to it, and that the gateway follows. The rest is
 	// about that alone: see adminapi.Status.
@@ -84,11 +90,4 @@ type Rejected struct {
 	Revision int64  `json:"revision"`
 	Error    string `json:"error"`
 	LastGood bool   `json:"last_good"` // the version before it is in force
-}
-
-// A Warning is a sentence about an object.
-type Warning struct {
-	Kind string `json:"kind"` // "ssl" or "route"
-	ID   string `json:"id"`
-	Text string `json:"text"`
 }

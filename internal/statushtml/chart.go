@@ -17,7 +17,7 @@ type chart struct {
 	Width  int
 	Height int
 	Bars   []bar
-	Max    int64 // what the height stands for
+	Max    uint64 // what the height stands for
 	Series []series
 
 	Begin, Middle time.Time
@@ -27,7 +27,7 @@ type chart struct {
 type series struct {
 	Name  string
 	Class string // its colour
-	Sum   int64
+	Sum   uint64
 }
 
 // A bar is a piece of one.
@@ -46,17 +46,17 @@ const (
 
 // newChart draws the minutes. values returns those of the series, of which the first is the
 // lowest.
-func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, values func(statuspage.Minute) []int64) *chart {
+func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, values func(statuspage.Minute) []uint64) *chart {
 	c := &chart{ID: id, Title: title, Width: minuteWidth * len(minutes), Height: chartHeight, Series: of}
 	if len(minutes) == 0 {
 		c.Desc = "Nothing was counted yet."
 		return c
 	}
 	c.Begin, c.Middle = minutes[0].Begin, minutes[len(minutes)/2].Begin
-	var all, most int64
+	var all, most uint64
 	var when time.Time
 	for _, m := range minutes {
-		var sum int64
+		var sum uint64
 		for i, n := range values(m) {
 			c.Series[i].Sum += n
 			sum += n
@@ -95,7 +95,7 @@ func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, 
 	return c
 }
 
-func tipOf(begin time.Time, of []series, values []int64) string {
+func tipOf(begin time.Time, of []series, values []uint64) string {
 	parts := make([]string, 0, len(of))
 	for i, s := range of {
 		parts = append(parts, count(values[i])+" "+s.Name)
@@ -106,9 +106,9 @@ func tipOf(begin time.Time, of []series, values []int64) string {
 func units(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
 
 // nice returns the next number that is easily read: 1, 2 or 5 with zeros.
-func nice(n int64) int64 {
-	for unit := int64(1); ; unit *= 10 {
-		for _, m := range []int64{1, 2, 5} {
+func nice(n uint64) uint64 {
+	for unit := uint64(1); ; unit *= 10 {
+		for _, m := range []uint64{1, 2, 5} {
 			if n <= m*unit {
 				return m * unit
 			}
@@ -128,9 +128,9 @@ type spark struct {
 const sparkHeight = 20
 
 // newSpark draws the minutes of one series. Its height is the most of them.
-func newSpark(minutes []int64) spark {
+func newSpark(minutes []uint64) spark {
 	s := spark{Width: 2 * len(minutes), Height: sparkHeight}
-	var most int64 = 1
+	var most uint64 = 1
 	for _, n := range minutes {
 		most = max(most, n)
 	}
