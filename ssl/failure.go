@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,12 +48,7 @@ const (
 
 // HandshakeReasons returns the reasons why handshakes fail, in the order in which they
 // stand in the documentation.
-func HandshakeReasons() []Reason {
-	return []Reason{NoSNI, UnknownSNI, NoClientCert, UnknownCA, Expired, Revoked, Depth, KeyUsage, NotAllowed, Timeout, Protocol, ClientAbort}
-}
-
-// Advice is a sentence for the operator: what was wrong, and what to do.
-func (e *HandshakeError) Advice() string { return "" }
+func HandshakeReasons() []Reason { return slices.Clone(handshakeReasons[:]) }
 
 // A HandshakeError is a handshake that failed.
 type HandshakeError struct {
@@ -66,6 +62,12 @@ type HandshakeError struct {
 
 	// Err is what crypto/tls said.
 	Err error
+
+	// What [*HandshakeError.Advice] needs to know beyond that.
+	profile *Profile
+	below   bool          // the name stands below a wildcard that demands client certificates
+	limit   time.Duration // that a handshake may take
+	at      time.Time     // by the clock that certificates are judged by
 }
 
 // Error implements error.
@@ -91,7 +93,7 @@ func (e *HandshakeError) LogValue() slog.Value {
 			slog.String("serial", clientcert.Serial(c)),
 			slog.String("sha256", fingerprint(c)))
 	}
-	return slog.GroupValue(append(attrs, slog.String("error", e.Err.Error()))...)
+	return slog.GroupValue(append(attrs, slog.String("error", e.Err.Error()), slog.String("advice", e.Advice()))...)
 }
 
 // An attempt is what is known of a handshake while it goes on. It travels in the
@@ -100,15 +102,21 @@ type attempt struct {
 	hello      bool // the ClientHello came
 	serverName string
 	profile    *Profile
+	counts     *handshakeCounts // never nil
 }
 
 type attemptKey struct{}
 
 // classify finds the reason in what crypto/tls returned.
 func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *HandshakeError {
-	e := &HandshakeError{ServerName: a.serverName, RemoteAddr: remote, Err: err}
+	e := &HandshakeError{
+		ServerName: a.serverName, RemoteAddr: remote, Err: err,
+		profile: a.profile, limit: tm.o.HandshakeTimeout, at: tm.now(),
+	}
 	if a.profile != nil {
 		e.Profile = a.profile.id
+	} else if a.hello {
+		_, e.below = tm.find(tm.table(), a.serverName)
 	}
 	var invalid *tls.CertificateVerificationError
 	var policy *policyError
@@ -122,7 +130,7 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		e.Reason = Timeout
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		e.Certificate = invalid.UnverifiedCertificates[0]
-		e.Reason = certificateReason(a.profile, invalid, tm.now())
+		e.Reason = certificateReason(a.profile, invalid, e.at)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
 		e.Reason = NoClientCert
 	case errors.As(err, &alert) && alert.Op == "remote error",

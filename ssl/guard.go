@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/sallyport/sallyport/internal/hostname"
 	"github.com/sallyport/sallyport/internal/urlpath"
@@ -42,6 +43,11 @@ type Refusal struct {
 	// was made for, the Host as it came, and the ID of the profile that governs
 	// it, if any.
 	ServerName, Host, Profile string
+
+	// What [*Refusal.Advice] needs to know beyond that.
+	profile *Profile
+	err     error     // why the client's certificate is not accepted
+	at      time.Time // when that was judged
 }
 
 // Closes reports whether the answer to a request should end its connection: where
@@ -50,9 +56,6 @@ type Refusal struct {
 func (r *Refusal) Closes(req *http.Request) bool {
 	return r.Close || r.Status == http.StatusMisdirectedRequest && req.ProtoMajor < 2
 }
-
-// Advice is a sentence for the operator: what was wrong, and what to do.
-func (r *Refusal) Advice() string { return "" }
 
 // Error implements error, for the log.
 func (r *Refusal) Error() string {
@@ -105,13 +108,13 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	if host != "" {
 		var ok bool
 		if name, ok = hostname.CanonicalHost(host); !ok {
-			return nil, &Refusal{Status: http.StatusBadRequest, Message: msgHost, Host: host}
+			return nil, &Refusal{Status: http.StatusBadRequest, Reason: BadHost, Message: msgHost, Host: host}
 		}
 	}
 	governing, closed := t.find(name)
 	if cs == nil {
 		if (governing.Demands() || closed) && !ACMEChallenge(path) {
-			return nil, refusal(http.StatusForbidden, false, msgPlain, cs, host, governing)
+			return nil, refusal(http.StatusForbidden, PlainHTTP, msgPlain, cs, host, governing)
 		}
 		return nil, nil
 	}
@@ -124,30 +127,41 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	switch {
 	case made != governing || closed:
 		if made.Demands() || governing.Demands() || closed {
-			return nil, refusal(http.StatusMisdirectedRequest, false, msgMisdirected, cs, host, governing)
+			return nil, refusal(http.StatusMisdirectedRequest, Misdirected, msgMisdirected, cs, host, governing)
 		}
 		return nil, nil
 	case !governing.Demands():
 		return nil, nil
 	}
-	if v := tm.verdict(governing, cs); v.err == nil {
+	v := tm.verdict(governing, cs)
+	if v.err == nil {
 		v.remember(t, cs.ServerName, host)
 		return v.identity, nil
 	}
 	switch {
 	case tm.satisfied(cs):
-		return nil, refusal(http.StatusMisdirectedRequest, true, msgStaleCert, cs, host, governing)
+		r := tm.unaccepted(http.StatusMisdirectedRequest, msgStaleCert, cs, host, governing, v)
+		r.Close = true
+		return nil, r
 	case governing.skips(path):
 		return nil, nil
 	case len(cs.PeerCertificates) > 0:
-		return nil, refusal(http.StatusBadRequest, false, msgBadCert, cs, host, governing)
+		return nil, tm.unaccepted(http.StatusBadRequest, msgBadCert, cs, host, governing, v)
 	default:
-		return nil, refusal(http.StatusBadRequest, false, msgNoCert, cs, host, governing)
+		return nil, refusal(http.StatusBadRequest, NoClientCert, msgNoCert, cs, host, governing)
 	}
 }
 
-func refusal(status int, close bool, message string, cs *tls.ConnectionState, host string, p *Profile) *Refusal {
-	r := &Refusal{Status: status, Close: close, Message: message, Host: host}
+// unaccepted returns the refusal of a client with a certificate that a verdict was against.
+func (tm *Terminator) unaccepted(status int, message string, cs *tls.ConnectionState, host string, p *Profile, v *verdict) *Refusal {
+	now := tm.now()
+	r := refusal(status, policyReason(p, v.err, now), message, cs, host, p)
+	r.Certificate, r.err, r.at = presented(cs), v.err, now
+	return r
+}
+
+func refusal(status int, reason Reason, message string, cs *tls.ConnectionState, host string, p *Profile) *Refusal {
+	r := &Refusal{Status: status, Reason: reason, Message: message, Host: host, profile: p}
 	if cs != nil {
 		r.ServerName = cs.ServerName
 	}

@@ -66,12 +66,15 @@ func (i *Identity) String() string { return i.profile.id + ": " + i.Subject() }
 
 // LogValue implements [slog.LogValuer].
 func (i *Identity) LogValue() slog.Value {
-	return slog.GroupValue(
+	attrs := append(make([]slog.Attr, 0, 5),
 		slog.String("profile", i.profile.id),
 		slog.String("subject", i.Subject()),
 		slog.String("serial", i.Serial()),
-		slog.String("sha256", i.Fingerprint()),
-	)
+		slog.String("sha256", i.Fingerprint()))
+	if id, ok := i.SPIFFEID(); ok {
+		attrs = append(attrs, slog.String("spiffe_id", id))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 type identityKey struct{}

@@ -18,7 +18,9 @@ import (
 // Listener returns a listener that yields *tls.Conn whose handshake is done. The
 // handshakes run off the accept loop, bounded in number and in time by
 // [Options.MaxHandshakes], [Options.MaxHandshakesPerAddr] and
-// [Options.HandshakeTimeout], and every one that fails is reported with its reason to [Options.Logger] and [Options.Trace];
+// [Options.HandshakeTimeout]. They are counted ([*Terminator.Stats]), and every one that
+// fails is reported with its reason to [Options.Trace] and, as far as
+// [Options.FailuresLogged] allows, to [Options.Logger] or [Options.HandshakeLog];
 // [http.Server] would tell no more than a line.
 //
 // What it yields goes to [http.Server.Serve] as it is (HTTP/2 needs exactly a
@@ -207,6 +209,7 @@ func (l *listener) handshake(c net.Conn) {
 		if !l.enter(addr) {
 			l.untrack(c)
 			c.Close()
+			l.tm.counts.turnedAway.Add(1)
 			if trace := l.tm.o.Trace; trace != nil && trace.TurnedAway != nil {
 				trace.TurnedAway(c.RemoteAddr())
 			}
@@ -250,27 +253,32 @@ func (l *listener) untrack(c net.Conn) {
 func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, error) {
 	// One deadline for the whole handshake: a client that sends a byte a second
 	// gets no more time than one that sends nothing.
-	_ = c.SetDeadline(time.Now().Add(tm.o.HandshakeTimeout))
-	a := &attempt{}
+	begun := time.Now()
+	_ = c.SetDeadline(begun.Add(tm.o.HandshakeTimeout))
+	a := &attempt{counts: &tm.counts.noProfile}
 	conn := tls.Server(c, config)
 	err := recovered(func() error {
 		return conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
 	})
 	if err != nil {
 		e := tm.classify(a, c.RemoteAddr(), err)
+		tm.counts.failed(a.counts, e.Reason)
 		answerPlainHTTP(err)
 		linger(c)
-		if tm.o.Logger != nil {
-			tm.o.Logger.Warn("TLS handshake failed", "handshake", e)
-		}
+		tm.logFailed(e)
 		if tm.o.Trace != nil && tm.o.Trace.HandshakeFailed != nil {
 			tm.o.Trace.HandshakeFailed(e)
 		}
 		return nil, e
 	}
 	_ = c.SetDeadline(time.Time{})
+	cs, took := conn.ConnectionState(), time.Since(begun)
+	tm.counts.succeeded(a.counts, &cs, took)
+	if tm.o.HandshakeLog != nil {
+		tm.logDone(a.profile, c.RemoteAddr(), &cs, took)
+	}
 	if tm.o.Trace != nil && tm.o.Trace.HandshakeDone != nil && a.profile != nil {
-		tm.o.Trace.HandshakeDone(a.profile.id, conn.ConnectionState())
+		tm.o.Trace.HandshakeDone(a.profile.id, cs)
 	}
 	return conn, nil
 }

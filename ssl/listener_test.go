@@ -107,7 +107,7 @@ func TestHandshakeReasons(t *testing.T) {
 	alice := people.Client("alice")
 	lost := people.Client("lost")
 	refusal := errors.New("not today")
-	o := &ssl.Options{HandshakeTimeout: patience, Base: &tls.Config{
+	o := &ssl.Options{HandshakeTimeout: patience, FailuresLogged: -1, Base: &tls.Config{
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			if cs.ServerName == "verify.test" {
 				return refusal
@@ -152,6 +152,7 @@ func TestHandshakeReasons(t *testing.T) {
 		}
 	}
 	covered := map[ssl.Reason]bool{}
+	counted := map[string][]ssl.Reason{}
 	for _, c := range []struct {
 		name       string
 		connect    func(*testing.T, uint16) error
@@ -159,43 +160,44 @@ func TestHandshakeReasons(t *testing.T) {
 		serverName string
 		profile    string
 		subject    string // of the certificate that was presented
+		cause      string // the beginning of the advice
 	}{
-		{"no name", tlsClient(""), ssl.NoSNI, "", "", ""},
-		{"unknown name", tlsClient("unknown.test", alice), ssl.UnknownSNI, "unknown.test", "", ""},
-		{"below a strict wildcard", tlsClient("x.y.wild.test", alice), ssl.UnknownSNI, "x.y.wild.test", "", ""},
-		{"no certificate", tlsClient("strict.test"), ssl.NoClientCert, "strict.test", "strict", ""},
-		{"another CA", tlsClient("strict.test", aliens.Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory"},
-		{"a CA with the same name", tlsClient("strict.test", ssltest.NewCA(t, "people").Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory"},
-		{"expired", tlsClient("strict.test", people.Client("old", ssltest.Expired)), ssl.Expired, "strict.test", "strict", "CN=old"},
-		{"not yet valid", tlsClient("strict.test", people.Client("new", ssltest.NotYetValid)), ssl.Expired, "strict.test", "strict", "CN=new"},
-		{"too deep", tlsClient("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.Depth, "strict.test", "strict", "CN=deep"},
-		{"too deep, of another CA", tlsClient("strict.test", aliens.Intermediate("a").Intermediate("b").Client("deep")), ssl.UnknownCA, "strict.test", "strict", "CN=deep"},
-		{"a server's", tlsClient("strict.test", asClient(t, people.Server("x.test"))), ssl.KeyUsage, "strict.test", "strict", "CN=x.test"},
-		{"revoked", tlsClient("crl.test", lost), ssl.Revoked, "crl.test", "crl", "CN=lost"},
-		{"not on the list", tlsClient("allow.test", alice), ssl.NotAllowed, "allow.test", "allow", "CN=alice"},
-		{"refused by VerifyConnection", tlsClient("verify.test", alice), ssl.NotAllowed, "verify.test", "verify", "CN=alice"},
-		{"refused by VerifyConnection, with an error that looks like another", tlsClient("late.test"), ssl.NotAllowed, "late.test", "late", ""},
+		{"no name", tlsClient(""), ssl.NoSNI, "", "", "", "the client named no server"},
+		{"unknown name", tlsClient("unknown.test", alice), ssl.UnknownSNI, "unknown.test", "", "", "no profile answers for the server name \"unknown.test\""},
+		{"below a strict wildcard", tlsClient("x.y.wild.test", alice), ssl.UnknownSNI, "x.y.wild.test", "", "", "the server name \"x.y.wild.test\" stands more than one label below a wildcard"},
+		{"no certificate", tlsClient("strict.test"), ssl.NoClientCert, "strict.test", "strict", "", "the profile \"strict\" demands a certificate of CN=people, and the client sent none"},
+		{"another CA", tlsClient("strict.test", aliens.Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory", "the client's issuer CN=aliens is not among the CAs of the profile \"strict\" (CN=people)"},
+		{"a CA with the same name", tlsClient("strict.test", ssltest.NewCA(t, "people").Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory", "the profile \"strict\" has a CA by the name of the client's issuer CN=people, but its key has not signed"},
+		{"expired", tlsClient("strict.test", people.Client("old", ssltest.Expired)), ssl.Expired, "strict.test", "strict", "CN=old", "the certificate of CN=old expired on 20"},
+		{"not yet valid", tlsClient("strict.test", people.Client("new", ssltest.NotYetValid)), ssl.Expired, "strict.test", "strict", "CN=new", "the certificate of CN=new is not valid before 20"},
+		{"too deep", tlsClient("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.Depth, "strict.test", "strict", "CN=deep", "the chain of CN=deep has more intermediates than the 1 that the profile \"strict\" allows"},
+		{"too deep, of another CA", tlsClient("strict.test", aliens.Intermediate("a").Intermediate("b").Client("deep")), ssl.UnknownCA, "strict.test", "strict", "CN=deep", "the client's issuer CN=b is not among the CAs"},
+		{"a server's", tlsClient("strict.test", asClient(t, people.Server("x.test"))), ssl.KeyUsage, "strict.test", "strict", "CN=x.test", "the certificate of CN=x.test is not for clients"},
+		{"revoked", tlsClient("crl.test", lost), ssl.Revoked, "crl.test", "crl", "CN=lost", "a CRL of the profile \"crl\" names a certificate in the chain of CN=lost"},
+		{"not on the list", tlsClient("allow.test", alice), ssl.NotAllowed, "allow.test", "allow", "CN=alice", "the allow-list of the profile \"allow\" does not name CN=alice"},
+		{"refused by VerifyConnection", tlsClient("verify.test", alice), ssl.NotAllowed, "verify.test", "verify", "CN=alice", "VerifyConnection of Options.Base refuses the client"},
+		{"refused by VerifyConnection, with an error that looks like another", tlsClient("late.test"), ssl.NotAllowed, "late.test", "late", "", "VerifyConnection of Options.Base refuses the client"},
 		{"no version in common", func(t *testing.T, _ uint16) error {
 			return handshake(t, l.Addr(), client(tls.VersionTLS11, "public.test")).err
-		}, ssl.Protocol, "public.test", "public", ""},
+		}, ssl.Protocol, "public.test", "public", "", "client and server do not agree (tls: client offered only unsupported versions"},
 		{"no protocol in common", func(t *testing.T, version uint16) error {
 			config := client(version, "public.test")
 			config.NextProtos = []string{"spdy/9\n"}
 			return handshake(t, l.Addr(), config).err
-		}, ssl.Protocol, "public.test", "public", ""},
-		{"no TLS", talk("SSH-2.0-OpenSSH_9.9\r\n"), ssl.Protocol, "", "", ""},
-		{"HTTP", talk("GET / HTTP/1.1\r\nHost: public.test\r\n\r\n"), ssl.Protocol, "", "", ""},
-		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.Protocol, "", "", ""},
-		{"nothing", talk(""), ssl.ClientAbort, "", "", ""},
-		{"half a record", talk("\x16\x03\x01\x02\x00\x01"), ssl.ClientAbort, "", "", ""},
-		{"half a handshake", talk(string(ssltest.ClientHello(t, "public.test"))), ssl.ClientAbort, "public.test", "public", ""},
+		}, ssl.Protocol, "public.test", "public", "", "client and server do not agree (tls: "},
+		{"no TLS", talk("SSH-2.0-OpenSSH_9.9\r\n"), ssl.Protocol, "", "", "", "what the client sent was no TLS"},
+		{"HTTP", talk("GET / HTTP/1.1\r\nHost: public.test\r\n\r\n"), ssl.Protocol, "", "", "", "the client spoke HTTP without TLS"},
+		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.Protocol, "", "", "", "what the client sent was no TLS"},
+		{"nothing", talk(""), ssl.ClientAbort, "", "", "", "the client ended the connection in the midst of the handshake"},
+		{"half a record", talk("\x16\x03\x01\x02\x00\x01"), ssl.ClientAbort, "", "", "", "the client ended the connection"},
+		{"half a handshake", talk(string(ssltest.ClientHello(t, "public.test"))), ssl.ClientAbort, "public.test", "public", "", "the client ended the connection"},
 		{"a client that does not trust the server", func(t *testing.T, version uint16) error {
 			config := client(version, "public.test")
 			config.InsecureSkipVerify, config.RootCAs = false, aliens.Pool()
 			return handshake(t, l.Addr(), config).err
-		}, ssl.ClientAbort, "public.test", "public", ""},
-		{"an evil name", talk(string(ssltest.ClientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.UnknownSNI, "a\nb\x1b[31m\u202e\xff", "", ""},
-		{"an evil subject", tlsClient("strict.test", aliens.Client("x\nlevel=INFO\x1b[31m")), ssl.UnknownCA, "strict.test", "strict", "*"},
+		}, ssl.ClientAbort, "public.test", "public", "", "the client ended the handshake with the alert \"bad certificate\""},
+		{"an evil name", talk(string(ssltest.ClientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.UnknownSNI, "a\nb\x1b[31m\u202e\xff", "", "", "no profile answers for the server name \"a\\nb\\x1b[31m\\u202e\\xff\""},
+		{"an evil subject", tlsClient("strict.test", aliens.Client("x\nlevel=INFO\x1b[31m")), ssl.UnknownCA, "strict.test", "strict", "*", "the client's issuer CN=aliens is not among"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			forVersions(t, func(t *testing.T, version uint16, _ int) {
@@ -224,6 +226,11 @@ func TestHandshakeReasons(t *testing.T) {
 						require.Equal(t, c.subject, logged["subject"])
 					}
 				}
+				require.True(t, strings.HasPrefix(e.Advice(), c.cause), e.Advice())
+				require.True(t, strings.HasSuffix(e.Advice(), ": "+c.reason.Remedy()), e.Advice())
+				require.Equal(t, e.Advice(), logged["advice"])
+				requirePrintable(t, e.Advice())
+				counted[c.profile] = append(counted[c.profile], c.reason)
 				requirePrintable(t, strings.TrimSuffix(text, "\n"))
 				requirePrintable(t, strings.TrimSuffix(textLog(e), "\n"))
 				require.NotContains(t, e.Error(), "\n")
@@ -233,10 +240,20 @@ func TestHandshakeReasons(t *testing.T) {
 	}
 
 	covered[ssl.Timeout] = true // TestHandshakeTimeout
-	for _, reason := range reasons(t) {
+	for _, reason := range ssl.HandshakeReasons() {
 		require.True(t, covered[reason], "no test of the reason %s", reason)
 	}
 	require.Empty(t, reports.failed)
+	stats, all := store.Stats(), []ssl.Reason{}
+	require.Equal(t, reasonCounts(counted[""]), stats.NoProfile.Failed)
+	for _, p := range stats.Profiles {
+		require.Equal(t, reasonCounts(counted[p.ID]), p.Handshakes.Failed, p.ID)
+		require.Zero(t, p.Handshakes.Succeeded())
+	}
+	for _, reasons := range counted {
+		all = append(all, reasons...)
+	}
+	require.Equal(t, reasonCounts(all), stats.All.Failed)
 	require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("x.star.test")).err)
 	require.Equal(t, "star", <-reports.done)
 }
@@ -263,6 +280,22 @@ func requirePrintable(t *testing.T, line string) {
 	}
 }
 
+// reasonCounts counts reasons in the order in which they are listed.
+func reasonCounts(reasons []ssl.Reason) (counts []ssl.ReasonCount) {
+	for _, reason := range ssl.HandshakeReasons() {
+		n := uint64(0)
+		for _, r := range reasons {
+			if r == reason {
+				n++
+			}
+		}
+		if n > 0 {
+			counts = append(counts, ssl.ReasonCount{Reason: reason, Count: n})
+		}
+	}
+	return counts
+}
+
 // reasons are the constants of the type Reason.
 func reasons(t *testing.T) (all []ssl.Reason) {
 	t.Helper()
@@ -278,7 +311,7 @@ func reasons(t *testing.T) (all []ssl.Reason) {
 		}
 		return true
 	})
-	require.Len(t, all, 12, "the list is closed")
+	require.Len(t, all, 12+3, "the list is closed")
 	return all
 }
 
@@ -373,6 +406,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					e := <-reports.failed
 					require.Equal(t, ssl.Timeout, e.Reason, "%v", e.Err)
 					require.Equal(t, want, time.Since(start))
+					require.Equal(t, fmt.Sprintf("the handshake was not done within %v: %s", want, ssl.Timeout.Remedy()), e.Advice())
 					c.Close()
 					client.Wait()
 				})

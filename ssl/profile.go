@@ -33,6 +33,8 @@ type Profile struct {
 	// of fmt looks into: an Ed25519 key is a plain slice of bytes to it.
 	certs func() []tls.Certificate
 
+	notAfter []time.Time // of certs
+
 	// built is the tls.Config that some Terminator made of this profile. It is
 	// only remembered work: whoever finds that of another Terminator makes its own.
 	built atomic.Pointer[builtConfig]
@@ -77,6 +79,7 @@ func New(c Config) (*Profile, error) {
 			continue
 		}
 		certs = append(certs, cert)
+		p.notAfter = append(p.notAfter, cert.Leaf.NotAfter)
 	}
 	p.certs = func() []tls.Certificate { return certs }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/sallyport/sallyport/internal/hamt"
@@ -147,6 +148,18 @@ func (t *Table) All() iter.Seq[*Profile] {
 			}
 		}
 	}
+}
+
+// sorted returns the profiles by ID.
+func (t *Table) sorted() []*Profile {
+	list := make([]*Profile, 0, t.Len())
+	if t != nil {
+		for _, c := range t.byID.All() {
+			list = append(list, c.profile)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Profile) int { return strings.Compare(a.id, b.id) })
+	return list
 }
 
 // Demanding reports whether any profile demands client certificates.

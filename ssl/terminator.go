@@ -33,6 +33,8 @@ type Terminator struct {
 	o                Options
 	verdicts         *verdicts // not part of what %+v prints: it changes all the time
 	clock            *coarseClock
+	counts           *counts
+	samplers         *samplers
 }
 
 // NewTerminator returns a Terminator over the table that a function returns. The
@@ -56,6 +58,8 @@ func NewTerminator(table func() *Table, o *Options) *Terminator {
 	}
 	tm.verdicts = newVerdicts()
 	tm.clock = &coarseClock{}
+	tm.counts = &counts{}
+	tm.samplers = &samplers{}
 
 	// A config without certificates is how crypto/tls is made to send
 	// unrecognized_name; an error of GetConfigForClient would be internal_error.
@@ -87,15 +91,17 @@ func (tm *Terminator) TLSConfig() *tls.Config {
 // unrecognized_name. The error is always nil.
 func (tm *Terminator) GetConfigForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	p, _ := tm.find(tm.table(), hello.ServerName)
+	config, counts := tm.unknown, &tm.counts.noProfile
+	if p != nil {
+		built := p.builtBy(tm)
+		config, counts = built.config, built.counts
+	}
 	if ctx := hello.Context(); ctx != nil { // it is nil in a hello that somebody made
 		if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-			a.serverName, a.profile, a.hello = hello.ServerName, p, true
+			a.serverName, a.profile, a.hello, a.counts = hello.ServerName, p, true, counts
 		}
 	}
-	if p == nil {
-		return tm.unknown, nil
-	}
-	return p.config(tm), nil
+	return config, nil
 }
 
 // find returns the profile of a server name as a client sent it. closed is as
@@ -111,17 +117,18 @@ func (tm *Terminator) find(t *Table, serverName string) (p *Profile, closed bool
 type builtConfig struct {
 	by     *Terminator
 	config *tls.Config
+	counts *handshakeCounts // of the profile's ID
 }
 
-// config returns the tls.Config of a profile under a Terminator. Two goroutines
-// may build it at the same time; either is as good.
-func (p *Profile) config(tm *Terminator) *tls.Config {
-	if b := p.built.Load(); b != nil && b.by == tm {
-		return b.config
+// builtBy returns what a Terminator makes of a profile. Two goroutines may build it at the
+// same time; either is as good.
+func (p *Profile) builtBy(tm *Terminator) *builtConfig {
+	if b := p.built.Load(); b != nil && b.by == tm && !b.counts.gone.Load() {
+		return b
 	}
-	b := &builtConfig{by: tm, config: tm.build(p)}
+	b := &builtConfig{by: tm, config: tm.build(p), counts: tm.counts.of(p.id, tm.table)}
 	p.built.Store(b)
-	return b.config
+	return b
 }
 
 func (tm *Terminator) build(p *Profile) *tls.Config {

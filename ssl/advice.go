@@ -1,0 +1,265 @@
+package ssl
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/clientcert"
+)
+
+// This file answers an operator's first question about mTLS: why was this client refused,
+// and what is to be done? The README has the same as a table, and TestReadmeReasons
+// compares them.
+
+// words are what there is to say of a reason, whoever the client is.
+var words = map[Reason]struct{ meaning, remedy string }{
+	NoSNI: {
+		"the client named no server, as those do that connect to an IP address, and there is no fallback",
+		"let the client connect by name, or set FallbackName",
+	},
+	UnknownSNI: {
+		"no profile answers for the server name",
+		"correct the name that the client connects to, or add it to a profile",
+	},
+	NoClientCert: {
+		"a client certificate is demanded, and the client sent none",
+		"give the client a certificate and its key; a client that has them sends nothing if no CA that the server names has issued its certificate",
+	},
+	UnknownCA: {
+		"the client's certificate leads to none of the profile's CAs",
+		"have the client use a certificate of one of these CAs and send its intermediates along, or add the client's CA to the profile",
+	},
+	Expired: {
+		"a certificate of the client's chain has expired, or is not valid yet",
+		"renew that certificate; if it is new, compare the clocks",
+	},
+	Revoked: {
+		"a CRL names a certificate of the client's chain, or a CRL that is needed is missing or out of date",
+		"give the client a new certificate if it was revoked; else renew the CRLs of the profile, one for each CA of the chain",
+	},
+	Depth: {
+		"there are more intermediates in the client's chain than the profile allows",
+		"raise the profile's depth, or have the client use a certificate from nearer to the root",
+	},
+	KeyUsage: {
+		"the client's certificate is not for clients",
+		"issue a certificate whose extended key usage has clientAuth",
+	},
+	NotAllowed: {
+		"the client's certificate is good, but the policy refuses this client",
+		"add the client to the allow-list, or ask whoever wrote the function why it refuses",
+	},
+	Timeout: {
+		"the handshake was not done in time",
+		"look at the network and the load on both sides; who connects and says nothing is often a port scanner or a health check",
+	},
+	Protocol: {
+		"what the client sent was no TLS, or both sides have no version, cipher suite or kind of key in common",
+		"let the client speak TLS (https) in a version that the profile allows; the error says more",
+	},
+	ClientAbort: {
+		"the client ended the connection in the midst of the handshake",
+		"look into the client's log: most often it does not trust the server's certificate, or does not find the name in it; without an alert it may be a port scanner or a health check",
+	},
+	Misdirected: {
+		"the request is for another server name than its connection was made for, and client certificates are demanded",
+		"let the client open a connection for each name, with SNI and Host alike, as browsers do after a 421",
+	},
+	PlainHTTP: {
+		"the request came over plain HTTP, and client certificates are demanded",
+		"let the client use https; if it is meant to be open, say AllowPlain in the route",
+	},
+	BadHost: {
+		"the Host of the request is no valid name",
+		"let the client send the name that it means in Host",
+	},
+}
+
+// Meaning says in a few words what a reason means. It is empty for what is no reason.
+func (r Reason) Meaning() string { return words[r].meaning }
+
+// Remedy says what an operator can do about a reason. It is empty for what is no reason.
+func (r Reason) Remedy() string { return words[r].remedy }
+
+// Advice returns a sentence for the operator: what was wrong with this client, and the
+// [Reason.Remedy]. What comes from the client in it is quoted, and cut if it is long.
+func (e *HandshakeError) Advice() string {
+	return e.cause() + ": " + e.Reason.Remedy()
+}
+
+// cause says what was wrong.
+func (e *HandshakeError) cause() string {
+	switch e.Reason {
+	case UnknownSNI:
+		if e.below {
+			return fmt.Sprintf("the server name %s stands more than one label below a wildcard that demands client certificates, which covers one", quoted(e.ServerName))
+		}
+		return fmt.Sprintf("no profile answers for the server name %s", quoted(e.ServerName))
+	case Timeout:
+		return fmt.Sprintf("the handshake was not done within %v", e.limit)
+	case Protocol:
+		return protocolCause(e.Err)
+	case ClientAbort:
+		var alert *net.OpError
+		if errors.As(e.Err, &alert) && alert.Op == "remote error" {
+			return "the client ended the handshake with the alert " + quoted(strings.TrimPrefix(alert.Err.Error(), "tls: "))
+		}
+		return e.Reason.Meaning()
+	}
+	return certificateCause(e.Reason, e.profile, e.Certificate, e.Err, e.at)
+}
+
+func protocolCause(err error) string {
+	var header tls.RecordHeaderError
+	switch {
+	case errors.As(err, &header) && bytes.Contains([]byte("GET  HEAD POST PUT  OPTI DELE PATC CONN"), header.RecordHeader[:4]):
+		return "the client spoke HTTP without TLS"
+	case errors.As(err, &header):
+		return "what the client sent was no TLS"
+	case strings.HasPrefix(err.Error(), "ssl: panic"):
+		return "a function of the server's panicked: see the error"
+	}
+	return "client and server do not agree (" + cut(err.Error()) + ")"
+}
+
+// certificateCause says what was wrong with the certificate that a client presented, or
+// with its absence.
+func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error, now time.Time) string {
+	if reason == NotAllowed && !errors.Is(err, errNotAllowed) && !errors.Is(err, errNotAuthorized) {
+		return "VerifyConnection of Options.Base refuses the client"
+	}
+	if p == nil || p.client == nil || c == nil && reason != NoClientCert {
+		return reason.Meaning()
+	}
+	switch reason {
+	case NoClientCert:
+		return fmt.Sprintf("the profile %q demands a certificate of %s, and the client sent none", p.id, p.client.names())
+	case UnknownCA:
+		return unknownCA(p, c)
+	case Expired:
+		var invalid x509.CertificateInvalidError
+		if errors.As(err, &invalid) && invalid.Cert != nil {
+			c = invalid.Cert // perhaps one above
+		}
+		switch {
+		case now.After(c.NotAfter):
+			return fmt.Sprintf("the certificate of %s expired on %s", subject(c), c.NotAfter.UTC().Format(time.RFC3339))
+		case now.Before(c.NotBefore):
+			return fmt.Sprintf("the certificate of %s is not valid before %s", subject(c), c.NotBefore.UTC().Format(time.RFC3339))
+		}
+		return fmt.Sprintf("a certificate above that of %s is not valid now", subject(c))
+	case Revoked:
+		switch {
+		case errors.Is(err, errCRLMissing):
+			return fmt.Sprintf("the profile %q has no CRL of an issuer in the chain of %s", p.id, subject(c))
+		case errors.Is(err, errCRLExpired):
+			return fmt.Sprintf("a CRL of the profile %q that the chain of %s needs is past its next update", p.id, subject(c))
+		}
+		return fmt.Sprintf("a CRL of the profile %q names a certificate in the chain of %s", p.id, subject(c))
+	case Depth:
+		return fmt.Sprintf("the chain of %s has more intermediates than the %d that the profile %q allows", subject(c), p.client.depth, p.id)
+	case KeyUsage:
+		return fmt.Sprintf("the certificate of %s is not for clients", subject(c))
+	case NotAllowed:
+		if errors.Is(err, errNotAllowed) {
+			return fmt.Sprintf("the allow-list of the profile %q does not name %s", p.id, subject(c))
+		}
+		return fmt.Sprintf("the Authorizer of the profile %q refuses %s", p.id, subject(c))
+	}
+	return reason.Meaning()
+}
+
+func unknownCA(p *Profile, c *x509.Certificate) string {
+	switch {
+	case bytes.Equal(c.RawIssuer, c.RawSubject):
+		return fmt.Sprintf("the certificate of %s is signed by itself, and not among the CAs of the profile %q (%s)", subject(c), p.id, p.client.names())
+	case p.client.named(c.RawIssuer):
+		return fmt.Sprintf("the profile %q has a CA by the name of the client's issuer %s, but its key has not signed the certificate of %s, as when the CA has a new key",
+			p.id, issuer(c), subject(c))
+	}
+	return fmt.Sprintf("the client's issuer %s is not among the CAs of the profile %q (%s)", issuer(c), p.id, p.client.names())
+}
+
+// named reports whether one of the anchors has a name, in DER.
+func (a *anchors) named(name []byte) bool {
+	for _, c := range a.certs {
+		if bytes.Equal(c.RawSubject, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// shownCAs is how many CAs of a profile an advice names.
+const shownCAs = 4
+
+// names names the anchors.
+func (a *anchors) names() string {
+	var b strings.Builder
+	for i, c := range a.certs {
+		if i == shownCAs {
+			return b.String() + " and " + strconv.Itoa(len(a.certs)-i) + " more"
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(subject(c))
+	}
+	return b.String()
+}
+
+// subject and issuer return the names of RFC 2253, which are printable ASCII with
+// everything else escaped.
+
+func subject(c *x509.Certificate) string { return orNone(cut(clientcert.Subject(c))) }
+func issuer(c *x509.Certificate) string  { return orNone(cut(clientcert.Issuer(c))) }
+
+func orNone(name string) string {
+	if name == "" {
+		return "(no name)"
+	}
+	return name
+}
+
+// shown bounds how much of what a client sent an advice repeats.
+const shown = 255
+
+func quoted(s string) string { return strconv.QuoteToASCII(cut(s)) }
+
+func cut(s string) string {
+	if len(s) > shown {
+		return s[:shown] + "..."
+	}
+	return s
+}
+
+// Advice returns a sentence for the operator, as [*HandshakeError.Advice] does.
+func (r *Refusal) Advice() string {
+	return r.cause() + ": " + r.Reason.Remedy()
+}
+
+func (r *Refusal) cause() string {
+	switch r.Reason {
+	case Misdirected:
+		if r.ServerName == "" {
+			return fmt.Sprintf("the request is for %s, and its connection was made without a server name", quoted(r.Host))
+		}
+		return fmt.Sprintf("the request is for %s, and its connection was made for %s", quoted(r.Host), quoted(r.ServerName))
+	case PlainHTTP:
+		return fmt.Sprintf("the request for %s came over plain HTTP, and client certificates are demanded", quoted(r.Host))
+	case BadHost:
+		return fmt.Sprintf("the Host %s is no valid name", quoted(r.Host))
+	}
+	cause := certificateCause(r.Reason, r.profile, r.Certificate, r.err, r.at)
+	if r.Close {
+		cause = "what the client was let in with does not hold any more, as " + cause
+	}
+	return cause
+}
