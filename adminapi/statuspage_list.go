@@ -67,3 +67,11 @@ func perSecond(n uint64, seconds float64) float64 {
 	}
 	return float64(n) / seconds
 }
+
+// meanSeconds returns the mean of what a histogram has.
+func meanSeconds(h gateway.Histogram) float64 {
+	if h.Count == 0 {
+		return 0
+	}
+	return h.Sum.Seconds() / float64(h.Count)
+}

@@ -175,4 +175,3 @@ func readHeader(text string) (map[string]any, error) {
 	}
 	return header, nil
 }
-

@@ -3,7 +3,6 @@ package adminapi
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/sallyport/sallyport/adminapi/statuspage"
 	"github.com/sallyport/sallyport/gateway"
@@ -61,42 +60,6 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 			out.Target = answers.text
 		} else if r.Upstream() == "" {
 			out.Target = "the program itself"
-		}
-		return out, true
-	})
-}
-
-// meanSeconds returns the mean of what a histogram has.
-func meanSeconds(h gateway.Histogram) float64 { return perSecond(1, 1) * h.Sum.Seconds() / float64(max(h.Count, 1)) }
-
-// reportUpstreams says how the nodes are, those first of which one is not well.
-func (h *Handler) reportUpstreams(stats *gateway.Stats, q *statushtml.Query) statuspage.List[statuspage.Upstream] {
-	fits := filter(q.Upstreams.Filter)
-	matching := make([]*gateway.UpstreamStats, 0, len(stats.Upstreams))
-	for i := range stats.Upstreams {
-		s := &stats.Upstreams[i]
-		if fits(s.ID) || slices.ContainsFunc(s.Nodes, func(n nodeStatus) bool { return fits(n.Address) }) {
-			matching = append(matching, s)
-		}
-	}
-	slices.SortFunc(matching, func(a, b *gateway.UpstreamStats) int {
-		return cmp.Or(-compareBools(ailing(a.Nodes) > 0, ailing(b.Nodes) > 0), strings.Compare(a.ID, b.ID))
-	})
-	return listed(len(stats.Upstreams), matching, q.Upstreams.Page, q.Size, func(s *gateway.UpstreamStats) (statuspage.Upstream, bool) {
-		u := h.server.Upstream(s.ID)
-		if u == nil {
-			return statuspage.Upstream{}, false
-		}
-		c := u.Config()
-		out := statuspage.Upstream{
-			ID: s.ID, Scheme: u.Scheme(), Balancer: cmp.Or(c.Balancer, "roundrobin"), Nodes: []statuspage.Node{},
-			Answers: answersOf(s.Answers), Retries: s.Retries, MeanWaitSeconds: meanSeconds(s.Wait), Warnings: []string{},
-		}
-		if c.Picker != nil {
-			out.Balancer = "the program's own"
-		}
-		for _, n := range s.Nodes {
-			out.Nodes = append(out.Nodes, reportNode(&n))
 		}
 		return out, true
 	})

@@ -101,6 +101,8 @@ type Upstream struct {
 	Answers         Answers `json:"answers"`
 	Retries         uint64  `json:"retries"`           // attempts beyond the first of each request
 	MeanWaitSeconds float64 `json:"mean_wait_seconds"` // for the head of an answer
+
+	Warnings []string `json:"warnings"`
 }
 
 // A Node is one server of an upstream.

@@ -83,16 +83,23 @@ func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, 
 		}
 	}
 	if all == 0 {
-		c.Desc = fmt.Sprintf("None in the last %d minutes.", len(minutes))
+		c.Desc = "None in the last " + lastMinutes(len(minutes)) + "."
 		return c
 	}
 	parts := make([]string, 0, len(c.Series))
 	for _, s := range c.Series {
 		parts = append(parts, count(s.Sum)+" "+s.Name)
 	}
-	c.Desc = fmt.Sprintf("In the last %d minutes: %s. The most in a minute were %s %s, at %s UTC.",
-		len(minutes), strings.Join(parts, ", "), count(most), unit, when.UTC().Format("15:04"))
+	c.Desc = fmt.Sprintf("In the last %s: %s. The most in a minute were %s %s, at %s UTC.",
+		lastMinutes(len(minutes)), strings.Join(parts, ", "), count(most), unit, when.UTC().Format("15:04"))
 	return c
+}
+
+func lastMinutes(n int) string {
+	if n == 1 {
+		return "minute"
+	}
+	return fmt.Sprintf("%d minutes", n)
 }
 
 func tipOf(begin time.Time, of []series, values []uint64) string {
@@ -105,18 +112,13 @@ func tipOf(begin time.Time, of []series, values []uint64) string {
 
 func units(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
 
-// nice returns the next number that is easily read: 1, 2 or 5 with zeros.
+// nice returns the next number that is easily read: one digit with zeros.
 func nice(n uint64) uint64 {
-	for unit := uint64(1); ; unit *= 10 {
-		for _, m := range []uint64{1, 2, 5} {
-			if n <= m*unit {
-				return m * unit
-			}
-		}
-		if unit > 1<<58 {
-			return n
-		}
+	unit := uint64(1)
+	for n/unit >= 10 {
+		unit *= 10
 	}
+	return max((n+unit-1)/unit*unit, 1)
 }
 
 // A spark is a small chart of one series, in a table that has the figures.

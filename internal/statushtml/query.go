@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Query is what the request for a page asks for. The zero Query is the page as it is
@@ -58,8 +61,12 @@ const maxText = 1024
 // Parse reads a query. The error is a sentence for the client.
 func Parse(values url.Values) (q Query, err error) {
 	for name := range values {
-		if len(values.Get(name)) > maxText {
+		text := values.Get(name)
+		if len(text) > maxText {
 			return Query{}, fmt.Errorf("%.20q is longer than %d bytes", name, maxText)
+		}
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) && !strings.ContainsRune("\r\n\t", c) }) {
+			return Query{}, fmt.Errorf("%.20q is no text: it is not UTF-8, or has control characters", name)
 		}
 	}
 	number := func(name string, from, to, otherwise int) int {

@@ -33,6 +33,8 @@ func number(v any) string {
 		return count(n)
 	case uint64:
 		return count(n)
+	case *int:
+		return count(*n)
 	}
 	return fmt.Sprint(v)
 }

@@ -1,4 +1,6 @@
-package statushtml_test
+// Package sample has a report to try a page with: something of everything, at a time that
+// stands still.
+package sample
 
 import (
 	"math"
@@ -7,10 +9,11 @@ import (
 	"github.com/sallyport/sallyport/adminapi/statuspage"
 )
 
+// now is when the report was made.
 var now = time.Date(2026, 11, 26, 14, 3, 5, 0, time.UTC)
 
-// sample is a report with something of everything.
-func sample() *statuspage.Report {
+// Report returns the report. It is the caller's to change.
+func Report() *statuspage.Report {
 	r := &statuspage.Report{
 		Time: now, Since: now.Add(-49 * time.Hour),
 		Concerns: []statuspage.Concern{
