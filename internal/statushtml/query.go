@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sallyport/sallyport/internal/secret"
 )
 
 // A Query is what the request for a page asks for. The zero Query is the page as it is
@@ -64,6 +66,9 @@ func Parse(values url.Values) (q Query, err error) {
 		text := values.Get(name)
 		if len(text) > maxText {
 			return Query{}, fmt.Errorf("%.20q is longer than %d bytes", name, maxText)
+		}
+		if secret.In(text) { // which would stand in the page again
+			return Query{}, fmt.Errorf("%.20q has a private key", name)
 		}
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) && !strings.ContainsRune("\r\n\t", c) }) {
 			return Query{}, fmt.Errorf("%.20q is no text: it is not UTF-8, or has control characters", name)
