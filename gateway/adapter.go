@@ -28,10 +28,7 @@ func (t *turn) adapt() (again bool) {
 	r := t.withBody()
 	if r == nil {
 		t.last = true
-		if t.event != nil {
-			t.event.Status = http.StatusBadRequest
-			k.server.done(t.event)
-		}
+		t.illegal()
 		_ = k.write(k.server.appendOwnAnswer(nil, http.StatusBadRequest, "the request target is malformed"))
 		return t.end()
 	}
@@ -48,9 +45,6 @@ func (t *turn) adapt() (again bool) {
 	k.handles(cancel, t.body == nil)
 	if t.decided {
 		t.settle()
-		if t.event != nil {
-			defer func() { k.server.done(w.account(t.event)) }()
-		}
 		k.server.dispatch(w, r, &t.decision, t.denied)
 	} else {
 		k.server.serveLimited(w, r)
@@ -236,7 +230,7 @@ func (w *answerWriter) WriteHeader(status int) {
 		}
 		return
 	}
-	w.status = status
+	w.status, w.t.own.status = status, status
 	w.frozen = w.header.Clone()
 	w.how = chunkedBody
 	if w.t.head.Minor == 0 {
@@ -526,6 +520,8 @@ func (w *answerWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, http.ErrHijacked
 	case w.status != 0:
 		w.send(false)
+	default:
+		w.t.own.status = http.StatusSwitchingProtocols
 	}
 	k := w.t.client
 	if w.t.body != nil {
@@ -557,6 +553,7 @@ func (c *aheadConn) Read(p []byte) (int, error) {
 // request.
 func (w *answerWriter) finish() bool {
 	defer w.over.Store(true)
+	w.t.own.sent = w.written
 	if w.taken {
 		return false
 	}
@@ -575,18 +572,6 @@ func (w *answerWriter) finish() bool {
 	return t.end()
 }
 
-// account fills an event with what was answered.
-func (w *answerWriter) account(e *RequestEvent) *RequestEvent {
-	e.Status, e.Sent = w.status, w.written
-	if w.taken && e.Status == 0 {
-		e.Status = http.StatusSwitchingProtocols
-	}
-	if w.t.body != nil {
-		e.Received = w.t.body.n.Load()
-	}
-	return e
-}
-
 func (w *answerWriter) releaseBuffer() {
 	if w.held != nil {
 		w.held.release()
@@ -597,6 +582,7 @@ func (w *answerWriter) releaseBuffer() {
 // abort ends the connection in the middle of an answer.
 func (w *answerWriter) abort() bool {
 	w.over.Store(true)
+	w.t.own.sent = w.written
 	w.releaseBuffer()
 	if !w.taken {
 		w.t.client.conn.Abort()

@@ -63,22 +63,3 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
-
-// logUnauthorized tells the log of a request that its route is not for. remote is the
-// address of the connection.
-func (s *Server) logUnauthorized(d *decision, remote string, why *denial) {
-	if s.o.Logger == nil {
-		return
-	}
-	log := s.o.Logger.Warn
-	if why.status >= http.StatusInternalServerError {
-		log = s.o.Logger.Error
-	}
-	args := []any{
-		"status", why.status, "reason", why.unauthorized, "remote", remote, "path", d.req.Path, "host", d.authority, "route", d.found.Route.ID(),
-	}
-	if d.identity != nil {
-		args = append(args, "client", d.identity)
-	}
-	log("request refused", args...)
-}

@@ -95,6 +95,7 @@ func (cs *clients) remove(k *client) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	take(k)
+	k.uncount()
 	if cs.active.n+cs.parked.n == 0 {
 		cs.rest.reach()
 	}

@@ -56,3 +56,28 @@ func (w *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Unwrap is for [http.ResponseController].
 func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// ReadFrom implements [io.ReaderFrom], by which net/http sends files.
+func (w *countedWriter) ReadFrom(r io.Reader) (int64, error) {
+	from, ok := w.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(writerAlone{w}, r)
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := from.ReadFrom(r)
+	w.n += n
+	return n, err
+}
+
+// A writerAlone has no ReadFrom, to which io.Copy would come back.
+type writerAlone struct{ io.Writer }
+
+// Push implements [http.Pusher].
+func (w *countedWriter) Push(target string, o *http.PushOptions) error {
+	if pusher, ok := w.ResponseWriter.(http.Pusher); ok {
+		return pusher.Push(target, o)
+	}
+	return http.ErrNotSupported
+}

@@ -29,12 +29,17 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 
 // serveLimited is ServeHTTP for the connections that the Server runs itself.
 func (s *Server) serveLimited(w http.ResponseWriter, r *http.Request) {
+	s.attend(w, r, (*Server).serveLimitedHTTP)
+}
+
+// serveLimitedHTTP is serveLimited of a request that is accounted for.
+func (s *Server) serveLimitedHTTP(w http.ResponseWriter, r *http.Request, v *visit) {
 	if limit := s.o.Limits.BodyBytes; limit > 0 && r.ContentLength > limit {
 		s.limitReached(LimitBodyBytes, addrOf(r.RemoteAddr))
 		s.answerFailure(w, r, http.StatusRequestEntityTooLarge, "the request's body is too large")
 		return
 	}
-	s.ServeHTTP(w, r)
+	s.serveHTTP(w, r, v)
 }
 
 // addrOf returns an address of TCP that net/http has written, or nil if it is another.

@@ -25,7 +25,7 @@ type decision struct {
 	req       route.Request // Method, Host, Port and Path
 	header    outgoing      // the arrival
 	asker     asker
-	event     *RequestEvent // to be filled, or nil
+	visit     *visit
 
 	// And decide these.
 	identity *ssl.Identity // of the client; nil if none was verified
@@ -83,7 +83,7 @@ func (s *Server) decide(d *decision) *denial {
 		}
 		if match != nil && !ssl.ACMEChallenge(guarded) {
 			if why := d.snap.secluded(match, d.req.Host); why != "" {
-				return denied(&ssl.Refusal{Status: http.StatusForbidden, Message: why, Host: d.authority})
+				return denied(&ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.PlainHTTP, Message: why, Host: d.authority})
 			}
 		}
 	}

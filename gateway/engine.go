@@ -51,6 +51,9 @@ type client struct {
 
 	prev, next *client // in a list of the server's; guarded by its mutex
 	list       *clientList
+	counted    bool // among the connections with HTTP/1.1; guarded likewise
+
+	busy atomic.Bool // it counts among those on which a request goes on
 }
 
 // A clientState is what a connection is doing.
@@ -95,6 +98,7 @@ func (k *client) serve() {
 		}
 		if !parked { // or else it may be another goroutine's already
 			k.arrived()
+			k.rests()
 			k.server.clients.remove(k)
 		}
 	}()
@@ -158,6 +162,7 @@ func (k *client) begin() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = stateActive
+	k.works()
 }
 
 // finish takes note that it is over, and reports whether there may be another.
@@ -165,6 +170,7 @@ func (k *client) finish() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.exchange, k.cancel = nil, nil
+	k.rests()
 	if k.state == stateActive {
 		k.state = stateIdle
 	}
@@ -185,6 +191,7 @@ func (k *client) leave() {
 	k.state = stateOver
 	k.exchange, k.cancel = nil, nil
 	k.mu.Unlock()
+	k.rests()
 	k.server.clients.remove(k)
 }
 
@@ -246,6 +253,7 @@ func (k *client) refuse(err error) {
 		_ = k.conn.Close() // the client has gone away
 		return
 	}
+	k.server.counts.malformed.Add(1)
 	_, _ = k.conn.Write(k.server.appendOwnAnswer(nil, refused.Status, refused.Reason))
 	k.linger()
 }

@@ -28,8 +28,8 @@ type exchange struct {
 	deadline time.Time
 
 	header *outgoing
-	event  *RequestEvent // to be filled, or nil
-	body   *clientBody   // nil if the request has none
+	visit  *visit
+	body   *clientBody // nil if the request has none
 
 	// webSocket says that the request asks for an upgrade to WebSocket, and may.
 	webSocket bool
@@ -54,7 +54,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		rawPath:   d.path.Raw,
 		vars:      d.vars,
 		header:    &d.header,
-		event:     d.event,
+		visit:     d.visit,
 		webSocket: match.WebSocket() && websocket(r),
 		call:      calls(r),
 	}
@@ -163,15 +163,16 @@ func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		t := upstream.Timeout(timeout)
 		o.Timeout = &t
 	}
-	if x.event == nil {
+	e := x.visit.event
+	if e == nil {
 		return x.pool.Do(r, o)
 	}
 	var report upstream.CallReport
 	o.Report = &report
 	begun := time.Now()
 	res, err := x.pool.Do(r, o)
-	x.event.Waited = time.Since(begun)
-	x.event.Node, x.event.Attempts, x.event.Err = report.Node, report.Attempts, err
+	e.Waited = time.Since(begun)
+	e.Node, e.Attempts, e.Err = report.Node, report.Attempts, err
 	return res, err
 }
 
@@ -241,6 +242,9 @@ func (s *Server) checkAnswer(res *http.Response) error {
 		// would get a body with holes.
 		res.Header.Set("Connection", "close")
 	}
+	if x.visit.event != nil {
+		res.Body = &toldBody{res.Body, x.visit.event}
+	}
 	if x.call {
 		x.bare = res.ContentLength == 0
 		res.Body = &callBody{res.Body, res, s}
@@ -255,21 +259,22 @@ func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err er
 	if !late && errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		// The client has gone away: there is nobody to answer. The status that
 		// nginx logs for it keeps the connection from being used again.
+		x.visit.gone = true
 		w.WriteHeader(499)
 		return
 	}
 	if x.overdue() {
-		s.logFailure(r, x.route, err)
+		s.logFailure(x.visit, r, x.route, err)
 		s.answerCall(w, grpcDeadlineExceeded, msgOverdue)
 		return
 	}
-	s.answerUpstreamFailure(w, r, x.route, err, late)
+	s.answerUpstreamFailure(w, r, x.visit, x.route, err, late)
 }
 
 // answerUpstreamFailure answers a request that no node has answered. late says that the
 // client did not send the body in time.
-func (s *Server) answerUpstreamFailure(w http.ResponseWriter, r *http.Request, match *route.Route, err error, late bool) {
-	s.logFailure(r, match, err)
+func (s *Server) answerUpstreamFailure(w http.ResponseWriter, r *http.Request, v *visit, match *route.Route, err error, late bool) {
+	s.logFailure(v, r, match, err)
 	status := statusOf(err)
 	if late {
 		status = http.StatusRequestTimeout

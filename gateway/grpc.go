@@ -126,11 +126,12 @@ func (b *callBody) Read(p []byte) (int, error) {
 	if r.Context().Err() != nil {
 		return n, err
 	}
-	b.server.logFailure(r, exchangeOf(r.Context()).route, fmt.Errorf("the answer broke off: %w", err))
+	x := exchangeOf(r.Context())
+	b.server.logFailure(x.visit, r, x.route, fmt.Errorf("the answer broke off: %w", err))
 	if b.answer.Trailer == nil {
 		b.answer.Trailer = http.Header{}
 	}
-	if exchangeOf(r.Context()).overdue() {
+	if x.overdue() {
 		setOutcome(b.answer.Trailer, grpcDeadlineExceeded, msgOverdue)
 	} else {
 		setOutcome(b.answer.Trailer, grpcUnavailable, "the upstream broke off its answer")

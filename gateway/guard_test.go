@@ -460,7 +460,7 @@ func TestPlainPort(t *testing.T) {
 		require.Equal(t, 403, status)
 		require.Contains(t, body, "use https")
 		for _, reason := range []string{"this name is served over TLS only", "this route is for every host", "this route is also for server names"} {
-			require.Contains(t, g.log.String(), `level=WARN msg="request refused" status=403 reason="`+reason)
+			require.Contains(t, g.log.String(), `level=WARN msg="request refused" status=403 reason=plain_http message="`+reason)
 		}
 
 		// It goes by what is demanded now.

@@ -27,6 +27,7 @@ func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
 		k.server.h2.take(&aheadConn{conn, bytes.NewReader(ahead)})
 		return nil, nil
 	}
+	k.server.clients.count(k)
 	rest := *limit
 	rest.Time = max(limit.Time-time.Since(begun), 1)
 	return &rest, nil

@@ -10,7 +10,6 @@ import (
 	"github.com/sallyport/sallyport/internal/hostname"
 	"github.com/sallyport/sallyport/internal/urlpath"
 	"github.com/sallyport/sallyport/route"
-	"github.com/sallyport/sallyport/ssl"
 )
 
 // This file is the way of a request of net/http. It takes no lock, loads the snapshot
@@ -20,15 +19,11 @@ import (
 // own, which must use [*Server.TLSConfig] if it speaks TLS. It belongs in front
 // of everything that changes the Host.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.tracing() {
-		s.traceHTTP(w, r)
-		return
-	}
-	s.serveHTTP(w, r, nil)
+	s.attend(w, r, (*Server).serveHTTP)
 }
 
-// serveHTTP is ServeHTTP. e is filled if it is not nil.
-func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, e *RequestEvent) {
+// serveHTTP is ServeHTTP of a request that is accounted for.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, v *visit) {
 	if r.Method == http.MethodConnect {
 		// A tunnel to wherever the client says (CVE-2026-71324). It may go on as if it had
 		// one.
@@ -59,7 +54,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, e *RequestEve
 			// Whoever wrote this may mean another request by what follows.
 			w.Header().Set("Connection", "close")
 		}
-		s.answer(w, r, http.StatusBadRequest, "the Host is no valid name")
+		s.refuseHost(w, r, v)
 		return
 	}
 
@@ -72,7 +67,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, e *RequestEve
 		req:       route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal},
 		header:    outgoing{arrival: s.arrivalOf(r)},
 		asker:     asked,
-		event:     e,
+		visit:     v,
 	}
 	denial := s.decide(d)
 	s.dispatch(w, asked.r, d, denial)
@@ -80,9 +75,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, e *RequestEve
 
 // dispatch does with a request what was decided.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, denial *denial) {
-	if d.event != nil {
-		d.event.note(d, denial)
-	}
+	d.visit.note(d, denial)
 	switch {
 	case denial != nil:
 		s.deny(w, r, d, denial)
@@ -106,13 +99,20 @@ func (s *Server) deny(w http.ResponseWriter, r *http.Request, d *decision, why *
 	case why == toHTTPS:
 		s.redirect(w, r, d)
 	case why.refusal != nil:
-		s.refuse(w, r, why.refusal)
+		s.refused(r, d, why)
+		if why.refusal.Closes(r) {
+			w.Header().Set("Connection", "close")
+		}
+		s.answer(w, r, why.status, why.message)
+	case why.unauthorized != nil && why.status >= http.StatusInternalServerError:
+		s.logPanicked(r, d, why)
+		s.answer(w, r, why.status, why.message)
 	case why.unauthorized != nil:
-		s.logUnauthorized(d, r.RemoteAddr, why)
+		s.refused(r, d, why)
 		s.answer(w, r, why.status, why.message)
 	case why.err != nil:
 		match := d.found.Route
-		s.logFailure(r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), why.err))
+		s.logFailure(d.visit, r, match, fmt.Errorf("gateway: upstream %q: %w", match.Upstream(), why.err))
 		s.answerFailure(w, r, why.status, why.message)
 	default:
 		s.answer(w, r, why.status, why.message)
@@ -166,24 +166,4 @@ func canonicalHost(r *http.Request) (host string, ok bool) {
 		}
 	}
 	return host, true
-}
-
-// refuse answers with the guard's refusal.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refusal *ssl.Refusal) {
-	if s.o.Logger != nil {
-		s.o.Logger.Warn("request refused",
-			"status", refusal.Status, "reason", refusal.Message, "remote", r.RemoteAddr, "path", r.URL.Path,
-			"host", refusal.Host, "server_name", refusal.ServerName, "profile", refusal.Profile)
-	}
-	if refusal.Closes(r) {
-		w.Header().Set("Connection", "close")
-	}
-	s.answer(w, r, refusal.Status, refusal.Message)
-}
-
-func (s *Server) logFailure(r *http.Request, match *route.Route, err error) {
-	if s.o.Logger != nil {
-		s.o.Logger.Error("request failed",
-			"route", match.ID(), "method", r.Method, "host", r.Host, "path", r.URL.Path, "remote", r.RemoteAddr, "error", err)
-	}
 }

@@ -107,6 +107,9 @@ func newHarnessOf(t testing.TB, o *gateway.Options) *harness {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	if o.FailuresLogged == 0 {
+		o.FailuresLogged = -1 // what is logged is looked at
+	}
 	h.gw = gateway.New(o)
 	h.servers, h.people = ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	h.origin = newOrigin(t)

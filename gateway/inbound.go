@@ -7,11 +7,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/peeraddr"
 	"github.com/sallyport/sallyport/internal/proxyproto"
+	"github.com/sallyport/sallyport/internal/sample"
 )
 
 // An inbound is a connection that was accepted. It counts until it is closed, whoever
@@ -33,12 +35,13 @@ type inbound struct {
 type inbounds struct {
 	mu       sync.Mutex // guards what follows, and parts of each inbound
 	n        int
+	open     atomic.Int64 // n, for who only looks
 	perAddr  map[netip.Prefix]int
 	arriving map[*inbound]struct{} // of which nobody else knows yet
 	handed   map[net.Conn]*inbound // to net/http, by what it closes
 	closed   bool
 
-	refused sampler // headers of the PROXY protocol
+	refused sample.Sampler // headers of the PROXY protocol
 }
 
 var errTurnedAway = errors.New("gateway: the connection is one too many")
@@ -57,6 +60,7 @@ func (s *Server) accept(c net.Conn) *inbound {
 		s.limitReached(limit, remote)
 		return nil
 	}
+	s.counts.accepted.Add(1)
 	return i
 }
 
@@ -88,6 +92,7 @@ func (is *inbounds) enter(i *inbound, l *Limits, addr netip.Prefix) Limit {
 		return LimitConnectionsPerAddr
 	}
 	is.n++
+	is.open.Add(1)
 	return ""
 }
 
@@ -127,6 +132,7 @@ func (is *inbounds) leave(i *inbound) {
 	}
 	i.gone = true
 	is.n--
+	is.open.Add(-1)
 	if !i.addr.IsValid() {
 		return
 	}
@@ -263,28 +269,9 @@ func (s *Server) headerRefused(peer net.Addr, err error) {
 	if s.o.Logger == nil {
 		return
 	}
-	if n, ok := s.inbounds.refused.next(time.Now()); ok {
+	if n, ok := s.inbounds.refused.Next(time.Now(), s.failuresLogged()); ok {
 		s.o.Logger.Warn("PROXY header refused", "peer", peer.String(), "error", err.Error(), "unreported", n)
 	}
-}
-
-// A sampler lets one of many through, a second. The zero sampler is ready.
-type sampler struct {
-	mu   sync.Mutex
-	last time.Time
-	n    int // since last
-}
-
-// next reports whether this one is let through, and how many were not since the last.
-func (s *sampler) next(now time.Time) (held int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.last.IsZero() && now.Sub(s.last) < time.Second {
-		s.n++
-		return 0, false
-	}
-	held, s.n, s.last = s.n, 0, now
-	return held, true
 }
 
 // A securedInbound is one over which a listener of the user's speaks TLS.

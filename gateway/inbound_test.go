@@ -161,9 +161,9 @@ func TestProxyProtocolTimeout(t *testing.T) {
 		var log syncBuffer
 		var refused atomic.Int64
 		o := gateway.Options{
-			ProxyProtocol: loopback,
-			Logger:        slog.New(slog.NewTextHandler(&log, nil)),
-			Trace:         &gateway.Trace{ProxyHeaderRefused: func(net.Addr, error) { refused.Add(1) }},
+			ProxyProtocol: loopback, FailuresLogged: 1,
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Trace:  &gateway.Trace{ProxyHeaderRefused: func(net.Addr, error) { refused.Add(1) }},
 		}
 		inBubbleOf(t, o, nil, func(b *bubble) {
 			l := b.plain

@@ -45,13 +45,15 @@ type turn struct {
 	denied  *denial // what it was, or nil
 
 	adapted *http.Request // made of the request, once something asked for it
+
+	own visit // of the decision
 }
 
 var turns = sync.Pool{New: func() any {
 	t := new(turn)
 	t.fwd.Head = t
 	t.fwd.Early = t.early // bound once
-	t.asker = t
+	t.asker, t.visit = t, &t.own
 	return t
 }}
 
@@ -68,7 +70,7 @@ func (t *turn) release() {
 	clear(t.header.fields)
 	head, early := t.fwd.Head, t.fwd.Early
 	t.client, t.head, t.query, t.sent, t.body, t.adapted = nil, nil, "", nil, nil, nil
-	t.decision = decision{asker: t}
+	t.decision, t.own = decision{asker: t, visit: &t.own}, visit{}
 	t.header.fields = fields
 	t.fwd = forward.Request{Head: head, Early: early}
 	t.last, t.illegible, t.decided, t.denied = false, false, false, nil
@@ -79,6 +81,8 @@ func (t *turn) release() {
 // connection.
 func (t *turn) serve() bool {
 	t.last = t.client.last(t.head)
+	t.own.begun = t.client.server.clock()
+	defer t.account()
 	if !t.relays() {
 		return t.adapt()
 	}
@@ -127,8 +131,8 @@ func (t *turn) relays() bool {
 		}
 		s.findClient(from)
 	}
-	if s.tracing() {
-		t.event = t.newEvent()
+	if s.tells() {
+		t.own.event = t.newEvent()
 	}
 	t.decided, t.denied = true, s.decide(&t.decision)
 	if t.denied != nil || t.pool == nil || !t.pool.Forwards() {
@@ -192,16 +196,13 @@ func (t *turn) relay() bool {
 	if timeout, ok := t.found.Route.Timeout(); ok {
 		t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
 	}
-	if t.event != nil {
-		t.event.note(&t.decision, nil)
-		defer func() { k.server.done(t.event) }()
-	}
+	t.own.note(&t.decision, nil)
 	x := t.pool.Forward(&t.fwd)
 	k.waits(x)
 	answer, err := x.Do()
 	k.waited()
-	if t.event != nil {
-		t.account(x, answer, err)
+	if t.own.event != nil {
+		t.asked(x, err)
 	}
 	if err != nil {
 		k.close(x)
@@ -230,14 +231,11 @@ func (t *turn) newEvent() *RequestEvent {
 	return e
 }
 
-// account fills the event with what a node has answered, or why none has.
-func (t *turn) account(x forward.Exchange, answer *http1.Response, err error) {
-	e := t.event
+// asked fills the event with which node has answered, or why none has.
+func (t *turn) asked(x forward.Exchange, err error) {
+	e := t.own.event
 	e.Waited = time.Since(e.Begun)
 	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
-	if err == nil {
-		e.Status = answer.Status
-	}
 }
 
 // takeBody looks where the body of the request is.
@@ -400,6 +398,7 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 	if t.body != nil && t.body.isEarly() {
 		t.last = true
 	}
+	t.own.status = r.Status
 	p := passage{to: t.client, how: how, buffer: newSmallBuffer()}
 	if how == sizedBody && r.ContentLength > smallBuffer/2 {
 		p.grow()
@@ -414,16 +413,7 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 		err = p.flush()
 	}
 	p.buffer.release()
-	if t.event != nil {
-		t.event.Sent, t.event.Received = p.n, int64(len(t.sent))
-		if t.body != nil {
-			t.event.Received = t.body.n.Load()
-		}
-		var answered *answerError
-		if errors.As(err, &answered) {
-			t.event.Err = answered.err
-		}
-	}
+	t.own.sent = p.n
 	if err != nil {
 		return t.broken(err)
 	}
@@ -491,7 +481,7 @@ func (t *turn) broken(err error) bool {
 	t.stopBody()
 	var answered *answerError
 	if errors.As(err, &answered) {
-		t.client.server.logFailure(t.request(), t.found.Route, answered.err)
+		t.client.server.logFailure(&t.own, t.request(), t.found.Route, answered.err)
 	}
 	return false
 }
@@ -500,6 +490,7 @@ func (t *turn) broken(err error) bool {
 // another.
 func (t *turn) end() bool {
 	k := t.client
+	t.own.ended = k.server.clock()
 	if t.body != nil && !t.body.whole() {
 		t.stopBody()
 		k.linger()
@@ -530,9 +521,6 @@ func (t *turn) failed(err error) bool {
 	}
 	t.stopBody() // which may be writing to the buffer that the request is in
 	w := t.writer()
-	if t.event != nil {
-		defer w.account(t.event)
-	}
-	k.server.answerUpstreamFailure(w, t.request(), t.found.Route, err, late)
+	k.server.answerUpstreamFailure(w, t.request(), &t.own, t.found.Route, err, late)
 	return w.finish()
 }

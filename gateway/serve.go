@@ -143,6 +143,9 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 		return nil
 	}
 	k.arriving = s.o.H2C && k.tls == nil
+	if !k.arriving {
+		s.clients.count(k)
+	}
 	return k
 }
 

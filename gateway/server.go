@@ -38,6 +38,9 @@ type Server struct {
 
 	requestLimit http1.RequestLimit
 	reached      reached // how often the limits were
+	counts       counts
+	refusals     refusals
+	history      history
 	clients      clients
 	poller       poller
 	epoch        time.Time   // when the server's clock began
@@ -71,11 +74,15 @@ func New(o *Options) *Server {
 	if s.o.TLS.Logger == nil {
 		s.o.TLS.Logger = s.o.Logger
 	}
+	if s.o.TLS.FailuresLogged == 0 {
+		s.o.TLS.FailuresLogged = s.o.FailuresLogged
+	}
 	if s.o.Upstream.Logger == nil {
 		s.o.Upstream.Logger = s.o.Logger
 	}
 	s.snap.Store(&snapshot{routes: route.NewTable(s.o.Route)})
-	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, &s.o.TLS)
+	s.refusals.init(s.o.Refusals)
+	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, s.tlsOptions())
 	s.proxy = s.newProxy()
 	s.epoch = time.Now()
 	s.reached = newReached()
@@ -134,6 +141,7 @@ func (s *Server) end() error {
 	s.clients.closeAll()
 	s.tunnels.closeAll()
 	s.poller.stop()
+	s.history.stop()
 	s.closePools()
 	return err
 }
@@ -174,6 +182,7 @@ func (s *Server) newHTTPServer() *http.Server {
 
 // connState is told by net/http of what becomes of a connection.
 func (s *Server) connState(c net.Conn, state http.ConnState) {
+	s.counts.http2.turns(c, state)
 	if state == http.StateClosed {
 		s.inbounds.takeBack(c)
 	}

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/sallyport/sallyport/internal/hamt"
 	"github.com/sallyport/sallyport/route"
@@ -34,6 +36,12 @@ type snapshot struct {
 	// is, beyond those that the gateway knows. A client that says such a thing to any
 	// route is lying.
 	identityNames nameSet
+
+	// revision counts the changes up to this one, and changed is when it was made.
+	revision uint64
+	changed  time.Time
+
+	byID atomic.Pointer[[]*route.Route] // see sortedRoutes; nil until somebody looks
 }
 
 // secluded returns why a route must not be found by a Host over plain HTTP, or "".
@@ -358,7 +366,14 @@ func (p *Prepared) commitLocked() Report {
 		demanding: old.demandingAfter(p),
 
 		identityNames: old.identityNamesAfter(p),
+
+		revision: old.revision,
+		changed:  old.changed,
 	}
+	if old.changedBy(p) {
+		next.revision, next.changed = old.revision+1, time.Now()
+	}
+	s.goOnCounting(old, p)
 	var replaced []*upstream.Pool
 	for _, id := range p.gone.Upstreams {
 		if pool, ok := next.pools.Get(id); ok {

@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/meter"
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
@@ -89,7 +93,10 @@ type ProtocolStats struct {
 // RequestStats count requests.
 type RequestStats struct {
 	Requests StatusCounts // by the answer that the client got
-	Duration Histogram    // from the head of the request to the end of the answer
+
+	// Duration is from the head of the request to the end of the answer, without those
+	// that became a WebSocket (101).
+	Duration Histogram
 }
 
 // StatusCounts count by the class of a status: StatusCounts[2] counts 200 to 299, and
@@ -133,16 +140,92 @@ type LimitCount struct {
 // on, and so need not add up exactly.
 func (s *Server) Stats() Stats {
 	snap := s.snap.Load()
-	st := Stats{At: time.Now(), TLS: s.term.Stats()}
-	for r := range snap.routes.All() {
-		st.Routes = append(st.Routes, RouteStats{ID: r.ID(), Upstream: r.Upstream()})
+	st := Stats{
+		At:          time.Now(),
+		Since:       s.epoch,
+		Connections: s.connectionStats(),
+		TLS:         s.term.Stats(),
+		NotFound:    s.counts.notFound.Load(),
+		Malformed:   s.counts.malformed.Load(),
+		Refused:     s.refusals.read(),
+		Refusals:    s.refusals.total.Load(),
 	}
+	st.Config = ConfigStats{
+		Revision: snap.revision,
+		Changed:  snap.changed,
+		Profiles: snap.ssl.Len(), Routes: snap.routes.Len(), Upstreams: snap.pools.Len(),
+	}
+	st.Unrouted, _ = requestStats(&s.counts.unrouted, nil)
+	routes := snap.sortedRoutes()
+	st.Routes = make([]RouteStats, 0, len(routes))
+	var room []uint64
+	for i, r := range routes {
+		rs := RouteStats{ID: r.ID(), Upstream: r.Upstream()}
+		if counted := r.Meter().Peek(); counted != nil {
+			if cap(room)-len(room) < meter.Buckets {
+				room = make([]uint64, 0, meter.Buckets*min(len(routes)-i, 1024))
+			}
+			rs.RequestStats, room = requestStats(counted, room)
+		}
+		st.Routes = append(st.Routes, rs)
+	}
+	st.Upstreams = make([]UpstreamStats, 0, snap.pools.Len())
 	for id, pool := range snap.pools.All() {
 		st.Upstreams = append(st.Upstreams, UpstreamStats{ID: id, Stats: pool.Stats(), Nodes: pool.Nodes()})
 	}
+	slices.SortFunc(st.Upstreams, func(a, b UpstreamStats) int { return strings.Compare(a.ID, b.ID) })
 	for limit, n := range s.reached {
 		st.Limits = append(st.Limits, LimitCount{limit, n.Load()})
 	}
-	st.Config = ConfigStats{Profiles: snap.ssl.Len(), Routes: len(st.Routes), Upstreams: len(st.Upstreams)}
+	slices.SortFunc(st.Limits, func(a, b LimitCount) int { return strings.Compare(string(a.Limit), string(b.Limit)) })
 	return st
+}
+
+// requestStats reads what was counted: see [*meter.Histogram.Read] about room.
+func requestStats(r *meter.Route, room []uint64) (RequestStats, []uint64) {
+	st := RequestStats{Requests: r.Answers()}
+	if st.Requests.Total() > 0 {
+		var d meter.Distribution
+		d, room = r.Duration(room)
+		st.Duration = Histogram(d)
+	}
+	return st, room
+}
+
+// goOnCounting lets routes go on with the counts of those that they replace, and takes
+// leave of those that are deleted. It is called with applyMu held, before anybody sees
+// the new ones.
+func (s *Server) goOnCounting(old *snapshot, p *Prepared) {
+	stays := make(map[string]bool, len(p.routes))
+	for _, r := range p.routes {
+		stays[r.ID()] = true
+		if before, ok := old.routes.Get(r.ID()); ok {
+			r.Succeed(before)
+		}
+	}
+	for _, id := range p.gone.Routes {
+		if before, ok := old.routes.Get(id); ok && !stays[id] {
+			s.history.leave(before)
+		}
+	}
+}
+
+// changedBy reports whether a change puts something, or deletes what is there.
+func (snap *snapshot) changedBy(p *Prepared) bool {
+	return len(p.profiles)+len(p.routes)+len(p.upstreams) > 0 ||
+		slices.ContainsFunc(p.gone.SSL, func(id string) bool { return snap.ssl.Get(id) != nil }) ||
+		slices.ContainsFunc(p.gone.Routes, func(id string) bool { _, ok := snap.routes.Get(id); return ok }) ||
+		slices.ContainsFunc(p.gone.Upstreams, func(id string) bool { _, ok := snap.pools.Get(id); return ok })
+}
+
+// sortedRoutes returns the routes by ID. Sorting them takes most of the time that looking
+// at 100 000 takes: it is done once for each configuration that is looked at.
+func (snap *snapshot) sortedRoutes() []*route.Route {
+	if list := snap.byID.Load(); list != nil {
+		return *list
+	}
+	list := slices.AppendSeq(make([]*route.Route, 0, snap.routes.Len()), snap.routes.All())
+	slices.SortFunc(list, func(a, b *route.Route) int { return strings.Compare(a.ID(), b.ID()) })
+	snap.byID.Store(&list)
+	return list
 }

@@ -25,7 +25,7 @@ type Trace struct {
 
 	// ProxyHeaderRefused is called for a connection of a peer among
 	// [Options.ProxyProtocol] that is closed because its header did not come in
-	// time, or is none. Of these, one record a second is logged.
+	// time, or is none. It is logged as far as [Options.FailuresLogged] allows.
 	ProxyHeaderRefused func(peer net.Addr, err error)
 }
 
@@ -116,35 +116,27 @@ type RequestEvent struct {
 	Err     error        // why no node has answered, or an answer broke off
 }
 
-// tracing reports whether somebody wants to know what becomes of requests.
-func (s *Server) tracing() bool { return s.o.Trace != nil && s.o.Trace.RequestDone != nil }
-
 // note fills an event with what was decided.
 func (e *RequestEvent) note(d *decision, why *denial) {
 	e.Identity, e.Client = d.identity, strings.Clone(d.header.from.client)
 	if match := d.found.Route; match != nil {
 		e.Route, e.Upstream = match.ID(), match.Upstream()
 	}
-	if why != nil {
-		if e.Refusal = why.refusal; why.refusal != nil {
-			refusal := *why.refusal
-			refusal.Host = strings.Clone(refusal.Host)
-			e.Refusal = &refusal
-		}
-		if e.Err = why.err; e.Err == nil {
-			e.Err = why.unauthorized
-		}
+	if why == nil {
+		return
+	}
+	if e.Refusal = why.refusal; why.refusal != nil {
+		refusal := *why.refusal
+		refusal.Host = strings.Clone(refusal.Host)
+		e.Refusal = &refusal
+	}
+	if e.Err = why.err; e.Err == nil {
+		e.Err = why.unauthorized
 	}
 }
 
-// done reports that a request is over.
-func (s *Server) done(e *RequestEvent) {
-	e.Took = time.Since(e.Begun)
-	s.o.Trace.RequestDone(e)
-}
-
-// traceHTTP is serveHTTP for those who want to know.
-func (s *Server) traceHTTP(w http.ResponseWriter, r *http.Request) {
+// eventOf returns the event of a request of net/http.
+func eventOf(r *http.Request) *RequestEvent {
 	e := &RequestEvent{
 		Begun:    time.Now(),
 		Protocol: r.Proto,
@@ -156,28 +148,5 @@ func (s *Server) traceHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		e.ServerName = r.TLS.ServerName
 	}
-	if engine, ok := w.(*answerWriter); ok {
-		defer func() { s.done(engine.account(e)) }()
-		s.serveHTTP(w, r, e)
-		return
-	}
-	received := func() int64 { return 0 }
-	switch body := r.Body.(type) {
-	case nil:
-	case *deadlineBody:
-		received = body.n.Load
-	default:
-		if r.Body != http.NoBody {
-			counted := &countedBody{ReadCloser: body}
-			r = r.WithContext(r.Context()) // net/http wants to find its own Body in its own request
-			r.Body = counted
-			received = counted.n.Load
-		}
-	}
-	counted := &countedWriter{ResponseWriter: w}
-	defer func() {
-		e.Status, e.Sent, e.Received = counted.status, counted.n, received()
-		s.done(e)
-	}()
-	s.serveHTTP(counted, r, e)
+	return e
 }

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/meter"
 )
 
 // A Route is a [Config] that was checked. It never changes, and may be shared
@@ -38,6 +41,10 @@ type Route struct {
 	identified bool
 	authorize  func(context.Context) error
 	warnings   []string
+
+	// cell is where package gateway counts the requests for the route. It is no part of
+	// what the route is, and the one thing of it that changes.
+	cell atomic.Pointer[meter.Cell]
 }
 
 // maxPlaces bounds what one small document can make of a table: a route stands in it
@@ -63,6 +70,7 @@ func New(c Config) (*Route, error) {
 		identified: c.RequireIdentity,
 		authorize:  c.Authorize,
 	}
+	r.cell.Store(new(meter.Cell))
 	if c.ID == "" {
 		fault("ID", errors.New("is required"))
 	}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sallyport/sallyport/internal/tally"
+	"github.com/sallyport/sallyport/internal/meter"
 )
 
 // This file counts handshakes. Which counts are a profile's is looked up once for each
@@ -31,7 +31,7 @@ const countedVersions = 4
 type handshakeCounts struct {
 	full, resumed [countedVersions]atomic.Uint64
 	failed        [len(handshakeReasons)]atomic.Uint64
-	duration      tally.Histogram
+	duration      meter.Histogram
 
 	// gone says that the ID was deleted, and that nobody reads these any more.
 	gone atomic.Bool
@@ -90,7 +90,7 @@ func (c *handshakeCounts) succeeded(cs *tls.ConnectionState, took time.Duration)
 	c.duration.Observe(took)
 }
 
-// read returns what was counted: see [*tally.Histogram.Read] about room.
+// read returns what was counted: see [*meter.Histogram.Read] about room.
 func (c *handshakeCounts) read(room []uint64) (HandshakeStats, []uint64) {
 	s := HandshakeStats{Full: readVersions(&c.full), Resumed: readVersions(&c.resumed)}
 	for i, reason := range handshakeReasons {
@@ -99,7 +99,7 @@ func (c *handshakeCounts) read(room []uint64) (HandshakeStats, []uint64) {
 		}
 	}
 	if s.Succeeded() > 0 {
-		var d tally.Distribution
+		var d meter.Distribution
 		d, room = c.duration.Read(room)
 		s.Duration = Histogram(d)
 	}

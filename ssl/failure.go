@@ -46,6 +46,9 @@ const (
 	BadHost     Reason = "bad_host"    // the Host is no valid name
 )
 
+// Reasons returns all reasons, those of handshakes first.
+func Reasons() []Reason { return append(HandshakeReasons(), Misdirected, PlainHTTP, BadHost) }
+
 // HandshakeReasons returns the reasons why handshakes fail, in the order in which they
 // stand in the documentation.
 func HandshakeReasons() []Reason { return slices.Clone(handshakeReasons[:]) }

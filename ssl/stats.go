@@ -3,7 +3,7 @@ package ssl
 import (
 	"time"
 
-	"github.com/sallyport/sallyport/internal/tally"
+	"github.com/sallyport/sallyport/internal/meter"
 )
 
 // Stats are the counts of a [Terminator]: what became of the handshakes behind its
@@ -87,7 +87,7 @@ func (tm *Terminator) Stats() Stats {
 	t := tm.table()
 	s := Stats{All: tm.Handshakes(), TurnedAway: tm.counts.turnedAway.Load(), Profiles: make([]ProfileStats, 0, t.Len())}
 	s.NoProfile, _ = tm.counts.noProfile.read(nil)
-	room := make([]uint64, 0, tally.Buckets*int(max(tm.counts.size.Load(), 0)))
+	room := make([]uint64, 0, meter.Buckets*int(max(tm.counts.size.Load(), 0)))
 	for _, p := range t.sorted() {
 		ps := ProfileStats{ID: p.id, NotAfter: p.notAfter}
 		if c, ok := tm.counts.profiles.Load(p.id); ok {

@@ -117,7 +117,9 @@ type call struct {
 	method  string
 	body    requestBody
 	timeout Timeout
-	begun   time.Time // set if there is a RetryTimeout
+	begun   time.Time     // set if there is a RetryTimeout
+	arrived time.Duration // by the pool's clock
+	status  int           // of the answer; zero if there is none
 	nodes   Candidates
 	tries   int
 	last    string // the node that was tried last
@@ -133,6 +135,8 @@ type call struct {
 // run sends the request until a node has answered.
 func (c *call) run() *Error {
 	p := c.pool
+	c.arrived = p.now()
+	defer c.count()
 	if p.u.config.RetryTimeout > 0 {
 		c.begun = time.Now()
 	}
@@ -210,6 +214,7 @@ func (c *call) try(i int) (progress, *Error) {
 		now := p.now()
 		m.state.latency.observe(now-a.begun, now)
 	}
+	c.status = a.status
 	p.answered(m, a.status)
 	if c.resp != nil {
 		a.wrap(c.resp)

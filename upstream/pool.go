@@ -67,6 +67,7 @@ type Pool struct {
 	members []member
 	pickers []Picker // of the levels
 	budget  *budget  // passed on to a pool with the same RetryBudget
+	counts  *counts  // passed on
 	log     *slog.Logger
 	closed  atomic.Bool
 
@@ -111,7 +112,8 @@ type node struct {
 }
 
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
-// one, otherwise nil: nodes with the same address keep their counts and what their
+// one, otherwise nil: it goes on with the counts of [*Pool.Stats], and nodes with the same
+// address keep their own and what their
 // names resolve to, their connections if Scheme, TLS, keep-alive,
 // MaxResponseHeaderBytes and Transport are the same, and their health if
 // [Config.Checks] are. An equal RetryBudget goes on with what is left. Close prev once
@@ -131,9 +133,9 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		log:     o.Logger,
 		epoch:   time.Now(),
 	}
-	p.ejecting = new(sync.Mutex)
+	p.ejecting, p.counts = new(sync.Mutex), new(counts)
 	if prev != nil {
-		p.epoch, p.ejecting = prev.epoch, prev.ejecting
+		p.epoch, p.ejecting, p.counts = prev.epoch, prev.ejecting, prev.counts
 	}
 	sameChecks := prev != nil && equalChecks(u.checks, prev.u.checks)
 	switch {

@@ -46,4 +46,11 @@ type Histogram struct {
 
 // Stats returns the counts of the moment. It takes no lock. The counts are read one after
 // another while requests go on. [*Pool.Nodes] has those of each node.
-func (p *Pool) Stats() Stats { return Stats{} }
+func (p *Pool) Stats() Stats {
+	s := Stats{Answers: p.counts.requests.Answers(), Retries: p.counts.retries.Load()}
+	if s.Answers.Total() > 0 {
+		wait, _ := p.counts.requests.Duration(nil)
+		s.Wait = Histogram(wait)
+	}
+	return s
+}

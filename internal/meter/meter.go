@@ -1,6 +1,6 @@
-// Package tally counts what happens, where it happens often: without a lock, without
+// Package meter counts what happens, where it happens often: without a lock, without
 // allocating, by adding to an integer or three.
-package tally
+package meter
 
 import (
 	"slices"
@@ -87,9 +87,12 @@ type Requests struct {
 
 // Count counts a request.
 func (r *Requests) Count(status int, took time.Duration) {
-	r.answers[Class(status)].Add(1)
+	r.CountAnswer(status)
 	r.duration.Observe(took)
 }
+
+// CountAnswer counts a request of which it does not matter how long it took.
+func (r *Requests) CountAnswer(status int) { r.answers[Class(status)].Add(1) }
 
 // Answers returns the counts by class.
 func (r *Requests) Answers() (counts [Classes]uint64) {

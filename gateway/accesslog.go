@@ -1,0 +1,203 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/sallyport/sallyport/internal/sample"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+)
+
+// This file is what is said of requests: to Options.AccessLog of each that is over, or, if
+// there is none, to Options.Logger of those that were refused or failed. Nothing is said
+// twice.
+
+// tells reports whether somebody wants to know what becomes of requests.
+func (s *Server) tells() bool {
+	return s.o.AccessLog != nil || s.o.Trace != nil && s.o.Trace.RequestDone != nil
+}
+
+// failuresLogged is how many records a second there may be of failures of one kind.
+func (s *Server) failuresLogged() int { return sample.Limit(s.o.FailuresLogged) }
+
+// tell tells that a request is over.
+func (s *Server) tell(v *visit, took time.Duration) {
+	e := v.event
+	e.Took, e.Status, e.Sent = took, v.status, v.sent
+	if s.o.AccessLog != nil {
+		s.logAccess(e, v)
+	}
+	if t := s.o.Trace; t != nil && t.RequestDone != nil {
+		t.RequestDone(e)
+	}
+}
+
+// logAccess logs a request that is over.
+func (s *Server) logAccess(e *RequestEvent, v *visit) {
+	level := slog.LevelInfo
+	switch {
+	case v.refusal != nil:
+		level = slog.LevelWarn
+	case e.Err != nil:
+		level = slog.LevelError
+	}
+	ctx := context.Background()
+	handler := s.o.AccessLog.Handler()
+	if !handler.Enabled(ctx, level) {
+		return
+	}
+	unreported := 0
+	if sampler := s.floods(v); sampler != nil {
+		var ok bool
+		if unreported, ok = sampler.Next(time.Now(), s.failuresLogged()); !ok {
+			return
+		}
+	}
+	// Not by a method of the Logger, which would look for its caller: a tenth of the cost.
+	record := slog.NewRecord(e.Begun.Add(e.Took), level, "request", 0)
+	record.AddAttrs(s.accessAttrs(e, v, unreported)...)
+	_ = handler.Handle(ctx, record) // as slog.Logger does
+}
+
+// floods returns what keeps requests like this one from flooding the log, or nil. Those
+// that a route serves are logged all: whoever wants to know of each wants just that.
+func (s *Server) floods(v *visit) *sample.Sampler {
+	switch {
+	case v.refusal != nil:
+		return s.refusals.sampler(v.refusal.Reason)
+	case v.match == nil:
+		return &s.counts.unrouted.Failures
+	}
+	return nil
+}
+
+// accessAttrs returns what the access log says of a request. What does not apply is left
+// out.
+func (s *Server) accessAttrs(e *RequestEvent, v *visit, unreported int) []slog.Attr {
+	attrs := append(make([]slog.Attr, 0, 24),
+		slog.Int("status", e.Status),
+		slog.String("method", e.Method),
+		slog.String("host", e.Host),
+		slog.String("path", e.Path),
+		slog.String("protocol", e.Protocol),
+		slog.String("remote", e.Remote))
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	text("client", e.Client)
+	text("server_name", e.ServerName)
+	if e.Identity != nil {
+		attrs = append(attrs, slog.Any("identity", e.Identity))
+	}
+	text("route", e.Route)
+	text("upstream", e.Upstream)
+	if e.Attempts > 0 {
+		attrs = append(attrs,
+			slog.String("node", e.Node),
+			slog.Int("attempts", e.Attempts),
+			slog.Duration("waited", e.Waited))
+	}
+	attrs = append(attrs,
+		slog.Duration("took", e.Took),
+		slog.Int64("received", e.Received),
+		slog.Int64("sent", e.Sent))
+	if r := v.refusal; r != nil {
+		text("reason", string(r.Reason))
+		text("profile", r.Profile)
+		text("advice", r.Advice)
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	if unreported > 0 {
+		attrs = append(attrs, slog.Int("unreported", unreported))
+	}
+	return attrs
+}
+
+// logFailure tells of a request that failed: to the log, or to the event from which the
+// access log is written. It is sampled for each route.
+func (s *Server) logFailure(v *visit, r *http.Request, match *route.Route, err error, more ...slog.Attr) {
+	if v.event != nil && v.event.Err == nil {
+		v.event.Err = err
+	}
+	if s.o.AccessLog != nil {
+		return
+	}
+	attrs := append([]slog.Attr{
+		slog.String("route", match.ID()), slog.String("method", r.Method), slog.String("host", r.Host),
+		slog.String("path", r.URL.Path), slog.String("remote", r.RemoteAddr), slog.Any("error", err),
+	}, more...)
+	s.logUnlessFlooded(slog.LevelError, "request failed", &s.meter(match).Failures, attrs...)
+}
+
+// logPanicked tells of a request whose client an Authorize of the user's could not judge,
+// because it panicked: that is no refusal.
+func (s *Server) logPanicked(r *http.Request, d *decision, why *denial) {
+	more := []slog.Attr{slog.Int("status", why.status)}
+	if d.identity != nil {
+		more = append(more, slog.Any("identity", d.identity))
+	}
+	s.logFailure(d.visit, r, d.found.Route, why.unauthorized, more...)
+}
+
+// logRefused tells the log of a request that was refused. err is why, if an Authorize of
+// the user's has said so.
+func (s *Server) logRefused(r *http.Request, refusal *Refusal, message string, identity *ssl.Identity, err error) {
+	if s.o.AccessLog != nil || s.o.Logger == nil {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.Int("status", refusal.Status), slog.String("reason", string(refusal.Reason)), slog.String("message", message),
+		slog.String("remote", r.RemoteAddr), slog.String("path", r.URL.Path), slog.String("host", refusal.Host),
+		slog.String("server_name", refusal.ServerName),
+	}
+	for _, a := range []slog.Attr{
+		slog.String("profile", refusal.Profile), slog.String("route", refusal.Route), slog.String("advice", refusal.Advice),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	if identity != nil {
+		attrs = append(attrs, slog.Any("identity", identity))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	s.logUnlessFlooded(slog.LevelWarn, "request refused", s.refusals.sampler(refusal.Reason), attrs...)
+}
+
+// logUnlessFlooded writes a record to Options.Logger, unless there were too many of its
+// kind.
+func (s *Server) logUnlessFlooded(level slog.Level, message string, sampler *sample.Sampler, attrs ...slog.Attr) {
+	if s.o.Logger == nil || !s.o.Logger.Enabled(context.Background(), level) {
+		return
+	}
+	unreported, ok := sampler.Next(time.Now(), s.failuresLogged())
+	if !ok {
+		return
+	}
+	if unreported > 0 {
+		attrs = append(attrs, slog.Int("unreported", unreported))
+	}
+	s.o.Logger.LogAttrs(context.Background(), level, message, attrs...)
+}
+
+// cut bounds what is kept of a client's words, and lets go of what they stand in.
+func cut(text string) string {
+	const most = 255
+	if len(text) > most {
+		text = text[:most]
+	}
+	return string([]byte(text))
+}
+
+// quoted returns a text of a client's for a sentence.
+func quoted(text string) string { return strconv.QuoteToASCII(cut(text)) }
