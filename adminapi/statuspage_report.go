@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ func (h *Handler) report(q *statushtml.Query) *statuspage.Report {
 		Configuration: h.reportConfiguration(&stats),
 		Connections:   reportConnections(&stats),
 		Traffic:       reportTraffic(&history),
+		Refused:       stats.Refusals,
 		Refusals:      reportRefusals(h.server.Refusals(), q),
 		Names:         h.reportNames(&stats, q),
 		Routes:        h.reportRoutes(&stats, &history, q),
@@ -92,7 +94,7 @@ func reportTraffic(history *gateway.History) statuspage.Traffic {
 			if !known {
 				j = len(t.Reasons)
 				at[reason] = j
-				t.Reasons = append(t.Reasons, statuspage.Reason{Reason: reason, Minutes: make([]uint64, len(history.Minutes))})
+				t.Reasons = append(t.Reasons, statuspage.Reason{Reason: reason, Meaning: f.Reason.Meaning(), Minutes: make([]uint64, len(history.Minutes))})
 			}
 			t.Reasons[j].Minutes[i] += f.Count
 			t.Reasons[j].Count += f.Count
@@ -126,7 +128,7 @@ func reportRefusals(all []gateway.Refusal, q *statushtml.Query) statuspage.List[
 			ServerName: r.ServerName, Host: r.Host, Remote: r.Remote, Profile: r.Profile, Route: r.Route,
 			Subject: r.Subject, Issuer: r.Issuer, Serial: r.Serial, SHA256: r.SHA256,
 		}
-		if !strings.HasPrefix(r.Remote, r.Client) {
+		if host, _, err := net.SplitHostPort(r.Remote); err != nil || host != r.Client {
 			out.Client = r.Client
 		}
 		return out, true

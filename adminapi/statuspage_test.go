@@ -2,9 +2,11 @@ package adminapi_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -207,7 +209,7 @@ func TestStatusPageMembers(t *testing.T) {
 			for i := range typ.NumField() {
 				name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 				require.NotEmpty(t, name, "%v.%s", typ, typ.Field(i).Name)
-				all = append(all, list(typ.Field(i).Type, path+"."+name)...)
+				all = append(all, list(typ.Field(i).Type, strings.TrimPrefix(path+"."+name, "."))...)
 			}
 			return all
 		}
@@ -425,4 +427,99 @@ func TestStatusPageEscapesJSON(t *testing.T) {
 	require.False(t, bytes.ContainsAny(rec.Body.Bytes(), "<>&"), rec.Body.String())
 	require.Equal(t, []string{`/</script><img src=x onerror=alert(1)>"'&*`}, w.reportOf("").Routes.List[0].Paths)
 	require.NotContains(t, w.htmlOf(""), "<img")
+}
+
+// Who was refused in the handshake, or with a request, is on the page when the client knows,
+// with what was wrong; and whatever it has sent is text there.
+func TestStatusPageRefusals(t *testing.T) {
+	failed, done := make(chan struct{}, 10), make(chan struct{}, 10)
+	gw := gateway.New(&gateway.Options{
+		TLS:   ssl.Options{Trace: &ssl.Trace{HandshakeFailed: func(*ssl.HandshakeError) { failed <- struct{}{} }}},
+		Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) { done <- struct{}{} }},
+	})
+	defer gw.Close()
+	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
+	require.NoError(t, err)
+	servers, people, strangers := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
+		SSL: []ssl.Config{{ID: "mtls", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: people.PEM()}}},
+		Routes: []route.Config{{ID: "r", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/500" {
+				w.WriteHeader(500)
+			}
+			fmt.Fprint(w, "fine")
+		})}},
+	}})
+	require.NoError(t, err)
+	secure, plain := listen(t), listen(t)
+	go serve(t, gw.ServeTLS, secure)
+	go serve(t, gw.Serve, plain)
+
+	const evil = `"><img src=x onerror=alert(1)>`
+	stranger := strangers.Client(evil)
+	config := ssltest.ClientConfig("a.test")
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &stranger, nil }
+	require.Error(t, alert(t, secure.Addr().String(), config))
+	<-failed
+	conn, err := net.Dial("tcp", secure.Addr().String())
+	require.NoError(t, err)
+	_, err = conn.Write(ssltest.ClientHello(t, evil))
+	require.NoError(t, err)
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	<-failed
+	require.NoError(t, conn.Close())
+	request := httptest.NewRequest("GET", "http://b.test/", nil)
+	request.Host = evil
+	require.Equal(t, 400, serveOne(gw, request).Code)
+	<-done
+	client := ssltest.Client(t, secure, "a.test", people.Client("alice"))
+	for _, path := range []string{"/", "/", "/404", "/500"} {
+		res, err := client.Get("https://a.test" + path)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		<-done
+	}
+
+	get := func(query, accept string) string {
+		rec := serveOne(h.StatusPage(), pageRequest(query, "Accept", accept))
+		require.Equal(t, 200, rec.Code, rec.Body.String())
+		return rec.Body.String()
+	}
+	var r statuspage.Report
+	require.NoError(t, json.Unmarshal([]byte(get("", "application/json")), &r))
+	require.EqualValues(t, 3, r.Refused)
+	list := r.Refusals.List
+	require.Len(t, list, 3)
+	require.Equal(t, []any{400, "bad_host", evil}, []any{list[0].Status, list[0].Reason, list[0].Host})
+	require.Equal(t, []any{0, "unknown_sni", evil, ""}, []any{list[1].Status, list[1].Reason, list[1].ServerName, list[1].Profile})
+	require.Equal(t, []any{0, "unknown_ca", "a.test", "mtls", "CN=strangers", ""}, []any{list[2].Status, list[2].Reason, list[2].ServerName, list[2].Profile, list[2].Issuer, list[2].Client})
+	require.Contains(t, list[2].Advice, "strangers")
+	require.Len(t, list[2].SHA256, 64)
+	require.Equal(t, 1, reportRefusals(t, get("?refusals=STRANGERS", "application/json")).Matching)
+
+	require.EqualValues(t, 2, r.Traffic.Failed)
+	require.EqualValues(t, 1, r.Traffic.Handshakes)
+	require.Len(t, r.Traffic.Reasons, 2)
+	require.EqualValues(t, 3, r.Traffic.Answers.Success)
+	require.EqualValues(t, 1, r.Traffic.Answers.ServerError)
+	require.Equal(t, map[string]uint64{"unknown_ca": 1}, r.Names.List[0].Failed)
+	require.EqualValues(t, 1, r.Names.List[0].Handshakes)
+	require.EqualValues(t, 4, r.Routes.List[0].LastHour.Sum())
+	require.Equal(t, 0.25, r.Routes.List[0].ErrorShare)
+	require.Positive(t, r.Routes.List[0].MeanSeconds)
+	require.Equal(t, "the program itself", r.Routes.List[0].Target)
+
+	page := get("", "text/html")
+	require.NotContains(t, page, "<img")
+	require.NotContains(t, page, evil)
+	require.Contains(t, page, "&#34;&gt;&lt;img src=x onerror=alert(1)&gt;")
+	for _, want := range []string{"unknown_ca", "unknown_sni", "bad_host", "answered with 400", "issued by <bdi>CN=strangers</bdi>"} {
+		require.Contains(t, page, want)
+	}
+}
+
+func reportRefusals(t testing.TB, text string) statuspage.List[statuspage.Refusal] {
+	var r statuspage.Report
+	require.NoError(t, json.Unmarshal([]byte(text), &r))
+	return r.Refusals
 }

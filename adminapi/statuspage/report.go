@@ -24,6 +24,9 @@ type Report struct {
 	Connections   Connections   `json:"connections"`
 	Traffic       Traffic       `json:"traffic"`
 
+	// Refused is how often a client was refused since the gateway was made.
+	Refused uint64 `json:"refused"`
+
 	// Refusals are the last ones that the gateway remembers, the newest first.
 	Refusals List[Refusal] `json:"refusals"`
 

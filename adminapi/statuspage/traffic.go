@@ -65,7 +65,8 @@ func (a Answers) Sum() uint64 {
 
 // A Reason is why handshakes failed.
 type Reason struct {
-	Reason  string   `json:"reason"` // of package ssl: "unknown_ca"
+	Reason  string   `json:"reason"`  // of package ssl: "unknown_ca"
+	Meaning string   `json:"meaning"` // the same in words
 	Count   uint64   `json:"count"`
 	Minutes []uint64 `json:"minutes"` // as those of [Traffic]
 }

@@ -108,9 +108,9 @@ func (q queryView) Others(own ...string) []field            { return q.others(ow
 func (q queryView) Self() string { return "?" + q.values().Encode() }
 
 type reasonView struct {
-	Name  string
-	Count uint64
-	Spark spark
+	Name, Meaning string
+	Count         uint64
+	Spark         spark
 }
 
 type limitView struct {
@@ -135,7 +135,7 @@ func newView(r *statuspage.Report, q Query) *view {
 	}
 	slices.Reverse(v.Minutes)
 	for _, reason := range r.Traffic.Reasons {
-		v.Reasons = append(v.Reasons, reasonView{reason.Reason, reason.Count, newSpark(reason.Minutes)})
+		v.Reasons = append(v.Reasons, reasonView{reason.Reason, reason.Meaning, reason.Count, newSpark(reason.Minutes)})
 	}
 	for name, n := range r.Connections.Limits {
 		if n > 0 {

@@ -34,7 +34,7 @@ func Report() *statuspage.Report {
 		},
 	}
 	t := &r.Traffic
-	reason := statuspage.Reason{Reason: "unknown_ca"}
+	reason := statuspage.Reason{Reason: "unknown_ca", Meaning: "the chain ends in none of the CAs of the name"}
 	for i := range 61 {
 		wave := 1 + math.Sin(float64(i)/9)
 		m := statuspage.Minute{
@@ -53,9 +53,12 @@ func Report() *statuspage.Report {
 		t.Answers.ServerError += m.Answers.ServerError
 		t.Minutes = append(t.Minutes, m)
 	}
-	t.Reasons = []statuspage.Reason{reason, {Reason: "expired", Count: 2, Minutes: make([]uint64, 61)}}
+	expired := make([]uint64, 61)
+	expired[12], expired[55] = 1, 1
+	t.Reasons = []statuspage.Reason{reason, {Reason: "expired", Meaning: "a certificate of the chain is not valid now", Count: 2, Minutes: expired}}
 	t.RequestsPerSecond, t.HandshakesPerSecond = 16.2, 0.73
 
+	r.Refused = 1203
 	r.Refusals = list(64, statuspage.Refusal{
 		Time: now.Add(-12 * time.Second), Reason: "unknown_ca", Remote: "192.0.2.77:51234", ServerName: "billing.example.com", Profile: "billing",
 		Subject: "CN=alice,O=Partner", Issuer: "CN=Partner CA 2,O=Partner", Serial: "3F12AB", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
