@@ -9,21 +9,18 @@ import (
 	"github.com/sallyport/sallyport/internal/statushtml"
 )
 
-// A routeRow is a route with what is known of it, before it is known whether it is shown.
-type routeRow struct {
-	stats *gateway.RouteStats
-	hour  gateway.RouteHistory
-}
-
 // reportRoutes says what went through the routes, in the order that is asked for.
 func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q *statushtml.Query) statuspage.List[statuspage.Route] {
 	table := h.server.Routes()
 	fits := filter(q.Routes.Filter)
-	hours := make(map[string]gateway.RouteHistory, len(history.Routes))
-	for _, r := range history.Routes {
-		hours[r.ID] = r
+	hours := make(map[string]*gateway.RouteHistory, len(history.Routes))
+	for i := range history.Routes {
+		hours[history.Routes[i].ID] = &history.Routes[i]
 	}
-	rows := make([]routeRow, 0, len(stats.Routes))
+	weight := weightOf(q.Sort)
+	// They come by id, and stay so where nothing else decides. Of many routes, few have
+	// had requests: those alone are sorted.
+	var first, rest []*gateway.RouteStats
 	for i := range stats.Routes {
 		s := &stats.Routes[i]
 		if q.Routes.Filter != "" && !fits(s.ID, s.Upstream) {
@@ -32,28 +29,32 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 				continue
 			}
 		}
-		rows = append(rows, routeRow{s, hours[s.ID]})
+		if hour := hours[s.ID]; hour != nil && weight(hour.Hour) > 0 {
+			first = append(first, s)
+		} else {
+			rest = append(rest, s)
+		}
 	}
-	// They come by id, and stay so where nothing else decides.
-	switch q.Sort {
-	case statushtml.ByTraffic:
-		slices.SortStableFunc(rows, func(a, b routeRow) int { return cmp.Compare(b.hour.Hour.Total(), a.hour.Hour.Total()) })
-	case statushtml.ByErrors:
-		slices.SortStableFunc(rows, func(a, b routeRow) int { return cmp.Compare(b.hour.Hour[5], a.hour.Hour[5]) })
-	}
-	return listed(len(stats.Routes), rows, q.Routes.Page, q.Size, func(row routeRow) (statuspage.Route, bool) {
-		r, ok := table.Get(row.stats.ID)
+	slices.SortStableFunc(first, func(a, b *gateway.RouteStats) int {
+		return cmp.Compare(weight(hours[b.ID].Hour), weight(hours[a.ID].Hour))
+	})
+	return listed(len(stats.Routes), append(first, rest...), q.Routes.Page, q.Size, func(s *gateway.RouteStats) (statuspage.Route, bool) {
+		r, ok := table.Get(s.ID)
 		if !ok {
 			return statuspage.Route{}, false
+		}
+		var hour gateway.RouteHistory
+		if known := hours[s.ID]; known != nil {
+			hour = *known
 		}
 		out := statuspage.Route{
 			ID: r.ID(), Hosts: append([]string{}, r.Hosts()...), Paths: r.Paths(), Methods: append([]string{}, r.Methods()...),
 			Priority: r.Priority(), Disabled: r.Disabled(), Upstream: r.Upstream(),
-			LastMinute: answersOf(row.hour.Minute), LastHour: answersOf(row.hour.Hour), Answers: answersOf(row.stats.Requests),
-			RequestsPerSecond: perSecond(row.hour.Minute.Total(), 60),
-			ErrorShare:        share(row.hour.Hour[5], row.hour.Hour.Total()),
-			ClientErrorShare:  share(row.hour.Hour[4], row.hour.Hour.Total()),
-			MeanSeconds:       meanSeconds(row.stats.Duration),
+			LastMinute: answersOf(hour.Minute), LastHour: answersOf(hour.Hour), Answers: answersOf(s.Requests),
+			RequestsPerSecond: perSecond(hour.Minute.Total(), 60),
+			ErrorShare:        share(hour.Hour[5], hour.Hour.Total()),
+			ClientErrorShare:  share(hour.Hour[4], hour.Hour.Total()),
+			MeanSeconds:       meanSeconds(s.Duration),
 			Warnings:          append([]string{}, table.Warnings(r.ID())...),
 		}
 		if answers, ok := r.Handler().(unserved); ok {
@@ -63,4 +64,16 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 		}
 		return out, true
 	})
+}
+
+// weightOf returns what routes are sorted by: the more, the earlier.
+func weightOf(order string) func(gateway.StatusCounts) uint64 {
+	switch order {
+	case statushtml.ByTraffic:
+		return func(c gateway.StatusCounts) uint64 { return c.Total() }
+	case statushtml.ByErrors:
+		return func(c gateway.StatusCounts) uint64 { return c[5] }
+	default:
+		return func(gateway.StatusCounts) uint64 { return 0 }
+	}
 }

@@ -341,6 +341,33 @@ func TestStatusPageLists(t *testing.T) {
 	require.Contains(t, rec.Body.String(), "45 routes, of which 25 are not shown here.")
 }
 
+// Routes come in the order that is asked for: by what went through them, by what failed, and
+// otherwise by id.
+func TestStatusPageSortsRoutes(t *testing.T) {
+	w := newWorld(t, setup{})
+	for i := range 4 {
+		w.put(fmt.Sprintf("/routes/%d", i), w.routeDoc(fmt.Sprintf("/%d", i), 1))
+	}
+	w.put("/routes/3", map[string]any{"uri": "/3", "upstream": map[string]any{"nodes": map[string]any{}}}) // 503
+	for path, n := range map[string]int{"/1": 2, "/2": 5, "/3": 3} {
+		for range n {
+			serveOne(w.gw, httptest.NewRequest("GET", "http://a.test"+path, nil))
+		}
+	}
+	for query, want := range map[string]string{"": "2310", "?routes_sort=errors": "3012", "?routes_sort=id": "0123"} {
+		var got string
+		for _, r := range w.reportOf(query).Routes.List {
+			got += r.ID
+		}
+		require.Equal(t, want, got, query)
+	}
+	list := w.reportOf("").Routes.List
+	require.Equal(t, 1.0, list[1].ErrorShare)
+	require.Equal(t, statuspage.Answers{ServerError: 3}, list[1].LastHour)
+	require.EqualValues(t, 5, list[0].Answers.Success)
+	require.Contains(t, w.htmlOf("?routes_sort=errors"), `<b aria-current="true">errors</b>`)
+}
+
 // The form explains as POST /explain does.
 func TestStatusPageExplains(t *testing.T) {
 	w := newWorld(t, setup{})
