@@ -18,7 +18,8 @@ import (
 
 // tells reports whether somebody wants to know what becomes of requests.
 func (s *Server) tells() bool {
-	return s.o.AccessLog != nil || s.o.Trace != nil && s.o.Trace.RequestDone != nil
+	t := s.o.Trace
+	return s.o.AccessLog != nil || t != nil && (t.RequestDone != nil || t.RequestBegun != nil)
 }
 
 // failuresLogged is how many records a second there may be of failures of one kind.
@@ -45,7 +46,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 	case e.Err != nil:
 		level = slog.LevelError
 	}
-	ctx := context.Background()
+	ctx := e.contextOf(context.Background())
 	handler := s.o.AccessLog.Handler()
 	if !handler.Enabled(ctx, level) {
 		return

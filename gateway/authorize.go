@@ -23,7 +23,7 @@ func (s *Server) authorize(d *decision) *denial {
 	if judge == nil {
 		return nil
 	}
-	ctx := d.asker.context()
+	ctx := d.visit.event.contextOf(d.asker.context())
 	if d.identity != nil {
 		ctx = ssl.NewContext(ctx, d.identity)
 	}

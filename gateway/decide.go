@@ -43,6 +43,10 @@ type asker interface {
 
 	// context returns the context of the request, which ends when its client goes away.
 	context() context.Context
+
+	// fields calls yield for each field of the client's header until it returns false.
+	// What it is given is valid until then.
+	fields(yield func(name, value string) bool)
 }
 
 // A denial is why a request goes nowhere.
@@ -62,6 +66,18 @@ var (
 
 // decide says where a request goes. It returns nil if there is such a place.
 func (s *Server) decide(d *decision) *denial {
+	why := s.find(d)
+	if d.visit.event != nil {
+		s.begun(d, why)
+	}
+	if why != nil {
+		return why
+	}
+	return s.admit(d)
+}
+
+// find asks the guard, and finds the route.
+func (s *Server) find(d *decision) *denial {
 	guarded := d.path.Guard()
 	identity, refused := s.term.Judge(d.snap.ssl, d.tls, d.authority, guarded)
 	if refused != nil && d.tls != nil {
@@ -90,6 +106,12 @@ func (s *Server) decide(d *decision) *denial {
 	if match == nil {
 		return noRoute
 	}
+	return nil
+}
+
+// admit finds the place that the route leads to, and says what goes there.
+func (s *Server) admit(d *decision) *denial {
+	match := d.found.Route
 	if why := s.authorize(d); why != nil {
 		return why
 	}
@@ -110,10 +132,10 @@ func (s *Server) decide(d *decision) *denial {
 	case d.header.edits.NeedsVars():
 		d.lookups()
 	case d.req.Lookups == nil && len(d.header.edits.IdentityNames()) > 0:
-		d.certVars = newClientLookups(d.tls, identity)
+		d.certVars = newClientLookups(d.tls, d.identity)
 		d.req.Lookups = &d.certVars
 	}
-	d.header.write(&d.req, &d.found, identity, s.o.ClientCert)
+	d.header.write(&d.req, &d.found, d.identity, s.o.ClientCert)
 	return nil
 }
 

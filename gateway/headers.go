@@ -21,12 +21,18 @@ type outgoing struct {
 
 	// fields are what the gateway writes, after what stays.
 	fields []route.HeaderField
+
+	// replaced are the names of fields that [Trace.RequestBegun] has set.
+	replaced []string
 }
 
 // drops reports whether a field of the client's header does not go on: because it is not
 // the client's to say, or because the gateway says it itself. The fields that concern one
 // connection alone (RFC 9110, section 7.6.1) are the affair of whoever forwards.
 func (o *outgoing) drops(name string) bool {
+	if o.replaced != nil && o.replaces(name) {
+		return true
+	}
 	switch o.kindOf(name) {
 	case fieldOrdinary:
 		return o.edits.Removes(name)

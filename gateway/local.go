@@ -13,7 +13,7 @@ import (
 // from the request: hop-by-hop fields are there, and an Upgrade is the handler's to
 // refuse.
 func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision) {
-	ctx := r.Context()
+	ctx := d.visit.event.contextOf(r.Context())
 	if d.identity != nil {
 		ctx = ssl.NewContext(ctx, d.identity)
 	}

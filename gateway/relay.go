@@ -226,7 +226,7 @@ func (t *turn) newEvent() *RequestEvent {
 		e.Protocol = "HTTP/1.0"
 	}
 	if k.tls != nil {
-		e.ServerName = k.tls.ServerName
+		e.ServerName, e.TLS = k.tls.ServerName, k.tls
 	}
 	return e
 }

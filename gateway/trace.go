@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -16,6 +18,16 @@ import (
 // on the goroutine of the request, the connection or the listener, and must not block. A
 // panic in one of a request costs that request.
 type Trace struct {
+	// RequestBegun is called when it is known who asks for what, and before anybody
+	// else is asked: after the guard and the search for a route, before
+	// [route.Config.Authorize] and the target. ctx is that of the request. Of the
+	// context that it returns the values count, and nothing else: Authorize, a
+	// route's handler and the [slog.Handler] of the access log find them in theirs, and
+	// RequestDone in [RequestEvent.Context]. Returning ctx changes nothing.
+	//
+	// It is not called for requests that have no reading (400, 405): RequestDone is.
+	RequestBegun func(ctx context.Context, r *RequestStart) context.Context
+
 	// RequestDone is called when a request is over, whatever became of it.
 	RequestDone func(*RequestEvent)
 
@@ -97,13 +109,15 @@ type RequestEvent struct {
 	Host     string
 	Path     string // without the query
 
-	Remote     string        // the peer, "10.0.0.1:40000"
-	Client     string        // the address of the client: see [Options.TrustedProxies]
-	ServerName string        // of the connection; empty without TLS
-	Identity   *ssl.Identity // nil if there is none
+	Remote     string               // the peer, "10.0.0.1:40000"
+	Client     string               // the address of the client: see [Options.TrustedProxies]
+	ServerName string               // of the connection; empty without TLS
+	TLS        *tls.ConnectionState // likewise, nil without TLS; it must not be changed
+	Identity   *ssl.Identity        // nil if there is none
 
 	// Where it went. They are empty if it did not come so far.
 	Route    string
+	Pattern  string // of the route's paths, the one that fits: "/users/*id"
 	Upstream string
 	Node     string // the last that was tried, "10.0.0.1:80"
 	Attempts int    // how many were tried
@@ -114,13 +128,17 @@ type RequestEvent struct {
 
 	Refusal *ssl.Refusal // the guard's, if it has refused the request
 	Err     error        // why no node has answered, or an answer broke off
+
+	// Context has the values of the context that [Trace.RequestBegun] returned, and never
+	// ends. It is nil if that was not called.
+	Context context.Context
 }
 
 // note fills an event with what was decided.
 func (e *RequestEvent) note(d *decision, why *denial) {
 	e.Identity, e.Client = d.identity, strings.Clone(d.header.from.client)
 	if match := d.found.Route; match != nil {
-		e.Route, e.Upstream = match.ID(), match.Upstream()
+		e.Route, e.Upstream, e.Pattern = match.ID(), match.Upstream(), d.found.Pattern()
 	}
 	if why == nil {
 		return
@@ -146,7 +164,7 @@ func eventOf(r *http.Request) *RequestEvent {
 		Remote:   r.RemoteAddr,
 	}
 	if r.TLS != nil {
-		e.ServerName = r.TLS.ServerName
+		e.ServerName, e.TLS = r.TLS.ServerName, r.TLS
 	}
 	return e
 }

@@ -86,6 +86,7 @@ func TestTraceOfRequests(t *testing.T) {
 				require.Equal(t, method, got.Method)
 				require.Equal(t, strings.TrimSuffix(c.path, "?secret"), got.Path)
 				require.Equal(t, "a.test", got.ServerName)
+				require.Equal(t, "a.test", got.TLS.ServerName)
 				require.Equal(t, "127.0.0.1", got.Client)
 				require.Equal(t, c.status == 421, got.Refusal != nil)
 				require.Equal(t, c.status != 421, got.Identity != nil)

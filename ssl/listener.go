@@ -260,6 +260,7 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 	err := recovered(func() error {
 		return conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
 	})
+	took := time.Since(begun)
 	if err != nil {
 		e := tm.classify(a, c.RemoteAddr(), err)
 		tm.counts.failed(a.counts, e.Reason)
@@ -269,10 +270,11 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 		if tm.o.Trace != nil && tm.o.Trace.HandshakeFailed != nil {
 			tm.o.Trace.HandshakeFailed(e)
 		}
+		tm.over(a, begun, took, c.RemoteAddr(), nil, e)
 		return nil, e
 	}
 	_ = c.SetDeadline(time.Time{})
-	cs, took := conn.ConnectionState(), time.Since(begun)
+	cs := conn.ConnectionState()
 	tm.counts.succeeded(a.counts, &cs, took)
 	if tm.o.HandshakeLog != nil {
 		tm.logDone(a.profile, c.RemoteAddr(), &cs, took)
@@ -280,6 +282,7 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 	if tm.o.Trace != nil && tm.o.Trace.HandshakeDone != nil && a.profile != nil {
 		tm.o.Trace.HandshakeDone(a.profile.id, cs)
 	}
+	tm.over(a, begun, took, c.RemoteAddr(), &cs, nil)
 	return conn, nil
 }
 

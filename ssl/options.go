@@ -73,6 +73,10 @@ type Trace struct {
 	// HandshakeFailed is called for one that failed.
 	HandshakeFailed func(*HandshakeError)
 
+	// Handshake is called for each handshake that is over, after the two above: it tells
+	// of both outcomes, and how long it took.
+	Handshake func(*HandshakeEvent)
+
 	// TurnedAway is called for a connection that was closed without a handshake,
 	// because its address has [Options.MaxHandshakesPerAddr] already. Nothing is
 	// logged, lest a flood of connections becomes one of records.

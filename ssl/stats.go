@@ -49,7 +49,7 @@ type HandshakeStats struct {
 }
 
 // Succeeded returns how many succeeded, of whatever kind.
-func (s *HandshakeStats) Succeeded() uint64 { return s.Full.Total() + s.Resumed.Total() }
+func (s HandshakeStats) Succeeded() uint64 { return s.Full.Total() + s.Resumed.Total() }
 
 // VersionCounts count by version of TLS.
 type VersionCounts struct{ TLS10, TLS11, TLS12, TLS13 uint64 }

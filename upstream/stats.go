@@ -21,7 +21,7 @@ type Stats struct {
 type StatusCounts [6]uint64
 
 // Total is the sum.
-func (c *StatusCounts) Total() (n uint64) {
+func (c StatusCounts) Total() (n uint64) {
 	for _, v := range c {
 		n += v
 	}

@@ -1,0 +1,96 @@
+// Package gatewayotel tells OpenTelemetry what a gateway does: a span for each request and
+// each handshake, and metrics.
+//
+//	options := &gateway.Options{}
+//	gatewayotel.Spans(options, nil)           // of requests and of handshakes
+//	err := gatewayotel.Durations(options, nil) // http.server.request.duration
+//	...
+//	gw := gateway.New(options)
+//	registration, err := gatewayotel.Counters(gw, nil)
+//
+// Each of the three is useful alone. Spans and Durations cost each request something;
+// Counters reads, once in an interval, what the gateway counts anyhow. Only the API of
+// OpenTelemetry is needed: without a provider (of an SDK) they do next to nothing.
+//
+// # Spans of requests
+//
+// A request has one span of the kind server, by the semantic conventions for HTTP,
+// version 1.43.0, from its head to the end of its answer. Its name is the method and the
+// pattern of the route's path that fits ("GET /users/*"), which is its http.route too.
+//
+//	http.request.method, http.request.method_original, http.route, http.response.status_code
+//	http.request.body.size, http.response.body.size
+//	url.scheme, url.path                            without the query, which may hold a secret
+//	server.address, server.port                     the Host
+//	client.address                                  see gateway.Options.TrustedProxies
+//	network.peer.address, network.peer.port, network.protocol.version, user_agent.original
+//	tls.protocol.name, tls.protocol.version, tls.cipher, tls.curve, tls.resumed, tls.next_protocol
+//	tls.client.subject, tls.client.issuer, tls.client.hash.sha256
+//	error.type                                      the status if it is 5xx, "client_disconnected"
+//	                                                if the client went away, or "_OTHER"
+//	sallyport.server_name                           of the connection
+//	sallyport.profile.id, sallyport.client.serial, sallyport.client.spiffe_id
+//	sallyport.route.id, sallyport.upstream.id, sallyport.upstream.node
+//	sallyport.upstream.attempts, sallyport.upstream.wait (seconds)
+//	sallyport.refusal.reason                        see ssl.Reason
+//
+// What is said of the client's certificate is said of one that is verified. What the client
+// says itself is made valid UTF-8 and cut after 1024 bytes. Attributes that are known at the
+// beginning are there for the sampler.
+//
+// The target of the route is told of the span in the header fields traceparent and
+// tracestate (W3C Trace Context), of which nothing that the client says goes on; or in those
+// of [Options.Propagator]. The nodes that were tried for one request get the same.
+// A handler of the user's, and [route.Config.Authorize], find the span in their context.
+//
+// # Whose trace it is
+//
+// A client can name a trace that the request belongs to. Who may do so decides what is
+// recorded, and can write into the traces of others: so this is taken from the peers among
+// [gateway.Options.TrustedProxies] alone, or from those that [Options.Trust] says, such as
+// clients with a verified certificate. For all others a new trace begins, with a link to
+// the client's. If the request comes with a span in its context, because a middleware in
+// front of [gateway.Server.ServeHTTP] has begun one, the span is a child of that.
+//
+// # Spans of handshakes
+//
+// A handshake behind [gateway.Server.ServeTLS] has a span of its own, "TLS handshake", for it
+// belongs to no request: many have the same one, and none has a failed one. Its error.type is
+// the reason, one of [ssl.HandshakeReasons], and the description of its status says what to
+// do; what it says of the client's certificate is what was presented. By default those that
+// fail have one: see [Options.Handshakes].
+//
+// # Metrics
+//
+// [Durations] records http.server.request.duration, which the semantic conventions demand of
+// an HTTP server, with exemplars if the SDK has them. [Counters] observes [gateway.Server.Stats].
+// The API of OpenTelemetry has no way to observe a histogram that was counted elsewhere, and
+// so of the histograms of Stats there is what adds up, the seconds. Whoever wants their buckets
+// without the cost of Durations can let a bridge for Prometheus' collectors read those of
+// package gateway/prometheus.
+//
+//	sallyport.config.changes            counter         {change}
+//	sallyport.config.last_change        gauge           s       since 1970
+//	sallyport.config.objects            gauge           {object}      sallyport.object.kind
+//	sallyport.connections.accepted      counter         {connection}
+//	sallyport.connections.open          updowncounter   {connection}
+//	sallyport.http.connections          updowncounter   {connection}  network.protocol.version, http.connection.state
+//	sallyport.limits.reached            counter         {event}       sallyport.limit
+//	sallyport.tls.handshakes            counter         {handshake}   sallyport.profile.id, tls.protocol.version, tls.resumed; or error.type
+//	sallyport.tls.handshake.time        counter         s             sallyport.profile.id
+//	sallyport.tls.turned_away           counter         {connection}
+//	sallyport.tls.certificate.expiry    gauge           s             sallyport.profile.id, sallyport.certificate.index; since 1970
+//	sallyport.http.requests             counter         {request}     sallyport.route.id, sallyport.http.status_class
+//	sallyport.http.request.time         counter         s             sallyport.route.id
+//	sallyport.http.requests.refused     counter         {request}     http.response.status_code, error.type
+//	sallyport.http.requests.unrouted    counter         {request}
+//	sallyport.http.requests.malformed   counter         {request}
+//	sallyport.upstream.requests         counter         {request}     sallyport.upstream.id, sallyport.http.status_class
+//	sallyport.upstream.wait.time        counter         s             sallyport.upstream.id
+//	sallyport.upstream.retries          counter         {request}     sallyport.upstream.id
+//	sallyport.upstream.nodes            updowncounter   {node}        sallyport.upstream.id, sallyport.node.state
+//
+// Attributes of metrics are IDs of the configuration and words of the gateway's. Where there
+// are more objects of a kind than [Options.MaxObjects], their counts are added up, without
+// an ID.
+package gatewayotel

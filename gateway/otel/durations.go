@@ -1,0 +1,67 @@
+package gatewayotel
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
+
+	"github.com/sallyport/sallyport/gateway"
+)
+
+// Durations lets a gateway that will be made with these options record
+// http.server.request.duration, the histogram that the semantic conventions for HTTP demand,
+// with the attributes http.request.method, url.scheme, network.protocol.version, and where
+// they are known http.response.status_code, http.route and error.type. It sets Trace of o to
+// a new one, which calls what was there. It is called before [gateway.New], and once, in any
+// order with [Spans].
+//
+// The error is that of the meter.
+func Durations(o *gateway.Options, opts *Options) error {
+	c := opts.withDefaults()
+	duration, err := httpconv.NewServerRequestDuration(meterOf(&c), metric.WithExplicitBucketBoundaries(
+		// As the semantic conventions advise.
+		0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10))
+	if err != nil {
+		return err
+	}
+	t := gateway.Trace{}
+	if o.Trace != nil {
+		t = *o.Trace
+	}
+	next := t.RequestDone
+	t.RequestDone = func(e *gateway.RequestEvent) {
+		// An exemplar needs the span while it is one.
+		record(duration, e)
+		if next != nil {
+			next(e)
+		}
+	}
+	o.Trace = &t
+	return nil
+}
+
+func meterOf(o *Options) metric.Meter {
+	return o.MeterProvider.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL))
+}
+
+// record records how long a request took.
+func record(duration httpconv.ServerRequestDuration, e *gateway.RequestEvent) {
+	ctx := e.Context
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	attributes := append(make([]attribute.KeyValue, 0, 6), semconv.NetworkProtocolVersion(versionOf(e.Protocol)))
+	if e.Status != 0 {
+		attributes = append(attributes, semconv.HTTPResponseStatusCode(e.Status))
+	}
+	if e.Pattern != "" {
+		attributes = append(attributes, semconv.HTTPRoute(text(e.Pattern)))
+	}
+	if kind := errorTypeOf(e); kind != "" {
+		attributes = append(attributes, semconv.ErrorTypeKey.String(kind))
+	}
+	duration.Record(ctx, e.Took.Seconds(), httpconv.RequestMethodAttr(methodOf(e.Method)), schemeOf(e), attributes...)
+}

@@ -1,0 +1,72 @@
+// Package gatewayprom shows Prometheus what a gateway does.
+//
+//	gw := gateway.New(options)
+//	registry := prometheus.NewRegistry()
+//	registry.MustRegister(gatewayprom.NewCollector(gw, nil))
+//	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+//
+// The counts are those of [gateway.Server.Stats], which the gateway keeps anyhow: a scrape
+// reads them, and a request costs nothing more. Who may scrape learns the IDs and the
+// traffic of the configuration: the metrics belong on a listener of their own, and not
+// behind a route for everybody.
+//
+// # Metrics
+//
+// Labels are IDs of the configuration and words of the gateway's, and nothing that a
+// client has sent. A code is the class of a status, "2xx", or "none" where the client went
+// away before an answer.
+//
+//	sallyport_build_info                              gauge      version, goversion
+//	sallyport_start_time_seconds                      gauge
+//	sallyport_config_changes_total                    counter    changes in force, since the start
+//	sallyport_config_last_change_timestamp_seconds    gauge
+//	sallyport_config_objects                          gauge      kind: profile, route, upstream
+//
+//	sallyport_connections_accepted_total              counter
+//	sallyport_connections_open                        gauge      handshakes and WebSockets included
+//	sallyport_http_connections_accepted_total         counter    protocol: http/1.1, h2
+//	sallyport_http_connections_open                   gauge      protocol, state: active, idle
+//	sallyport_limits_reached_total                    counter    limit: the name of the field of gateway.Limits
+//
+//	sallyport_tls_handshakes_total                    counter    profile, version, resumed
+//	sallyport_tls_handshake_failures_total            counter    profile, reason: see ssl.Reason
+//	sallyport_tls_handshake_duration_seconds          histogram  profile; of those that succeeded
+//	sallyport_tls_turned_away_total                   counter    connections beyond MaxHandshakesPerAddr
+//	sallyport_tls_certificate_expiry_timestamp_seconds gauge     profile, certificate: 0, 1, ...
+//
+//	sallyport_http_requests_total                     counter    route, code
+//	sallyport_http_request_duration_seconds           histogram  route; WebSockets are not in it
+//	sallyport_http_requests_refused_total             counter    reason: see ssl.Reason
+//	sallyport_http_requests_unrouted_total            counter    answered with 404
+//	sallyport_http_requests_malformed_total           counter    what was no request
+//	sallyport_route_info                              gauge      route, upstream: for joins
+//
+//	sallyport_upstream_requests_total                 counter    upstream, code
+//	sallyport_upstream_response_wait_seconds          histogram  upstream; until the head of the answer
+//	sallyport_upstream_retries_total                  counter    upstream
+//	sallyport_upstream_nodes                          gauge      upstream, state: healthy, unhealthy, ejected
+//	sallyport_upstream_node_up                        gauge      upstream, node: 1 if requests go there
+//	sallyport_upstream_node_requests_total            counter    upstream, node
+//	sallyport_upstream_node_failures_total            counter    upstream, node
+//	sallyport_upstream_node_requests_in_flight        gauge      upstream, node
+//
+// What belongs to no profile (a handshake without a known server name) has an empty
+// profile, which to Prometheus is none; likewise what belongs to no route.
+//
+// # How many series there are
+//
+// Of each object of the configuration there are some, and a histogram once there is
+// something in it: of a route 7, and of one that is used 25, for example.
+// Where there are more objects of a kind than [Options.MaxObjects], their counts are added
+// up, and have neither ID nor series of each. Queries that add up over the label find the
+// same either way:
+//
+//	sum by (reason) (increase(sallyport_tls_handshake_failures_total[5m])) > 0
+//	sum by (code) (rate(sallyport_http_requests_total[1m]))
+//	histogram_quantile(0.99, sum by (le) (rate(sallyport_http_request_duration_seconds_bucket[5m])))
+//	(sallyport_tls_certificate_expiry_timestamp_seconds - time()) / 86400 < 14
+//	sum by (upstream) (rate(sallyport_http_requests_total[1m]) * on (route) group_left (upstream) sallyport_route_info)
+//
+// Counts of an object that is deleted are gone. Where those of routes and upstreams were
+// added up, Prometheus takes the smaller sum for a restart.
+package gatewayprom
