@@ -1,9 +1,19 @@
 package browser
 
 import (
+	"bytes"
+	"cmp"
 	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/page"
@@ -13,10 +23,13 @@ import (
 	"github.com/sallyport/sallyport/internal/statushtml/sample"
 )
 
-var pictures = flag.String("pictures", "", "`directory` that the pictures of the page are written to")
+var (
+	pictures    = flag.String("pictures", "", "`directory` that the pictures of the README are written to")
+	allPictures = flag.Bool("all", false, "with -pictures: the whole of the page as well, and as a phone has it")
+)
 
-// The pictures of the README: the upper part of the page, light and dark, and, for those who
-// work on it, all of it, and as a phone has it.
+// The pictures of the README: the upper part of the page, light and dark. Whoever works on
+// the page looks at all of it.
 func TestPictures(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("-pictures names no directory")
@@ -34,6 +47,9 @@ func TestPictures(t *testing.T) {
 		{"narrow-light.png", "light", question, 360, "footer"},
 		{"narrow-dark.png", "dark", question, 360, "footer"},
 	} {
+		if p.last == "footer" && !*allPictures {
+			continue
+		}
 		b := newTab(t)
 		b.size(p.width, 800)
 		b.scheme(p.scheme)
@@ -43,6 +59,30 @@ func TestPictures(t *testing.T) {
 			CaptureBeyondViewport: new(true),
 			Clip:                  &page.Viewport{Width: float64(p.width), Height: end, Scale: 1},
 		})
-		require.NoError(t, os.WriteFile(filepath.Join(*pictures, p.name), shot.Data, 0o644))
+		file, err := os.Create(filepath.Join(*pictures, p.name))
+		require.NoError(t, err)
+		drawn, err := png.Decode(bytes.NewReader(shot.Data))
+		require.NoError(t, err)
+		small := &png.Encoder{CompressionLevel: png.BestCompression}
+		require.NoError(t, small.Encode(file, paletted(drawn)))
+		require.NoError(t, file.Close())
 	}
+}
+
+// paletted is a picture with its 256 most frequent colours, and the nearest of them for the
+// others: a third of the bytes, and nobody sees it.
+func paletted(drawn image.Image) image.Image {
+	frequency := map[color.Color]int{}
+	bounds := drawn.Bounds()
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			frequency[drawn.At(x, y)]++
+		}
+	}
+	colours := slices.SortedFunc(maps.Keys(frequency), func(a, b color.Color) int {
+		return cmp.Or(cmp.Compare(frequency[b], frequency[a]), strings.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	out := image.NewPaletted(bounds, colours[:min(len(colours), 256)])
+	draw.Draw(out, bounds, drawn, bounds.Min, draw.Src)
+	return out
 }

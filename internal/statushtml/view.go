@@ -283,6 +283,9 @@ func healthClass(health any) string {
 // sentence makes a sentence of an error.
 func sentence(v any) string {
 	s := strings.TrimSuffix(shownAny(v), ".")
+	if s == "" {
+		return ""
+	}
 	c, n := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(c)) + s[n:] + "."
 }

@@ -240,7 +240,7 @@ func TestPagesSayWhatIsMissing(t *testing.T) {
 func TestEmptyReport(t *testing.T) {
 	raw, _ := render(t, &statuspage.Report{}, nil)
 	for _, want := range []string{
-		"Nothing needs attention.", "Nobody was refused yet.", "There are no objects.", "There are no routes.", "There are no upstreams.",
+		"Nothing needs attention.", "Nobody was refused yet.", "There are no ssl objects.", "There are no routes.", "There are no upstreams.",
 		"nothing was configured yet", "Nothing was counted yet.",
 	} {
 		require.Contains(t, raw, want)

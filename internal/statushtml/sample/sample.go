@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/adminapi/statuspage"
+	"github.com/sallyport/sallyport/ssl"
 )
 
 // now is when the report was made.
@@ -17,8 +18,9 @@ func Report() *statuspage.Report {
 	r := &statuspage.Report{
 		Time: now, Since: now.Add(-49 * time.Hour),
 		Concerns: []statuspage.Concern{
-			{Section: "names", Text: "A certificate of ssl old has ended, and one of ssl shop ends soon."},
-			{Section: "upstreams", Text: "1 node of upstream billing is not well."},
+			{Section: "names", Text: "A certificate has ended: ssl old."},
+			{Section: "names", Text: "A certificate ends soon: ssl shop."},
+			{Section: "upstreams", Text: "A node is not well: upstream billing."},
 		},
 		Configuration: statuspage.Configuration{
 			Revision: 1042, Changed: now.Add(-7 * time.Minute), Names: 4, Routes: 1203, Upstreams: 3,
@@ -34,41 +36,43 @@ func Report() *statuspage.Report {
 		},
 	}
 	t := &r.Traffic
-	reason := statuspage.Reason{Reason: "unknown_ca", Meaning: "the chain ends in none of the CAs of the name"}
+	reason := statuspage.Reason{Reason: "unknown_ca", Meaning: ssl.UnknownCA.Meaning()}
 	for i := range 61 {
-		wave := 1 + math.Sin(float64(i)/9)
+		wave := 1.5 + math.Sin(float64(i)/9) + 0.15*math.Sin(float64(i)*2.3)
 		m := statuspage.Minute{
 			Begin: now.Truncate(time.Minute).Add(time.Duration(i-60) * time.Minute), Seconds: 60,
-			Handshakes: uint64(40 * wave),
-			Answers:    statuspage.Answers{Success: uint64(900 * wave), Redirection: uint64(80 * wave), ClientError: uint64(i % 7 * 9)},
+			Handshakes: uint64(18 * wave),
+			Answers:    statuspage.Answers{Success: uint64(300 * wave), Redirection: uint64(40 * wave), ClientError: uint64(20 * wave)},
 		}
 		if i > 30 && i < 38 {
-			m.Failed, m.Answers.ServerError = uint64(i-30)*2, 60
+			m.Failed, m.Answers.ServerError = uint64(i-30)*2, uint64(60*wave)
 		}
 		reason.Minutes = append(reason.Minutes, m.Failed)
 		reason.Count += m.Failed
 		t.Handshakes += m.Handshakes
 		t.Failed += m.Failed
 		t.Answers.Success += m.Answers.Success
+		t.Answers.Redirection += m.Answers.Redirection
+		t.Answers.ClientError += m.Answers.ClientError
 		t.Answers.ServerError += m.Answers.ServerError
 		t.Minutes = append(t.Minutes, m)
 	}
 	expired := make([]uint64, 61)
 	expired[12], expired[55] = 1, 1
-	t.Reasons = []statuspage.Reason{reason, {Reason: "expired", Meaning: "a certificate of the chain is not valid now", Count: 2, Minutes: expired}}
+	t.Reasons = []statuspage.Reason{reason, {Reason: "expired", Meaning: ssl.Expired.Meaning(), Count: 2, Minutes: expired}}
 	t.RequestsPerSecond, t.HandshakesPerSecond = 16.2, 0.73
 
 	r.Refused = 1203
 	r.Refusals = list(64, statuspage.Refusal{
 		Time: now.Add(-12 * time.Second), Reason: "unknown_ca", Remote: "192.0.2.77:51234", ServerName: "billing.example.com", Profile: "billing",
 		Subject: "CN=alice,O=Partner", Issuer: "CN=Partner CA 2,O=Partner", Serial: "3F12AB", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-		Advice: `The client's issuer "CN=Partner CA 2,O=Partner" is not among the CAs of profile billing ("CN=Partner CA 1"): add it to client.ca, or give the client a certificate of one that is.`,
+		Advice: `the client's issuer CN=Partner CA 2,O=Partner is not among the CAs of the profile "billing" (CN=Partner CA 1,O=Partner; CN=People): have the client use a certificate of one of these CAs and send its intermediates along, or add the client's CA to the profile`,
 	}, statuspage.Refusal{
 		Time: now.Add(-95 * time.Second), Status: 421, Reason: "misdirected", Remote: "192.0.2.9:40001", Client: "203.0.113.4", ServerName: "shop.example.com", Host: "billing.example.com", Profile: "billing",
-		Advice: "The connection was made for shop.example.com, and the request is for a name that wants client certificates: the client must open a connection for it.",
+		Advice: `the request is for "billing.example.com", and its connection was made for "shop.example.com": ` + ssl.Misdirected.Remedy(),
 	}, statuspage.Refusal{
 		Time: now.Add(-20 * time.Minute), Reason: "no_sni", Remote: "198.51.100.200:1024",
-		Advice: "The client named no server: it connects by address, or is very old. Set FallbackName if such clients should be served.",
+		Advice: "the client named no server: " + ssl.NoSNI.Remedy(),
 	})
 	names := 2000
 	r.Names = list(4, statuspage.Name{
