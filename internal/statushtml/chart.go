@@ -39,20 +39,22 @@ type bar struct {
 
 // The sizes are in units of the drawing. A minute is a bar and the gap behind it.
 const (
-	chartHeight = 60
-	minuteWidth = 6
-	barWidth    = 5
+	chartMinutes = 61 // the hour, and the minute that goes on
+	chartHeight  = 60
+	minuteWidth  = 6
+	barWidth     = 5
 )
 
 // newChart draws the minutes. values returns those of the series, of which the first is the
 // lowest.
 func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, values func(statuspage.Minute) []uint64) *chart {
-	c := &chart{ID: id, Title: title, Width: minuteWidth * len(minutes), Height: chartHeight, Series: of}
+	c := &chart{ID: id, Title: title, Width: minuteWidth * chartMinutes, Height: chartHeight, Series: of}
 	if len(minutes) == 0 {
 		c.Desc = "Nothing was counted yet."
 		return c
 	}
-	c.Begin, c.Middle = minutes[0].Begin, minutes[len(minutes)/2].Begin
+	last := minutes[len(minutes)-1].Begin
+	c.Begin, c.Middle = last.Add(-(chartMinutes-1)*time.Minute), last.Add(-chartMinutes/2*time.Minute)
 	var all, most uint64
 	var when time.Time
 	for _, m := range minutes {
@@ -77,7 +79,7 @@ func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, 
 			h := max(float64(n)/float64(c.Max)*chartHeight, 1)
 			base -= h
 			c.Bars = append(c.Bars, bar{
-				X: fmt.Sprint(i * minuteWidth), W: fmt.Sprint(barWidth), Y: units(max(base, 0)), H: units(h),
+				X: fmt.Sprint(slot(i, len(minutes)) * minuteWidth), W: fmt.Sprint(barWidth), Y: units(max(base, 0)), H: units(h),
 				Class: c.Series[j].Class, Tip: tip,
 			})
 		}
@@ -94,6 +96,10 @@ func newChart(id, title, unit string, minutes []statuspage.Minute, of []series, 
 		lastMinutes(len(minutes)), strings.Join(parts, ", "), count(most), unit, when.UTC().Format("15:04"))
 	return c
 }
+
+// slot returns where a minute stands of several, which end at the right: a gateway may be
+// younger than an hour.
+func slot(i, of int) int { return max(chartMinutes-of, 0) + i }
 
 func lastMinutes(n int) string {
 	if n == 1 {
@@ -131,7 +137,7 @@ const sparkHeight = 20
 
 // newSpark draws the minutes of one series. Its height is the most of them.
 func newSpark(minutes []uint64) spark {
-	s := spark{Width: 2 * len(minutes), Height: sparkHeight}
+	s := spark{Width: 2 * chartMinutes, Height: sparkHeight}
 	var most uint64 = 1
 	for _, n := range minutes {
 		most = max(most, n)
@@ -139,7 +145,7 @@ func newSpark(minutes []uint64) spark {
 	for i, n := range minutes {
 		if n > 0 {
 			h := max(float64(n)/float64(most)*sparkHeight, 1)
-			s.Bars = append(s.Bars, bar{X: fmt.Sprint(2 * i), W: "1.5", Y: units(sparkHeight - h), H: units(h)})
+			s.Bars = append(s.Bars, bar{X: fmt.Sprint(2 * slot(i, len(minutes))), W: "1.5", Y: units(sparkHeight - h), H: units(h)})
 		}
 	}
 	return s

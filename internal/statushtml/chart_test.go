@@ -21,11 +21,12 @@ func TestChart(t *testing.T) {
 		return []uint64{m.Handshakes, m.Failed}
 	})
 	require.Equal(t, uint64(30), c.Max)
+	require.Equal(t, begin.Add(-57*time.Minute), c.Begin) // an hour, though the gateway is younger
 	require.Equal(t, []bar{
-		{X: "0", Y: "40", W: "5", H: "20", Class: "a", Tip: "14:00: 10 fine, 5 failed"},
-		{X: "0", Y: "30", W: "5", H: "10", Class: "b", Tip: "14:00: 10 fine, 5 failed"},
-		{X: "12", Y: "10", W: "5", H: "50", Class: "a", Tip: "14:02: 25 fine, 0 failed"},
-		{X: "18", Y: "58", W: "5", H: "2", Class: "b", Tip: "14:03: 0 fine, 1 failed"},
+		{X: "342", Y: "40", W: "5", H: "20", Class: "a", Tip: "14:00: 10 fine, 5 failed"},
+		{X: "342", Y: "30", W: "5", H: "10", Class: "b", Tip: "14:00: 10 fine, 5 failed"},
+		{X: "354", Y: "10", W: "5", H: "50", Class: "a", Tip: "14:02: 25 fine, 0 failed"},
+		{X: "360", Y: "58", W: "5", H: "2", Class: "b", Tip: "14:03: 0 fine, 1 failed"},
 	}, c.Bars)
 	require.Equal(t, "In the last 4 minutes: 35 fine, 6 failed. The most in a minute were 25 handshakes, at 14:02 UTC.", c.Desc)
 
