@@ -21,6 +21,11 @@ func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []
 	if c.Storage.Error != "" {
 		add("configuration", "The storage is out of reach: the last good configuration goes on, and nothing can be changed.")
 	}
+	for _, f := range c.Storage.Files {
+		if f.Error != "" {
+			add("configuration", "The file %s is not taken as it is now: the last good configuration goes on.", f.Path)
+		}
+	}
 	if keys := mapped(c.Storage.Rejected, func(r statuspage.Rejected) string { return r.Key }); len(keys) > 0 {
 		add("configuration", "Stored and not in force: %s.", named(keys))
 	}

@@ -46,7 +46,7 @@ func (h *Handler) reportConfiguration(stats *gateway.Stats) statuspage.Configura
 		Names:     stats.Config.Profiles,
 		Routes:    stats.Config.Routes,
 		Upstreams: stats.Config.Upstreams,
-		Storage:   statuspage.Storage{Kind: fmt.Sprintf("%T", h.storage), Rejected: []statuspage.Rejected{}},
+		Storage:   statuspage.Storage{Kind: fmt.Sprintf("%T", h.storage), Rejected: []statuspage.Rejected{}, Files: h.reportFiles()},
 	}
 	switch h.storage.(type) {
 	case *Memory:
@@ -67,6 +67,19 @@ func (h *Handler) reportConfiguration(stats *gateway.Stats) statuspage.Configura
 		s.Rejected = append(s.Rejected, statuspage.Rejected{Key: r.Key, Revision: r.Revision, Error: withoutKey(r.Err.Error()), LastGood: r.LastGood})
 	}
 	return c
+}
+
+// reportFiles says which files are watched.
+func (h *Handler) reportFiles() []statuspage.File {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return mapped(h.watched, func(w *FileWatcher) statuspage.File {
+		f := statuspage.File{Path: w.path}
+		if trouble := w.trouble.Load(); trouble != nil {
+			f.Error, f.Since = withoutKey(trouble.err.Error()), trouble.since
+		}
+		return f
+	})
 }
 
 // reportConnections says what clients there are.

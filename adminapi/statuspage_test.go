@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -235,7 +237,7 @@ func TestStatusPageObjects(t *testing.T) {
 	r := w.reportOf("")
 	require.Equal(t, statuspage.Configuration{
 		Revision: r.Configuration.Revision, Changed: r.Configuration.Changed, Names: 1, Routes: 2, Upstreams: 1,
-		Storage: statuspage.Storage{Kind: "memory", Rejected: []statuspage.Rejected{}},
+		Storage: statuspage.Storage{Kind: "memory", Rejected: []statuspage.Rejected{}, Files: []statuspage.File{}},
 	}, r.Configuration)
 
 	require.Len(t, r.Names.List, 1)
@@ -424,6 +426,33 @@ func TestStatusPageConcerns(t *testing.T) {
 	require.Equal(t, map[string]string{
 		"ended": statuspage.Ended, "soon": statuspage.EndsSoon, "short": statuspage.Valid, "early": statuspage.NotYetValid, "stale": statuspage.Valid,
 	}, states)
+}
+
+// A file that is not taken, and stored documents that are not in force, are told.
+func TestStatusPageStorage(t *testing.T) {
+	w := newWorld(t, setup{})
+	path := filepath.Join(t.TempDir(), "apisix.json")
+	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
+	write(`{"routes":[{"uri":"/1","upstream":{"nodes":{}}}]}`)
+	watcher, err := w.handler.WatchFile(path, &adminapi.FileOptions{Interval: time.Hour})
+	require.NoError(t, err)
+	require.Equal(t, []statuspage.File{{Path: path}}, w.reportOf("").Configuration.Storage.Files)
+	write(`{"routes":[{"uri":"1","upstream":{"nodes":{}}}]}  `)
+	require.Error(t, watcher.Check())
+	r := w.reportOf("")
+	file := r.Configuration.Storage.Files[0]
+	require.Contains(t, file.Error, "routes")
+	require.Equal(t, int64(began), file.Since.Unix())
+	require.Equal(t, []statuspage.Concern{{Section: "configuration", Text: "The file " + path + " is not taken as it is now: the last good configuration goes on."}}, r.Concerns)
+	require.Contains(t, w.htmlOf(""), "not taken, ")
+	w.now.Add(10)
+	require.Error(t, watcher.Check())
+	require.Equal(t, file, w.reportOf("").Configuration.Storage.Files[0])
+	write(`{"routes":[{"uri":"/2","upstream":{"nodes":{}}}]}   `)
+	require.NoError(t, watcher.Check())
+	require.Empty(t, w.reportOf("").Concerns)
+	watcher.Close()
+	require.Empty(t, w.reportOf("").Configuration.Storage.Files)
 }
 
 // No private key is in any form of the page, also not where somebody asks with one.

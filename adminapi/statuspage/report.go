@@ -85,6 +85,19 @@ type Storage struct {
 	Error    string     `json:"error,omitempty"`
 	Since    time.Time  `json:"since,omitzero"` // of the error
 	Rejected []Rejected `json:"rejected"`
+
+	// Files are those that the configuration is taken from: see adminapi.Handler.WatchFile.
+	Files []File `json:"files"`
+}
+
+// A File is one that the configuration is taken from.
+type File struct {
+	Path string `json:"path"`
+
+	// Error, if not empty, is why it is not taken as it is now, since the time in Since. The
+	// last good configuration goes on.
+	Error string    `json:"error,omitempty"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // A Rejected is a stored document that is not in force.

@@ -36,9 +36,12 @@
     if (paused || asking || document.hidden) return;
     asking = true;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(every) });
+      // Without a name and a password that somebody may have put into the address.
+      const answer = await fetch(location.origin + location.pathname + location.search, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(every) });
       if (!answer.ok) throw new Error("the answer is " + answer.status);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!fresh.getElementById("main")) throw new Error("this is another page");
+      document.title = fresh.title;
       for (const old of document.querySelectorAll("[data-live][id]")) take(old, fresh.getElementById(old.id));
       trouble.textContent = "";
       last = Date.now();

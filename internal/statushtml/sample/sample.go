@@ -27,6 +27,7 @@ func Report() *statuspage.Report {
 			Storage: statuspage.Storage{
 				Kind: "*etcd.Storage", Followed: true, Revision: 88123, Error: "connection refused", Since: now.Add(-3 * time.Minute),
 				Rejected: []statuspage.Rejected{{Key: "/routes/9", Revision: 88120, Error: `unknown plugin "limit-req"`, LastGood: true}},
+				Files:    []statuspage.File{{Path: "/etc/sallyport/apisix.json", Error: "routes[2]: uri should begin with a slash", Since: now.Add(-2 * time.Minute)}},
 			},
 		},
 		Connections: statuspage.Connections{
