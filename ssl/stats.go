@@ -89,7 +89,7 @@ func (tm *Terminator) Stats() Stats {
 	s.NoProfile, _ = tm.counts.noProfile.read(nil)
 	room := make([]uint64, 0, meter.Buckets*int(max(tm.counts.size.Load(), 0)))
 	for _, p := range t.sorted() {
-		ps := ProfileStats{ID: p.id, NotAfter: p.notAfter}
+		ps := ProfileStats{ID: p.id, NotAfter: p.notAfter, Handshakes: HandshakeStats{Duration: Histogram{Bounds: meter.Bounds()}}}
 		if c, ok := tm.counts.profiles.Load(p.id); ok {
 			ps.Handshakes, room = c.(*handshakeCounts).read(room)
 		}
