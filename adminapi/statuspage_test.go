@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -453,6 +454,35 @@ func TestStatusPageStorage(t *testing.T) {
 	require.Empty(t, w.reportOf("").Concerns)
 	watcher.Close()
 	require.Empty(t, w.reportOf("").Configuration.Storage.Files)
+}
+
+// How a gateway of a fleet stands to the storage of the fleet, is told.
+func TestStatusPageFollowed(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	s.write(t, "/routes/1", encode(t, w.routeDoc("/1", 1)))
+	m := join(t, s)
+	s.write(t, "/routes/1", `{"uri":"/","plugins":{"limit-count":{}}}`)
+	s.write(t, "/routes/2", "{")
+	s.tell(adminapi.Update{Err: errors.New("no leader")})
+	s.settle()
+	ask := func(accept string) string {
+		rec := serveOne(m.h.StatusPage(), pageRequest("", "X-API-KEY", adminKey, "Accept", accept))
+		require.Equal(t, 200, rec.Code, rec.Body.String())
+		return rec.Body.String()
+	}
+	var r statuspage.Report
+	require.NoError(t, json.Unmarshal([]byte(ask("application/json")), &r))
+	storage := r.Configuration.Storage
+	require.Equal(t, []any{true, int64(3), "no leader"}, []any{storage.Followed, storage.Revision, storage.Error})
+	require.False(t, storage.Since.IsZero())
+	require.Len(t, storage.Rejected, 2)
+	require.Equal(t, []any{"/routes/1", true, "/routes/2", false}, []any{storage.Rejected[0].Key, storage.Rejected[0].LastGood, storage.Rejected[1].Key, storage.Rejected[1].LastGood})
+	require.Equal(t, []statuspage.Concern{
+		{Section: "configuration", Text: "The storage is out of reach: the last good configuration goes on, and nothing can be changed."},
+		{Section: "configuration", Text: "Stored and not in force: /routes/1, /routes/2."},
+	}, r.Concerns)
+	require.Contains(t, ask("text/html"), "followed up to revision 3")
 }
 
 // No private key is in any form of the page, also not where somebody asks with one.
