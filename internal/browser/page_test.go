@@ -143,7 +143,9 @@ func TestRefresh(t *testing.T) {
 			return nil
 		}
 		r := sample.Report()
-		r.Configuration.Revision = 5000 + uint64(asked.Add(1))
+		n := uint64(asked.Add(1))
+		r.Configuration.Revision = 5000 + n
+		r.Routes.List[0].LastHour.Success += n
 		return r
 	})
 	b := newTab(t)
@@ -160,7 +162,7 @@ func TestRefresh(t *testing.T) {
 	// A link that has the focus has it still.
 	b.do(chromedp.Focus(chromedp.CSS(`#routes-table a`)))
 	b.until(fmt.Sprintf("%s > %d", seen, eval[int](b, seen)+2))
-	require.Equal(t, "A", eval[string](b, `document.activeElement.tagName`))
+	require.Equal(t, "?upstreams=shop#upstreams", eval[string](b, `document.activeElement.getAttribute("href")`))
 
 	b.do(chromedp.Click(chromedp.CSS("#pause")))
 	require.Equal(t, "true", eval[string](b, `document.getElementById("pause").getAttribute("aria-pressed")`))

@@ -206,14 +206,18 @@ func TestHostileTextsStayTexts(t *testing.T) {
 // Every address within the page, and every label, is of something that is there once.
 func TestPageHangsTogether(t *testing.T) {
 	_, elements := render(t, sample.Report(), nil)
-	ids := map[string]bool{}
+	ids, labelled := map[string]bool{}, map[string]bool{}
 	for _, e := range elements {
+		labelled[e.attr["for"]] = e.name == "label" && e.text != ""
 		if id, ok := e.attr["id"]; ok {
 			require.False(t, ids[id], "%s twice", id)
 			ids[id] = true
 		}
 	}
 	for _, e := range elements {
+		if e.name == "textarea" || e.name == "input" && e.attr["type"] != "hidden" {
+			require.True(t, labelled[e.attr["id"]], "%v", e) // a placeholder is none
+		}
 		for name, value := range e.attr {
 			switch {
 			case name == "href" && strings.HasPrefix(value, "#"), name == "action":
