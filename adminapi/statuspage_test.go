@@ -17,6 +17,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -483,6 +484,40 @@ func TestStatusPageFollowed(t *testing.T) {
 		{Section: "configuration", Text: "Stored and not in force: /routes/1, /routes/2."},
 	}, r.Concerns)
 	require.Contains(t, ask("text/html"), "followed up to revision 3")
+}
+
+// While objects come and go, each page is whole: what is gone is missing, and nothing else.
+func TestStatusPageWhileThingsChange(t *testing.T) {
+	w := newWorld(t, setup{})
+	w.put("/routes/stays", w.routeDoc("/stays", 1))
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				for _, accept := range []string{"text/html", "application/json"} {
+					rec := serveOne(w.handler.StatusPage(), pageRequest("?routes=stays", "X-API-KEY", w.key, "Accept", accept))
+					if rec.Code != 200 || !strings.Contains(rec.Body.String(), "/stays") {
+						t.Errorf("%d %s", rec.Code, rec.Body)
+					}
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 30 {
+		w.put("/ssls/1", w.sslDoc(w.pair))
+		w.put("/routes/1", w.routeDoc("/1", 1))
+		serveOne(w.gw, httptest.NewRequest("GET", "http://a.test/1", nil))
+		require.Equal(t, 200, w.do("DELETE", "/apisix/admin/routes/1", "").status)
+		require.Equal(t, 200, w.do("DELETE", "/apisix/admin/ssls/1", "").status)
+	}
+	close(done)
+	readers.Wait()
 }
 
 // No private key is in any form of the page, also not where somebody asks with one.
