@@ -12,7 +12,8 @@ import (
 )
 
 // concerns says what somebody should look at, of all objects and not of those on a page
-// alone.
+// alone. The warnings about routes are not among it: each is found by looking at many others,
+// which takes too long for all of them.
 func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []statuspage.Concern {
 	out := []statuspage.Concern{}
 	add := func(section, format string, a ...any) {
@@ -30,7 +31,7 @@ func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []
 		add("configuration", "Stored and not in force: %s.", named(keys))
 	}
 	table := h.server.Profiles()
-	ended, ends, early, stale := []string{}, []string{}, []string{}, []string{}
+	var ended, ends, early, stale, odd []string
 	for i := range stats.TLS.Profiles {
 		s := &stats.TLS.Profiles[i]
 		p := table.Get(s.ID)
@@ -45,6 +46,8 @@ func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []
 			early = append(early, s.ID)
 		case slices.Contains(states, statuspage.EndsSoon):
 			ends = append(ends, s.ID)
+		case len(table.Warnings(s.ID)) > 0: // some of which are about the above
+			odd = append(odd, s.ID)
 		}
 		if p.Demands() && slices.ContainsFunc(p.Client().CRLs, func(l ssl.CRL) bool { return stats.At.After(l.NextUpdate) }) {
 			stale = append(stale, s.ID)
@@ -55,7 +58,7 @@ func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []
 		what string
 	}{
 		{ended, "A certificate has ended"}, {ends, "A certificate ends soon"}, {early, "A certificate is not valid yet"},
-		{stale, "A revocation list is past its next update"},
+		{stale, "A revocation list is past its next update"}, {odd, "Works otherwise than it may seem"},
 	} {
 		if len(found.ids) > 0 {
 			add("names", "%s: ssl %s.", found.what, named(found.ids))

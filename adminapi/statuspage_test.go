@@ -404,7 +404,7 @@ func TestStatusPageConcerns(t *testing.T) {
 	require.Empty(t, w.reportOf("").Concerns)
 	ca := ssltest.NewCA(t, "servers")
 	life := func(from, to time.Duration) ssl.KeyPair {
-		return ca.ServerWith([]string{"a.test"}, ssltest.Until(time.Now().Add(to)), func(c *x509.Certificate) { c.NotBefore = time.Now().Add(from) })
+		return ca.ServerWith([]string{"a.test", "b.test", "c.test", "d.test", "e.test"}, ssltest.Until(time.Now().Add(to)), func(c *x509.Certificate) { c.NotBefore = time.Now().Add(from) })
 	}
 	const day = 24 * time.Hour
 	_, err := w.gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{
@@ -412,6 +412,7 @@ func TestStatusPageConcerns(t *testing.T) {
 		{ID: "soon", Names: []string{"b.test"}, Certificates: []ssl.KeyPair{life(-90*day, 300*day), life(-80*day, 10*day)}},
 		{ID: "short", Names: []string{"c.test"}, Certificates: []ssl.KeyPair{life(-day, 6*day)}}, // meant to be
 		{ID: "early", Names: []string{"d.test"}, Certificates: []ssl.KeyPair{life(day, 300*day)}},
+		{ID: "odd", Names: []string{"other.example"}, Certificates: []ssl.KeyPair{life(-day, 300*day)}},
 		{ID: "stale", Names: []string{"e.test"}, Certificates: []ssl.KeyPair{life(-day, 300*day)}, Client: &ssl.ClientAuth{CAPEM: w.people.PEM(), CRLs: [][]byte{w.people.CRL(time.Now().Add(-time.Hour))}}},
 	}}})
 	require.NoError(t, err)
@@ -420,13 +421,14 @@ func TestStatusPageConcerns(t *testing.T) {
 		{Section: "names", Text: "A certificate ends soon: ssl soon."},
 		{Section: "names", Text: "A certificate is not valid yet: ssl early."},
 		{Section: "names", Text: "A revocation list is past its next update: ssl stale."},
+		{Section: "names", Text: "Works otherwise than it may seem: ssl odd."},
 	}, w.reportOf("").Concerns)
 	states := map[string]string{}
 	for _, n := range w.reportOf("").Names.List {
 		states[n.ID] = n.Certificates[len(n.Certificates)-1].State
 	}
 	require.Equal(t, map[string]string{
-		"ended": statuspage.Ended, "soon": statuspage.EndsSoon, "short": statuspage.Valid, "early": statuspage.NotYetValid, "stale": statuspage.Valid,
+		"ended": statuspage.Ended, "soon": statuspage.EndsSoon, "short": statuspage.Valid, "early": statuspage.NotYetValid, "odd": statuspage.Valid, "stale": statuspage.Valid,
 	}, states)
 }
 
