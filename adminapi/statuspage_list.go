@@ -27,7 +27,8 @@ func filter(wanted string) func(texts ...string) bool {
 // listed returns a page of what matches, beyond the end the last one. What show reports to
 // be gone is left out: only what is on the page is made.
 func listed[E, T any](total int, matching []E, page, size int, show func(E) (T, bool)) statuspage.List[T] {
-	l := statuspage.List[T]{Total: total, Matching: len(matching), Pages: max((len(matching)+size-1)/size, 1), List: []T{}}
+	l := statuspage.List[T]{List: []T{}}
+	l.Total, l.Matching, l.Pages = total, len(matching), max((len(matching)+size-1)/size, 1)
 	l.Page = min(page, l.Pages)
 	for _, e := range matching[(l.Page-1)*size : min(l.Page*size, len(matching))] {
 		if t, ok := show(e); ok {

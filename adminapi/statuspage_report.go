@@ -2,7 +2,6 @@ package adminapi
 
 import (
 	"cmp"
-
 	"fmt"
 	"net"
 	"net/http"

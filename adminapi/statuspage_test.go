@@ -211,6 +211,10 @@ func TestStatusPageMembers(t *testing.T) {
 				return []string{path}
 			}
 			for i := range typ.NumField() {
+				if typ.Field(i).Anonymous {
+					all = append(all, list(typ.Field(i).Type, path)...)
+					continue
+				}
 				name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 				require.NotEmpty(t, name, "%v.%s", typ, typ.Field(i).Name)
 				all = append(all, list(typ.Field(i).Type, strings.TrimPrefix(path+"."+name, "."))...)

@@ -15,7 +15,7 @@ func ExampleReport() {
 	answer := `{
 		"time": "2026-11-26T14:03:05Z",
 		"names": {"total": 2, "matching": 2, "page": 1, "pages": 1, "list": [
-			{"id": "shop", "names": ["shop.example.com"], "certificates": [{"not_after": "2026-12-16T00:00:00Z", "state": "ends soon"}]},
+			{"id": "shop", "names": ["shop.example.com"], "certificates": [{"not_after": "2026-12-16T00:00:00Z", "state": "ends_soon"}]},
 			{"id": "api", "names": ["api.example.com"], "certificates": [{"not_after": "2027-06-01T00:00:00Z", "state": "valid"}]}
 		]}
 	}`
@@ -30,5 +30,5 @@ func ExampleReport() {
 			}
 		}
 	}
-	// Output: shop: ends soon, in 19 days
+	// Output: shop: ends_soon, in 19 days
 }

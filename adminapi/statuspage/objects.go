@@ -27,7 +27,7 @@ type Certificate struct {
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 
-	// State is "valid", "ends soon", "ended" or "not yet valid". It ends soon with less than
+	// State is "valid", "ends_soon", "ended" or "not_yet_valid". It ends soon with less than
 	// 30 days and less than a third of its time left.
 	State string `json:"state"`
 }
@@ -35,9 +35,9 @@ type Certificate struct {
 // The states of a [Certificate].
 const (
 	Valid       = "valid"
-	EndsSoon    = "ends soon"
+	EndsSoon    = "ends_soon"
 	Ended       = "ended"
-	NotYetValid = "not yet valid"
+	NotYetValid = "not_yet_valid"
 )
 
 // A Client says whose client certificates are taken.

@@ -52,11 +52,16 @@ type Concern struct {
 
 // A List is a part of what there is.
 type List[T any] struct {
+	Part
+	List []T `json:"list"`
+}
+
+// A Part says which part of what there is a [List] has.
+type Part struct {
 	Total    int `json:"total"`    // how many there are
 	Matching int `json:"matching"` // how many of them fit the filter of the request
 	Page     int `json:"page"`     // which part of those this is, from 1 on
 	Pages    int `json:"pages"`    // how many parts there are, at least 1
-	List     []T `json:"list"`
 }
 
 // A Configuration says what is in force and where it is kept.

@@ -16,7 +16,7 @@ import (
 // without any.
 type Query struct {
 	// Which part of each list.
-	Refusals, Names, Routes, Upstreams Part
+	Refusals, Names, Routes, Upstreams Wanted
 
 	// Sort is the order of the routes: [ByTraffic], [ByErrors] or [ByID].
 	Sort string
@@ -28,8 +28,8 @@ type Query struct {
 	Asked Asked
 }
 
-// A Part is a page of what a filter leaves of a list.
-type Part struct {
+// Wanted is a page of what a filter leaves of a list.
+type Wanted struct {
 	Filter string
 	Page   int // from 1 on
 }
@@ -80,12 +80,12 @@ func Parse(values url.Values) (q Query, err error) {
 		}
 		n, wrong := strconv.Atoi(values.Get(name))
 		if wrong != nil || n < from || n > to {
-			err = firstOf(err, fmt.Errorf("%s must be a number from %d to %d", name, from, to))
+			err = cmp.Or(err, fmt.Errorf("%s must be a number from %d to %d", name, from, to))
 		}
 		return n
 	}
-	part := func(name string) Part {
-		return Part{Filter: values.Get(name), Page: number(name+"_page", 1, 1<<30, 1)}
+	part := func(name string) Wanted {
+		return Wanted{Filter: values.Get(name), Page: number(name+"_page", 1, 1<<30, 1)}
 	}
 	q = Query{
 		Refusals: part("refusals"), Names: part("names"), Routes: part("routes"), Upstreams: part("upstreams"),
@@ -99,7 +99,7 @@ func Parse(values url.Values) (q Query, err error) {
 	switch q.Sort {
 	case ByTraffic, ByErrors, ByID:
 	default:
-		err = firstOf(err, fmt.Errorf("routes_sort must be %s, %s or %s", ByTraffic, ByErrors, ByID))
+		err = cmp.Or(err, fmt.Errorf("routes_sort must be %s, %s or %s", ByTraffic, ByErrors, ByID))
 	}
 	if err != nil {
 		return Query{}, err
@@ -115,7 +115,7 @@ func (q *Query) values() url.Values {
 			v.Set(name, value)
 		}
 	}
-	for name, p := range map[string]Part{"refusals": q.Refusals, "names": q.Names, "routes": q.Routes, "upstreams": q.Upstreams} {
+	for name, p := range map[string]Wanted{"refusals": q.Refusals, "names": q.Names, "routes": q.Routes, "upstreams": q.Upstreams} {
 		set(name, p.Filter, "")
 		set(name+"_page", strconv.Itoa(p.Page), "1")
 	}
@@ -161,11 +161,4 @@ func (q *Query) others(own ...string) (fields []field) {
 		}
 	}
 	return fields
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -53,9 +53,9 @@ func TestLinks(t *testing.T) {
 	want.Sort = ByTraffic
 	require.Equal(t, want, follow(q.link("routes", "routes_sort", "")))
 	want = q
-	want.Routes = Part{Page: 1}
+	want.Routes = Wanted{Page: 1}
 	require.Equal(t, want, follow(q.link("routes", "routes", "")))
-	require.Equal(t, "?#routes", (&Query{Names: Part{"", 1}, Refusals: Part{"", 1}, Upstreams: Part{"", 1}, Routes: Part{"x", 2}, Sort: ByTraffic, Size: defaultSize}).link("routes", "routes", ""))
+	require.Equal(t, "?#routes", (&Query{Names: Wanted{"", 1}, Refusals: Wanted{"", 1}, Upstreams: Wanted{"", 1}, Routes: Wanted{"x", 2}, Sort: ByTraffic, Size: defaultSize}).link("routes", "routes", ""))
 
 	// A form takes along what the others have.
 	var names []string

@@ -196,32 +196,41 @@ type pagesView struct {
 	Page, Of   int
 }
 
-// Pages returns what stands under a list.
-func (v *view) Pages(section, one, more string, total, matching, page, pages, shown int) pagesView {
+// nouns are what the lists have, one and several.
+var nouns = map[string][2]string{
+	"refusals":  {"refusal", "refusals"},
+	"names":     {"ssl object", "ssl objects"},
+	"routes":    {"route", "routes"},
+	"upstreams": {"upstream", "upstreams"},
+}
+
+// Pages returns what stands under the list of a section, of which so many are shown.
+func (v *view) Pages(section string, of statuspage.Part, shown int) pagesView {
 	q := &v.Query.Query
-	p := pagesView{Name: section, Page: page, Of: pages}
+	p := pagesView{Name: section, Page: of.Page, Of: of.Pages}
 	filtered := q.values().Get(section) != ""
-	switch hidden := matching - shown; {
-	case total == 0 && section == "refusals":
+	all := count(of.Total) + " " + pluralOf(of.Total, nouns[section][0], nouns[section][1])
+	switch hidden := of.Matching - shown; {
+	case of.Total == 0 && section == "refusals":
 		p.Text = "Nobody was refused yet."
-	case total == 0:
-		p.Text = "There are no " + more + "."
-	case matching == 0:
-		p.Text = fmt.Sprintf("The filter fits none of %s %s.", count(total), pluralOf(total, one, more))
+	case of.Total == 0:
+		p.Text = "There are no " + nouns[section][1] + "."
+	case of.Matching == 0:
+		p.Text = fmt.Sprintf("The filter fits none of %s.", all)
 	case hidden == 0 && !filtered:
-		p.Text = fmt.Sprintf("%s %s.", count(total), pluralOf(total, one, more))
+		p.Text = all + "."
 	case !filtered:
-		p.Text = fmt.Sprintf("%s %s, of which %s are not shown here.", count(total), pluralOf(total, one, more), count(hidden))
+		p.Text = fmt.Sprintf("%s, of which %s are not shown here.", all, count(hidden))
 	case hidden == 0:
-		p.Text = fmt.Sprintf("The filter fits %s of %s %s.", count(matching), count(total), pluralOf(total, one, more))
+		p.Text = fmt.Sprintf("The filter fits %s of %s.", count(of.Matching), all)
 	default:
-		p.Text = fmt.Sprintf("The filter fits %s of %s %s; of these, %s are not shown here.", count(matching), count(total), pluralOf(total, one, more), count(hidden))
+		p.Text = fmt.Sprintf("The filter fits %s of %s; of these, %s are not shown here.", count(of.Matching), all, count(hidden))
 	}
-	if page > 1 {
-		p.Back = q.link(section, section+"_page", fmt.Sprint(page-1))
+	if of.Page > 1 {
+		p.Back = q.link(section, section+"_page", fmt.Sprint(of.Page-1))
 	}
-	if page < pages {
-		p.Next = q.link(section, section+"_page", fmt.Sprint(page+1))
+	if of.Page < of.Pages {
+		p.Next = q.link(section, section+"_page", fmt.Sprint(of.Page+1))
 	}
 	return p
 }

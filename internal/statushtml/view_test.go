@@ -232,7 +232,7 @@ func TestPageHangsTogether(t *testing.T) {
 // How many are not shown, stands under each list.
 func TestPagesSayWhatIsMissing(t *testing.T) {
 	r := sample.Report()
-	r.Routes = statuspage.List[statuspage.Route]{Total: 100_000, Matching: 1234, Page: 3, Pages: 62, List: r.Routes.List}
+	r.Routes = statuspage.List[statuspage.Route]{Part: statuspage.Part{Total: 100_000, Matching: 1234, Page: 3, Pages: 62}, List: r.Routes.List}
 	raw, _ := render(t, r, url.Values{"routes": {"shop & co"}, "routes_page": {"3"}, "names": {"n"}})
 	require.Contains(t, raw, "The filter fits 1\u202f234 of 100\u202f000 routes; of these, 1\u202f231 are not shown here.")
 	require.Contains(t, raw, `href="?names=n&amp;routes=shop&#43;%26&#43;co&amp;routes_page=2#routes" rel="prev"`)

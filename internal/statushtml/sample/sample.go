@@ -136,5 +136,5 @@ func Report() *statuspage.Report {
 }
 
 func list[T any](total int, items ...T) statuspage.List[T] {
-	return statuspage.List[T]{Total: total, Matching: total, Page: 1, Pages: (total + 19) / 20, List: items}
+	return statuspage.List[T]{Part: statuspage.Part{Total: total, Matching: total, Page: 1, Pages: (total + 19) / 20}, List: items}
 }
