@@ -68,7 +68,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"some":     someOf,
 	"sum":      sumOf,
 	"took":     took,
-	"words":    func(s string) string { return shown(strings.ReplaceAll(s, "_", " ")) },
+	"words":    func(v any) string { return strings.ReplaceAll(shownAny(v), "_", " ") },
 }).Parse(pageHTML))
 
 // Write writes a page. What goes wrong is w's: a page that cannot be made is a mistake in
