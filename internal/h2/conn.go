@@ -95,6 +95,7 @@ type Conn struct {
 	*streamTable            // nil while the connection rests; only the reader changes it
 	open         int        // streams that the client counts
 	active       int        // whose handlers are at work
+	working      bool       // the owner was told so
 	err          error      // why there is nothing more to be written; nil if there is
 	out          output
 	budget       budget
@@ -434,7 +435,9 @@ func (c *Conn) startNext() bool {
 		}
 	}
 	if st != nil {
-		if c.active++; c.active == 1 {
+		c.active++
+		if !c.working {
+			c.working = true
 			c.owner.Works()
 		}
 	} else if before > 0 {

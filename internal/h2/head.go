@@ -276,7 +276,6 @@ func (b *block) request() error {
 		var err error
 		if st.Head, err = b.head(st); err != nil {
 			if st.Refusal = refusal(err); st.Refusal == nil {
-				c.owner.Malformed()
 				return b.malformed()
 			}
 		}

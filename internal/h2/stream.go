@@ -356,7 +356,10 @@ func (c *Conn) idles() {
 	if c.active > 0 || len(c.queue) > 0 {
 		return
 	}
-	c.owner.Rests()
+	if c.working {
+		c.working = false
+		c.owner.Rests()
+	}
 	c.idleSince = time.Now()
 	if c.out.done != nil {
 		c.out.done.Broadcast() // for Wait
