@@ -140,6 +140,7 @@ func (s *Server) declined(w *streamWriter, in *http.Request, res *http.Response)
 func (w *streamWriter) tunnel(ctx context.Context, node io.ReadWriteCloser) {
 	st := w.stream
 	st.BodyPatience = 0
+	st.Tunnel()
 	stop := context.AfterFunc(ctx, func() {
 		_ = node.Close()
 		st.Cancel()

@@ -129,6 +129,9 @@ func (c *Conn) answered(st *Stream) {
 	if c.streams[st.id] != st {
 		return
 	}
+	if !st.ended && st.tunnel && !st.finished {
+		return // until the client has said all
+	}
 	if !st.ended {
 		// RFC 9113, section 8.1: nobody wants the rest of the request.
 		_ = c.out.writer().WriteRSTStream(st.id, http2.ErrCodeNo)
@@ -147,6 +150,9 @@ func (c *Conn) clientEnded(st *Stream) error {
 	if st.bulk {
 		st.bulk = false
 		c.bulk--
+	}
+	if st.sentEnd && c.streams[st.id] == st {
+		c.forget(st, false)
 	}
 	c.mu.Unlock()
 	st.body.end(io.EOF)

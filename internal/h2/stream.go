@@ -55,6 +55,7 @@ type Stream struct {
 	bulk       bool  // it counts among those whose bodies are large
 	headSent   bool  // the head of the answer was given to Send
 	sentEnd    bool  // the server has sent all
+	tunnel     bool  // either side may go on when the other has sent all
 	finished   bool  // the handler has returned
 	sending    sending
 	sendWindow int64 // bytes of the body that the client takes
@@ -103,6 +104,14 @@ func (st *Stream) Watch(w Watcher) bool {
 	defer st.c.mu.Unlock()
 	st.watcher = w
 	return st.err == nil
+}
+
+// Tunnel says that the stream is one from now on: the end of what is sent is not that of the
+// request.
+func (st *Stream) Tunnel() {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.tunnel = true
 }
 
 // Conn returns the connection of the stream.
@@ -324,8 +333,12 @@ func (st *Stream) Finish(alone bool) {
 		return
 	}
 	st.finished, st.watcher = true, nil
-	if st.err == nil && !st.sentEnd {
+	switch {
+	case st.err != nil:
+	case !st.sentEnd:
 		c.resetStream(st, http2.ErrCodeInternal, errRefused)
+	case !st.ended && !st.forgotten:
+		c.resetStream(st, http2.ErrCodeNo, errAnswered) // a tunnel, of which nobody wants the rest
 	}
 	c.active--
 	c.idles()
