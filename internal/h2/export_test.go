@@ -43,3 +43,8 @@ func (c *Conn) MayCome(id uint32) int {
 	}
 	return int(min(c.recvWindow, st.recvWindow))
 }
+
+const (
+	LingerTime  = lingerTime
+	LingerBytes = lingerBytes
+)

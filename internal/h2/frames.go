@@ -137,7 +137,7 @@ func (c *Conn) data(h http2.FrameHeader) error {
 		}
 		left -= n
 	}
-	c.discard(nil, lost)
+	c.discard(st, lost)
 	if err != nil || st == nil {
 		return err
 	}
@@ -147,8 +147,22 @@ func (c *Conn) data(h http2.FrameHeader) error {
 	return nil
 }
 
-// discard takes note that n bytes of a frame are no part of a body.
+// discard takes note that nobody wants n bytes of a body. The stream may be nil.
 func (c *Conn) discard(st *Stream, n int) {
+	if n == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st != nil && !st.lingerBy.IsZero() {
+		c.lingerOn(st, n)
+	} else {
+		c.credit(nil, n)
+	}
+}
+
+// credited takes note that n bytes of a frame are no part of a body.
+func (c *Conn) credited(st *Stream, n int) {
 	if n > 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -184,7 +198,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	if err == nil && st != nil {
 		err = st.count(len(data))
 	}
-	c.discard(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
+	c.credited(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
 	for err == nil && st != nil && len(data) > 0 {
 		room := st.body.room()
 		if room == nil {
@@ -196,7 +210,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 		}
 		data = data[n:]
 	}
-	c.discard(nil, len(data))
+	c.discard(st, len(data))
 	if err != nil || st == nil {
 		return err
 	}

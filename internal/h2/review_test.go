@@ -217,7 +217,7 @@ func TestReadAfterAnswer(t *testing.T) {
 			p.data(1, false, strings.Repeat("x", 16<<10))
 		}
 		p.data(1, false, strings.Repeat("x", 16<<10-1))
-		p.want(`HEADERS 1 200`, `DATA 1 "ok" end`, `RST_STREAM 1 NO_ERROR`)
+		p.want(`HEADERS 1 200`, `DATA 1 "ok" end`, `WINDOW_UPDATE 1 21824`, `WINDOW_UPDATE 1 26624`, `WINDOW_UPDATE 1 17087`)
 		recv, lent := p.conn.Windows()
 		require.EqualValues(t, h2.ConnWindow, recv)
 		require.Zero(t, lent)

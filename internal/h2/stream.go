@@ -49,14 +49,16 @@ type Stream struct {
 	read     atomic.Int64
 
 	// What follows is guarded by the connection's mutex.
-	err        error // why nothing more may be sent: it is over
-	ended      bool  // the client has sent all
-	forgotten  bool  // the connection knows it no more
-	bulk       bool  // it counts among those whose bodies are large
-	headSent   bool  // the head of the answer was given to Send
-	sentEnd    bool  // the server has sent all
-	tunnel     bool  // either side may go on when the other has sent all
-	finished   bool  // the handler has returned
+	err        error     // why nothing more may be sent: it is over
+	ended      bool      // the client has sent all
+	forgotten  bool      // the connection knows it no more
+	bulk       bool      // it counts among those whose bodies are large
+	headSent   bool      // the head of the answer was given to Send
+	sentEnd    bool      // the server has sent all
+	tunnel     bool      // either side may go on when the other has sent all
+	finished   bool      // the handler has returned
+	lingerBy   time.Time // when it is over that all was sent, and the client sends on; zero: it does not
+	lingered   int       // bytes that came of it since
 	sending    sending
 	sendWindow int64 // bytes of the body that the client takes
 	recvWindow int64 // bytes that it may send
@@ -337,8 +339,8 @@ func (st *Stream) Finish(alone bool) {
 	case st.err != nil:
 	case !st.sentEnd:
 		c.resetStream(st, http2.ErrCodeInternal, errRefused)
-	case !st.ended && !st.forgotten:
-		c.resetStream(st, http2.ErrCodeNo, errAnswered) // a tunnel, of which nobody wants the rest
+	case st.tunnel && !st.ended && !st.forgotten:
+		c.resetStream(st, http2.ErrCodeNo, errAnswered) // nobody wants the rest
 	}
 	c.active--
 	c.idles()
