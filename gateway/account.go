@@ -131,6 +131,9 @@ func (s *Server) attend(w http.ResponseWriter, r *http.Request, serve func(*Serv
 		s.account(&a.visit)
 	}()
 	serve(s, &a.countedWriter, r, &a.visit)
+	if a.status == 0 {
+		a.status = http.StatusOK // which net/http answers for a handler that said nothing
+	}
 }
 
 // countBody returns a request whose body is counted when it is read, and what asks for the

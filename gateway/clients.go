@@ -65,6 +65,7 @@ func (cs *clients) activate(k *client) bool {
 	defer cs.mu.Unlock()
 	take(k)
 	if cs.closed {
+		k.uncount()
 		return false
 	}
 	cs.active.add(k)

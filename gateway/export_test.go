@@ -84,3 +84,10 @@ func (s *Server) Clients() (active, parked int) {
 
 // AcceptedListener is what a server makes of a listener.
 func AcceptedListener(s *Server, l net.Listener) net.Listener { return acceptedListener{l, s, false} }
+
+// Gauges are what is told of connections at the moment: how many there are, and of each
+// protocol how many, and on how many a request goes on.
+func (s *Server) Gauges() [5]int64 {
+	one, two := &s.counts.http1, &s.counts.http2
+	return [5]int64{s.inbounds.open.Load(), one.open.Load(), one.busy.Load(), two.open.Load(), two.busy.Load()}
+}

@@ -147,6 +147,7 @@ func newHarnessOf(t testing.TB, o *gateway.Options) *harness {
 		serving.Wait()
 		eventually(t, func() bool { return h.gw.Connections() == 0 }, "connections count that are closed")
 		eventually(t, func() bool { return h.gw.CountedAddrs() == 0 }, "something is kept of connections that are closed")
+		eventually(t, func() bool { return h.gw.Gauges() == [5]int64{} }, "connections are told of that are closed")
 	})
 	return h
 }

@@ -41,16 +41,17 @@ type RouteHistory struct {
 
 // A history remembers the last hour. Nothing is written into it where something happens:
 // once a minute it looks how far the counts have come. It has no goroutine, but a timer,
-// which runs while there is something to remember: an hour after the last request and the
-// last failed handshake it stops.
+// which runs while there is something to remember: an hour after the last connection and
+// the last request it stops.
 type history struct {
-	running atomic.Bool
+	running atomic.Bool // the timer runs, or soon will
 
-	mu      sync.Mutex // guards what follows; nothing on the way of a request takes it
-	timer   *time.Timer
+	mu      sync.Mutex  // guards what follows; nothing on the way of a request takes it
+	timer   *time.Timer // nil before it was started first
+	ticks   bool        // it runs
 	closed  bool
 	quiet   int   // how many minutes nothing has happened
-	current int64 // the minute that goes on
+	current int64 // the minute that goes on, if ticks
 	minutes [historyMinutes]pastMinute
 	shaken  ssl.HandshakeStats // up to the minute that goes on
 	leaving []*meter.Route     // of routes that were deleted in it
@@ -59,7 +60,8 @@ type history struct {
 // historyMinutes are those that are over.
 const historyMinutes = 60
 
-// A pastMinute is one that is over, in the place that its number gives it.
+// A pastMinute is one that is over, in the place that its number gives it, or what has
+// happened so far in the one that goes on.
 type pastMinute struct {
 	number     int64 // since 1970
 	handshakes uint64
@@ -67,23 +69,28 @@ type pastMinute struct {
 	requests   StatusCounts
 }
 
+func (m *pastMinute) happened() bool {
+	return m.handshakes > 0 || len(m.failed) > 0 || m.requests.Total() > 0
+}
+
 func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
 
-// touch lets the time pass, if it stands. It is called for everything that is remembered.
+// touch lets the time pass, if it stands. It is called for everything that is remembered,
+// and waits for nobody.
 func (h *history) touch(s *Server) {
-	if !h.running.Load() {
-		h.start(s)
+	if !h.running.Load() && h.running.CompareAndSwap(false, true) {
+		time.AfterFunc(0, func() { h.start(s) })
 	}
 }
 
 func (h *history) start(s *Server) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.running.Swap(true) {
+	if h.closed || h.ticks {
 		return
 	}
 	now := time.Now()
-	h.current, h.quiet = minuteOf(now), 0
+	h.ticks, h.current, h.quiet = true, minuteOf(now), 0
 	h.timer = time.AfterFunc(untilNextMinute(now), func() { h.tick(s) })
 }
 
@@ -100,12 +107,16 @@ func (h *history) tick(s *Server) {
 	}
 	now := time.Now()
 	h.roll(s, now)
-	if h.quiet <= historyMinutes {
-		h.timer.Reset(untilNextMinute(now))
-		return
+	if h.quiet > historyMinutes {
+		// Who counts from now on starts the timer again. Who has counted just before did
+		// not, and so is looked for.
+		h.running.Store(false)
+		if m := h.soFar(s); !m.happened() || !h.running.CompareAndSwap(false, true) {
+			h.ticks = false
+			return
+		}
 	}
-	// Whoever counts from now on starts the timer again.
-	h.running.Store(false)
+	h.timer.Reset(untilNextMinute(now))
 }
 
 // stop stops the timer for good.
@@ -135,20 +146,26 @@ func (h *history) roll(s *Server, now time.Time) {
 	for _, r := range h.leaving {
 		add(&m.requests, leftOver(r))
 	}
-	h.leaving = nil
 	shaken := s.term.Handshakes()
 	m.handshakes, m.failed = handshakesSince(&h.shaken, &shaken)
-	h.shaken = shaken
-	slot := &h.minutes[h.current%historyMinutes]
-	if slot.number == m.number { // the clock was set back
-		m.handshakes += slot.handshakes
-		add(&m.requests, slot.requests)
-	}
-	*slot = m
-	h.current = next
-	if h.quiet++; m.handshakes > 0 || len(m.failed) > 0 || m.requests.Total() > 0 {
+	h.leaving, h.shaken = nil, shaken
+	if h.quiet++; m.happened() {
 		h.quiet = 0
 	}
+	h.minutes[h.current%historyMinutes], h.current = m, next
+}
+
+// soFar returns what was counted since then. h.mu is held.
+func (h *history) soFar(s *Server) (m pastMinute) {
+	for _, r := range s.meters() {
+		add(&m.requests, leftOver(r))
+	}
+	for _, r := range h.leaving {
+		add(&m.requests, leftOver(r))
+	}
+	shaken := s.term.Handshakes()
+	m.handshakes, m.failed = handshakesSince(&h.shaken, &shaken)
+	return m
 }
 
 func add(sum *StatusCounts, n StatusCounts) {
@@ -157,7 +174,7 @@ func add(sum *StatusCounts, n StatusCounts) {
 	}
 }
 
-// leftOver returns what was counted of a deleted route since the last minute that is over.
+// leftOver returns what was counted of a route since the last minute that is over.
 func leftOver(r *meter.Route) StatusCounts {
 	if r.Recent == nil {
 		return r.Answers()
@@ -188,7 +205,7 @@ func (h *history) leave(r *route.Route) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.closed {
+	if h.running.Load() && !h.closed {
 		h.leaving = append(h.leaving, counted)
 	}
 }
@@ -212,54 +229,48 @@ func (s *Server) History() History {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
-	if h.running.Load() {
+	if h.ticks {
 		h.roll(s, now)
 	}
-	number := minuteOf(now)
-	first := max(minuteOf(s.epoch), number-historyMinutes)
+	return History{Minutes: h.listMinutes(s, now), Routes: h.listRoutes(s, now)}
+}
+
+// listMinutes returns the last hour by minute. h.mu is held.
+func (h *history) listMinutes(s *Server, now time.Time) []Minute {
+	number, since := minuteOf(now), s.epoch.Round(0)
 	list := make([]Minute, 0, historyMinutes+1)
-	for n := first; n < number; n++ {
+	for n := max(minuteOf(since), number-historyMinutes); n < number; n++ {
 		m := Minute{Begun: time.Unix(n*60, 0), Took: time.Minute}
 		if past := &h.minutes[n%historyMinutes]; past.number == n {
 			m.Handshakes, m.Failed, m.Requests = past.handshakes, past.failed, past.requests
 		}
 		list = append(list, m)
 	}
-	current := Minute{Begun: time.Unix(number*60, 0)}
-	shaken := s.term.Handshakes()
-	current.Handshakes, current.Failed = handshakesSince(&h.shaken, &shaken)
-	add(&current.Requests, leftOver(&s.counts.unrouted))
-	for _, r := range h.leaving {
-		add(&current.Requests, leftOver(r))
+	m := h.soFar(s)
+	begun := time.Unix(number*60, 0)
+	list = append(list, Minute{begun, now.Sub(begun), m.handshakes, m.failed, m.requests})
+	if first := &list[0]; first.Begun.Before(since) {
+		first.Took = max(first.Took-since.Sub(first.Begun), 0)
+		first.Begun = since
 	}
-	var routes []RouteHistory
+	return list
+}
+
+// listRoutes returns the last hour by route. h.mu is held.
+func (h *history) listRoutes(s *Server, now time.Time) (list []RouteHistory) {
 	for _, r := range s.snap.Load().sortedRoutes() {
 		counted := r.Meter().Peek()
 		if counted == nil {
 			continue
 		}
-		answers := counted.Answers()
 		recent := counted.Recent
 		if recent == nil {
 			recent = new(meter.Recent) // nothing of it is over yet
 		}
-		last, hour := recent.Hour(number, answers)
-		add(&current.Requests, recent.Since(answers))
+		last, hour := recent.Hour(minuteOf(now), counted.Answers())
 		if sum := StatusCounts(hour); sum.Total() > 0 {
-			routes = append(routes, RouteHistory{ID: r.ID(), Minute: last, Hour: hour})
+			list = append(list, RouteHistory{ID: r.ID(), Minute: last, Hour: hour})
 		}
 	}
-	list = append(list, current)
-	list[0].Begun = later(list[0].Begun, s.epoch)
-	list[0].Took = time.Unix((first+1)*60, 0).Sub(list[0].Begun)
-	last := &list[len(list)-1]
-	last.Took = now.Sub(last.Begun)
-	return History{Minutes: list, Routes: routes}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
+	return list
 }

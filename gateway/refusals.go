@@ -52,7 +52,7 @@ type Refusal struct {
 
 // Handshake reports whether it was a handshake that failed, and not a request that was
 // refused.
-func (r *Refusal) Handshake() bool { return r.Status == 0 }
+func (r Refusal) Handshake() bool { return r.Status == 0 }
 
 // Refusals returns the last refusals, the newest first. [Options.Refusals] bounds how many
 // are kept, and [Stats.Refusals] counts all that ever were. When there are too many, the

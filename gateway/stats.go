@@ -160,7 +160,7 @@ func (s *Server) Stats() Stats {
 	st.Routes = make([]RouteStats, 0, len(routes))
 	var room []uint64
 	for i, r := range routes {
-		rs := RouteStats{ID: r.ID(), Upstream: r.Upstream()}
+		rs := RouteStats{ID: r.ID(), Upstream: r.Upstream(), RequestStats: noRequests}
 		if counted := r.Meter().Peek(); counted != nil {
 			if cap(room)-len(room) < meter.Buckets {
 				room = make([]uint64, 0, meter.Buckets*min(len(routes)-i, 1024))
@@ -181,9 +181,13 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
+// noRequests is what there is before the first.
+var noRequests = RequestStats{Duration: Histogram{Bounds: meter.Bounds()}}
+
 // requestStats reads what was counted: see [*meter.Histogram.Read] about room.
 func requestStats(r *meter.Route, room []uint64) (RequestStats, []uint64) {
-	st := RequestStats{Requests: r.Answers()}
+	st := noRequests
+	st.Requests = r.Answers()
 	if st.Requests.Total() > 0 {
 		var d meter.Distribution
 		d, room = r.Duration(room)

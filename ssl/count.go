@@ -92,7 +92,7 @@ func (c *handshakeCounts) succeeded(cs *tls.ConnectionState, took time.Duration)
 
 // read returns what was counted: see [*meter.Histogram.Read] about room.
 func (c *handshakeCounts) read(room []uint64) (HandshakeStats, []uint64) {
-	s := HandshakeStats{Full: readVersions(&c.full), Resumed: readVersions(&c.resumed)}
+	s := HandshakeStats{Duration: Histogram{Bounds: meter.Bounds()}, Full: readVersions(&c.full), Resumed: readVersions(&c.resumed)}
 	for i, reason := range handshakeReasons {
 		if n := c.failed[i].Load(); n > 0 {
 			s.Failed = append(s.Failed, ReasonCount{reason, n})

@@ -49,7 +49,7 @@ type HandshakeStats struct {
 }
 
 // Succeeded returns how many succeeded, of whatever kind.
-func (s *HandshakeStats) Succeeded() uint64 { return s.Full.Total() + s.Resumed.Total() }
+func (s HandshakeStats) Succeeded() uint64 { return s.Full.Total() + s.Resumed.Total() }
 
 // VersionCounts count by version of TLS.
 type VersionCounts struct{ TLS10, TLS11, TLS12, TLS13 uint64 }
@@ -89,7 +89,7 @@ func (tm *Terminator) Stats() Stats {
 	s.NoProfile, _ = tm.counts.noProfile.read(nil)
 	room := make([]uint64, 0, meter.Buckets*int(max(tm.counts.size.Load(), 0)))
 	for _, p := range t.sorted() {
-		ps := ProfileStats{ID: p.id, NotAfter: p.notAfter}
+		ps := ProfileStats{ID: p.id, NotAfter: p.notAfter, Handshakes: HandshakeStats{Duration: Histogram{Bounds: meter.Bounds()}}}
 		if c, ok := tm.counts.profiles.Load(p.id); ok {
 			ps.Handshakes, room = c.(*handshakeCounts).read(room)
 		}

@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"github.com/sallyport/sallyport/internal/meter"
+)
 
 // Stats are the counts of a [Pool], and of those that it has replaced.
 type Stats struct {
@@ -21,7 +25,7 @@ type Stats struct {
 type StatusCounts [6]uint64
 
 // Total is the sum.
-func (c *StatusCounts) Total() (n uint64) {
+func (c StatusCounts) Total() (n uint64) {
 	for _, v := range c {
 		n += v
 	}
@@ -47,7 +51,7 @@ type Histogram struct {
 // Stats returns the counts of the moment. It takes no lock. The counts are read one after
 // another while requests go on. [*Pool.Nodes] has those of each node.
 func (p *Pool) Stats() Stats {
-	s := Stats{Answers: p.counts.requests.Answers(), Retries: p.counts.retries.Load()}
+	s := Stats{Answers: p.counts.requests.Answers(), Wait: Histogram{Bounds: meter.Bounds()}, Retries: p.counts.retries.Load()}
 	if s.Answers.Total() > 0 {
 		wait, _ := p.counts.requests.Duration(nil)
 		s.Wait = Histogram(wait)
