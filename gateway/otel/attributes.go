@@ -155,7 +155,7 @@ func userAgent(r *gateway.RequestStart) []attribute.KeyValue {
 // outcomeOf returns what is known of a request at its end.
 func outcomeOf(e *gateway.RequestEvent) []attribute.KeyValue {
 	list := append(make([]attribute.KeyValue, 0, 8),
-		semconv.HTTPRequestBodySize(int(e.Received)), semconv.HTTPResponseBodySize(int(e.Sent)))
+		semconv.HTTPRequestBodySizeKey.Int64(e.Received), semconv.HTTPResponseBodySizeKey.Int64(e.Sent))
 	if e.Status != 0 {
 		list = append(list, semconv.HTTPResponseStatusCode(e.Status))
 	}
