@@ -94,17 +94,20 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 		handler, memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
 		file, adminapi.FileOptions{}, fileWatcher, adminapi.Rejected{}, adminapi.Status{}, adminapi.Update{},
 		gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
-		gateway.Report{}, gateway.RequestEvent{}, gateway.Trace{}, gateway.Warning{},
+		gateway.Report{}, gateway.RequestEvent{}, gateway.RequestStart{}, gateway.Trace{}, gateway.Warning{},
+		gateway.Stats{}, gateway.ConfigStats{}, gateway.ConnectionStats{}, gateway.ProtocolStats{}, gateway.RequestStats{}, gateway.RouteStats{},
+		gateway.UpstreamStats{}, gateway.RefusalCount{}, gateway.LimitCount{}, gateway.Refusal{}, gateway.History{}, gateway.Minute{}, gateway.RouteHistory{},
 		compiledRoute, gw.Routes(), route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
 		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
 		route.Request{}, route.Timeout{},
 		profile, store, store.Table(), store.Terminator, watcher, ssl.Allow{}, ssl.Change{}, ssl.ClientAuth{}, ssl.Config{}, ssl.ConfigError{},
 		ssl.FileConfig{}, ssl.HandshakeError{}, ssl.Identity{}, ssl.KeyPair{}, ssl.KeyPairFiles{}, ssl.Options{}, ssl.Reason(""), ssl.Refusal{},
 		ssl.Report{}, ssl.Trace{}, ssl.Warning{}, ssl.WatchOptions{},
+		ssl.HandshakeEvent{}, ssl.HandshakeStats{}, ssl.Histogram{}, ssl.ProfileStats{}, ssl.ReasonCount{}, ssl.Stats{}, ssl.VersionCounts{},
 		compiled, pool, upstream.ActiveChecks{}, upstream.CallOptions{}, upstream.CallReport{}, upstream.Candidates{},
 		upstream.Checks{}, upstream.Config{}, upstream.ConfigError{}, upstream.Error{}, upstream.KeepAlive{}, upstream.Node{},
 		upstream.NodeStatus{}, upstream.Options{}, upstream.Outliers{}, upstream.PassiveChecks{}, upstream.RetryBudget{},
-		upstream.TLS{}, upstream.Timeout{},
+		upstream.TLS{}, upstream.Timeout{}, upstream.Histogram{}, upstream.Stats{}, upstream.StatusCounts{},
 	}
 	var listed []string
 	for _, v := range values {

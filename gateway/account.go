@@ -17,7 +17,8 @@ import (
 
 // A visit is what is kept of a request for its end.
 type visit struct {
-	begun, ended int64 // by the server's clock; ended is zero until the answer is written
+	begun int64 // by the server's clock
+	over  bool  // it was accounted for
 
 	status int   // of the answer; 0 if none was begun
 	sent   int64 // bytes of its body
@@ -53,15 +54,12 @@ func (s *Server) meter(match *route.Route) *meter.Route {
 	return match.Meter().Route()
 }
 
-// account ends a request.
+// account ends a request, whose answer is written or never will be.
 func (s *Server) account(v *visit) {
-	if v.ended == 0 {
-		v.ended = s.clock()
-	}
+	took := time.Duration(s.clock() - v.begun)
 	if v.gone {
 		v.status = 0
 	}
-	took := time.Duration(v.ended - v.begun)
 	if of := s.meter(v.match); v.status == http.StatusSwitchingProtocols {
 		of.CountAnswer(v.status) // how long a WebSocket was open says nothing
 	} else {
@@ -76,8 +74,12 @@ func (s *Server) account(v *visit) {
 	}
 }
 
-// account ends the request of a turn.
+// account ends the request of a turn. Calling it again does nothing.
 func (t *turn) account() {
+	if t.own.over {
+		return
+	}
+	t.own.over = true
 	if e := t.own.event; e != nil {
 		e.Received = int64(len(t.sent))
 		if t.body != nil {

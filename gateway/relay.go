@@ -490,7 +490,7 @@ func (t *turn) broken(err error) bool {
 // another.
 func (t *turn) end() bool {
 	k := t.client
-	t.own.ended = k.server.clock()
+	t.account() // and not after the lingering
 	if t.body != nil && !t.body.whole() {
 		t.stopBody()
 		k.linger()

@@ -202,7 +202,9 @@ func TestStatsOfTheImpatient(t *testing.T) {
 		require.NoError(t, err)
 		_, err = h.client(d, "a.test", h.people.Client("alice")).Do(req)
 		require.Error(t, err, d.name)
-		eventually(t, func() bool { return routeStats(h.gw.Stats(), "here").Requests == gateway.StatusCounts{0: uint64(i + 1)} }, d.name)
+		eventually(t, func() bool {
+			return routeStats(h.gw.Stats(), "here").Requests == gateway.StatusCounts{0: uint64(i + 1)}
+		}, d.name)
 	}
 	require.EqualValues(t, len(h.doors()), upstreamStats(h.gw.Stats(), "1").Answers[0])
 }

@@ -171,7 +171,7 @@ func TestNothingLeaks(t *testing.T) {
 			configError, *configError,
 			&ssl.HandshakeError{RemoteAddr: &net.TCPAddr{}, Certificate: identity.Certificate(), Err: errors.New("x"), Reason: ssl.Expired},
 			ssl.Expired, ssl.XFCCCert,
-			store.Stats(), store.Handshakes(), ssl.ProfileStats{}, ssl.VersionCounts{}, ssl.ReasonCount{}, ssl.Histogram{},
+			store.Stats(), store.Handshakes(), ssl.ProfileStats{}, ssl.VersionCounts{}, ssl.ReasonCount{}, ssl.Histogram{}, ssl.HandshakeEvent{},
 			// Not a pointer below the top: fmt shows what a verb that does not fit
 			// a pointer points to without asking it.
 			struct{ Inner any }{config}, map[string]any{"x": config}, []ssl.KeyPair{pair},

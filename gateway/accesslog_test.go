@@ -1,0 +1,334 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+	"github.com/sallyport/sallyport/upstream"
+)
+
+// records are what a logger was told, as JSON.
+type records struct {
+	mu  sync.Mutex
+	all []map[string]any
+	now chan struct{} // one for each
+}
+
+func newRecords() *records { return &records{now: make(chan struct{}, 10_000)} }
+
+func (r *records) Write(line []byte) (int, error) {
+	var record map[string]any
+	if err := json.Unmarshal(bytes.TrimSpace(line), &record); err != nil {
+		return 0, err
+	}
+	r.mu.Lock()
+	r.all = append(r.all, record)
+	r.mu.Unlock()
+	r.now <- struct{}{}
+	return len(line), nil
+}
+
+func (r *records) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(r, nil)) }
+
+// next waits for a record, and returns the last.
+func (r *records) next(t *testing.T) map[string]any {
+	t.Helper()
+	select {
+	case <-r.now:
+	case <-time.After(patience):
+		t.Fatal("nothing is logged")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[len(r.all)-1]
+}
+
+func (r *records) take() []map[string]any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.all
+	r.all = nil
+	return all
+}
+
+// A record says what became of a request, alike at every door, and is the only one.
+func TestAccessLog(t *testing.T) {
+	access, rest := newRecords(), newRecords()
+	h := observed(t, &gateway.Options{AccessLog: access.logger(), Logger: rest.logger()})
+	alice := h.people.Client("alice", ssltest.URIs("spiffe://test/alice"))
+	for _, d := range h.doors() {
+		client := h.client(d, "a.test", alice)
+		host := "a.test"
+		if !d.tls {
+			host = "c.test"
+		}
+		for _, c := range []struct {
+			host, path, body string
+			status           int
+			level            string
+			want             map[string]any // beyond what all have
+		}{
+			{host, "/x", "body", 200, "INFO", map[string]any{"route": "here", "upstream": "1", "node": h.origin.address, "attempts": 1.0, "received": 4.0, "sent": 2.0}},
+			{host, "/two", "", 200, "INFO", map[string]any{"route": "two", "upstream": "3", "node": h.origin.address, "attempts": 2.0, "received": 0.0, "sent": 2.0}},
+			{host, "/gone", "", 502, "ERROR", map[string]any{"route": "gone", "upstream": "2", "attempts": 1.0, "received": 0.0}},
+			{host, "/local", "body", 418, "INFO", map[string]any{"route": "local", "received": 4.0, "sent": 3.0}},
+			{host, "/nowhere", "", 404, "INFO", map[string]any{}},
+			{host, "/never", "", 403, "WARN", map[string]any{"route": "never", "upstream": "1", "reason": "not_allowed", "profile": map[bool]any{true: "a"}[d.tls]}},
+			{"b.test", "/x", "", 421, "WARN", map[string]any{"reason": "misdirected", "profile": "b"}},
+		} {
+			if c.status == 421 && !d.tls {
+				continue
+			}
+			method := "GET"
+			if c.body != "" {
+				method = "POST"
+			}
+			req, err := http.NewRequest(method, d.scheme()+"://"+c.host+c.path+"?secret", strings.NewReader(c.body))
+			require.NoError(t, err)
+			status, _ := h.do(client, req)
+			require.Equal(t, c.status, status)
+			got := access.next(t)
+			at, err := time.Parse(time.RFC3339Nano, got["time"].(string))
+			require.NoError(t, err)
+			require.WithinDuration(t, time.Now(), at, time.Minute)
+			protocol := map[int]string{1: "HTTP/1.1", 2: "HTTP/2.0"}[d.major]
+			want := map[string]any{
+				"level": c.level, "msg": "request", "status": float64(c.status), "method": method,
+				"host": c.host, "path": c.path, "protocol": protocol, "client": "127.0.0.1",
+			}
+			for key, value := range c.want {
+				want[key] = value
+			}
+			for key, value := range want {
+				require.Equal(t, value, got[key], "%s %s: %s", d.name, c.path, key)
+			}
+			require.Positive(t, got["took"])
+			require.True(t, strings.HasPrefix(got["remote"].(string), "127.0.0.1:"))
+			require.Equal(t, c.want["attempts"] != nil, got["waited"] != nil)
+			require.Equal(t, c.level == "WARN", got["advice"] != nil)
+			require.Equal(t, c.status == 502 || c.path == "/never", got["error"] != nil, "%v", got)
+			for _, key := range []string{"reason", "profile", "route", "upstream", "node"} {
+				if want[key] == nil && (key != "node" || c.status != 502) {
+					require.NotContains(t, got, key, "%s %s", d.name, c.path)
+				}
+			}
+			if d.tls {
+				require.Equal(t, "a.test", got["server_name"])
+			}
+			if d.tls && c.status != 421 {
+				identity := got["identity"].(map[string]any)
+				require.Equal(t, []any{"a", "CN=alice", "spiffe://test/alice"}, []any{identity["profile"], identity["subject"], identity["spiffe_id"]})
+				require.Len(t, identity["sha256"], 64)
+				require.NotEmpty(t, identity["serial"])
+			} else {
+				require.NotContains(t, got, "identity")
+			}
+		}
+	}
+	for _, record := range rest.take() {
+		require.NotContains(t, record["msg"], "request", "%v", record)
+	}
+}
+
+// Requests that have no reading are there as well.
+func TestAccessLogOfTheIllegible(t *testing.T) {
+	access := newRecords()
+	h := observed(t, &gateway.Options{AccessLog: access.logger(), Limits: gateway.Limits{BodyBytes: 2}})
+	for request, status := range map[string]float64{
+		"GET /%zz HTTP/1.1\r\nHost: c.test\r\n\r\n":                              400,
+		"GET /x HTTP/1.1\r\nHost: c..test\r\n\r\n":                               400,
+		"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n":                405,
+		"POST /x HTTP/1.1\r\nHost: c.test\r\nContent-Length: 3\r\n\r\nabc":       413,
+		"GET http:// HTTP/1.1\r\nHost: c.test\r\n\r\n":                           400,
+		"GET /x|y HTTP/1.1\r\nHost: c.test\r\nConnection: close\r\n\r\n":         404,
+		"GET /local HTTP/1.0\r\nHost: c.test\r\n\r\n":                            418,
+		"POST /local HTTP/1.1\r\nHost: c.test\r\nContent-Length: 1\r\n\r\na\r\n": 418,
+	} {
+		conn := h.raw(h.plain, "")
+		conn.write(request)
+		res, err := http.ReadResponse(conn.r, nil)
+		require.NoError(t, err)
+		require.EqualValues(t, status, res.StatusCode, request)
+		got := access.next(t)
+		require.Equal(t, status, got["status"], request)
+		method, _, _ := strings.Cut(request, " ")
+		require.Equal(t, method, got["method"])
+		conn.Close()
+	}
+}
+
+// An answer that the node breaks off is told as an error, with what came.
+func TestAccessLogOfBrokenAnswers(t *testing.T) {
+	access := newRecords()
+	h := observed(t, &gateway.Options{AccessLog: access.logger()})
+	h.origin.on(func(v *visit) {
+		v.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+		v.close = true
+	})
+	for _, d := range h.doors() {
+		host := "a.test"
+		if !d.tls {
+			host = "c.test"
+		}
+		res, err := h.client(d, "a.test", h.people.Client("alice")).Get(d.scheme() + "://" + host + "/x")
+		if err == nil {
+			_, err = io.ReadAll(res.Body)
+			res.Body.Close()
+		}
+		require.Error(t, err, d.name)
+		got := access.next(t)
+		require.Equal(t, []any{"ERROR", 200.0, "here"}, []any{got["level"], got["status"], got["route"]}, d.name)
+		require.NotEmpty(t, got["error"], d.name)
+	}
+}
+
+// A flood of what no route serves does not flood the log; what a route serves is all
+// there. The same holds for the Logger, where there is no access log.
+func TestFloodOfRecords(t *testing.T) {
+	for _, to := range []string{"AccessLog", "Logger"} {
+		t.Run(to, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newRecords()
+				o := &gateway.Options{FailuresLogged: 5}
+				if to == "AccessLog" {
+					o.AccessLog = log.logger()
+				} else {
+					o.Logger = log.logger()
+				}
+				gw := gateway.New(o)
+				defer gw.Close()
+				_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+					SSL: []ssl.Config{{ID: "1", Names: []string{"strict.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "s").Server("strict.test")},
+						Client: &ssl.ClientAuth{CAPEM: ssltest.NewCA(t, "c").PEM()}}},
+					Routes: []route.Config{
+						{ID: "1", Hosts: []string{"a.test"}, Paths: []string{"/fine"}, AllowPlain: true, Handler: named("fine")},
+						{ID: "2", Hosts: []string{"a.test"}, Paths: []string{"/failing"}, AllowPlain: true, Upstream: "none"},
+						{ID: "3", Hosts: []string{"a.test"}, Paths: []string{"/failing too"}, AllowPlain: true, Upstream: "none"},
+					},
+					Upstreams: []upstream.Config{{ID: "none"}},
+				}})
+				require.NoError(t, err)
+				ask := func(host, path string) {
+					r := httptest.NewRequest("GET", "http://a.test"+path, nil)
+					r.Host = host
+					gw.ServeHTTP(httptest.NewRecorder(), r)
+				}
+				count := func() map[string]int {
+					counts := map[string]int{}
+					for _, r := range log.take() {
+						key, _ := r["reason"].(string)
+						if route, ok := r["route"].(string); ok {
+							key += route
+						}
+						counts[key]++
+						if n, ok := r["unreported"].(float64); ok {
+							counts[key+" unreported"] += int(n)
+						}
+					}
+					return counts
+				}
+				flood := func(n int) {
+					for range n {
+						ask("strict.test", "/")
+						ask("b..test", "/")
+						ask("a.test", "/nowhere")
+						ask("a.test", "/fine")
+						ask("a.test", "/failing")
+						ask("a.test", "/failing%20too")
+					}
+				}
+				flood(100)
+				want := map[string]int{"plain_http": 5, "bad_host": 5, "": 5, "1": 100, "2": 100, "3": 100}
+				if to == "Logger" {
+					want = map[string]int{"plain_http": 5, "bad_host": 5, "2": 5, "3": 5}
+				}
+				require.Equal(t, want, count())
+				time.Sleep(time.Second)
+				flood(1)
+				want = map[string]int{"plain_http": 1, "plain_http unreported": 95, "bad_host": 1, "bad_host unreported": 95, "": 1, " unreported": 95, "1": 1, "2": 1, "3": 1}
+				if to == "Logger" {
+					want = map[string]int{"plain_http": 1, "plain_http unreported": 95, "bad_host": 1, "bad_host unreported": 95, "2": 1, "2 unreported": 95, "3": 1, "3 unreported": 95}
+				}
+				require.Equal(t, want, count())
+				require.EqualValues(t, 202, gw.Stats().Refusals, "they are counted all the same")
+			})
+		})
+	}
+}
+
+// Levels are the handler's to choose.
+func TestAccessLogLevels(t *testing.T) {
+	access := newRecords()
+	logger := slog.New(slog.NewJSONHandler(access, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	gw := gateway.New(&gateway.Options{AccessLog: logger})
+	defer gw.Close()
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{local("1", "/*", "fine")}}})
+	require.NoError(t, err)
+	for _, host := range []string{"a.test", "b..test"} {
+		r := httptest.NewRequest("GET", "http://a.test/", nil)
+		r.Host = host
+		gw.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	all := access.take()
+	require.Len(t, all, 1)
+	require.Equal(t, "bad_host", all[0]["reason"])
+}
+
+// What clients say cannot make a record look like two, nor tell of a secret that is in
+// the query.
+func TestAccessLogIsSafe(t *testing.T) {
+	var out syncBuffer
+	gw := gateway.New(&gateway.Options{AccessLog: slog.New(slog.NewTextHandler(&out, nil))})
+	defer gw.Close()
+	evil := "x\nlevel=INFO msg=request\x1b[31m\u202e"
+	r := httptest.NewRequest("GET", "http://a.test/?token=secret", nil)
+	r.Host, r.URL.Path, r.Method, r.RemoteAddr = evil, "/"+evil, evil, evil
+	r.TLS = &tls.ConnectionState{ServerName: evil}
+	gw.ServeHTTP(httptest.NewRecorder(), r)
+	r = r.Clone(context.Background())
+	r.Host = "a.test"
+	gw.ServeHTTP(httptest.NewRecorder(), r)
+	require.Equal(t, 2, strings.Count(out.String(), "\n"))
+	require.NotContains(t, out.String(), "\x1b")
+	require.NotContains(t, out.String(), "secret")
+}
+
+// Handshakes that succeed have a record if there is a HandshakeLog, and those that fail
+// have theirs there.
+func TestHandshakeLog(t *testing.T) {
+	shakes, rest := newRecords(), newRecords()
+	h := observed(t, &gateway.Options{TLS: ssl.Options{HandshakeLog: shakes.logger()}, Logger: rest.logger()})
+	client := h.client(h.http2, "a.test", h.people.Client("alice"))
+	status, _ := h.get(client, h.http2, "a.test", "/x")
+	require.Equal(t, 200, status)
+	got := shakes.next(t)
+	require.Equal(t, []any{"INFO", "TLS handshake", "a", "a.test", "TLS 1.3", "h2", false},
+		[]any{got["level"], got["msg"], got["profile"], got["server_name"], got["version"], got["protocol"], got["resumed"]})
+	require.Equal(t, "CN=alice", got["identity"].(map[string]any)["subject"])
+	require.Positive(t, got["took"])
+	_, err := tls.Dial("tcp", h.http1.addr.String(), ssltest.ClientConfig("unknown.test"))
+	require.Error(t, err)
+	got = shakes.next(t)
+	require.Equal(t, []any{"WARN", "TLS handshake failed"}, []any{got["level"], got["msg"]})
+	require.Equal(t, "unknown_sni", got["handshake"].(map[string]any)["reason"])
+	for _, record := range rest.take() {
+		require.NotContains(t, record["msg"], "handshake")
+	}
+}
