@@ -8,9 +8,10 @@
 //	gw := gateway.New(options)
 //	registration, err := gatewayotel.Counters(gw, nil)
 //
-// Each of the three is useful alone. Spans and Durations cost each request something;
-// Counters reads, once in an interval, what the gateway counts anyhow. Only the API of
-// OpenTelemetry is needed: without a provider (of an SDK) they do next to nothing.
+// Each of the three is useful alone. Spans and Durations cost each request something, some
+// microseconds and some allocations (BenchmarkRequest); Counters reads, once in an interval,
+// what the gateway counts anyhow. Only the API of OpenTelemetry is needed: without a
+// provider, which an SDK has, nothing is recorded.
 //
 // # Spans of requests
 //

@@ -45,7 +45,7 @@ func ExampleSpans() {
 		fmt.Println(span.Name)
 		for _, a := range span.Attributes {
 			if a.Key == "url.path" || a.Key == "http.response.status_code" {
-				fmt.Printf("  %s: %s\n", a.Key, a.Value.Emit())
+				fmt.Printf("  %s: %s\n", a.Key, a.Value.String())
 			}
 		}
 	}

@@ -50,3 +50,10 @@ func TestRefused(t *testing.T) {
 		require.Regexp(t, regexp.MustCompile(`(?m)^`+row+`$`), printed.String())
 	}
 }
+
+// The README shows the question.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("../../../../README.md")
+	require.NoError(t, err)
+	require.Contains(t, string(readme), "\n"+why+"\n")
+}
