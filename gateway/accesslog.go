@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/sample"
@@ -60,9 +61,18 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 	}
 	// Not by a method of the Logger, which would look for its caller: a tenth of the cost.
 	record := slog.NewRecord(e.Begun.Add(e.Took), level, "request", 0)
-	record.AddAttrs(s.accessAttrs(e, v, unreported)...)
+	room := accessRooms.Get().(*[accessRoom]slog.Attr)
+	attrs := appendAccess(room[:0], e, v, unreported)
+	record.AddAttrs(attrs...) // which copies them
+	clear(attrs)
+	accessRooms.Put(room)
 	_ = handler.Handle(ctx, record) // as slog.Logger does
 }
+
+// accessRoom is how many attributes a record has at most.
+const accessRoom = 24
+
+var accessRooms = sync.Pool{New: func() any { return new([accessRoom]slog.Attr) }}
 
 // floods returns what keeps requests like this one from flooding the log, or nil. Those
 // that a route serves are logged all: whoever wants to know of each wants just that.
@@ -76,10 +86,10 @@ func (s *Server) floods(v *visit) *sample.Sampler {
 	return nil
 }
 
-// accessAttrs returns what the access log says of a request. What does not apply is left
+// appendAccess appends what the access log says of a request. What does not apply is left
 // out.
-func (s *Server) accessAttrs(e *RequestEvent, v *visit, unreported int) []slog.Attr {
-	attrs := append(make([]slog.Attr, 0, 24),
+func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) []slog.Attr {
+	attrs = append(attrs,
 		slog.Int("status", e.Status),
 		slog.String("method", e.Method),
 		slog.String("host", e.Host),

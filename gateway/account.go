@@ -89,6 +89,17 @@ func (t *turn) account() {
 	t.client.server.account(&t.own)
 }
 
+// keptMethod returns a method that is no part of a buffer.
+func keptMethod(method string) string {
+	switch method {
+	case http.MethodGet:
+		return http.MethodGet
+	case http.MethodPost:
+		return http.MethodPost
+	}
+	return strings.Clone(method)
+}
+
 // illegal takes note that the target of the request has no meaning, for which it is
 // answered with 400.
 func (t *turn) illegal() {

@@ -91,6 +91,48 @@
 // is not told. Last come the changes of the route, [route.Config.Headers], which may
 // replace any of it but the framing. A handler of the user's sees the same.
 //
+// # What it tells
+//
+// [*Server.Stats] returns what is counted: handshakes by profile, version and reason,
+// requests by route and class of status, upstreams with retries and health, connections,
+// limits, the revision of the configuration. [*Server.History] has the last hour by
+// minute, and [*Server.Refusals] the last clients that were refused, each with a sentence
+// that says why and what to do. All of it is always there: a request costs four additions
+// to integers, and no lock. Names in Stats and History are IDs of the configuration.
+//
+// Each request ends in one place, whichever door it came by: there it is counted,
+// logged, and told to [Trace].
+//
+// # The access log
+//
+// [Options.AccessLog] receives one record for each request, "request", when its answer is
+// written. Its level is Warn if the request was refused, Error if no node has answered or
+// the answer broke off, and else Info. The attributes are
+//
+//	status, method, host, path       the status is 0 if no answer was begun; no query
+//	protocol, remote, client         the peer, and the client's address behind trusted proxies
+//	server_name                      with TLS
+//	identity                         profile, subject, serial, sha256, spiffe_id: of a verified client
+//	route, upstream                  their IDs
+//	node, attempts, waited           if one was tried; the time up to the head of its answer
+//	took, received, sent             from the head of the request on; bytes of the bodies
+//	reason, profile, advice          if it was refused
+//	error                            why it failed
+//	unreported                       how many like this one were left out before
+//
+// and what does not apply is left out. Requests that were refused, and those that no route
+// serves, are logged as far as [Options.FailuresLogged] allows, for each reason; all others
+// are logged without a bound. Durations are [time.Duration].
+//
+// Nothing is logged twice. Without AccessLog, [Options.Logger] receives a record for each
+// request that was refused ("request refused") or failed ("request failed"), as far as
+// FailuresLogged allows, for each reason and each route. With it, these are in the access
+// log alone: who wants them in both places gives both the same [slog.Handler], or one that
+// hands records on. With handshakes it is the same: see [ssl.Options.HandshakeLog].
+//
+// What clients send stands in records as it came, for the handler to quote, as those of
+// package slog do.
+//
 // # Restarting
 //
 // A new process can take a gateway's place without a request lost, because a listener is

@@ -217,7 +217,7 @@ func (t *turn) newEvent() *RequestEvent {
 	e := &RequestEvent{
 		Begun:    time.Now(),
 		Protocol: "HTTP/1.1",
-		Method:   strings.Clone(t.req.Method),
+		Method:   keptMethod(t.req.Method),
 		Host:     strings.Clone(t.authority),
 		Path:     strings.Clone(t.path.Normal),
 		Remote:   k.remote,

@@ -2,7 +2,10 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
+	"io"
+	"log/slog"
 	"net"
 	"testing"
 
@@ -78,9 +81,12 @@ func (c *quietClient) ask() {
 }
 
 // newRelay returns a client of a gateway in front of a quiet origin.
-func newRelay(tb testing.TB, secure bool) *quietClient {
+func newRelay(tb testing.TB, secure bool) *quietClient { return newRelayOf(tb, secure, nil) }
+
+// newRelayOf is newRelay with options.
+func newRelayOf(tb testing.TB, secure bool, o *gateway.Options) *quietClient {
 	servers, clients := ssltest.NewCA(tb, "servers"), ssltest.NewCA(tb, "clients")
-	gw := gateway.New(nil)
+	gw := gateway.New(o)
 	tb.Cleanup(func() { gw.Close() })
 	config := gateway.Config{
 		SSL:       []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: clients.PEM()}}},
@@ -127,3 +133,39 @@ func BenchmarkRelay(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRelayTold is BenchmarkRelay with everything on that tells of requests: an access
+// log that is discarded, one that is written as JSON, and a Trace.
+func BenchmarkRelayTold(b *testing.B) {
+	for _, secure := range []bool{false, true} {
+		for _, told := range []struct {
+			name string
+			o    *gateway.Options
+		}{
+			{"nobody", nil},
+			{"discard", &gateway.Options{AccessLog: slog.New(discard{})}},
+			{"json", &gateway.Options{AccessLog: slog.New(slog.NewJSONHandler(io.Discard, nil))}},
+			{"trace", &gateway.Options{Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) {}}}},
+		} {
+			name := "auth=none"
+			if secure {
+				name = "auth=mtls"
+			}
+			b.Run(name+"/told="+told.name, func(b *testing.B) {
+				client := newRelayOf(b, secure, told.o)
+				b.ReportAllocs()
+				for b.Loop() {
+					client.ask()
+				}
+			})
+		}
+	}
+}
+
+// discard is a handler that wants all records, and does nothing with them.
+type discard struct{}
+
+func (discard) Enabled(context.Context, slog.Level) bool  { return true }
+func (discard) Handle(context.Context, slog.Record) error { return nil }
+func (d discard) WithAttrs([]slog.Attr) slog.Handler      { return d }
+func (d discard) WithGroup(string) slog.Handler           { return d }

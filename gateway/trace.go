@@ -136,7 +136,10 @@ type RequestEvent struct {
 
 // note fills an event with what was decided.
 func (e *RequestEvent) note(d *decision, why *denial) {
-	e.Identity, e.Client = d.identity, strings.Clone(d.header.from.client)
+	e.Identity, e.Client = d.identity, d.header.from.client
+	if d.header.from.trusted { // or else it is the peer's address, which is no part of a buffer
+		e.Client = strings.Clone(e.Client)
+	}
 	if match := d.found.Route; match != nil {
 		e.Route, e.Upstream, e.Pattern = match.ID(), match.Upstream(), d.found.Pattern()
 	}

@@ -55,8 +55,15 @@
 // # Handshakes
 //
 // [*Terminator.Listener] makes handshakes off the accept loop, bounded in number, in
-// time and for each address, and tells the log and [Trace] of each that failed: with
-// its [Reason], and what the client presented. It goes with any [net/http.Server].
+// time and for each address. It goes with any [net/http.Server]. It counts them
+// ([*Terminator.Stats]), by profile, version and reason, with how long they took, and
+// tells [Trace] of each.
+//
+// One that failed has a [Reason] of a closed list, and a sentence for the operator that
+// says what was wrong with this client and what to do: [*HandshakeError.Advice]. Both are
+// logged, with what the client presented, to [Options.Logger], or to
+// [Options.HandshakeLog], which also receives a record for each handshake that succeeded.
+// How many failures of one reason are logged in a second is bounded.
 //
 // # Concurrency
 //

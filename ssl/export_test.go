@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"time"
 )
@@ -41,4 +42,13 @@ func Mislead(p *Profile, anchor *x509.Certificate) {
 			chain[len(chain)-1].anchor = anchor
 		}
 	}
+}
+
+// Counted is of how many IDs handshakes are counted.
+func Counted(tm *Terminator) int { return int(tm.counts.size.Load()) }
+
+// CountHandshake returns what counts one handshake that succeeded.
+func CountHandshake(tm *Terminator) func() {
+	of, cs := tm.counts.of("1", tm.table), &tls.ConnectionState{Version: tls.VersionTLS13}
+	return func() { tm.counts.succeeded(of, cs, time.Millisecond) }
 }

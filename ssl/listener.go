@@ -265,7 +265,7 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 		e := tm.classify(a, c.RemoteAddr(), err)
 		tm.counts.failed(a.counts, e.Reason)
 		answerPlainHTTP(err)
-		linger(c)
+		defer linger(c)
 		tm.logFailed(e)
 		if tm.o.Trace != nil && tm.o.Trace.HandshakeFailed != nil {
 			tm.o.Trace.HandshakeFailed(e)

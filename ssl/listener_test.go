@@ -530,8 +530,10 @@ func TestMaxHandshakesPerAddr(t *testing.T) {
 				away := make(chan net.Addr, 64)
 				o.Trace.TurnedAway = func(remote net.Addr) { away <- remote }
 				p := newPipes()
-				l := bubbleStore(t, o, config).Listener(p)
+				store := bubbleStore(t, o, config)
+				l := store.Listener(p)
 				defer l.Close()
+				defer func() { require.NotZero(t, store.Stats().TurnedAway) }()
 				got := make(chan net.Conn)
 				go func() {
 					for {

@@ -371,3 +371,33 @@ func ExampleOptions_transport() {
 	fmt.Println(string(body))
 	// Output: node: GET /hello for api.internal
 }
+
+// What came of the requests to an upstream. Counts go on in the pool that replaces another.
+func ExamplePool_Stats() {
+	node, stop := serve("node")
+	defer stop()
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{node, {Host: "127.0.0.1", Port: 1, Weight: 1, Priority: 1}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil, nil)
+	for range 4 {
+		res, err := pool.RoundTrip(httptest.NewRequest(http.MethodGet, "http://a.test/", nil))
+		if err != nil {
+			log.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	next := upstream.NewPool(u, pool, nil)
+	defer next.Close()
+	pool.Close()
+
+	stats := next.Stats()
+	fmt.Println("2xx:", stats.Answers[2], "of", stats.Answers.Total())
+	fmt.Println("retries:", stats.Retries)
+	fmt.Println("waited for:", stats.Wait.Count)
+	// Output:
+	// 2xx: 4 of 4
+	// retries: 4
+	// waited for: 4
+}

@@ -1,0 +1,144 @@
+package ssl_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+
+	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
+)
+
+// exampleListener is a listener of a store with one name, which demands a certificate
+// that people has signed, and an end to it.
+func exampleListener(o *ssl.Options, people *ssltest.CA) (store *ssl.Store, addr net.Addr, end func()) {
+	store = ssl.NewStore(o)
+	_, err := store.Put(ssl.Config{
+		ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("intern.test")},
+		Client: &ssl.ClientAuth{CAPEM: people.PEM()},
+	})
+	if err != nil {
+		panic(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	server := &http.Server{Handler: store.Handler(http.NotFoundHandler())}
+	go server.Serve(store.Listener(l))
+	return store, l.Addr(), func() { server.Close() }
+}
+
+// shakeHands makes a handshake, and waits for what the server makes of it.
+func shakeHands(addr net.Addr, certs ...tls.Certificate) {
+	config := ssltest.ClientConfig("intern.test", certs...)
+	config.NextProtos = []string{"http/1.1"}
+	conn, err := tls.Dial("tcp", addr.String(), config)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	// In TLS 1.3 a client learns after its handshake whether it is let in.
+	_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\nHost: intern.test\r\n\r\n")
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// What became of the handshakes, and when certificates expire.
+func ExampleTerminator_Stats() {
+	people, strangers := ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
+	store, addr, end := exampleListener(nil, people)
+	defer end()
+	shakeHands(addr, people.Client("alice"))
+	shakeHands(addr, people.Client("bob"))
+	shakeHands(addr, strangers.Client("mallory"))
+
+	for _, p := range store.Stats().Profiles {
+		fmt.Println("profile", p.ID)
+		fmt.Println("TLS 1.3, full:", p.Handshakes.Full.TLS13)
+		fmt.Println("failed:", p.Handshakes.Failed)
+		fmt.Println("certificates:", len(p.NotAfter))
+	}
+	// Output:
+	// profile intern
+	// TLS 1.3, full: 2
+	// failed: [{unknown_ca 1}]
+	// certificates: 1
+}
+
+// The sums alone, for who has many profiles and looks often.
+func ExampleTerminator_Handshakes() {
+	people := ssltest.NewCA(t, "people")
+	store, addr, end := exampleListener(nil, people)
+	defer end()
+	shakeHands(addr, people.Client("alice"))
+	shakeHands(addr)
+	all := store.Handshakes()
+	fmt.Println(all.Succeeded(), all.Failed)
+	// Output: 1 [{no_client_cert 1}]
+}
+
+// Why was this client refused?
+func ExampleHandshakeError_Advice() {
+	failed := make(chan *ssl.HandshakeError)
+	people, strangers := ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
+	_, addr, end := exampleListener(&ssl.Options{Trace: &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { failed <- e }}}, people)
+	defer end()
+	go shakeHands(addr, strangers.Client("mallory"))
+	fmt.Println((<-failed).Advice())
+	// Output: the client's issuer CN=strangers is not among the CAs of the profile "intern" (CN=people): have the client use a certificate of one of these CAs and send its intermediates along, or add the client's CA to the profile
+}
+
+// The guard tells it as well.
+func ExampleRefusal_Advice() {
+	people := ssltest.NewCA(t, "people")
+	store, _, end := exampleListener(nil, people)
+	defer end()
+	over := &tls.ConnectionState{ServerName: "other.test", PeerCertificates: []*x509.Certificate{people.Client("alice").Leaf}}
+	_, err := store.Judge(store.Table(), over, "intern.test", "/")
+	var refusal *ssl.Refusal
+	if errors.As(err, &refusal) {
+		fmt.Println(refusal.Status, refusal.Reason)
+		fmt.Println(refusal.Advice())
+	}
+	// Output:
+	// 421 misdirected
+	// the request is for "intern.test", and its connection was made for "other.test": let the client open a connection for each name, with SNI and Host alike, as browsers do after a 421
+}
+
+// The words on each reason, for a page of one's own.
+func ExampleReasons() {
+	for _, reason := range ssl.Reasons()[:2] {
+		fmt.Printf("%s: %s\n\t%s\n", reason, reason.Meaning(), reason.Remedy())
+	}
+	fmt.Println(len(ssl.HandshakeReasons()), "reasons of handshakes, and", len(ssl.Reasons())-len(ssl.HandshakeReasons()), "of the guard")
+	// Output:
+	// no_sni: the client named no server, as those do that connect to an IP address, and there is no fallback
+	// 	let the client connect by name, or set FallbackName
+	// unknown_sni: no profile answers for the server name
+	// 	correct the name that the client connects to, or add it to a profile
+	// 12 reasons of handshakes, and 3 of the guard
+}
+
+// A record for each handshake.
+func ExampleOptions_handshakeLog() {
+	people := ssltest.NewCA(t, "people")
+	withoutChance := func(_ []string, a slog.Attr) slog.Attr { // what is another each time
+		switch a.Key {
+		case "time", "took", "remote", "serial", "sha256":
+			return slog.Attr{}
+		}
+		return a
+	}
+	_, addr, end := exampleListener(&ssl.Options{
+		HandshakeLog: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: withoutChance})),
+	}, people)
+	defer end()
+	shakeHands(addr, people.Client("alice", ssltest.URIs("spiffe://example/alice")))
+	// Output: level=INFO msg="TLS handshake" server_name=intern.test version="TLS 1.3" protocol=http/1.1 resumed=false profile=intern identity.profile=intern identity.subject="CN=alice" identity.spiffe_id=spiffe://example/alice
+}
