@@ -88,8 +88,9 @@
 // The client's certificate, if the guard has verified it and not otherwise, is told in
 // Client-Cert and Client-Cert-Chain (RFC 9440), Envoy's X-Forwarded-Client-Cert, or
 // nginx's names, as [Options.ClientCert] and [route.Config.ClientCert] say; by default it
-// is not told. Last come the changes of the route, [route.Config.Headers], which may
-// replace any of it but the framing. A handler of the user's sees the same.
+// is not told. Fields that [Trace.RequestBegun] sets stand in place of the client's. Last
+// come the changes of the route, [route.Config.Headers], which may replace any of it but
+// the framing. A handler of the user's sees the same.
 //
 // # What it tells
 //
@@ -98,7 +99,9 @@
 // limits, the revision of the configuration. [*Server.History] has the last hour by
 // minute, and [*Server.Refusals] the last clients that were refused, each with a sentence
 // that says why and what to do. All of it is always there: a request costs four additions
-// to integers, and no lock. Names in Stats and History are IDs of the configuration.
+// to integers, and no lock. Names in Stats and History are IDs of the configuration. The
+// modules gateway/prometheus and gateway/otel show Prometheus and OpenTelemetry what is
+// counted, and make spans of requests and handshakes.
 //
 // Each request ends in one place, whichever door it came by: there it is counted,
 // logged, and told to [Trace].
