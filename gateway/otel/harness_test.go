@@ -82,7 +82,17 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		h.origin <- r.Header
-		_, _ = io.WriteString(w, "ok")
+		switch r.URL.Path {
+		case "/users/silent":
+			<-r.Context().Done()
+		case "/users/broken":
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, "ok")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		default:
+			_, _ = io.WriteString(w, "ok")
+		}
 	}))
 	t.Cleanup(origin.Close)
 	h.node = origin.Listener.Addr().String()
@@ -101,6 +111,9 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 			{ID: "local", Hosts: []string{"b.test"}, Paths: []string{"/local"}, Authorize: h.hasSpan, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				sc := trace.SpanContextFromContext(r.Context())
 				_, _ = io.WriteString(w, sc.TraceID().String()+" "+sc.SpanID().String()+" "+r.Header.Get("Traceparent")+" "+baggage.FromContext(r.Context()).String())
+			})},
+			{ID: "panics", Hosts: []string{"b.test"}, Paths: []string{"/panics"}, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				panic(http.ErrAbortHandler)
 			})},
 			{ID: "plain", Hosts: []string{"c.test"}, Paths: []string{"/*"}, Upstream: "origin"},
 		},

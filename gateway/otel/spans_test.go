@@ -3,6 +3,7 @@ package gatewayotel_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -238,6 +239,63 @@ func TestOutcomes(t *testing.T) {
 			for key, want := range c.want {
 				require.Equal(t, want, attributes[key], key)
 			}
+		})
+	}
+}
+
+// Requests that the client gets no whole answer to have a span too, which says whose fault
+// that is.
+func TestSpansOfWhatBrokeOff(t *testing.T) {
+	h := newHarness(t, nil, nil)
+	front := httptest.NewUnstartedServer(h.gw)
+	front.TLS = h.gw.TLSConfig()
+	front.EnableHTTP2 = true
+	front.StartTLS()
+	defer front.Close()
+	for name, client := range map[string]func() *http.Client{
+		"ServeTLS, HTTP/1.1":  func() *http.Client { return http1(ssltest.Client(t, h.front, "b.test")) },
+		"ServeTLS, HTTP/2":    func() *http.Client { return ssltest.Client(t, h.front, "b.test") },
+		"ServeHTTP, HTTP/1.1": func() *http.Client { return http1(ssltest.Client(t, front.Listener, "b.test")) },
+		"ServeHTTP, HTTP/2":   func() *http.Client { return ssltest.Client(t, front.Listener, "b.test") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ask := func(path string, meanwhile func(cancel func())) sdktrace.ReadOnlySpan {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				req, err := http.NewRequestWithContext(ctx, "GET", "https://b.test"+path, nil)
+				require.NoError(t, err)
+				over := make(chan error, 1)
+				go func() {
+					res, err := client().Do(req)
+					if err == nil {
+						_, err = io.Copy(io.Discard, res.Body)
+						res.Body.Close()
+					}
+					over <- err
+				}()
+				meanwhile(cancel)
+				require.Error(t, <-over)
+				<-h.ended
+				ended := h.spans.Ended()
+				return ended[len(ended)-1]
+			}
+			span := ask("/users/silent", func(cancel func()) {
+				<-h.origin
+				cancel()
+			})
+			require.Equal(t, codes.Error, span.Status().Code)
+			require.Equal(t, "client_disconnected", of(span)["error.type"])
+			require.NotContains(t, of(span), attribute.Key("http.response.status_code"))
+			require.Equal(t, "users", of(span)["sallyport.route.id"])
+
+			span = ask("/users/broken", func(func()) { <-h.origin })
+			require.Equal(t, codes.Error, span.Status().Code)
+			require.Equal(t, "502", of(span)["error.type"])
+			require.Equal(t, int64(200), of(span)["http.response.status_code"])
+
+			span = ask("/panics", func(func()) {})
+			require.Equal(t, codes.Error, span.Status().Code)
+			require.Equal(t, "_OTHER", of(span)["error.type"])
 		})
 	}
 }
