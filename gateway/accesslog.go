@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -209,6 +208,3 @@ func cut(text string) string {
 	}
 	return string([]byte(text))
 }
-
-// quoted returns a text of a client's for a sentence.
-func quoted(text string) string { return strconv.QuoteToASCII(cut(text)) }

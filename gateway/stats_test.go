@@ -53,12 +53,13 @@ func observed(t *testing.T, o *gateway.Options) *harness {
 	strict := route.Config{ID: "strict", Paths: []string{"/strict"}, Upstream: "1", RequireIdentity: true}
 	never := route.Config{ID: "never", Paths: []string{"/never"}, Upstream: "1", Authorize: func(context.Context) error { return io.ErrNoProgress }}
 	here.AllowPlain, gone.AllowPlain, dead.AllowPlain, local.AllowPlain, never.AllowPlain = true, true, true, true, true
+	silent := route.Config{ID: "silent", Paths: []string{"/silent"}, AllowPlain: true, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
 	two := upstreamTo("3", refusing(t), h.origin.address)
 	two.Nodes[0].Priority = 1
 	h.apply(gateway.Config{
 		SSL:       []ssl.Config{h.profile("a", []string{"a.test"}, h.people), h.profile("b", []string{"b.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address), upstreamTo("2", refusing(t)), two},
-		Routes:    []route.Config{here, gone, local, strict, never, dead},
+		Routes:    []route.Config{here, gone, local, strict, never, dead, silent},
 	})
 	return h
 }
@@ -89,6 +90,7 @@ func TestStatsOfRequests(t *testing.T) {
 				{"GET", host, "/gone", 502, "gone", "2", 0, 0, gateway.RefusalCount{}},
 				{"GET", host, "/two", 200, "two", "3", 200, 1, gateway.RefusalCount{}},
 				{"POST", host, "/local", 418, "local", "", 0, 0, gateway.RefusalCount{}},
+				{"GET", host, "/silent", 200, "silent", "", 0, 0, gateway.RefusalCount{}},
 				{"GET", host, "/nowhere", 404, "", "", 0, 0, gateway.RefusalCount{}},
 				{"GET", host, "/never", 403, "never", "", 0, 0, gateway.RefusalCount{Status: 403, Reason: ssl.NotAllowed}},
 				{"GET", "b.test", "/x", 421, "", "", 0, 0, gateway.RefusalCount{Status: 421, Reason: ssl.Misdirected}},
@@ -296,7 +298,7 @@ func TestStatsOverChanges(t *testing.T) {
 		eventually(t, func() bool { return routeStats(h.gw.Stats(), "here").Requests.Total() == before+1 }, "not counted")
 	}
 	st := h.gw.Stats()
-	require.Equal(t, gateway.ConfigStats{Revision: 1, Changed: st.Config.Changed, Profiles: 2, Routes: 6, Upstreams: 3}, st.Config)
+	require.Equal(t, gateway.ConfigStats{Revision: 1, Changed: st.Config.Changed, Profiles: 2, Routes: 7, Upstreams: 3}, st.Config)
 	require.False(t, st.Config.Changed.Before(st.Since))
 	require.False(t, st.At.Before(st.Config.Changed))
 	ask()
@@ -334,7 +336,7 @@ func TestStatsOverChanges(t *testing.T) {
 	require.Empty(t, routeStats(st, "here"))
 	require.Len(t, st.TLS.Profiles, 1)
 	require.EqualValues(t, 1, st.TLS.All.Succeeded())
-	require.Equal(t, 5, st.Config.Routes)
+	require.Equal(t, 6, st.Config.Routes)
 	h.apply(gateway.Config{Routes: []route.Config{here}})
 	require.EqualValues(t, 4, h.gw.Stats().Config.Revision)
 	require.Equal(t, "1", routeStats(h.gw.Stats(), "here").Upstream)
