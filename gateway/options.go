@@ -56,6 +56,12 @@ type Options struct {
 	// PlainHTTP hold for it too. The Upgrade to h2c is never made.
 	H2C bool
 
+	// NetHTTP2 lets net/http's server speak HTTP/2 on connections of [*Server.Serve] and
+	// [*Server.ServeTLS], as it did before the gateway did so itself. It is slower, and has
+	// neither WebSocket over HTTP/2 nor [LimitResets] and [LimitFrames]. It is there for one
+	// release, for those who find a difference.
+	NetHTTP2 bool
+
 	// HTTPSPort is the port of https that [PlainRedirect] sends clients to. Zero is 443.
 	HTTPSPort int
 

@@ -114,7 +114,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 	}()
 	switch c := c.(type) {
 	case *tls.Conn:
-		if c.ConnectionState().NegotiatedProtocol == "h2" {
+		if speaksHTTP2(c) && s.o.NetHTTP2 {
 			http1.HandOver(c)
 			s.h2.take(c)
 			return nil
@@ -124,7 +124,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 			_ = c.Close()
 			return nil
 		}
-		if c.ConnectionState().NegotiatedProtocol == "h2" {
+		if speaksHTTP2(c.tls) && s.o.NetHTTP2 {
 			s.inbounds.hand(c.tls, c.inbound)
 			if !s.h2.take(c.tls) {
 				s.inbounds.takeBack(c.tls)
@@ -138,6 +138,9 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 		}
 	}
 	k = s.newClient(c)
+	if k.tls != nil && k.tls.NegotiatedProtocol == "h2" {
+		k.speakHTTP2()
+	}
 	if !s.clients.activate(k) {
 		k.conn.Abort()
 		return nil
@@ -148,6 +151,8 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 	}
 	return k
 }
+
+func speaksHTTP2(c *tls.Conn) bool { return c.ConnectionState().NegotiatedProtocol == "h2" }
 
 // secure makes the handshake of a listener of the user's.
 func (s *Server) secure(i *securedInbound) error {

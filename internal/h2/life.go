@@ -1,0 +1,196 @@
+package h2
+
+import (
+	"io"
+
+	"golang.org/x/net/http2"
+)
+
+// This file is how streams, and the connection, come to their ends.
+
+// A drainStep is how far the end of the connection has come (RFC 9113, section 6.8).
+type drainStep uint8
+
+const (
+	drainNone  drainStep = iota
+	drainAsked           // the client was asked to begin no other request
+	drainTold            // it was told which was the last that is answered
+)
+
+// drainPing is how it is found out that the client knows.
+var drainPing = [8]byte{'s', 'a', 'l', 'l', 'y', 'o', 'u', 't'}
+
+// Drain lets the connection end when all that the client has asked for is answered.
+// Requests that are on their way are answered too. It may be called by any goroutine, and
+// may take as long as a write.
+func (c *Conn) Drain() {
+	c.mu.Lock()
+	if c.draining != drainNone || c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.draining = drainAsked
+	if c.greeted {
+		c.askToEnd()
+	}
+	c.t.Await(drainPatience)
+	c.unlockAndFlush(false)
+}
+
+// askToEnd asks the client to begin nothing more. c.mu is held.
+func (c *Conn) askToEnd() {
+	w := c.out.writer()
+	_ = w.WriteGoAway(maxInt31, http2.ErrCodeNo, nil)
+	_ = w.WritePing(false, drainPing)
+}
+
+// goAway tells the client which of its requests was the last. c.mu is held.
+func (c *Conn) goAway() {
+	if c.draining == drainTold {
+		return
+	}
+	c.draining = drainTold
+	c.lastID = c.maxID
+	_ = c.out.writer().WriteGoAway(c.maxID, http2.ErrCodeNo, nil)
+	if c.active == 0 {
+		c.t.Await(c.quiet())
+	}
+}
+
+// Goodbye tells the client of a connection that rests that it ends.
+func (c *Conn) Goodbye() {
+	c.mu.Lock()
+	if c.err == nil && c.begun {
+		_ = c.out.writer().WriteGoAway(c.maxID, http2.ErrCodeNo, nil)
+		c.failStreams()
+	}
+	c.unlockAndFlush(true)
+}
+
+// over ends a stream before both sides have said all. c.mu is held.
+func (c *Conn) over(st *Stream, err error) {
+	if st.err != nil {
+		return
+	}
+	st.err = err
+	if c.streams[st.id] == st {
+		c.forget(st, err != errReset)
+	}
+	c.ready.remove(st)
+	st.sending = sending{}
+	st.wakeWriter()
+	st.body.end(err)
+	if st.watcher != nil {
+		st.watcher.Vanished()
+	}
+}
+
+// forget takes a stream off those that the client counts. torn says that it may still be
+// sending, and knows no better. c.mu is held.
+func (c *Conn) forget(st *Stream, torn bool) {
+	delete(c.streams, st.id)
+	c.open--
+	c.lent -= st.window - initialWindow
+	if st.bulk {
+		st.bulk = false
+		c.bulk--
+	}
+	c.closed.add(st.id, torn && !st.ended)
+}
+
+// resetStream ends a stream and tells the client so. c.mu is held.
+func (c *Conn) resetStream(st *Stream, code http2.ErrCode, err error) {
+	if st.err != nil {
+		return
+	}
+	if c.streams[st.id] == st {
+		_ = c.out.writer().WriteRSTStream(st.id, code)
+	}
+	c.over(st, err)
+}
+
+// answered is called when all of an answer is in the output. c.mu is held.
+func (c *Conn) answered(st *Stream) {
+	c.budget.answered()
+	if c.streams[st.id] != st {
+		return
+	}
+	if !st.ended {
+		// RFC 9113, section 8.1: nobody wants the rest of the request.
+		_ = c.out.writer().WriteRSTStream(st.id, http2.ErrCodeNo)
+		st.body.end(errAnswered)
+	}
+	c.forget(st, true)
+}
+
+// clientEnded takes note that the client has sent all of a request.
+func (c *Conn) clientEnded(st *Stream) error {
+	if st.declared >= 0 && st.received != st.declared {
+		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol}
+	}
+	c.mu.Lock()
+	st.ended = true
+	if st.bulk {
+		st.bulk = false
+		c.bulk--
+	}
+	c.mu.Unlock()
+	st.body.end(io.EOF)
+	if st.held {
+		st.held = false
+		c.starting = append(c.starting, st)
+	}
+	return nil
+}
+
+// refuse ends a stream whose client has broken the protocol on it.
+func (c *Conn) refuse(id uint32, code http2.ErrCode) error {
+	c.mu.Lock()
+	if !c.budget.reset() {
+		err := calm(LimitResets)
+		c.mu.Unlock()
+		return err
+	}
+	if err := c.answersFrame(); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	_ = c.out.writer().WriteRSTStream(id, code)
+	if st := c.streams[id]; st != nil {
+		c.over(st, errRefused)
+	} else if known, _ := c.closed.find(id); !known {
+		c.closed.add(id, true)
+	}
+	c.mu.Unlock() // it goes out before the reader waits
+	return nil
+}
+
+// answersFrame takes note that a frame is answered with one that nothing holds back: a
+// client that takes none of them must not make many. c.mu is held.
+func (c *Conn) answersFrame() error {
+	if c.out.control += frameHead + 8; c.out.control > maxControlSize {
+		return calm(LimitFrames)
+	}
+	return nil
+}
+
+// takenBack takes note of a RST_STREAM frame.
+func (c *Conn) takenBack(id uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id > c.maxID || id%2 == 0 {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	st := c.streams[id]
+	if st == nil {
+		if !c.budget.frame() {
+			return calm(LimitFrames)
+		}
+		return nil
+	}
+	c.over(st, errReset)
+	if !c.budget.reset() {
+		return calm(LimitResets)
+	}
+	return nil
+}
