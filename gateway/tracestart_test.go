@@ -122,6 +122,7 @@ func TestRequestBegun(t *testing.T) {
 					require.Contains(t, got.names, name)
 				}
 				require.NotContains(t, got.names, "host")
+				require.False(t, slices.ContainsFunc(got.names, func(name string) bool { return strings.HasPrefix(name, ":") }))
 				require.True(t, slices.IsSorted(got.names))
 				require.False(t, got.trusted)
 				require.Equal(t, "CN=alice", got.identity)

@@ -308,7 +308,7 @@ func TestHostileText(t *testing.T) {
 	r.Host = "a.test"
 	r.RemoteAddr = "\xff"
 	r.URL.Path, r.URL.RawPath, r.RequestURI = "/"+strings.Repeat("\u00fc", 600)+"\xff", "", ""
-	r.Header["User-Agent"] = []string{"a\xc3\x28b" + strings.Repeat("x", 2000)}
+	r.Header["User-Agent"] = []string{strings.Repeat("a\xff", 1000)}
 	h.gw.ServeHTTP(httptest.NewRecorder(), r)
 	<-h.ended
 	span := h.spans.Ended()[0]
@@ -316,7 +316,7 @@ func TestHostileText(t *testing.T) {
 	for _, a := range span.Attributes() {
 		if a.Value.Type() == attribute.STRING {
 			require.True(t, utf8.ValidString(a.Value.AsString()), a.Key)
-			require.LessOrEqual(t, len(a.Value.AsString()), 1024+2, a.Key)
+			require.LessOrEqual(t, len(a.Value.AsString()), 1024, a.Key)
 		}
 	}
 	require.Equal(t, "/"+strings.Repeat("\u00fc", 511), of(span)["url.path"])
