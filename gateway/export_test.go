@@ -68,11 +68,8 @@ func (s *Server) CountedAddrs() int {
 // AppendClientCert is appendClientCert.
 var AppendClientCert = appendClientCert
 
-// PrefersText and Quality are what is made of an Accept.
-var (
-	PrefersText = prefersText
-	Quality     = quality
-)
+// PrefersText is what is made of an Accept.
+var PrefersText = prefersText
 
 // Clients returns how many connections with HTTP/1.1 there are, with a goroutine and
 // parked.

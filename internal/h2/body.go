@@ -62,18 +62,20 @@ func (b *body) room() []byte {
 	return b.tail.buf.B[b.tail.w:]
 }
 
-// fill takes note that n bytes were put there.
-func (b *body) fill(n int) {
+// fill takes note that n bytes were put there. It reports false if nobody wants them any
+// more.
+func (b *body) fill(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.filling = false
 	if b.closed {
 		b.drop()
-		return
+		return false
 	}
 	b.tail.w += n
 	b.n += n
 	b.tell()
+	return true
 }
 
 // end says what comes after the body. What was said first holds.

@@ -1,6 +1,9 @@
 package h2
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A budget bounds what a client can have the server do for nothing. What gets done
 // refills it, and so does time. Its owner's mutex guards it.
@@ -58,32 +61,28 @@ func (b *budget) useful() { b.frames = min(b.frames+framesPerFrame, maxFrames) }
 // answered takes note of a request that came to its end.
 func (b *budget) answered() { b.resets = min(b.resets+1, b.maxResets) }
 
-// A recent remembers the streams that were over last, of which something may still be on
-// its way.
-type recent struct {
-	ids [64]uint32 // a ring
-	at  int
-}
-
-// tornBit marks a stream that the server has ended while the client was still sending:
-// the others' are odd, and have less than 32 bits.
-const tornBit = 1 << 31
+// A recent remembers the streams that were over last. Those that are torn, which the server
+// has ended while the client was still sending, are apart: something may still be on its way
+// on them, and however many others end meanwhile, that is no fault of the client's.
+type recent struct{ whole, torn ring }
 
 func (r *recent) add(id uint32, torn bool) {
 	if torn {
-		id |= tornBit
+		r.torn.add(id)
+	} else {
+		r.whole.add(id)
 	}
+}
+
+// A ring has the last streams that were added to it.
+type ring struct {
+	ids [64]uint32
+	at  int
+}
+
+func (r *ring) add(id uint32) {
 	r.ids[r.at] = id
 	r.at = (r.at + 1) % len(r.ids)
 }
 
-// find reports whether a stream is known, and whether it is torn: what comes on it is no
-// fault of the client's then.
-func (r *recent) find(id uint32) (known, torn bool) {
-	for _, k := range r.ids {
-		if k&^tornBit == id {
-			return true, k&tornBit != 0
-		}
-	}
-	return false, false
-}
+func (r *ring) has(id uint32) bool { return slices.Contains(r.ids[:], id) }

@@ -95,6 +95,7 @@ type Conn struct {
 	*streamTable            // nil while the connection rests; only the reader changes it
 	open         int        // streams that the client counts
 	active       int        // whose handlers are at work
+	working      bool       // the owner was told so
 	err          error      // why there is nothing more to be written; nil if there is
 	out          output
 	budget       budget
@@ -102,6 +103,7 @@ type Conn struct {
 	sendWindow int64 // bytes of bodies that the client still takes
 	recvWindow int64 // bytes of bodies that it may still send
 	consumed   int64 // bytes that it could be told of that it may send more
+	withheld   bool  // it was not, because it takes nothing
 	lent       int64 // by which the windows of streams were widened
 	bulk       int   // streams whose bodies are large
 
@@ -115,8 +117,7 @@ type Conn struct {
 	idleSince time.Time // when the last handler returned; zero while any is at work
 	greeted   bool      // SETTINGS were written
 	draining  drainStep
-	lastID    uint32 // of the streams that are handled, if draining
-	goneAway  bool   // the last GOAWAY was written
+	lastID    uint32 // of the streams that are handled, if drainTold
 }
 
 // A streamTable is what a connection knows of streams. The mutex of the connection guards
@@ -135,7 +136,8 @@ var streamTables = sync.Pool{New: func() any { return &streamTable{streams: map[
 const (
 	maxReadFrame   = 16 << 10 // the default
 	initialWindow  = 65535    // of a stream: the default, until it proves too narrow
-	maxWindow      = 1 << 20  // of the connection, and of all that widens those of streams
+	maxWindow      = 1 << 20  // of a stream, and of all that widens those of streams
+	connWindow     = 2 << 20  // of the connection: what is wide leaves room for the others
 	pingPatience   = 15 * time.Second
 	drainPatience  = time.Second
 	maxControlSize = 64 << 10 // of answers to frames that wait to be written
@@ -146,7 +148,7 @@ func New(t Transport, o *Options, owner Owner) *Conn {
 	c := &Conn{
 		t: t, o: o, owner: owner,
 		sendWindow:    initialWindow,
-		recvWindow:    maxWindow,
+		recvWindow:    connWindow,
 		initialWindow: initialWindow,
 		maxFrame:      maxReadFrame,
 	}
@@ -172,6 +174,14 @@ var errClosed = errors.New("h2: the connection was closed")
 // transport, after a while in which the client can read the reason.
 func (c *Conn) Serve() (rests bool) {
 	c.take()
+	defer func() {
+		if v := recover(); v != nil { // of a hook of the user's
+			c.mu.Lock()
+			c.lose()
+			c.mu.Unlock()
+			panic(v)
+		}
+	}()
 	err := c.serve()
 	if err == errRest {
 		c.release()
@@ -230,18 +240,24 @@ func (c *Conn) start() error {
 		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
 		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1},
 	)
-	_ = w.WriteWindowUpdate(0, maxWindow-initialWindow)
+	_ = w.WriteWindowUpdate(0, connWindow-initialWindow)
 	if c.greeted = true; c.draining != drainNone {
 		c.askToEnd()
 	}
-	c.unlockAndFlush(false)
+	c.unlockAndLeave()
 	return nil
 }
 
-// patience returns how long the reader waits, and why.
-func (c *Conn) patience() time.Duration {
+// await sets how long the reader waits. It holds c.mu until that is done, as all others do
+// who set it: what they say later must not be undone.
+func (c *Conn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.t.Await(c.patience())
+}
+
+// patience returns how long the reader waits. c.mu is held.
+func (c *Conn) patience() time.Duration {
 	if c.frameBy.IsZero() {
 		return c.quiet()
 	}
@@ -321,7 +337,7 @@ func (c *Conn) late() error {
 	switch {
 	case c.draining == drainAsked:
 		c.goAway()
-		c.unlockAndFlush(false)
+		c.unlockAndLeave()
 		return nil
 	case c.active > 0 && c.pinged:
 		c.mu.Unlock()
@@ -333,7 +349,7 @@ func (c *Conn) late() error {
 		}
 		c.pinged = true
 		_ = c.out.writer().WritePing(false, [8]byte{})
-		c.unlockAndFlush(false)
+		c.unlockAndLeave()
 		return nil
 	case c.draining == drainTold || !now.Before(c.idleSince.Add(c.o.IdleTimeout)):
 		c.mu.Unlock()
@@ -359,7 +375,7 @@ func (c *Conn) fill() error {
 func (c *Conn) read(p []byte) (int, error) {
 	c.dispatch()
 	for {
-		c.t.Await(c.patience())
+		c.await()
 		n, err := c.t.Read(p)
 		if n > 0 {
 			c.pinged = false
@@ -391,7 +407,7 @@ func (c *Conn) dispatch() {
 	}
 	c.mu.Lock()
 	bulk := c.bulk > 0
-	c.unlockAndFlush(false)
+	c.unlockAndLeave()
 	if bulk != c.ahead {
 		c.ahead = bulk
 		c.t.ReadAhead(bulk)
@@ -403,6 +419,10 @@ func (c *Conn) dispatch() {
 // has returned, and other requests wait for that (CVE-2023-44487).
 func (c *Conn) startNext() bool {
 	c.mu.Lock()
+	if c.streamTable == nil {
+		c.mu.Unlock()
+		return false // another was quicker, and all is over
+	}
 	var st *Stream
 	before := len(c.queue)
 	for st == nil && len(c.queue) > 0 && c.active < c.o.Streams {
@@ -410,15 +430,14 @@ func (c *Conn) startNext() bool {
 		c.queue[0] = nil
 		c.queue = c.queue[1:]
 		if st.err != nil {
-			st.finished = true
-			if st.Head != nil {
-				st.Head.Release()
-			}
+			c.bury(st)
 			st = nil
 		}
 	}
 	if st != nil {
-		if c.active++; c.active == 1 {
+		c.active++
+		if !c.working {
+			c.working = true
 			c.owner.Works()
 		}
 	} else if before > 0 {
@@ -430,6 +449,15 @@ func (c *Conn) startNext() bool {
 	}
 	c.owner.Start(st)
 	return true
+}
+
+// bury gives back what a stream has that ended before its turn. c.mu is held.
+func (c *Conn) bury(st *Stream) {
+	st.finished = true
+	c.credit(nil, st.body.close(errReset))
+	if st.Head != nil {
+		st.Head.Release()
+	}
 }
 
 // end ends the connection after an error: the client is told, all streams fail.
@@ -454,7 +482,7 @@ func (c *Conn) end(err error) {
 	c.dispatch() // of what has begun, nothing is lost
 	c.mu.Lock()
 	if tell && c.err == nil {
-		_ = c.out.writer().WriteGoAway(c.maxID, code, nil)
+		_ = c.out.writer().WriteGoAway(c.lastAnswered(), code, nil)
 	}
 	c.faulted = tell && code != http2.ErrCodeNo
 	c.failStreams()
@@ -501,6 +529,10 @@ func (c *Conn) release() {
 	c.in.release()
 	c.in = nil
 	c.block.drop()
+	if c.ahead {
+		c.ahead = false
+		c.t.ReadAhead(false)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out.release()

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -26,8 +27,16 @@ func (c *Conn) next() error {
 	if h.Type == http2.FrameData && !h.Flags.Has(http2.FlagDataPadded) {
 		return c.data(h)
 	}
+	if int(h.Length) < least(h) {
+		return http2.ConnectionError(http2.ErrCodeFrameSize) // RFC 9113, section 4.2
+	}
 	f, err := framer.ReadFrameForHeader(h)
 	if err != nil {
+		if h.Type == http2.FrameHeaders && errors.As(err, new(http2.StreamError)) {
+			// Its padding is longer than it (RFC 9113, section 6.2). The block is lost, and
+			// the table of HPACK with it: there is no going on.
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
 		return err
 	}
 	switch f := f.(type) {
@@ -58,12 +67,32 @@ func (c *Conn) next() error {
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol) // RFC 9113, section 8.4
 	}
+	return c.spend()
+}
+
+// spend takes note of a frame that gets nothing done.
+func (c *Conn) spend() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.budget.frame() {
 		return calm(LimitFrames)
 	}
 	return nil
+}
+
+// least is how long a frame is at least that has what its flags say: the framer takes a
+// shorter one for the end of the connection.
+func least(h http2.FrameHeader) (n int) {
+	if h.Type != http2.FrameData && h.Type != http2.FrameHeaders {
+		return 0
+	}
+	if h.Flags.Has(http2.FlagHeadersPadded) { // with DATA the same bit
+		n++
+	}
+	if h.Type == http2.FrameHeaders && h.Flags.Has(http2.FlagHeadersPriority) {
+		n += 5
+	}
+	return n
 }
 
 // data reads a DATA frame into the body that it is of.
@@ -103,16 +132,12 @@ func (c *Conn) data(h http2.FrameHeader) error {
 				return failed
 			}
 		}
-		if room != nil {
-			st.body.fill(n)
-		} else {
+		if room == nil || !st.body.fill(n) {
 			lost += n
 		}
 		left -= n
 	}
-	if lost > 0 {
-		c.consume(nil, lost)
-	}
+	c.discard(nil, lost)
 	if err != nil || st == nil {
 		return err
 	}
@@ -122,13 +147,22 @@ func (c *Conn) data(h http2.FrameHeader) error {
 	return nil
 }
 
+// discard takes note that n bytes of a frame are no part of a body.
+func (c *Conn) discard(st *Stream, n int) {
+	if n > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.credit(st, n)
+	}
+}
+
 // count takes note of n bytes of the body, which may be too many.
 func (st *Stream) count(n int) error {
 	st.received += int64(n)
 	if !st.large && st.received > bulkBody {
 		st.large = true
 		st.c.mu.Lock()
-		if st.err == nil {
+		if !st.forgotten {
 			st.bulk = true
 			st.c.bulk++
 		}
@@ -150,20 +184,19 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	if err == nil && st != nil {
 		err = st.count(len(data))
 	}
-	lost := int(f.Length)
+	c.discard(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
 	for err == nil && st != nil && len(data) > 0 {
 		room := st.body.room()
 		if room == nil {
 			break
 		}
 		n := copy(room, data)
-		st.body.fill(n)
+		if !st.body.fill(n) {
+			break
+		}
 		data = data[n:]
-		lost -= n
 	}
-	if lost > 0 {
-		c.consume(st, lost) // the padding counts, RFC 9113, section 6.1
-	}
+	c.discard(nil, len(data))
 	if err != nil || st == nil {
 		return err
 	}
@@ -172,6 +205,10 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	}
 	return nil
 }
+
+// maxSettings is how many may come in a frame. There is hardly a reason to say one twice,
+// and each costs a look at all streams.
+const maxSettings = 100
 
 // settings takes note of what the client wants (RFC 9113, section 6.5).
 func (c *Conn) settings(f *http2.SettingsFrame) error {
@@ -182,6 +219,9 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 	}
 	if f.IsAck() {
 		return nil
+	}
+	if f.NumSettings() > maxSettings {
+		return calm(LimitFrames)
 	}
 	c.settled = true
 	err := f.ForeachSetting(func(s http2.Setting) error {

@@ -72,11 +72,11 @@ func (b *block) place() error {
 		}
 		return nil
 	}
-	switch known, torn := c.closed.find(b.id); {
-	case torn:
+	switch {
+	case c.tooLate(b.id), c.closed.torn.has(b.id):
 		b.ignore = true
 		return nil
-	case known:
+	case c.closed.whole.has(b.id):
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}
 	return http2.ConnectionError(http2.ErrCodeProtocol)
@@ -143,7 +143,7 @@ func (b *block) done() error {
 	}()
 	switch {
 	case b.ignore:
-		return nil
+		return b.conn.spend()
 	case b.fate != nil:
 		return b.fate
 	case b.stream != nil:

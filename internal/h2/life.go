@@ -57,11 +57,24 @@ func (c *Conn) goAway() {
 	}
 }
 
+// tooLate reports whether a request is later than the last of which the client was told
+// that it is answered: it is as if it had never been (RFC 9113, section 6.8). c.mu is held.
+func (c *Conn) tooLate(id uint32) bool { return c.draining == drainTold && id > c.lastID }
+
+// lastAnswered is what a GOAWAY says: it never takes back what one before has said. c.mu
+// is held.
+func (c *Conn) lastAnswered() uint32 {
+	if c.draining == drainTold {
+		return c.lastID
+	}
+	return c.maxID
+}
+
 // Goodbye tells the client of a connection that rests that it ends.
 func (c *Conn) Goodbye() {
 	c.mu.Lock()
 	if c.err == nil && c.begun {
-		_ = c.out.writer().WriteGoAway(c.maxID, http2.ErrCodeNo, nil)
+		_ = c.out.writer().WriteGoAway(c.lastAnswered(), http2.ErrCodeNo, nil)
 		c.failStreams()
 	}
 	c.unlockAndFlush(true)
@@ -88,6 +101,7 @@ func (c *Conn) over(st *Stream, err error) {
 // forget takes a stream off those that the client counts. torn says that it may still be
 // sending, and knows no better. c.mu is held.
 func (c *Conn) forget(st *Stream, torn bool) {
+	st.forgotten = true
 	delete(c.streams, st.id)
 	c.open--
 	c.lent -= st.window - initialWindow
@@ -158,7 +172,7 @@ func (c *Conn) refuse(id uint32, code http2.ErrCode) error {
 	_ = c.out.writer().WriteRSTStream(id, code)
 	if st := c.streams[id]; st != nil {
 		c.over(st, errRefused)
-	} else if known, _ := c.closed.find(id); !known {
+	} else if !c.closed.whole.has(id) && !c.closed.torn.has(id) {
 		c.closed.add(id, true)
 	}
 	c.mu.Unlock() // it goes out before the reader waits

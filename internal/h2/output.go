@@ -108,6 +108,16 @@ func (c *Conn) unlockAndFlush(patient bool) {
 	}
 }
 
+// unlockAndLeave lets another goroutine write what is there, and unlocks c.mu. It is for the
+// reader: while a client takes nothing, what it says is to be heard.
+func (c *Conn) unlockAndLeave() {
+	if o := &c.out; o.buf != nil && !o.writing && !o.lost {
+		o.writing = true
+		go c.flushOn()
+	}
+	c.mu.Unlock()
+}
+
 // wait waits for something that who ends a write, or a request, brings about.
 func (c *Conn) wait(until func() bool) {
 	c.mu.Lock()
@@ -147,6 +157,7 @@ func (c *Conn) flush() {
 			c.lose()
 			break
 		}
+		c.grantWithheld()
 		c.send()
 	}
 	o.writing = false
@@ -155,7 +166,7 @@ func (c *Conn) flush() {
 	}
 }
 
-// flushOn goes on with flush on a goroutine of its own.
+// flushOn is flush on a goroutine of its own, by one who has said that he writes.
 func (c *Conn) flushOn() {
 	c.mu.Lock()
 	c.flush()
@@ -198,18 +209,21 @@ func (c *Conn) send() {
 		if len(s.data) > 0 {
 			n := min(len(s.data), c.maxFrame, int(min(st.sendWindow, c.sendWindow)), max(c.out.room()-frameHead, 1))
 			if n <= 0 {
-				if c.sendWindow > 0 {
+				if st.sendWindow > 0 {
+					c.ready.stall(st)
+				} else {
 					c.ready.remove(st) // until its window opens
-					continue
 				}
-				return
+				continue
 			}
 			data := s.data[:n]
 			s.data = s.data[n:]
 			last := len(s.data) == 0
 			end := last && s.end && s.trailer == nil
 			_ = c.out.writer().WriteData(st.id, end, data)
-			c.budget.useful()
+			if last || n >= usefulData { // or else the client lets it through in drops
+				c.budget.useful()
+			}
 			st.sendWindow -= int64(n)
 			c.sendWindow -= int64(n)
 			if !last {

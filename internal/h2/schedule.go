@@ -7,8 +7,9 @@ import "strings"
 // the order of their requests, and then the others a frame each in turn (RFC 9218, section
 // 10). The zero schedule is empty. It is guarded by the mutex of its connection.
 type schedule struct {
-	levels [urgencies]struct{ whole, parts queue }
-	n      int
+	levels  [urgencies]struct{ whole, parts queue }
+	n       int   // streams in them
+	stalled queue // those that wait for the window of the connection
 }
 
 const (
@@ -70,10 +71,29 @@ func (s *schedule) add(st *Stream) {
 
 // remove takes a stream out, if it is there.
 func (s *schedule) remove(st *Stream) {
-	if st.queue != nil {
-		st.queue.remove(st)
-		st.queue = nil
+	if st.queue == nil {
+		return
+	}
+	if st.queue != &s.stalled {
 		s.n--
+	}
+	st.queue.remove(st)
+	st.queue = nil
+}
+
+// stall takes out a stream that is there, until resume. Others may have something to say
+// that needs no window.
+func (s *schedule) stall(st *Stream) {
+	s.remove(st)
+	st.queue = &s.stalled
+	st.queue.insert(st, st.queue.tail)
+}
+
+// resume adds those that were stalled, which keep their order.
+func (s *schedule) resume() {
+	for st := s.stalled.head; st != nil; st = s.stalled.head {
+		s.remove(st)
+		s.add(st)
 	}
 }
 

@@ -51,6 +51,7 @@ type Stream struct {
 	// What follows is guarded by the connection's mutex.
 	err        error // why nothing more may be sent: it is over
 	ended      bool  // the client has sent all
+	forgotten  bool  // the connection knows it no more
 	bulk       bool  // it counts among those whose bodies are large
 	headSent   bool  // the head of the answer was given to Send
 	sentEnd    bool  // the server has sent all
@@ -222,7 +223,19 @@ func (st *Stream) whyNot() error {
 func (st *Stream) wait() error {
 	c := st.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	stuck := st.waitForTurn()
+	err := st.err
+	c.unlockAndFlush(false)
+	if stuck {
+		c.owner.Reached(LimitBodyTimeout)
+	}
+	return err
+}
+
+// waitForTurn is wait. It reports whether it has ended the stream because its window did
+// not open. c.mu is held, but not while it waits.
+func (st *Stream) waitForTurn() (stuck bool) {
+	c := st.c
 	left := len(st.sending.data)
 	var by time.Time
 	for st.sending.busy && st.err == nil {
@@ -233,19 +246,19 @@ func (st *Stream) wait() error {
 			st.wake = make(chan struct{}, 1)
 		}
 		st.waiting = true
+		until := earlier(by, st.writeBy)
 		c.mu.Unlock()
-		await(st.wake, &st.timer, earlier(by, st.writeBy))
+		await(st.wake, &st.timer, until)
 		c.mu.Lock()
 		st.waiting = false
 		now := time.Now()
-		if !st.sending.busy {
-			break
-		}
-		if !st.writeBy.IsZero() && !now.Before(st.writeBy) {
+		switch {
+		case !st.sending.busy:
+			return false
+		case !st.writeBy.IsZero() && !now.Before(st.writeBy):
 			c.resetStream(st, http2.ErrCodeInternal, os.ErrDeadlineExceeded)
-			break
-		}
-		if by.IsZero() || now.Before(by) {
+			return false
+		case by.IsZero() || now.Before(by):
 			continue
 		}
 		// The transport bounds the time in which the client takes nothing at all.
@@ -254,11 +267,9 @@ func (st *Stream) wait() error {
 			continue
 		}
 		c.resetStream(st, http2.ErrCodeCancel, os.ErrDeadlineExceeded)
-		c.unlockAndFlush(false)
-		c.owner.Reached(LimitBodyTimeout)
-		c.mu.Lock()
+		return true
 	}
-	return st.err
+	return false
 }
 
 // earlier returns the earlier of two times of which zero is never.
@@ -289,7 +300,7 @@ func (st *Stream) Cancel() { st.reset(http2.ErrCodeCancel) }
 func (st *Stream) reset(code http2.ErrCode) {
 	c := st.c
 	c.mu.Lock()
-	if st.err == nil && !(st.sentEnd && st.ended) {
+	if st.err == nil && !st.finished && !(st.sentEnd && st.ended) {
 		c.resetStream(st, code, errRefused)
 	}
 	c.unlockAndFlush(false)
@@ -322,6 +333,8 @@ func (st *Stream) Finish(alone bool) {
 	c.unlockAndFlush(false)
 	if more {
 		c.startNext()
+		c.mu.Lock()
+		c.unlockAndFlush(false)
 	}
 }
 
@@ -330,7 +343,10 @@ func (c *Conn) idles() {
 	if c.active > 0 || len(c.queue) > 0 {
 		return
 	}
-	c.owner.Rests()
+	if c.working {
+		c.working = false
+		c.owner.Rests()
+	}
 	c.idleSince = time.Now()
 	if c.out.done != nil {
 		c.out.done.Broadcast() // for Wait
