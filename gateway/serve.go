@@ -112,6 +112,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 			s.listeners.leave()
 		}
 	}()
+	s.history.touch(s) // for the handshake
 	switch c := c.(type) {
 	case *tls.Conn:
 		if c.ConnectionState().NegotiatedProtocol == "h2" {
