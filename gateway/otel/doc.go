@@ -61,6 +61,11 @@
 // do; what it says of the client's certificate is what was presented. By default those that
 // fail have one: see [Options.Handshakes].
 //
+//	tls.established, tls.protocol.name, error.type, sallyport.server_name, sallyport.profile.id
+//	client.address, network.peer.address, network.peer.port
+//	tls.protocol.version, tls.cipher, tls.curve, tls.resumed, tls.next_protocol   if it succeeded
+//	tls.client.subject, tls.client.issuer, tls.client.hash.sha256                 if it failed for them
+//
 // # Metrics
 //
 // [Durations] records http.server.request.duration, which the semantic conventions demand of

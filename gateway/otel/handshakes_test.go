@@ -57,6 +57,7 @@ func TestSpansOfHandshakes(t *testing.T) {
 					"sallyport.server_name": "a.test", "sallyport.profile.id": "partners",
 					"tls.client.subject": "CN=mallory", "tls.client.issuer": "CN=strangers",
 				}, attributes)
+				h.documented()
 			}
 
 			before := len(spans)

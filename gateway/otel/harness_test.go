@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -186,7 +189,23 @@ func (h *harness) ask(client *http.Client, method, url string, header http.Heade
 	case a.header = <-h.origin:
 	default:
 	}
+	h.documented()
 	return a
+}
+
+// documented requires that the documentation has each attribute.
+func (h *harness) documented() {
+	h.t.Helper()
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(h.t, err)
+	for _, span := range h.spans.Ended() {
+		for key := range of(span) {
+			if strings.HasPrefix(string(key), "mine.") { // of the test
+				continue
+			}
+			require.True(h.t, regexp.MustCompile(`(?m)^//.*[\s(]`+regexp.QuoteMeta(string(key))+`\b`).Match(doc), "%s is not documented", key)
+		}
+	}
 }
 
 // of returns the attributes of a span.
