@@ -16,7 +16,7 @@
 // # Spans of requests
 //
 // A request has one span of the kind server, by the semantic conventions for HTTP,
-// version 1.43.0, from its head to the end of its answer. Its name is the method and the
+// version 1.43.0, from its head to the end of its answer, or of its WebSocket. Its name is the method and the
 // pattern of the route's path that fits ("GET /users/*"), which is its http.route too.
 //
 //	http.request.method, http.request.method_original, http.route, http.response.status_code

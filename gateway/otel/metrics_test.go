@@ -2,6 +2,7 @@ package gatewayotel_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -69,6 +70,9 @@ func TestDurations(t *testing.T) {
 	second := h.ask(client, "GET", "https://b.test/users/8", nil)
 	gone := h.ask(client, "PROPFIND", "https://b.test/gone", nil)
 	require.Equal(t, 502, gone.status)
+
+	o.Trace.RequestDone(&gateway.RequestEvent{Status: http.StatusSwitchingProtocols, Took: time.Hour})
+	<-h.ended
 
 	m := collect(t, reader)["http.server.request.duration"]
 	require.Equal(t, "s", m.Unit)
