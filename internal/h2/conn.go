@@ -212,9 +212,23 @@ func (c *Conn) serve() error {
 	}
 }
 
-// start reads the preface and sends what the client must know.
+// start sends what the client must know, and reads the preface: either side may be the
+// first to speak (RFC 9113, section 3.4), and some clients wait for the other.
 func (c *Conn) start() error {
 	c.frameBy = time.Now().Add(c.o.HeaderTimeout)
+	c.mu.Lock()
+	w := c.out.writer()
+	_ = w.WriteSettings(
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.o.Streams)},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.o.HeaderBytes)},
+		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
+		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1},
+	)
+	_ = w.WriteWindowUpdate(0, connWindow-initialWindow)
+	if c.greeted = true; c.draining != drainNone {
+		c.askToEnd()
+	}
+	c.mu.Unlock() // it goes out before the reader waits
 	for i := 0; i < len(http2.ClientPreface); {
 		if len(c.in.buffered()) == 0 {
 			if err := c.fill(); err != nil {
@@ -232,19 +246,6 @@ func (c *Conn) start() error {
 		}
 	}
 	c.begun = true
-	c.mu.Lock()
-	w := c.out.writer()
-	_ = w.WriteSettings(
-		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.o.Streams)},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.o.HeaderBytes)},
-		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
-		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1},
-	)
-	_ = w.WriteWindowUpdate(0, connWindow-initialWindow)
-	if c.greeted = true; c.draining != drainNone {
-		c.askToEnd()
-	}
-	c.unlockAndLeave()
 	return nil
 }
 
