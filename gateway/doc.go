@@ -142,7 +142,7 @@
 //
 // [Options.AccessLog] receives one record for each request, "request", when its answer is
 // written. Its level is Warn if the request was refused, Error if no node has answered or
-// the answer broke off, and else Info. The attributes are
+// its answer broke off while the client was still there, and else Info. The attributes are
 //
 //	status, method, host, path       the status is 0 if no answer was begun; no query
 //	protocol, remote, client         the peer, and the client's address behind trusted proxies
@@ -156,8 +156,8 @@
 //	unreported                       how many like this one were left out before
 //
 // and what does not apply is left out. Requests that were refused, and those that no route
-// serves, are logged as far as [Options.FailuresLogged] allows, for each reason; all others
-// are logged without a bound. Durations are [time.Duration].
+// serves, are logged as far as [Options.FailuresLogged] allows, for each reason and each
+// status; all others are logged without a bound. Durations are [time.Duration].
 //
 // Nothing is logged twice. Without AccessLog, [Options.Logger] receives a record for each
 // request that was refused ("request refused") or failed ("request failed"), as far as
