@@ -120,8 +120,9 @@
 // The client's certificate, if the guard has verified it and not otherwise, is told in
 // Client-Cert and Client-Cert-Chain (RFC 9440), Envoy's X-Forwarded-Client-Cert, or
 // nginx's names, as [Options.ClientCert] and [route.Config.ClientCert] say; by default it
-// is not told. Last come the changes of the route, [route.Config.Headers], which may
-// replace any of it but the framing. A handler of the user's sees the same.
+// is not told. Fields that [Trace.RequestBegun] sets stand in place of the client's. Last
+// come the changes of the route, [route.Config.Headers], which may replace any of it but
+// the framing. A handler of the user's sees the same.
 //
 // # What it tells
 //
@@ -130,7 +131,9 @@
 // limits, the revision of the configuration. [*Server.History] has the last hour by
 // minute, and [*Server.Refusals] the last clients that were refused, each with a sentence
 // that says why and what to do. All of it is always there: a request costs four additions
-// to integers, and no lock. Names in Stats and History are IDs of the configuration.
+// to integers, and no lock. Names in Stats and History are IDs of the configuration. The
+// modules gateway/prometheus and gateway/otel show Prometheus and OpenTelemetry what is
+// counted, and make spans of requests and handshakes.
 //
 // Each request ends in one place, whichever door it came by: there it is counted,
 // logged, and told to [Trace].
@@ -139,7 +142,7 @@
 //
 // [Options.AccessLog] receives one record for each request, "request", when its answer is
 // written. Its level is Warn if the request was refused, Error if no node has answered or
-// the answer broke off, and else Info. The attributes are
+// its answer broke off while the client was still there, and else Info. The attributes are
 //
 //	status, method, host, path       the status is 0 if no answer was begun; no query
 //	protocol, remote, client         the peer, and the client's address behind trusted proxies
@@ -153,8 +156,8 @@
 //	unreported                       how many like this one were left out before
 //
 // and what does not apply is left out. Requests that were refused, and those that no route
-// serves, are logged as far as [Options.FailuresLogged] allows, for each reason; all others
-// are logged without a bound. Durations are [time.Duration].
+// serves, are logged as far as [Options.FailuresLogged] allows, for each reason and each
+// status; all others are logged without a bound. Durations are [time.Duration].
 //
 // Nothing is logged twice. Without AccessLog, [Options.Logger] receives a record for each
 // request that was refused ("request refused") or failed ("request failed"), as far as

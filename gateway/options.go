@@ -45,7 +45,8 @@ type Options struct {
 	// about a kilobyte for each. Zero is 64, and a negative number is none.
 	Refusals int
 
-	// Trace, if not nil, is told of requests, and of limits that were reached.
+	// Trace, if not nil, is told of requests, for whose targets it may set header fields,
+	// and of limits that were reached.
 	Trace *Trace
 
 	// PlainHTTP says what may be served without TLS. Zero is [PlainGuarded].

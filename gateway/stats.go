@@ -136,7 +136,8 @@ type LimitCount struct {
 
 // Stats returns the counts of the moment. It takes no lock that a handshake or a request
 // waits for, and may be called each second: with 10 000 profiles and 100 000 routes it
-// takes some tens of milliseconds. The counts are read one after another while requests go
+// takes some tens of milliseconds, and as much again for the first call after a change,
+// which puts the routes in order. The counts are read one after another while requests go
 // on, and so need not add up exactly.
 func (s *Server) Stats() Stats {
 	snap := s.snap.Load()

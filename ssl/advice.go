@@ -126,7 +126,8 @@ func protocolCause(err error) string {
 	case strings.HasPrefix(err.Error(), "ssl: panic"):
 		return "a function of the server's panicked: see the error"
 	}
-	return "client and server do not agree (" + cut(err.Error()) + ")"
+	text := quoted(err.Error()) // in which there may be words of the client's
+	return "client and server do not agree (" + text[1:len(text)-1] + ")"
 }
 
 // certificateCause says what was wrong with the certificate that a client presented, or

@@ -904,6 +904,7 @@ func TestPanicInAHandshake(t *testing.T) {
 		require.Equal(t, ssl.Protocol, e.Reason)
 		require.Equal(t, "1", e.Profile)
 		require.ErrorContains(t, e, "at the disco")
+		require.Equal(t, "a function of the server's panicked: see the error: "+ssl.Protocol.Remedy(), e.Advice())
 		require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
 		require.Equal(t, "1", <-reports.done)
 	}
