@@ -137,7 +137,7 @@ func (c *Conn) data(h http2.FrameHeader) error {
 		}
 		left -= n
 	}
-	c.discard(st, lost)
+	c.unwanted(st, lost)
 	if err != nil || st == nil {
 		return err
 	}
@@ -147,17 +147,12 @@ func (c *Conn) data(h http2.FrameHeader) error {
 	return nil
 }
 
-// discard takes note that nobody wants n bytes of a body. The stream may be nil.
-func (c *Conn) discard(st *Stream, n int) {
-	if n == 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if st != nil && !st.lingerBy.IsZero() {
-		c.lingerOn(st, n)
-	} else {
-		c.credit(nil, n)
+// unwanted takes note that nobody wants n bytes of a body that came. The stream may be nil.
+func (c *Conn) unwanted(st *Stream, n int) {
+	if n > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.discard(st, n)
 	}
 }
 
@@ -210,7 +205,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 		}
 		data = data[n:]
 	}
-	c.discard(st, len(data))
+	c.unwanted(st, len(data))
 	if err != nil || st == nil {
 		return err
 	}

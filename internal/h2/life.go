@@ -165,14 +165,14 @@ func (c *Conn) linger(st *Stream) {
 	c.t.Await(c.quiet())
 }
 
-// lingerOn lets more come on a stream that lingers. c.mu is held.
-func (c *Conn) lingerOn(st *Stream, n int) {
-	if st.lingerBy.IsZero() || st.forgotten {
-		return
-	}
-	if st.lingered += n; st.lingered <= lingerBytes {
-		c.credit(st, n)
-		return
+// discard takes note that nobody wants n bytes of a body. The stream may be nil. c.mu is
+// held.
+func (c *Conn) discard(st *Stream, n int) {
+	if st != nil && !st.lingerBy.IsZero() && !st.forgotten {
+		if st.lingered += n; st.lingered <= lingerBytes {
+			c.credit(st, n)
+			return
+		}
 	}
 	c.credit(nil, n)
 }

@@ -169,7 +169,10 @@ func (st *Stream) CloseBody() {
 		return
 	}
 	if n := st.body.close(http.ErrBodyReadAfterClose); n > 0 {
-		st.c.consume(nil, n)
+		c := st.c
+		c.mu.Lock()
+		c.discard(st, n)
+		c.unlockAndFlush(false)
 	}
 }
 
