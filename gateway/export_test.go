@@ -88,3 +88,13 @@ func (s *Server) Gauges() [5]int64 {
 	one, two := &s.counts.http1, &s.counts.http2
 	return [5]int64{s.inbounds.open.Load(), one.open.Load(), one.busy.Load(), two.open.Load(), two.busy.Load()}
 }
+
+// ServeAsDrained serves a connection with HTTP/2 that is accepted before the server drains,
+// and known to it after.
+func (s *Server) ServeAsDrained(c net.Conn) {
+	k := s.newClient(c)
+	k.speakHTTP2()
+	s.draining.Store(true)
+	s.clients.drain()
+	k.serve()
+}

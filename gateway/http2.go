@@ -27,13 +27,13 @@ func (k *client) speakHTTP2() {
 	k.mu.Lock()
 	k.h2 = h2.New(k.conn, &k.server.h2Limits, k)
 	k.mu.Unlock()
-	if k.server.draining.Load() {
-		k.h2.Drain()
-	}
 }
 
 // serveHTTP2 serves requests until the connection ends or is parked.
 func (k *client) serveHTTP2() (parked bool) {
+	if k.server.draining.Load() { // which may have begun before the connection was among those to be told
+		k.h2.Drain()
+	}
 	for k.h2.Serve() {
 		k.idlesUntil(k.h2.Expires())
 		if k.server.park(k) {
@@ -41,8 +41,8 @@ func (k *client) serveHTTP2() (parked bool) {
 		}
 		k.h2.StayUp() // there is no poller for it, or it is to end
 	}
-	if k.h2.Faulted() {
-		k.conn.Linger(lingerTime, lingerBytes) // or else the reason may not arrive
+	if k.h2.Lingers() {
+		k.conn.Linger(lingerTime, lingerBytes)
 	}
 	_ = k.conn.Close()
 	k.h2.Wait()

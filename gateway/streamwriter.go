@@ -130,7 +130,7 @@ func (w *streamWriter) WriteHeader(status int) {
 	case status < 200:
 		block := h2.NewBlock()
 		block.Status(status)
-		addHeader(block, w.header, nil)
+		addHeader(block, w.header, concernsOne)
 		w.failed = w.stream.Inform(block)
 		block.Release()
 		return

@@ -117,7 +117,7 @@ type Conn struct {
 	aware         bool  // the client knows of priorities
 
 	staysUp   bool      // it does not rest
-	faulted   bool      // the client, or the server, has ended it for a fault
+	lingers   bool      // something is on its way to a client that may be sending
 	idleSince time.Time // when the last handler returned; zero while any is at work
 	greeted   bool      // SETTINGS were written
 	draining  drainStep
@@ -144,6 +144,7 @@ const (
 	connWindow     = 2 << 20  // of the connection: what is wide leaves room for the others
 	pingPatience   = 15 * time.Second
 	drainPatience  = time.Second
+	onItsWay       = 5 * time.Second // an answer may be, to a client that is slow
 	maxControlSize = 64 << 10 // of answers to frames that wait to be written
 )
 
@@ -317,11 +318,12 @@ func (c *Conn) StayUp() {
 	c.staysUp = true
 }
 
-// Faulted reports, after Serve, whether the client is told of a fault.
-func (c *Conn) Faulted() bool {
+// Lingers reports, after Serve, whether the client may still be sending, while something is
+// on its way to it: the last answers, or why there are no more.
+func (c *Conn) Lingers() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.faulted
+	return c.lingers
 }
 
 // Expires is when a connection that rests is idle for too long.
@@ -504,7 +506,7 @@ func (c *Conn) end(err error) {
 	if tell && c.err == nil {
 		_ = c.out.writer().WriteGoAway(c.lastAnswered(), code, nil)
 	}
-	c.faulted = tell && code != http2.ErrCodeNo
+	c.lingers = tell && (code != http2.ErrCodeNo || c.maxID > 0 && time.Since(c.idleSince) < onItsWay)
 	c.failStreams()
 	c.unlockAndFlush(true)
 	if c.in != nil {
