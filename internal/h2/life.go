@@ -141,8 +141,12 @@ func (c *Conn) answered(st *Stream) {
 	}
 	if !st.ended {
 		st.body.end(errAnswered)
-		c.linger(st)
-		return
+		if st.Lingers {
+			c.linger(st)
+			return
+		}
+		// RFC 9113, section 8.1: nobody wants the rest of the request.
+		_ = c.out.writer().WriteRSTStream(st.id, http2.ErrCodeNo)
 	}
 	c.forget(st, true)
 }
@@ -154,8 +158,7 @@ const (
 )
 
 // linger lets a client go on to send what nobody wants any more of its request, within
-// bounds. To reset the stream at once, which RFC 9113, section 8.1, allows, takes the answer
-// from some clients: curl 7.88 reports an error in its place. c.mu is held.
+// bounds. c.mu is held.
 func (c *Conn) linger(st *Stream) {
 	st.lingerBy = time.Now().Add(lingerTime)
 	c.lingering++

@@ -15,7 +15,10 @@ import (
 // bounds of time and of bytes, after which its stream is reset without an error.
 func TestLingering(t *testing.T) {
 	answered := func(t *testing.T) *peer {
-		p := connect(t, nil, ok)
+		p := connect(t, nil, func(st *h2.Stream) {
+			st.Lingers = true
+			ok(st)
+		})
 		p.wantGreeting()
 		p.post(1, "/")
 		p.want(`HEADERS 1 200`, `DATA 1 "ok" end`)

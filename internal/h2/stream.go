@@ -40,6 +40,11 @@ type Stream struct {
 	// zero is for ever.
 	BodyPatience time.Duration
 
+	// Lingers says that a client which is answered before it has sent all may go on to send
+	// for a while. Otherwise its stream is reset without an error, which it may ignore. It
+	// is to be set before the last Send.
+	Lingers bool
+
 	trailer  http.Header // of the request; set before the body is at its end
 	received int64       // bytes of the body that came; the reader's
 	declared int64       // that were announced, or -1
