@@ -13,7 +13,8 @@ import (
 
 // A gate says who is let in.
 type gate struct {
-	shut        bool           // to everybody
+	shut        bool           // to everybody, but for the status page
+	pageShut    bool           // that too
 	keys        []hashedKey    // none: loopback alone
 	clients     []netip.Prefix // none: any
 	crossOrigin *http.CrossOriginProtection
@@ -27,7 +28,7 @@ type hashedKey struct {
 }
 
 func newGate(o *Options) *gate {
-	g := &gate{shut: o.Headless, crossOrigin: http.NewCrossOriginProtection()}
+	g := &gate{shut: o.Headless, pageShut: len(o.Keys) == 0 && !o.AllowUnauthenticated, crossOrigin: http.NewCrossOriginProtection()}
 	for _, p := range o.AllowClients {
 		if p.Addr().Is4In6() && p.Bits() >= 96 { // addresses are compared as what they are
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
@@ -45,12 +46,58 @@ func (g *gate) check(r *http.Request) *failure {
 	if g.shut {
 		return &failure{status: http.StatusForbidden, text: "this gateway has no Admin API"}
 	}
-	if len(g.clients) > 0 && !g.allows(r.RemoteAddr) {
-		return &failure{status: http.StatusForbidden, text: "requests from this address are refused"}
+	if f := g.checkAddr(r); f != nil {
+		return f
 	}
 	if r.Method == http.MethodOptions {
 		return nil // which is answered without a look at anything
 	}
+	if f := g.checkOrigin(r); f != nil {
+		return f
+	}
+	return g.checkKey(r, r.Header.Get("X-API-KEY"))
+}
+
+// checkPage is check for the status page, whose key may also come as the password of HTTP's
+// Basic authentication: see [*Handler.StatusPage].
+func (g *gate) checkPage(r *http.Request) *failure {
+	if g.pageShut {
+		return &failure{status: http.StatusForbidden, text: "the status page needs a key: set Options.Keys"}
+	}
+	if f := g.checkAddr(r); f != nil {
+		return f
+	}
+	// A link to the page may stand anywhere: whoever follows it sees the page, and where it
+	// stood learns nothing. Whatever else a page of another origin does, is refused.
+	if !followsLink(r) {
+		if f := g.checkOrigin(r); f != nil {
+			return f
+		}
+	}
+	key := r.Header.Get("X-API-KEY")
+	if _, password, ok := r.BasicAuth(); ok && key == "" {
+		key = password
+	}
+	return g.checkKey(r, key)
+}
+
+// followsLink reports whether a browser asks for a page to show it in a window of its own
+// (Fetch Metadata Request Headers, section 2).
+func followsLink(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+}
+
+// checkAddr returns the refusal of a request for where it comes from, or nil.
+func (g *gate) checkAddr(r *http.Request) *failure {
+	if len(g.clients) > 0 && !g.allows(r.RemoteAddr) {
+		return &failure{status: http.StatusForbidden, text: "requests from this address are refused"}
+	}
+	return nil
+}
+
+// checkOrigin returns the refusal of a request that a browser makes for a page of another
+// origin, or nil.
+func (g *gate) checkOrigin(r *http.Request) *failure {
 	// The check lets GET pass, whose answer no page of another origin can read.
 	// It could still time it, and has no business here.
 	asWrite := r.WithContext(r.Context())
@@ -58,6 +105,11 @@ func (g *gate) check(r *http.Request) *failure {
 	if err := g.crossOrigin.Check(asWrite); err != nil {
 		return &failure{status: http.StatusForbidden, text: "cross-origin requests are refused"}
 	}
+	return nil
+}
+
+// checkKey returns the refusal of a request for the key that was sent, or nil.
+func (g *gate) checkKey(r *http.Request, sent string) *failure {
 	if len(g.keys) == 0 {
 		if !loopbackHost(r.Host) {
 			return &failure{
@@ -67,7 +119,6 @@ func (g *gate) check(r *http.Request) *failure {
 		}
 		return nil
 	}
-	sent := r.Header.Get("X-API-KEY")
 	if sent == "" {
 		return unauthorized("missing apikey")
 	}

@@ -48,6 +48,14 @@
 // "method", "header", "client" and "sni" if need be, and answers which ssl object,
 // route, upstream and nodes it would meet, and why no other.
 //
+// # The status page
+//
+// [*Handler.StatusPage] shows people how the gateway is doing: which clients were refused and
+// what to do about it, names, routes, upstreams. It needs no script and loads nothing, and
+// tells programs the same as JSON.
+//
+//	mux.Handle("/status", admin.StatusPage())
+//
 // # Without the Admin API
 //
 // A configuration may come from a file in the format of APISIX's standalone mode:

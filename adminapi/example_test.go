@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/adminapi/statuspage"
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
@@ -512,4 +514,46 @@ func ExampleHandler_Status() {
 	health(rec, nil)
 	fmt.Print(rec.Body)
 	// Output:
+}
+
+// The status page beside the Admin API. A person gives the key as a password, to a browser
+// that asks for it; a program asks for JSON.
+func ExampleHandler_StatusPage() {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0", Role: adminapi.RoleViewer}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/apisix/admin/", admin)
+	mux.Handle("/status", admin.StatusPage())
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	front := httptest.NewServer(gw)
+	defer front.Close()
+	fmt.Println(sendTo(front.Client(), "GET", front.URL+"/nothing/here", "", "")[:3])
+
+	fmt.Println(sendTo(server.Client(), "GET", server.URL+"/status", "", ""))
+	req, err := http.NewRequest("GET", server.URL+"/status", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	req.SetBasicAuth("", "edd1c9f0")
+	req.Header.Set("Accept", "application/json")
+	res, err := server.Client().Do(req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer res.Body.Close()
+	var report statuspage.Report
+	if err := json.NewDecoder(res.Body).Decode(&report); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Configuration.Storage.Kind, report.Traffic.Answers.ClientError)
+	// Output:
+	// 404
+	// 401 failed to check token: missing apikey
+	// memory 1
 }

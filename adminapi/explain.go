@@ -33,6 +33,11 @@ func (h *Handler) serveExplain(r *http.Request) (*reply, *failure) {
 	if err != nil {
 		return nil, badRequest(err)
 	}
+	return &reply{status: http.StatusOK, body: h.explain(asked, sni)}, nil
+}
+
+// explain says what becomes of a request.
+func (h *Handler) explain(asked *http.Request, sni string) map[string]any {
 	answer := map[string]any{}
 	if asked.TLS != nil {
 		answer["ssl"] = h.explainSSL(asked, sni)
@@ -40,7 +45,7 @@ func (h *Handler) serveExplain(r *http.Request) (*reply, *failure) {
 	explanation, err := h.server.Routes().ExplainHTTP(asked)
 	if err != nil {
 		answer["route"], answer["reason"] = nil, err.Error()
-		return &reply{status: http.StatusOK, body: answer}, nil
+		return answer
 	}
 	candidates := make([]any, 0, min(len(explanation.Candidates), maxCandidates))
 	for _, c := range explanation.Candidates {
@@ -60,14 +65,14 @@ func (h *Handler) serveExplain(r *http.Request) (*reply, *failure) {
 	found := explanation.Found.Route
 	if found == nil {
 		answer["route"], answer["reason"] = nil, "no route fits: the answer is 404"
-		return &reply{status: http.StatusOK, body: answer}, nil
+		return answer
 	}
 	answer["route"] = found.ID()
 	if asked.TLS == nil && !found.AllowPlain() && h.server.Profiles().Lookup(asked.URL.Hostname()).Demands() {
 		answer["reason"] = "the host demands client certificates: over plain HTTP the answer is 403, unless the gateway was told otherwise (PlainHTTP)"
 	}
 	answer["upstream"] = h.explainUpstream(found)
-	return &reply{status: http.StatusOK, body: answer}, nil
+	return answer
 }
 
 // maxCandidates is how many routes an explanation names.

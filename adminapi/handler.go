@@ -43,6 +43,8 @@ type Handler struct {
 	// rejected are the stored documents that are not in force, by key. What docs has of
 	// them is their last good version.
 	rejected map[string]*rejection
+
+	watched []*FileWatcher
 }
 
 // String implements [fmt.Stringer], so that printing a Handler shows no document.

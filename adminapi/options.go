@@ -27,7 +27,8 @@ type Options struct {
 
 	// Headless is for a Handler that only applies what the Storage holds, or what
 	// [*Handler.Load] and [*Handler.WatchFile] are given: it answers every request with
-	// 403, and needs no Keys.
+	// 403, and needs no Keys. [*Handler.StatusPage], which changes nothing, is there if
+	// there are Keys, or AllowUnauthenticated is set.
 	Headless bool
 
 	// AllowClients are the addresses that requests may come from. None means any. It is

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/files"
@@ -42,9 +44,18 @@ type FileWatcher struct {
 	young bool // when it was read, the file had changed a moment ago
 	err   error
 
+	// trouble is err and since when, for who must not wait for the looking. nil: none.
+	trouble atomic.Pointer[fileTrouble]
+
 	ctx  context.Context // ends with Close
 	end  context.CancelFunc
 	done chan struct{}
+}
+
+// A fileTrouble is why a file is not taken.
+type fileTrouble struct {
+	err   error
+	since time.Time
 }
 
 // WatchFile loads a document from a file, as [*Handler.Load] does, and again whenever the
@@ -66,6 +77,9 @@ func (h *Handler) WatchFile(path string, o *FileOptions) (*FileWatcher, error) {
 		w.end()
 		return nil, err
 	}
+	h.mu.Lock()
+	h.watched = append(h.watched, w)
+	h.mu.Unlock()
 	go w.run()
 	return w, nil
 }
@@ -96,6 +110,7 @@ func (w *FileWatcher) Check() error {
 	}
 	known := w.err
 	w.err = w.load()
+	w.note()
 	if w.err == nil || !changed && known != nil && known.Error() == w.err.Error() {
 		return w.err
 	}
@@ -106,6 +121,18 @@ func (w *FileWatcher) Check() error {
 		w.o.Failed(w.err)
 	}
 	return w.err
+}
+
+// note keeps what is wrong with the file. w.mu is held.
+func (w *FileWatcher) note() {
+	switch known := w.trouble.Load(); {
+	case w.err == nil:
+		w.trouble.Store(nil)
+	case known == nil:
+		w.trouble.Store(&fileTrouble{w.err, w.handler.now()})
+	default:
+		w.trouble.Store(&fileTrouble{w.err, known.since})
+	}
 }
 
 // load reads the file and applies it.
@@ -135,4 +162,8 @@ func (w *FileWatcher) load() error {
 func (w *FileWatcher) Close() {
 	w.end()
 	<-w.done
+	h := w.handler
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watched = slices.DeleteFunc(h.watched, func(other *FileWatcher) bool { return other == w })
 }

@@ -1,61 +1,14 @@
 package gateway
 
-import (
-	"strconv"
-	"strings"
-)
+import "github.com/sallyport/sallyport/internal/accept"
 
 // prefersText reports whether a client, by its Accept (RFC 9110, section 12.5.1), would
 // rather read text than JSON. Who asks for HTML is a person with a browser, which shows
 // text, and to which nobody here writes HTML. Who has no preference gets JSON, as from
 // APISIX.
-func prefersText(accept string) bool {
-	if accept == "" {
+func prefersText(header string) bool {
+	if header == "" {
 		return false
 	}
-	return max(quality(accept, "text", "plain"), quality(accept, "text", "html")) > quality(accept, "application", "json")
-}
-
-// quality returns the weight that an Accept gives to a type, between 0 and 1: that of the
-// most specific range, and of such the first. A range that is malformed is none.
-func quality(accept, mainType, subtype string) float64 {
-	best, q := 0, 0.0
-	for part := range strings.SplitSeq(accept, ",") {
-		mediaRange, parameters, _ := strings.Cut(part, ";")
-		first, second, ok := strings.Cut(strings.TrimSpace(mediaRange), "/")
-		specific := 0
-		switch {
-		case !ok:
-		case strings.EqualFold(first, mainType) && strings.EqualFold(second, subtype):
-			specific = 3
-		case strings.EqualFold(first, mainType) && second == "*":
-			specific = 2
-		case first == "*" && second == "*":
-			specific = 1
-		}
-		if specific <= best {
-			continue
-		}
-		if weight, ok := weightIn(parameters); ok {
-			best, q = specific, weight
-		}
-	}
-	return q
-}
-
-// weightIn returns the weight among the parameters of a media range (RFC 9110, section
-// 12.4.2). It is 1 if there is none.
-func weightIn(parameters string) (q float64, ok bool) {
-	for parameter := range strings.SplitSeq(parameters, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-		if !strings.EqualFold(name, "q") {
-			continue
-		}
-		if len(value) > len("0.000") || strings.Trim(value, ".0123456789") != "" {
-			return 0, false
-		}
-		q, err := strconv.ParseFloat(value, 64)
-		return q, err == nil && q <= 1
-	}
-	return 1, true
+	return max(accept.Quality(header, "text", "plain"), accept.Quality(header, "text", "html")) > accept.Quality(header, "application", "json")
 }

@@ -45,13 +45,3 @@ func TestPrefersText(t *testing.T) {
 		require.Equal(t, want, gateway.PrefersText(accept), "%q", accept)
 	}
 }
-
-// Whatever comes, a weight lies between 0 and 1.
-func FuzzQuality(f *testing.F) {
-	f.Add("text/html;q=0.9, */*;q=.1")
-	f.Fuzz(func(t *testing.T, accept string) {
-		if q := gateway.Quality(accept, "text", "plain"); !(q >= 0 && q <= 1) {
-			t.Fatalf("%q: %v", accept, q)
-		}
-	})
-}

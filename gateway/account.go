@@ -84,10 +84,7 @@ func (t *turn) account() {
 	}
 	t.own.over = true
 	if e := t.own.event; e != nil {
-		e.Received = int64(len(t.sent))
-		if t.body != nil {
-			e.Received = t.body.n.Load()
-		}
+		e.Received = t.received()
 	}
 	t.client.server.account(&t.own)
 }
@@ -125,8 +122,8 @@ type attendance struct {
 // attend lets a request of net/http be served, and accounts for it. That of the engine is
 // its turn's to account for.
 func (s *Server) attend(w http.ResponseWriter, r *http.Request, serve func(*Server, http.ResponseWriter, *http.Request, *visit)) {
-	if engine, ok := w.(*answerWriter); ok {
-		v := &engine.t.own
+	if engine, ok := w.(answerer); ok {
+		v := engine.visit()
 		if v.event == nil && s.tells() {
 			v.event = eventOf(r)
 		}

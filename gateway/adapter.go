@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/internal/http1"
 )
 
@@ -29,33 +30,42 @@ func (t *turn) adapt() (again bool) {
 	if r == nil {
 		t.last = true
 		t.illegal()
+		if t.stream != nil {
+			return t.refuseStream(http.StatusBadRequest, "the request target is malformed")
+		}
 		_ = k.write(k.server.appendOwnAnswer(nil, http.StatusBadRequest, "the request target is malformed"))
 		return t.end()
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	r = r.WithContext(ctx)
-	w := t.writer()
+	w := t.answerer()
 	defer func() {
 		if p := recover(); p != nil {
 			k.server.logPanic(k.remote, p)
 			again = w.abort()
 		}
 	}()
-	k.handles(cancel, t.body == nil)
+	t.handles(cancel, t.body == nil)
+	if engine, ok := w.(*streamWriter); ok && t.stream.Protocol != "" {
+		r = engine.asUpgrade(r)
+	}
 	if t.decided {
 		t.settle()
 		k.server.dispatch(w, r, &t.decision, t.denied)
 	} else {
 		k.server.serveLimited(w, r)
 	}
-	k.waited()
+	t.waited()
 	return w.finish()
 }
 
 // withBody is request with a body that can be read.
 func (t *turn) withBody() *http.Request {
 	r := t.request()
+	if t.stream != nil {
+		return t.withStreamBody(r)
+	}
 	if r != nil && t.head.ContentLength != 0 && t.body == nil {
 		t.body = t.client.stream(t.head)
 		r.Body = &adaptedBody{clientStream: t.body, r: r}
@@ -65,15 +75,14 @@ func (t *turn) withBody() *http.Request {
 
 // handles takes note that a handler is at work. alone says that nobody reads from the
 // connection meanwhile.
-func (k *client) handles(cancel func(), alone bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.cancel = cancel
-	if k.gone {
-		cancel()
+func (t *turn) handles(cancel func(), alone bool) {
+	if t.stream != nil {
+		t.flight.ends(cancel)
+		return
 	}
+	t.client.ends(cancel)
 	if alone {
-		k.since.Store(k.server.clock())
+		t.client.waitsForMore()
 	}
 }
 
@@ -101,7 +110,8 @@ func (t *turn) request() *http.Request {
 	header := head.Header()
 	host := u.Host
 	if host == "" {
-		host = header.Get("Host")
+		host, _ = head.Host()
+		host = strings.Clone(host)
 	}
 	delete(header, "Host")
 	ctx := context.WithValue(context.Background(), http.LocalAddrContextKey, k.local)
@@ -120,6 +130,9 @@ func (t *turn) request() *http.Request {
 		RemoteAddr:    k.remote,
 		RequestURI:    target,
 		TLS:           k.tls,
+	}
+	if t.stream != nil {
+		t.overHTTP2(r)
 	}
 	if head.Minor == 0 {
 		r.Proto = "HTTP/1.0"
@@ -189,14 +202,14 @@ type answerWriter struct {
 	status  int         // 0 before WriteHeader
 	frozen  http.Header // as it was then
 	how     framing
-	left    int64   // of a sizedBody, what is still to be written
-	held    *buffer // what was written and is not sent, after room for a chunk
-	n       int     // bytes of that
-	begun   bool    // the head was sent
-	taken   bool    // by Hijack
-	timed   bool    // the handler has set a deadline for writing
-	duplex  bool    // the body of the request may be read while the answer is written
-	failed  error   // of writing
+	left    int64           // of a sizedBody, what is still to be written
+	held    *buffers.Buffer // what was written and is not sent, after room for a chunk
+	n       int             // bytes of that
+	begun   bool            // the head was sent
+	taken   bool            // by Hijack
+	timed   bool            // the handler has set a deadline for writing
+	duplex  bool            // the body of the request may be read while the answer is written
+	failed  error           // of writing
 	written int64
 
 	over atomic.Bool // the handler has returned: the connection is no affair of its any more
@@ -288,7 +301,7 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 	}
 	for len(p) > 0 && w.failed == nil {
 		if w.held == nil {
-			w.held = newSmallBuffer()
+			w.held = buffers.New()
 		}
 		n := copy(w.room()[w.n:], p)
 		w.n += n
@@ -305,7 +318,7 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 
 // room is where the body is held: the chunk that it may become has room around it.
 func (w *answerWriter) room() []byte {
-	b := w.held.b
+	b := w.held.B
 	return b[chunkRoom : len(b)-chunkRoom]
 }
 
@@ -343,7 +356,7 @@ func (w *answerWriter) send(last bool) {
 	if w.n > 0 {
 		body := w.room()[:w.n]
 		if w.how == chunkedBody {
-			body = http1.Chunk(w.held.b[chunkRoom-http1.ChunkHead:], w.n)
+			body = http1.Chunk(w.held.B[chunkRoom-http1.ChunkHead:], w.n)
 		}
 		b = append(b, body...)
 		w.n = 0
@@ -447,18 +460,24 @@ func (w *answerWriter) hasTrailer() bool {
 
 // appendTrailer appends the fields after a chunked body, and its end.
 func (w *answerWriter) appendTrailer(b []byte) []byte {
+	return append(appendHeader(b, trailerOf(w.frozen, w.header), nil), "\r\n"...)
+}
+
+// trailerOf returns what a handler wants to come after the body: the fields that it has
+// announced in the head, and those that are named so.
+func trailerOf(announced, header http.Header) http.Header {
 	trailer := http.Header{}
-	for name := range http1.Announced(w.frozen["Trailer"]) {
-		if mayTrail(name) && w.header[name] != nil {
-			trailer[name] = w.header[name]
+	for name := range http1.Announced(announced["Trailer"]) {
+		if mayTrail(name) && header[name] != nil {
+			trailer[name] = header[name]
 		}
 	}
-	for name, values := range w.header {
+	for name, values := range header {
 		if rest, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && mayTrail(rest) {
 			trailer[http.CanonicalHeaderKey(rest)] = values
 		}
 	}
-	return append(appendHeader(b, trailer, nil), "\r\n"...)
+	return trailer
 }
 
 // Flush implements [http.Flusher].
@@ -572,9 +591,13 @@ func (w *answerWriter) finish() bool {
 	return t.end()
 }
 
+func (w *answerWriter) goesOn() { w.duplex = true }
+
+func (w *answerWriter) visit() *visit { return &w.t.own }
+
 func (w *answerWriter) releaseBuffer() {
 	if w.held != nil {
-		w.held.release()
+		w.held.Release()
 		w.held = nil
 	}
 }

@@ -17,6 +17,7 @@ type clients struct {
 	closed bool
 	rest   rest // when none is left
 
+	trim     func()        // is called now and then
 	sweeping chan struct{} // closed when the sweeper has ended; nil if there is none
 	quit     chan struct{} // closed to end it
 }
@@ -194,6 +195,7 @@ func (cs *clients) sweep(quit, done chan struct{}) {
 		case <-quit:
 			return
 		}
+		cs.trim()
 		var waiting, expired []*client
 		cs.mu.Lock()
 		for k := cs.active.first; k != nil; k = k.next {

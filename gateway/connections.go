@@ -64,13 +64,21 @@ func (p *protocolCounts) turns(c net.Conn, state http.ConnState) {
 	}
 }
 
-// count counts a client as a connection with HTTP/1.1, until it is removed.
+// protocol returns the counts of what the client speaks.
+func (k *client) protocol() *protocolCounts {
+	if k.h2 != nil {
+		return &k.server.counts.http2
+	}
+	return &k.server.counts.http1
+}
+
+// count counts a client among those that speak its protocol, until it is removed.
 func (cs *clients) count(k *client) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if k.list != nil && !k.counted {
 		k.counted = true
-		k.server.counts.http1.opened()
+		k.protocol().opened()
 	}
 }
 
@@ -78,16 +86,16 @@ func (cs *clients) count(k *client) {
 func (k *client) uncount() {
 	if k.counted {
 		k.counted = false
-		k.server.counts.http1.closed()
+		k.protocol().closed()
 	}
 }
 
 // works takes note that a request goes on, and rests that none does, however often.
 
-func (k *client) works() { k.busy.Store(true); k.server.counts.http1.began() }
+func (k *client) works() { k.busy.Store(true); k.protocol().began() }
 
 func (k *client) rests() {
 	if k.busy.Swap(false) {
-		k.server.counts.http1.ended()
+		k.protocol().ended()
 	}
 }

@@ -3,12 +3,16 @@ package gateway_test
 import (
 	"net"
 	"testing"
+
+	"github.com/sallyport/sallyport/gateway"
 )
 
 // The same over HTTP/2: what its frames carry, and HTTP/1.1 cannot, goes no further
 // (RFC 9113, sections 8.1.1 and 10.3).
 func TestCorpusHTTP2(t *testing.T) {
-	runCorpus(t, corpus(t, "http2"), func(h *harness) []door { return []door{h.http2, h.handler2} })
+	cases := corpus(t, "http2")
+	runCorpus(t, nil, cases, func(h *harness) []door { return []door{h.http2, h.handler2} })
+	runCorpus(t, &gateway.Options{NetHTTP2: true}, cases, func(h *harness) []door { return []door{h.http2} })
 }
 
 // sendHTTP2 sends the case on a stream and asks for /probe on another.

@@ -18,7 +18,7 @@ import (
 
 // onNetHTTP are the doors behind which net/http reads the requests. What it takes,
 // hides or answers itself is what the corpus says of "net/http".
-var onNetHTTP = []string{"ServeTLS h2", "ServeHTTP http/1.1", "ServeHTTP h2"}
+var onNetHTTP = []string{"ServeTLS h2" + byNetHTTP, "ServeHTTP http/1.1", "ServeHTTP h2"}
 
 // A front is something that the corpus is tried on: a door of the gateway, or an
 // oracle.
@@ -217,8 +217,8 @@ func checkCut(t *testing.T, f *front, cases []*corpusCase) {
 }
 
 // runCorpus plays cases through doors of a gateway.
-func runCorpus(t *testing.T, cases []*corpusCase, pick func(*harness) []door) {
-	h := swallowedHarness(t)
+func runCorpus(t *testing.T, o *gateway.Options, cases []*corpusCase, pick func(*harness) []door) {
+	h := swallowedHarness(t, o)
 	for _, d := range pick(h) {
 		f := &front{name: d.name, http2: d.major == 2, open: func() *rawConn { return h.raw(d, "a.test") }, origin: newRecorder(t)}
 		h.apply(gateway.Config{Upstreams: []upstream.Config{upstreamTo("1", f.origin.address())}})
@@ -238,4 +238,4 @@ func runCorpus(t *testing.T, cases []*corpusCase, pick func(*harness) []door) {
 
 // One request that comes in is at most one that goes out, and nothing else is left
 // on the way to the origin: the corpus over HTTP/1.1.
-func TestCorpus(t *testing.T) { runCorpus(t, corpus(t, "http1"), (*harness).http1Doors) }
+func TestCorpus(t *testing.T) { runCorpus(t, nil, corpus(t, "http1"), (*harness).http1Doors) }

@@ -144,6 +144,10 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// bePatient lets a client be silent for as long as it likes. It is called before the first
+// read.
+func (b *deadlineBody) bePatient() { b.patient = true }
+
 // late reports whether a read goes on, or has failed, at a time when it is late.
 func (b *deadlineBody) late() bool {
 	due := b.due.Load()

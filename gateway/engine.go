@@ -7,11 +7,10 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/sallyport/sallyport/internal/forward"
+	"github.com/sallyport/sallyport/internal/h2"
 	"github.com/sallyport/sallyport/internal/http1"
 )
 
@@ -43,11 +42,11 @@ type client struct {
 	fd      int32 // of the socket, for the poller
 	expires int64 // when it is idle for too long, by the server's clock
 
-	mu       sync.Mutex // guards what follows
-	state    clientState
-	exchange forward.Exchange // that goes on, or nil
-	cancel   func()           // ends the request that goes on, or nil
-	gone     bool             // the connection ended while the request went on
+	flight // of the request that goes on; with HTTP/2 each has its own
+
+	// The mutex of flight guards what follows.
+	state clientState
+	h2    *h2.Conn // nil with HTTP/1.1; changed once at most, by the connection's goroutine
 
 	prev, next *client // in a list of the server's; guarded by its mutex
 	list       *clientList
@@ -110,6 +109,10 @@ func (k *client) serve() {
 		k.idles(k.server.o.Limits.HeaderTimeout) // who connects wants something
 	}
 	for {
+		if k.h2 != nil {
+			parked = k.serveHTTP2()
+			return
+		}
 		if k.requests > 0 && k.server.draining.Load() {
 			k.end()
 			return
@@ -144,6 +147,9 @@ func (k *client) serve() {
 // idles takes note that the connection is idle from now on, for d at most.
 func (k *client) idles(d time.Duration) { k.expires = k.server.clock() + int64(d) }
 
+// idlesUntil is idles for who knows until when.
+func (k *client) idlesUntil(t time.Time) { k.idles(max(time.Until(t), 0)) }
+
 // mayRest reports whether the connection may go on to be idle.
 func (k *client) mayRest() bool {
 	k.mu.Lock()
@@ -177,14 +183,6 @@ func (k *client) finish() bool {
 	return !k.gone && k.state == stateIdle
 }
 
-// close closes the exchange, which then is another's.
-func (k *client) close(x forward.Exchange) {
-	k.mu.Lock()
-	k.exchange = nil
-	k.mu.Unlock()
-	x.Close()
-}
-
 // leave is called before somebody else gets the connection.
 func (k *client) leave() {
 	k.mu.Lock()
@@ -213,7 +211,7 @@ func (k *client) request() bool {
 			return false
 		}
 		if limit == nil {
-			return false
+			return k.h2 != nil && k.finish() // and what follows is no request of HTTP/1.1
 		}
 	}
 	head, err := k.conn.ReadRequest(limit)
@@ -296,23 +294,16 @@ func (k *client) vanished() {
 	}
 }
 
-// interrupt ends what goes on, because the client is gone. k.mu is held.
-func (k *client) interrupt() {
-	k.gone = true
-	if k.exchange != nil {
-		k.exchange.Cancel()
-	}
-	if k.cancel != nil {
-		k.cancel()
-	}
-}
-
 // drain ends the connection if it is idle. If not, the request that goes on is its
 // last. On a new one the first request may be on its way, and has the time after which
 // the connection would be parked.
 func (k *client) drain() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.h2 != nil {
+		go k.h2.Drain() // which may have to wait for a client that takes nothing
+		return
+	}
 	if k.state == stateIdle && k.requests > 0 {
 		k.conn.Wake()
 	}

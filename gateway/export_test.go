@@ -68,11 +68,8 @@ func (s *Server) CountedAddrs() int {
 // AppendClientCert is appendClientCert.
 var AppendClientCert = appendClientCert
 
-// PrefersText and Quality are what is made of an Accept.
-var (
-	PrefersText = prefersText
-	Quality     = quality
-)
+// PrefersText is what is made of an Accept.
+var PrefersText = prefersText
 
 // Clients returns how many connections with HTTP/1.1 there are, with a goroutine and
 // parked.
@@ -90,4 +87,14 @@ func AcceptedListener(s *Server, l net.Listener) net.Listener { return acceptedL
 func (s *Server) Gauges() [5]int64 {
 	one, two := &s.counts.http1, &s.counts.http2
 	return [5]int64{s.inbounds.open.Load(), one.open.Load(), one.busy.Load(), two.open.Load(), two.busy.Load()}
+}
+
+// ServeAsDrained serves a connection with HTTP/2 that is accepted before the server drains,
+// and known to it after.
+func (s *Server) ServeAsDrained(c net.Conn) {
+	k := s.newClient(c)
+	k.speakHTTP2()
+	s.draining.Store(true)
+	s.clients.drain()
+	k.serve()
 }

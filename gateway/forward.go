@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/upstream"
 )
@@ -69,14 +70,14 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 	}
 	r = r.WithContext(ctx)
 	if r.ContentLength != 0 && r.Body != nil {
-		if body, ok := r.Body.(*deadlineBody); ok && x.call && mayPause(pool) {
-			body.patient = true
+		if body, ok := r.Body.(interface{ bePatient() }); ok && x.call && mayPause(pool) {
+			body.bePatient()
 		}
 		x.body = &clientBody{ReadCloser: r.Body}
 		r.Body = x.body
 	}
-	if engine, ok := w.(*answerWriter); ok {
-		engine.duplex = true
+	if engine, ok := w.(answerer); ok {
+		engine.goesOn()
 	}
 	s.proxy.ServeHTTP(&plainWriter{w, x}, r)
 }
@@ -328,5 +329,5 @@ func (w *plainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // bufferPool lends [httputil.ReverseProxy] the buffers through which bodies are copied.
 type bufferPool struct{}
 
-func (bufferPool) Get() []byte  { return mediumBuffers.Get().(*buffer).b }
-func (bufferPool) Put(b []byte) { mediumBuffers.Put(&buffer{b: b}) }
+func (bufferPool) Get() []byte  { return buffers.NewMedium().B }
+func (bufferPool) Put(b []byte) { buffers.Put(b) }

@@ -21,6 +21,12 @@ func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if speaks && !k.server.o.NetHTTP2 {
+		k.rests()
+		k.speakHTTP2()
+		k.server.clients.count(k)
+		return nil, nil
+	}
 	if speaks {
 		k.leave()
 		conn, ahead := k.conn.HandOver()

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/xml"
 	"io"
 	"net/http"
@@ -39,6 +40,7 @@ func h2spec(t *testing.T, program string, d door) (cases int, failed []string) {
 			} `xml:"testcase"`
 		} `xml:"testsuite"`
 	}
+	text = bytes.ReplaceAll(text, []byte{0}, nil) // of what it was sent
 	require.NoError(t, xml.Unmarshal(text, &suites))
 	for _, suite := range suites.Suites {
 		for _, c := range suite.Cases {
@@ -51,9 +53,9 @@ func h2spec(t *testing.T, program string, d door) (cases int, failed []string) {
 	return cases, failed
 }
 
-// What the gateway does with HTTP/2 is what the standard says, but for what net/http's
-// server, which speaks it, does otherwise by itself. SALLYPORT_TEST_H2SPEC is the program
-// h2spec; without it the test is skipped.
+// What the gateway does with HTTP/2 is what the standard says; net/http's server, which can
+// stand in for it, does not in four cases. SALLYPORT_TEST_H2SPEC is the program h2spec;
+// without it the test is skipped.
 func TestH2Spec(t *testing.T) {
 	program := os.Getenv("SALLYPORT_TEST_H2SPEC")
 	if program == "" {
@@ -80,6 +82,6 @@ func TestH2Spec(t *testing.T) {
 		if !d.tls { // what is no preface is HTTP/1.1 there
 			failed = slices.DeleteFunc(failed, func(c string) bool { return c == "http2/3.5: Sends invalid connection preface" })
 		}
-		require.Subset(t, baseline, failed, d.name)
+		require.Empty(t, failed, d.name)
 	}
 }

@@ -76,9 +76,12 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, v *visit) {
 // dispatch does with a request what was decided.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, denial *denial) {
 	d.visit.note(d, denial)
+	engine, _ := w.(*streamWriter)
 	switch {
 	case denial != nil:
 		s.deny(w, r, d, denial)
+	case engine != nil && engine.connect:
+		s.connect(engine, r, d)
 	case d.pool == nil:
 		s.serveLocal(w, r, d)
 	default:

@@ -50,6 +50,9 @@ type harness struct {
 	plain, plain2      door // Serve
 }
 
+// byNetHTTP is how the doors are named behind which net/http speaks HTTP/2.
+const byNetHTTP = " by net/http"
+
 // A door is a way to a gateway.
 type door struct {
 	name  string
@@ -120,6 +123,10 @@ func newHarnessOf(t testing.TB, o *gateway.Options) *harness {
 	h.plain = door{"Serve", false, 1, plain.Addr()}
 	if o.H2C {
 		h.plain2 = door{"Serve h2c", false, 2, plain.Addr()}
+	}
+	if o.NetHTTP2 {
+		h.http2.name += byNetHTTP
+		h.plain2.name += byNetHTTP
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() {

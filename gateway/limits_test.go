@@ -577,8 +577,9 @@ func TestHeadersAndStreams(t *testing.T) {
 			release = make(chan struct{})
 			defer close(release)
 			conn := b.h2()
-			for i := range uint32(1000) {
+			for i := range uint32(100) {
 				conn.get(1+2*i, "https", "a.test", "/local")
+				synctest.Wait()
 				conn.frame(h2Reset, 0, 1+2*i, []byte{0, 0, 0, 8})
 			}
 			synctest.Wait()

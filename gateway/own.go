@@ -97,19 +97,26 @@ func (s *Server) appendOwnAnswer(b []byte, status int, message string) []byte {
 type dateLine struct {
 	second int64
 	line   []byte
+	value  string
 }
 
 var date atomic.Pointer[dateLine]
 
 // appendDate appends a Date field, which whoever answers must have if it has a clock
-// (RFC 9110, section 6.6.1). It is made once a second.
-func appendDate(b []byte) []byte {
+// (RFC 9110, section 6.6.1).
+func appendDate(b []byte) []byte { return append(b, dateLineNow().line...) }
+
+// dateNow is the value of a Date field.
+func dateNow() string { return dateLineNow().value }
+
+// dateLineNow is made once a second.
+func dateLineNow() *dateLine {
 	now := time.Now()
 	d := date.Load()
 	if d == nil || d.second != now.Unix() {
-		d = &dateLine{second: now.Unix()}
-		d.line = append(now.UTC().AppendFormat([]byte("Date: "), http.TimeFormat), "\r\n"...)
+		d = &dateLine{second: now.Unix(), value: now.UTC().Format(http.TimeFormat)}
+		d.line = []byte("Date: " + d.value + "\r\n")
 		date.Store(d)
 	}
-	return append(b, d.line...)
+	return d
 }

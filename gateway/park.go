@@ -49,6 +49,9 @@ func (k *client) closeParked() {
 	if !k.server.poller.forget(k) || !k.unpark() {
 		return
 	}
+	if k.h2 != nil {
+		k.h2.Goodbye()
+	}
 	_ = k.conn.Close()
 	k.server.clients.remove(k)
 }

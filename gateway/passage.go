@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 
+	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/internal/forward"
 	"github.com/sallyport/sallyport/internal/http1"
 )
@@ -25,7 +26,7 @@ const (
 type passage struct {
 	to     *client
 	how    framing
-	buffer *buffer
+	buffer *buffers.Buffer
 
 	from, end int   // what of the buffer is to be written
 	n         int64 // bytes of the body that were passed on
@@ -35,9 +36,9 @@ type passage struct {
 // begin takes a head that was appended to the empty buffer. One that did not fit has
 // brought its own.
 func (p *passage) begin(head []byte) {
-	if cap(head) != cap(p.buffer.b) { // it has outgrown the buffer
-		p.buffer.release()
-		p.buffer = &buffer{b: head[:cap(head)], own: true}
+	if cap(head) != cap(p.buffer.B) { // it has outgrown the buffer
+		p.buffer.Release()
+		p.buffer = buffers.Of(head[:cap(head)])
 	}
 	p.end = len(head)
 }
@@ -47,7 +48,7 @@ func (p *passage) flush() error {
 	if p.from == p.end {
 		return nil
 	}
-	err := p.to.write(p.buffer.b[p.from:p.end])
+	err := p.to.write(p.buffer.B[p.from:p.end])
 	p.from, p.end = 0, 0
 	return err
 }
@@ -62,7 +63,7 @@ const lastChunk = "0\r\n\r\n"
 // is still to be written.
 func (p *passage) body(x forward.Exchange) error {
 	for {
-		if p.end > p.from && (!x.Ready() || len(p.buffer.b)-p.end < minRoom) {
+		if p.end > p.from && (!x.Ready() || len(p.buffer.B)-p.end < minRoom) {
 			if err := p.flush(); err != nil {
 				return err
 			}
@@ -71,7 +72,7 @@ func (p *passage) body(x forward.Exchange) error {
 				p.full = false
 			}
 		}
-		at, room := p.end, p.buffer.b[p.end:]
+		at, room := p.end, p.buffer.B[p.end:]
 		if p.how == chunkedBody {
 			at += http1.ChunkHead
 			room = room[http1.ChunkHead : len(room)-http1.ChunkTail-len(lastChunk)]
@@ -95,8 +96,8 @@ func (p *passage) body(x forward.Exchange) error {
 			// The chunk ends where its room does, and begins later: what stands before
 			// moves up to it.
 			end := at + n + http1.ChunkTail
-			gap := end - p.end - len(http1.Chunk(p.buffer.b[p.end:], n))
-			copy(p.buffer.b[p.from+gap:], p.buffer.b[p.from:p.end])
+			gap := end - p.end - len(http1.Chunk(p.buffer.B[p.end:], n))
+			copy(p.buffer.B[p.from+gap:], p.buffer.B[p.from:p.end])
 			p.from, p.end = p.from+gap, end
 		default:
 			p.end += n
@@ -113,13 +114,13 @@ func (p *passage) last(trailer *http1.Section) error {
 		return nil
 	}
 	if trailer == nil {
-		p.end += copy(p.buffer.b[p.end:], lastChunk)
+		p.end += copy(p.buffer.B[p.end:], lastChunk)
 		return nil
 	}
 	if err := p.flush(); err != nil {
 		return err
 	}
-	b := append(p.buffer.b[:0], "0\r\n"...)
+	b := append(p.buffer.B[:0], "0\r\n"...)
 	for i := range trailer.Len() {
 		if name, value := trailer.FieldView(i); !concernsOne(name) {
 			b = appendField(b, name, value)
@@ -134,6 +135,6 @@ func (p *passage) last(trailer *http1.Section) error {
 // to be written.
 func (p *passage) grow() {
 	if p.from == p.end {
-		p.buffer = p.buffer.grow()
+		p.buffer = p.buffer.Grow()
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/internal/forward"
+	"github.com/sallyport/sallyport/internal/h2"
 	"github.com/sallyport/sallyport/internal/hostname"
 	"github.com/sallyport/sallyport/internal/http1"
 	"github.com/sallyport/sallyport/internal/urlpath"
@@ -25,12 +27,16 @@ import (
 // A turn is one request on a connection, from its head to the end of its answer.
 type turn struct {
 	client *client
+	stream *h2.Stream // nil with HTTP/1.1
+	flight flight     // of the stream's
 	head   *http1.RequestHead
 	query  string // with its question mark, or empty
 	decision
 	fwd  forward.Request
 	sent []byte        // the body of the request, if it was there with the head
-	body *clientStream // or how it is read; nil if there is none
+	body *clientStream // or how it is read; nil if there is none, or with HTTP/2
+
+	upload *streamBody // the same with HTTP/2
 
 	last bool // the connection ends with this request
 
@@ -69,7 +75,9 @@ func (t *turn) release() {
 	fields := t.header.fields[:0]
 	clear(t.header.fields)
 	head, early := t.fwd.Head, t.fwd.Early
-	t.client, t.head, t.query, t.sent, t.body, t.adapted = nil, nil, "", nil, nil, nil
+	t.client, t.stream, t.head, t.query, t.adapted = nil, nil, nil, "", nil
+	t.sent, t.body, t.upload = nil, nil, nil
+	t.flight.reset()
 	t.decision, t.own = decision{asker: t, visit: &t.own}, visit{}
 	t.header.fields = fields
 	t.fwd = forward.Request{Head: head, Early: early}
@@ -92,6 +100,9 @@ func (t *turn) serve() bool {
 // last reports whether a request is the last of the connection by what was known
 // before it.
 func (k *client) last(head *http1.RequestHead) bool {
+	if k.h2 != nil {
+		return false
+	}
 	limit := k.server.o.Limits.Requests
 	return head.Close || k.server.draining.Load() || limit > 0 && k.requests >= limit
 }
@@ -103,6 +114,9 @@ func (t *turn) relays() bool {
 	method, target := head.Method(), head.Target()
 	if target[0] != '/' || head.Upgrade || method == http.MethodConnect {
 		return false
+	}
+	if t.stream != nil && len(t.stream.Hosts) > 0 {
+		return false // beside :authority: the other way compares
 	}
 	if limit := s.o.Limits.BodyBytes; limit > 0 && head.ContentLength > limit {
 		return false
@@ -170,7 +184,7 @@ func (t *turn) settle() {
 func (t *turn) context() context.Context {
 	if t.ctx == nil {
 		t.ctx, t.cancel = context.WithCancel(context.Background())
-		t.client.handles(t.cancel, t.head.ContentLength == 0)
+		t.handles(t.cancel, t.head.ContentLength == 0)
 	}
 	return t.ctx
 }
@@ -190,7 +204,6 @@ func (t *turn) ask(d *decision) {
 
 // relay sends the request to a node, and the answer back.
 func (t *turn) relay() bool {
-	k := t.client
 	t.takeBody()
 	t.fwd.Method, t.fwd.Host, t.fwd.Vars = t.req.Method, t.authority, t.vars
 	if timeout, ok := t.found.Route.Timeout(); ok {
@@ -198,15 +211,18 @@ func (t *turn) relay() bool {
 	}
 	t.own.note(&t.decision, nil)
 	x := t.pool.Forward(&t.fwd)
-	k.waits(x)
+	t.follow(x)
 	answer, err := x.Do()
-	k.waited()
+	t.waited()
 	if t.own.event != nil {
 		t.asked(x, err)
 	}
-	if err != nil {
-		k.close(x)
+	switch {
+	case err != nil:
+		t.land(x)
 		return t.failed(err)
+	case t.stream != nil:
+		return t.answerStream(x, answer)
 	}
 	return t.answer(x, answer)
 }
@@ -222,7 +238,10 @@ func (t *turn) newEvent() *RequestEvent {
 		Path:     strings.Clone(t.path.Normal),
 		Remote:   k.remote,
 	}
-	if t.head.Minor == 0 {
+	switch {
+	case t.stream != nil:
+		e.Protocol = "HTTP/2.0"
+	case t.head.Minor == 0:
 		e.Protocol = "HTTP/1.0"
 	}
 	if k.tls != nil {
@@ -238,10 +257,25 @@ func (t *turn) asked(x forward.Exchange, err error) {
 	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
 }
 
+// received returns how much of the request's body was read.
+func (t *turn) received() int64 {
+	switch {
+	case t.stream != nil:
+		return t.stream.Received()
+	case t.body != nil:
+		return t.body.n.Load()
+	}
+	return int64(len(t.sent))
+}
+
 // takeBody looks where the body of the request is.
 func (t *turn) takeBody() {
 	k := t.client
 	if t.head.ContentLength == 0 {
+		return
+	}
+	if t.stream != nil {
+		t.takeStreamBody()
 		return
 	}
 	if body, ok := k.conn.Buffered(); ok {
@@ -323,15 +357,30 @@ func concernsOne(name string) bool {
 	return false
 }
 
-// waits takes note that the client waits for an answer.
-func (k *client) waits(x forward.Exchange) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.exchange = x
-	if k.gone {
-		x.Cancel()
+// follow takes note that the client waits for an answer.
+func (t *turn) follow(x forward.Exchange) {
+	if t.stream != nil {
+		t.flight.follow(x)
+		return
 	}
-	k.since.Store(k.server.clock())
+	t.client.follow(x)
+	t.client.waitsForMore()
+}
+
+// waited takes note that it does so no more.
+func (t *turn) waited() {
+	if t.stream == nil {
+		t.client.waited()
+	}
+}
+
+// land closes the exchange.
+func (t *turn) land(x forward.Exchange) {
+	if t.stream != nil {
+		t.flight.close(x)
+		return
+	}
+	t.client.close(x)
 }
 
 // waitsForMore takes note that it waits for more of an answer.
@@ -349,6 +398,9 @@ func (s *Server) clock() int64 { return int64(time.Since(s.epoch)) | 1 }
 func (t *turn) early(r *http1.Response) error {
 	if t.head.Minor == 0 || r.Status == http.StatusContinue {
 		return nil
+	}
+	if t.stream != nil {
+		return t.informStream(r)
 	}
 	var room [512]byte
 	b := appendStatus(room[:0], r.Status, r.Reason())
@@ -399,11 +451,11 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 		t.last = true
 	}
 	t.own.status = r.Status
-	p := passage{to: t.client, how: how, buffer: newSmallBuffer()}
-	if how == sizedBody && r.ContentLength > smallBuffer/2 {
+	p := passage{to: t.client, how: how, buffer: buffers.New()}
+	if how == sizedBody && r.ContentLength > buffers.Small/2 {
 		p.grow()
 	}
-	p.begin(t.appendAnswerHead(p.buffer.b[:0], r, how))
+	p.begin(t.appendAnswerHead(p.buffer.B[:0], r, how))
 	var err error
 	if how != noBody {
 		err = p.body(x)
@@ -412,7 +464,7 @@ func (t *turn) answer(x forward.Exchange, r *http1.Response) bool {
 	if err == nil {
 		err = p.flush()
 	}
-	p.buffer.release()
+	p.buffer.Release()
 	t.own.sent = p.n
 	if err != nil {
 		return t.broken(err)
@@ -477,13 +529,39 @@ func (e *answerError) Unwrap() error { return e.err }
 // broken ends the connection in the middle of an answer: it is how the client learns of
 // it.
 func (t *turn) broken(err error) bool {
-	t.client.conn.Abort()
+	t.giveUp()
 	t.stopBody()
 	var answered *answerError
 	if errors.As(err, &answered) {
 		t.client.server.logFailure(&t.own, t.request(), t.found.Route, answered.err)
 	}
 	return false
+}
+
+// An answerer is what an answer is written to that does not come from a node as bytes.
+type answerer interface {
+	http.ResponseWriter
+	finish() bool // after the handler; it reports whether there may be another request
+	abort() bool  // in the middle of the answer
+	visit() *visit
+	goesOn() // the request's body may be read while the answer is written
+}
+
+// answerer returns that of the request.
+func (t *turn) answerer() answerer {
+	if t.stream != nil {
+		return t.streamWriter()
+	}
+	return t.writer()
+}
+
+// giveUp ends the connection, or the stream, without an answer.
+func (t *turn) giveUp() {
+	if t.stream != nil {
+		t.stream.Reset()
+	} else {
+		t.client.conn.Abort()
+	}
 }
 
 // end ends a request whose answer was written, and reports whether there may be
@@ -505,22 +583,24 @@ func (t *turn) end() bool {
 
 // stopBody ends the reading of the request's body, and waits for it.
 func (t *turn) stopBody() {
-	if t.body != nil {
+	switch {
+	case t.body != nil:
 		t.body.stop()
+	case t.stream != nil:
+		t.stream.CloseBody()
 	}
 }
 
 // failed answers a request that no node has answered.
 func (t *turn) failed(err error) bool {
-	k := t.client
-	late := t.body != nil && t.body.late()
+	late := t.body != nil && t.body.late() || t.upload != nil && t.upload.late()
 	if errors.Is(err, context.Canceled) && !late {
 		t.stopBody()
-		k.conn.Abort() // the client has gone away: there is nobody to answer
+		t.giveUp() // the client has gone away: there is nobody to answer
 		return false
 	}
 	t.stopBody() // which may be writing to the buffer that the request is in
-	w := t.writer()
-	k.server.answerUpstreamFailure(w, t.request(), &t.own, t.found.Route, err, late)
+	w := t.answerer()
+	t.client.server.answerUpstreamFailure(w, t.request(), &t.own, t.found.Route, err, late)
 	return w.finish()
 }

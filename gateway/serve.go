@@ -115,7 +115,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 	s.history.touch(s) // for the handshake
 	switch c := c.(type) {
 	case *tls.Conn:
-		if c.ConnectionState().NegotiatedProtocol == "h2" {
+		if speaksHTTP2(c) && s.o.NetHTTP2 {
 			http1.HandOver(c)
 			s.h2.take(c)
 			return nil
@@ -125,7 +125,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 			_ = c.Close()
 			return nil
 		}
-		if c.ConnectionState().NegotiatedProtocol == "h2" {
+		if speaksHTTP2(c.tls) && s.o.NetHTTP2 {
 			s.inbounds.hand(c.tls, c.inbound)
 			if !s.h2.take(c.tls) {
 				s.inbounds.takeBack(c.tls)
@@ -139,6 +139,9 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 		}
 	}
 	k = s.newClient(c)
+	if k.tls != nil && k.tls.NegotiatedProtocol == "h2" {
+		k.speakHTTP2()
+	}
 	if !s.clients.activate(k) {
 		k.conn.Abort()
 		return nil
@@ -149,6 +152,8 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 	}
 	return k
 }
+
+func speaksHTTP2(c *tls.Conn) bool { return c.ConnectionState().NegotiatedProtocol == "h2" }
 
 // secure makes the handshake of a listener of the user's.
 func (s *Server) secure(i *securedInbound) error {

@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/sallyport/sallyport/internal/h2"
 	"github.com/sallyport/sallyport/internal/http1"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
@@ -37,17 +38,19 @@ type Server struct {
 	proxy *httputil.ReverseProxy
 
 	requestLimit http1.RequestLimit
+	h2Limits     h2.Options
 	reached      reached // how often the limits were
 	counts       counts
 	refusals     refusals
 	history      history
 	clients      clients
+	workers      workers
 	poller       poller
 	epoch        time.Time   // when the server's clock began
 	draining     atomic.Bool // each request is the last of its connection
 
 	http *http.Server // for connections with HTTP/2
-	h2   handOver     // its listener
+	h2   handOver     // its listener, with Options.NetHTTP2
 
 	listeners listeners
 	inbounds  inbounds
@@ -85,9 +88,11 @@ func New(o *Options) *Server {
 	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, s.tlsOptions())
 	s.proxy = s.newProxy()
 	s.epoch = time.Now()
+	s.clients.trim = s.workers.trim
 	s.reached = newReached()
 	l := &s.o.Limits
 	s.requestLimit = http1.RequestLimit{Bytes: l.HeaderBytes, Fields: l.HeaderFields, Time: l.HeaderTimeout}
+	s.h2Limits = l.h2Options()
 	s.http = s.newHTTPServer()
 	return s
 }
@@ -140,6 +145,7 @@ func (s *Server) end() error {
 	s.inbounds.closeArriving()
 	s.clients.closeAll()
 	s.tunnels.closeAll()
+	s.workers.close()
 	s.poller.stop()
 	s.history.stop()
 	s.closePools()

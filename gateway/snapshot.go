@@ -412,9 +412,8 @@ func (p *Prepared) report(snap *snapshot) (report Report) {
 		}
 	}
 	for _, u := range p.upstreams {
-		c := u.Config()
-		if (c.Scheme == "https" || c.Scheme == "grpcs") && c.TLS.DangerouslySkipServerVerify {
-			report.Warnings = append(report.Warnings, Warning{Kind: "upstream", ID: c.ID, Text: "the certificates of its nodes are not verified"})
+		for _, text := range u.Warnings() {
+			report.Warnings = append(report.Warnings, Warning{Kind: "upstream", ID: u.ID(), Text: text})
 		}
 	}
 	return report

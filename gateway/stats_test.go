@@ -372,7 +372,7 @@ func TestStatsInOrder(t *testing.T) {
 	}
 	require.Nil(t, gw.Upstream("nobody"))
 	require.True(t, slices.IsSortedFunc(st.Limits, func(a, b gateway.LimitCount) int { return strings.Compare(string(a.Limit), string(b.Limit)) }))
-	require.Len(t, st.Limits, 7)
+	require.Len(t, st.Limits, 10)
 	require.Zero(t, st.Routes[0].Requests)
 	require.Zero(t, st.Routes[0].Duration.Count)
 	require.Empty(t, st.Routes[0].Duration.Counts)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/internal/http1"
 )
 
@@ -58,9 +59,9 @@ func (b *clientStream) Read(p []byte) (int, error) {
 	}
 	n, err := conn.ReadBody(p)
 	if b.n.Load() == 0 {
-		conn.ReadAhead(b.length < 0 || b.length > int64(n)+smallBuffer)
+		conn.ReadAhead(b.length < 0 || b.length > int64(n)+buffers.Small)
 	}
-	for err == nil && len(p)-n >= smallBuffer && conn.RecordReady() {
+	for err == nil && len(p)-n >= buffers.Small && conn.RecordReady() {
 		var m int
 		m, err = conn.ReadBody(p[n:])
 		n += m

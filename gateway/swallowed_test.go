@@ -189,8 +189,11 @@ var rawExceptions = map[string]map[string]int{
 	},
 }
 
-func swallowedHarness(t *testing.T) *harness {
-	h := newHarnessOf(t, &gateway.Options{}) // without HTTP/2 on the plain port
+func swallowedHarness(t *testing.T, o *gateway.Options) *harness {
+	if o == nil {
+		o = &gateway.Options{}
+	}
+	h := newHarnessOf(t, o) // without HTTP/2 on the plain port
 	here, nohost := everything("1", "1"), everything("2", "1")
 	here.Hosts, nohost.Paths = []string{"a.test"}, []string{"/nohost"}
 	h.apply(gateway.Config{
@@ -204,7 +207,7 @@ func swallowedHarness(t *testing.T) *harness {
 // What net/http takes, hides or answers itself: of one request that comes in, at
 // most one goes out, and that has one meaning (the origin is strict).
 func TestSwallowed(t *testing.T) {
-	h := swallowedHarness(t)
+	h := swallowedHarness(t, nil)
 	outcomes := map[string]string{} // by mark, what the origin may get
 	for _, c := range rawCases {
 		t.Run(c.name, func(t *testing.T) {
@@ -255,17 +258,31 @@ func TestSwallowed(t *testing.T) {
 
 // Requests that HTTP/1.1 cannot carry, on their way down to it.
 func TestSwallowedHTTP2(t *testing.T) {
-	h := swallowedHarness(t)
+	h := swallowedHarness(t, nil)
+	t.Run("by the engine", func(t *testing.T) { swallowedHTTP2(t, h, h.http2) })
+	t.Run("by net/http", func(t *testing.T) { swallowedHTTP2(t, h, h.handler2) })
+	old := swallowedHarness(t, &gateway.Options{NetHTTP2: true})
+	t.Run("by net/http, behind ServeTLS", func(t *testing.T) { swallowedHTTP2(t, old, old.http2) })
+}
+
+func swallowedHTTP2(t *testing.T, h *harness, d door) {
 	request := func(fields ...string) []string { return fields }
 	get := func(extra ...string) []string {
 		return append([]string{":method", "GET", ":scheme", "https", ":authority", "a.test", ":path", "/"}, extra...)
 	}
-	const reset = "reset" // the stream, by net/http
+	const reset = "reset" // the stream
+	strict := map[string]bool{}
+	for _, name := range []string{
+		"path a URL", "path opaque", "Connection", "Keep-Alive", "Upgrade", "Transfer-Encoding", "TE",
+		"two lengths", "two equal lengths", "length with a sign", "length too long", "length too short",
+	} {
+		strict[name] = true
+	}
 	for _, c := range []struct {
 		name   string
 		fields []string
 		body   string // "-": none
-		want   string
+		want   string // of net/http, and of the engine unless it is stricter
 		seen   string
 	}{
 		{"ordinary", get(), "-", "200", "/  "},
@@ -317,34 +334,37 @@ func TestSwallowedHTTP2(t *testing.T) {
 		{"a pseudo-field of answers", get(":status", "200"), "-", reset, ""},
 		{"a pseudo-field after others", request(":method", "GET", ":scheme", "https", ":authority", "a.test", "x", "y", ":path", "/"), "-", reset, ""},
 	} {
-		for _, d := range []door{h.http2, h.handler2} {
-			t.Run(c.name+" "+d.name, func(t *testing.T) {
-				h.origin.take()
-				conn := h.h2(d, "a.test")
-				conn.headers(1, c.body == "-", c.fields...)
-				if c.body != "-" {
-					conn.frame(h2Data, h2EndStream, 1, []byte(c.body))
+		t.Run(c.name, func(t *testing.T) {
+			h.origin.take()
+			conn := h.h2(d, "a.test")
+			conn.headers(1, c.body == "-", c.fields...)
+			if c.body != "-" {
+				conn.frame(h2Data, h2EndStream, 1, []byte(c.body))
+			}
+			status, _ := conn.status(1)
+			switch {
+			case strict[c.name] && d.name == "ServeTLS h2":
+				require.Equal(t, reset, status) // RFC 9113, section 8.1.1
+			case c.name == "extended CONNECT" && d.name == "ServeTLS h2":
+				require.Equal(t, "501", status) // WebSocket is not for that route
+			case c.name == "OPTIONS *" && d == h.handler2:
+				require.Equal(t, "200", status) // of net/http's own
+			case c.want != "*":
+				require.Equal(t, c.want, status)
+			}
+			// The connection is of use for others.
+			conn.get(3, "https", "a.test", "/next")
+			status, _ = conn.status(3)
+			require.Contains(t, []string{"200", "closed"}, status)
+			for _, r := range h.origin.take() {
+				if r.whole && r.target() != "/next" {
+					require.NotEmpty(t, c.seen, r.line)
+					require.Equal(t, c.seen, fmt.Sprintf("%s %s %s", r.target(), r.framing, r.body))
+					require.Len(t, r.values("Host"), 1)
+					require.Empty(t, r.saying("Transfer-Encoding"))
 				}
-				status, _ := conn.status(1)
-				if c.name == "OPTIONS *" && d == h.handler2 {
-					require.Equal(t, "200", status) // of net/http's own
-				} else if c.want != "*" {
-					require.Equal(t, c.want, status)
-				}
-				// The connection is of use for others.
-				conn.get(3, "https", "a.test", "/next")
-				status, _ = conn.status(3)
-				require.Contains(t, []string{"200", "closed"}, status)
-				for _, r := range h.origin.take() {
-					if r.whole && r.target() != "/next" {
-						require.NotEmpty(t, c.seen, r.line)
-						require.Equal(t, c.seen, fmt.Sprintf("%s %s %s", r.target(), r.framing, r.body))
-						require.Len(t, r.values("Host"), 1)
-						require.Empty(t, r.saying("Transfer-Encoding"))
-					}
-				}
-			})
-		}
+			}
+		})
 	}
 }
 
@@ -352,7 +372,7 @@ func TestSwallowedHTTP2(t *testing.T) {
 // it: a connection that is closed with unread bytes is reset by the kernel, which
 // can destroy what is on its way.
 func TestEarlyAnswersArrive(t *testing.T) {
-	h := swallowedHarness(t)
+	h := swallowedHarness(t, nil)
 	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people)}})
 	h.origin.on(func(v *visit) {
 		v.write("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig")

@@ -48,11 +48,16 @@ type Limit string
 const (
 	LimitConnections        Limit = "Connections"
 	LimitConnectionsPerAddr Limit = "ConnectionsPerAddr"
-	LimitHeaderBytes        Limit = "HeaderBytes"   // with HTTP/1.1, as the next two
-	LimitHeaderFields       Limit = "HeaderFields"  //
-	LimitHeaderTimeout      Limit = "HeaderTimeout" //
+	LimitHeaderBytes        Limit = "HeaderBytes"
+	LimitHeaderFields       Limit = "HeaderFields"
+	LimitHeaderTimeout      Limit = "HeaderTimeout"
 	LimitBodyBytes          Limit = "BodyBytes"
-	LimitBodyTimeout        Limit = "BodyTimeout" // of the body of a request
+	LimitBodyTimeout        Limit = "BodyTimeout" // of the body of a request; with HTTP/2 also of an answer's
+	LimitStreams            Limit = "Streams"
+
+	// Of HTTP/2, and not to be set: see [Limits.Streams].
+	LimitResets Limit = "Resets" // requests that the client has taken back
+	LimitFrames Limit = "Frames" // that get nothing done
 )
 
 // reached counts how often each limit was reached. It never changes, but for the counts.
@@ -63,6 +68,7 @@ func newReached() reached {
 	for _, limit := range []Limit{
 		LimitConnections, LimitConnectionsPerAddr,
 		LimitHeaderBytes, LimitHeaderFields, LimitHeaderTimeout, LimitBodyBytes, LimitBodyTimeout,
+		LimitStreams, LimitResets, LimitFrames,
 	} {
 		r[limit] = new(atomic.Uint64)
 	}

@@ -232,6 +232,15 @@ func ExampleTable_Without() {
 	// true
 }
 
+// What a route is for, as it was read.
+func ExampleRoute_Hosts() {
+	r := must(route.New(route.Config{
+		ID: "api", Hosts: []string{"A.Test"}, Paths: []string{"/v1/*"}, Methods: []string{"POST", "GET"}, Upstream: "u",
+	}))
+	fmt.Println(r.Methods(), r.Hosts(), r.Paths())
+	// Output: [GET POST] [a.test] [/v1/*]
+}
+
 func ExampleTable_All() {
 	table := new(route.Table).With(
 		must(route.New(route.Config{ID: "b", Paths: []string{"/b"}, Upstream: "u"})),

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
@@ -493,4 +494,34 @@ func ExampleACMEChallenge() {
 	// Output:
 	// /.well-known/acme-challenge/token true
 	// /.well-known/acme-challenge/../secret false
+}
+
+// Which certificate ends first, and where revocation lists will be out of date.
+func ExampleProfile_Client() {
+	ca, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	tomorrow := time.Now().Add(24 * time.Hour)
+	store := ssl.NewStore(nil)
+	_, err := store.Put(ssl.Config{
+		ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{ca.Server("intern.test")},
+		Client: &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{people.CRL(tomorrow)}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for p := range store.Table().All() {
+		for _, cert := range p.Certificates() {
+			fmt.Printf("%s: %v, good for more than an hour: %t\n", p.ID(), cert.DNSNames, time.Until(cert.NotAfter) > time.Hour)
+		}
+		if c := p.Client(); c != nil {
+			fmt.Printf("%s: clients of %v with %d intermediate\n", p.ID(), c.CAs[0].Subject, c.Depth)
+			for _, list := range c.CRLs {
+				fmt.Printf("%s: list of %s, good for more than a week: %t\n", p.ID(), list.Issuer, time.Until(list.NextUpdate) > 7*24*time.Hour)
+			}
+		}
+	}
+	// Output:
+	// intern: [intern.test], good for more than an hour: true
+	// intern: clients of CN=people with 1 intermediate
+	// intern: list of CN=people, good for more than a week: false
 }

@@ -163,7 +163,7 @@ func TestNothingLeaks(t *testing.T) {
 		values := []any{
 			config, &config, config.Client, *config.Client, pair, &pair, pair.KeyPEM,
 			ssl.Change{Put: []ssl.Config{config}}, report, ssl.Warning{},
-			profile(t, config), store, store.Terminator, store.Table(), *store.Table(),
+			profile(t, config), profile(t, config).Client(), ssl.CRL{}, store, store.Terminator, store.Table(), *store.Table(),
 			options, *options, ssl.Trace{}, options.Trace,
 			files, &files, watcher, ssl.WatchOptions{}, ssl.KeyPairFiles{}, ssl.Allow{},
 			identity, *identity, ssl.NewContext(context.Background(), identity),

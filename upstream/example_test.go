@@ -112,6 +112,24 @@ func ExampleNew() {
 	// the first is in Nodes[0].Host
 }
 
+// What an upstream is, for a list of them.
+func ExampleUpstream_Warnings() {
+	u, err := upstream.New(upstream.Config{
+		ID: "billing", Scheme: "https", Nodes: []upstream.Node{{Host: "10.0.0.1", Weight: 1}},
+		TLS: upstream.TLS{DangerouslySkipServerVerify: true},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(u.ID(), u.Scheme(), u.Balancer())
+	for _, text := range u.Warnings() {
+		fmt.Println("warning:", text)
+	}
+	// Output:
+	// billing https roundrobin
+	// warning: the certificates of its nodes are not verified
+}
+
 // A new configuration takes over what stays.
 func ExampleNewPool() {
 	a, stopA := serve("a")

@@ -347,9 +347,10 @@ func TestNoProbes(t *testing.T) {
 		require.Len(h, h.nodes[0].seen(), 1)
 		h.nodes[0].set(status(500))
 		h.ask()
+		synctest.Wait() // for the first, which is made at once
 		h.nodes[0].seen()
 		h.nodes[0].set(status(200))
-		h.wait(10 * time.Second)
+		h.wait(20 * time.Second)
 		h.want(0, "healthy 2 0 0 0")
 		h.wait(time.Hour)
 		require.Len(h, h.nodes[0].seen(), 2)

@@ -221,6 +221,24 @@ func (u *Upstream) ID() string { return u.config.ID }
 // Scheme returns [Config.Scheme], or "http" where that is empty.
 func (u *Upstream) Scheme() string { return cmp.Or(u.config.Scheme, "http") }
 
+// Balancer returns [Config.Balancer], or "roundrobin" where that is empty. With a
+// [Config.Picker], it is empty itself.
+func (u *Upstream) Balancer() string {
+	if u.config.Picker != nil {
+		return ""
+	}
+	return cmp.Or(u.config.Balancer, "roundrobin")
+}
+
+// Warnings returns sentences about what works otherwise with the upstream than it may
+// seem.
+func (u *Upstream) Warnings() []string {
+	if c := &u.config; (c.Scheme == "https" || c.Scheme == "grpcs") && c.TLS.DangerouslySkipServerVerify {
+		return []string{"the certificates of its nodes are not verified"}
+	}
+	return nil
+}
+
 // Config returns a copy of the configuration, as it was written.
 func (u *Upstream) Config() Config {
 	c := u.config.clone()

@@ -240,3 +240,26 @@ func TestNodeAddress(t *testing.T) {
 		require.Error(t, err, "%q", host)
 	}
 }
+
+// An upstream tells how it balances, and what of it is not as it may seem.
+func TestUpstreamTells(t *testing.T) {
+	node := []upstream.Node{{Host: "127.0.0.1", Port: 1, Weight: 1}}
+	unverified := upstream.TLS{DangerouslySkipServerVerify: true}
+	for _, c := range []struct {
+		config   upstream.Config
+		balancer string
+		warnings int
+	}{
+		{upstream.Config{ID: "u", Nodes: node}, "roundrobin", 0},
+		{upstream.Config{ID: "u", Nodes: node, Balancer: "ewma"}, "ewma", 0},
+		{upstream.Config{ID: "u", Nodes: node, Picker: leastAddress{}}, "", 0},
+		{upstream.Config{ID: "u", Nodes: node, Scheme: "https", TLS: unverified}, "roundrobin", 1},
+		{upstream.Config{ID: "u", Nodes: node, Scheme: "grpcs", TLS: unverified}, "roundrobin", 1},
+		{upstream.Config{ID: "u", Nodes: node, Scheme: "https"}, "roundrobin", 0},
+	} {
+		u, err := upstream.New(c.config)
+		require.NoError(t, err)
+		require.Equal(t, c.balancer, u.Balancer())
+		require.Len(t, u.Warnings(), c.warnings)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -28,6 +30,9 @@ const (
 	flagPriority   = 0x20
 
 	settingInitialWindow = 0x4
+
+	defaultWindow = 65535
+	maxFrame      = 16 << 10 // unless the server says otherwise, which is not looked at
 )
 
 // multiplexed keeps requests in flight on one HTTP/2 connection. It is no more of
@@ -39,13 +44,14 @@ func (l *load) multiplexed(t *tally) error {
 		return err
 	}
 	defer conn.Close()
-	c := &h2Conn{r: bufio.NewReaderSize(conn, 64<<10), block: requestBlock(l.Work.Path), bodies: map[uint32]int{}, next: 1}
-	c.preface()
+	c := newH2Conn(conn, 64<<10, l.Work)
 	for range l.Work.Streams {
 		c.request()
 	}
 	// What is ready is read first, and the requests that follow go out in one write.
+	var due time.Time
 	for more := true; len(c.bodies) > 0; {
+		c.upload()
 		if _, err := conn.Write(c.out); err != nil {
 			return err
 		}
@@ -54,13 +60,17 @@ func (l *load) multiplexed(t *tally) error {
 			if err != nil {
 				return err
 			}
+			c.upload()
 			if !ended {
 				continue
 			}
 			if body != l.Work.Want {
 				return fmt.Errorf("the answer has %d bytes, not %d", body, l.Work.Want)
 			}
-			if more = l.done(t, time.Time{}) && more; more {
+			if more = l.done(t, due) && more; more && l.jobs != nil {
+				due, more = <-l.jobs
+			}
+			if more {
 				c.request()
 			}
 		}
@@ -75,12 +85,40 @@ type h2Conn struct {
 	bodies map[uint32]int // streams that are open: bytes of the answer so far, -1 before its head
 	next   uint32
 	got    int // bytes of DATA since the last WINDOW_UPDATE
+
+	size    int        // of the body of each request
+	uploads []h2Upload // that are not sent yet
+	window  int        // of the connection
+	initial int        // that of a stream
+	zeros   []byte
+}
+
+// An h2Upload is the body of a request that is on its way.
+type h2Upload struct {
+	stream       uint32
+	left, window int
+}
+
+// newH2Conn begins with HTTP/2 on a connection.
+func newH2Conn(conn io.Reader, buffer int, w work) *h2Conn {
+	c := &h2Conn{
+		r: bufio.NewReaderSize(conn, buffer), block: requestBlock(w.Path, w.Upload), bodies: map[uint32]int{}, next: 1,
+		size: w.Upload, window: defaultWindow, initial: defaultWindow,
+	}
+	if w.Upload > 0 {
+		c.zeros = make([]byte, maxFrame)
+	}
+	c.preface()
+	return c
 }
 
 // requestBlock is a header block that changes no table, so that it can be sent any
 // number of times (RFC 7541, sections 6.1 and 6.2.2). Its values are short.
-func requestBlock(path string) []byte {
+func requestBlock(path string, upload int) []byte {
 	block := []byte{0x82, 0x87} // :method GET, :scheme https
+	if upload > 0 {
+		block[0] = 0x83 // :method POST
+	}
 	literal := func(value string, name ...byte) {
 		block = append(append(append(block, name...), byte(len(value))), value...)
 	}
@@ -88,6 +126,9 @@ func requestBlock(path string) []byte {
 	literal(serverName, 0x01)           // :authority
 	literal("compare/1", 0x0f, 58-0x0f) // user-agent
 	literal("*/*", 0x0f, 19-0x0f)       // accept
+	if upload > 0 {
+		literal(strconv.Itoa(upload), 0x0f, 28-0x0f) // content-length
+	}
 	return block
 }
 
@@ -98,9 +139,66 @@ func (c *h2Conn) preface() {
 }
 
 func (c *h2Conn) request() {
-	c.write(frameHeaders, flagEndStream|flagEndHeaders, c.next, c.block)
+	flags := byte(flagEndHeaders)
+	if c.size == 0 {
+		flags |= flagEndStream
+	} else {
+		c.uploads = append(c.uploads, h2Upload{c.next, c.size, c.initial})
+	}
+	c.write(frameHeaders, flags, c.next, c.block)
 	c.bodies[c.next] = -1
 	c.next += 2
+}
+
+// upload writes as much of the bodies as the windows allow.
+func (c *h2Conn) upload() {
+	for i := 0; i < len(c.uploads); {
+		u := &c.uploads[i]
+		for n := 0; u.left > 0; u.left -= n {
+			if n = min(u.left, u.window, c.window, maxFrame); n == 0 {
+				break
+			}
+			flags := byte(0)
+			if n == u.left {
+				flags = flagEndStream
+			}
+			c.write(frameData, flags, u.stream, c.zeros[:n])
+			u.window -= n
+			c.window -= n
+		}
+		if u.left == 0 {
+			c.uploads = slices.Delete(c.uploads, i, i+1)
+		} else {
+			i++
+		}
+	}
+}
+
+// widen takes note of a WINDOW_UPDATE frame.
+func (c *h2Conn) widen(stream uint32, n int) {
+	if stream == 0 {
+		c.window += n
+		return
+	}
+	for i := range c.uploads {
+		if c.uploads[i].stream == stream {
+			c.uploads[i].window += n
+		}
+	}
+}
+
+// set takes note of SETTINGS.
+func (c *h2Conn) set(payload []byte) {
+	for ; len(payload) >= 6; payload = payload[6:] {
+		if binary.BigEndian.Uint16(payload) != settingInitialWindow {
+			continue
+		}
+		initial := int(binary.BigEndian.Uint32(payload[2:]))
+		for i := range c.uploads {
+			c.uploads[i].window += initial - c.initial
+		}
+		c.initial = initial
+	}
 }
 
 func (c *h2Conn) write(frame, flags byte, stream uint32, payload []byte) {
@@ -134,9 +232,15 @@ func (c *h2Conn) frame() (body int, ended bool, err error) {
 	case frameSettings, framePing:
 		if flags&flagAck == 0 {
 			if frame == frameSettings {
+				c.set(payload)
 				payload = nil
 			}
 			c.write(frame, flagAck, 0, payload)
+		}
+		return 0, false, nil
+	case frameWindowUpdate:
+		if len(payload) == 4 {
+			c.widen(stream, int(binary.BigEndian.Uint32(payload)&(1<<31-1)))
 		}
 		return 0, false, nil
 	case frameData, frameHeaders:

@@ -105,10 +105,10 @@ func (r *results) rows() []row {
 		switch {
 		case t.load.Kind == kindIdle:
 			rows = append(rows,
-				r.row(t, fmt.Sprintf("one of %d idle connections, KiB", r.idle), func(v sample) float64 { return v.idle / 1024 }),
+				r.row(t, fmt.Sprintf("one of %d %s, KiB", r.idle, t.title), func(v sample) float64 { return v.idle / 1024 }),
 				r.row(t, "the same after a collection of garbage, KiB", func(v sample) float64 { return v.collected / 1024 }))
 		case t.rated:
-			at := fmt.Sprintf("small GET, HTTP/1.1, %d a second: ", r.rate)
+			at := fmt.Sprintf("%s, %d a second: ", t.title, r.rate)
 			rows = append(rows,
 				r.row(t, at+"CPU, µs", cpuMicros),
 				r.row(t, at+"p50, µs", func(v sample) float64 { return micros(v.p50) }),

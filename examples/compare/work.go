@@ -35,7 +35,7 @@ type test struct {
 type work struct {
 	Kind    kind
 	Conns   int // at a time
-	Streams int // at a time on each, with HTTP/2
+	Streams int // at a time on each, with HTTP/2; of idle connections, that they are such
 	Upload  int // bytes; none is a GET
 	Want    int // bytes of the answer's body
 	Path    string
@@ -46,12 +46,16 @@ func allTests() []test {
 	return []test{
 		{id: "http1", title: "small GET, HTTP/1.1", load: work{Kind: kindHTTP1, Conns: 64, Path: "/small", Want: smallBytes}},
 		{id: "http2", title: "small GET, HTTP/2", load: work{Kind: kindHTTP2, Conns: 8, Streams: 16, Path: "/small", Want: smallBytes}},
-		{id: "rate", title: "small GET, fixed rate", load: work{Kind: kindHTTP1, Conns: 64, Path: "/small", Want: smallBytes}, rated: true},
+		{id: "rate", title: "small GET, HTTP/1.1", load: work{Kind: kindHTTP1, Conns: 64, Path: "/small", Want: smallBytes}, rated: true},
 		{id: "full", title: "full handshake + GET", load: work{Kind: kindFull, Conns: 16, Path: "/small", Want: smallBytes}},
 		{id: "resumed", title: "resumed handshake + GET", load: work{Kind: kindResumed, Conns: 16, Path: "/small", Want: smallBytes}},
 		{id: "download", title: "1 MiB download", load: work{Kind: kindHTTP1, Conns: 8, Path: "/bulk", Want: bulkBytes}},
 		{id: "upload", title: "1 MiB upload", load: work{Kind: kindHTTP1, Conns: 8, Path: "/small", Want: smallBytes, Upload: bulkBytes}},
 		{id: "idle", title: "idle connections", load: work{Kind: kindIdle, Path: "/small", Want: smallBytes}, once: true},
+		{id: "http2-rate", title: "small GET, HTTP/2", load: work{Kind: kindHTTP2, Conns: 64, Streams: 1, Path: "/small", Want: smallBytes}, rated: true},
+		{id: "http2-download", title: "1 MiB download, HTTP/2", load: work{Kind: kindHTTP2, Conns: 8, Streams: 1, Path: "/bulk", Want: bulkBytes}},
+		{id: "http2-upload", title: "1 MiB upload, HTTP/2", load: work{Kind: kindHTTP2, Conns: 8, Streams: 1, Path: "/small", Want: smallBytes, Upload: bulkBytes}},
+		{id: "http2-idle", title: "idle connections, HTTP/2", load: work{Kind: kindIdle, Streams: 1, Path: "/small", Want: smallBytes}, once: true},
 	}
 }
 

@@ -34,6 +34,18 @@ func printNextSteps(c config) {
 	).Replace(howTo))
 }
 
+// printStatusPage prints where to see what becomes of it all.
+func printStatusPage(c config) {
+	if c.admin == "off" {
+		return
+	}
+	fmt.Printf("\nThe status page: http://%s/status", reachable(c.admin))
+	if c.key != "" {
+		fmt.Print(" (the key is the password, and any user name will do)")
+	}
+	fmt.Println()
+}
+
 // reachable returns the address by which a listener is reached from this machine.
 func reachable(listener string) string {
 	addr, err := netip.ParseAddrPort(listener)

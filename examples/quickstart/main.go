@@ -116,6 +116,7 @@ func run(ctx context.Context, c config) error {
 		return errors.New("everything is off")
 	}
 	printNextSteps(c)
+	printStatusPage(c)
 	fmt.Println("\nCtrl-C drains and stops, at once if it is pressed again.")
 
 	select {
@@ -146,7 +147,10 @@ func newAdmin(gw *gateway.Server, c config, storage adminapi.Storage, logger *sl
 	if err != nil {
 		return nil, err
 	}
-	return newServer(handler), nil
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	mux.Handle("/status", handler.StatusPage())
+	return newServer(mux), nil
 }
 
 func loopback(addr string) bool {

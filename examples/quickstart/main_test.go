@@ -248,6 +248,25 @@ func TestReachable(t *testing.T) {
 	}
 }
 
+// The status page is where it is said to be, for whoever knows the key.
+func TestStatusPage(t *testing.T) {
+	p := start(t, "-admin-key", "secret")
+	said := regexp.MustCompile(`The status page: (\S+) \(the key is the password`).FindStringSubmatch(p.printed)
+	require.NotNil(t, said, p.printed)
+	res, err := http.Get(said[1])
+	require.NoError(t, err)
+	res.Body.Close()
+	require.Equal(t, http.StatusUnauthorized, res.StatusCode)
+	res, err = http.Get(strings.Replace(said[1], "http://", "http://anyone:secret@", 1))
+	require.NoError(t, err)
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	require.Contains(t, string(page), "Gateway status")
+	p.stop(t)
+}
+
 func TestKey(t *testing.T) {
 	p := start(t, "-admin-key", "secret")
 	url := "http://" + p.addr["Admin API"] + "/apisix/admin/routes"

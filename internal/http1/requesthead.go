@@ -67,7 +67,7 @@ func (r *RequestHead) early(got []byte) error {
 		}
 	}
 	if len(got) > maxMethod {
-		return &RequestError{501, "the method is not known"} // RFC 9112, section 3
+		return errMethod
 	}
 	return nil
 }
@@ -77,6 +77,7 @@ const maxMethod = 32
 
 var (
 	errRequestLine = bad("the request line is malformed")
+	errMethod      = error(&RequestError{501, "the method is not known"}) // RFC 9112, section 3
 	errVersion     = error(&RequestError{505, "the version of HTTP is not supported"})
 )
 

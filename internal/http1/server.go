@@ -146,6 +146,19 @@ func (c *Conn) Preface(d time.Duration) (bool, error) {
 	}
 }
 
+// Read reads what comes, whatever it is, for another protocol than HTTP/1.1: in the time
+// that [*Conn.Await] gives.
+func (c *Conn) Read(p []byte) (int, error) {
+	if b := c.in.buffered(); len(b) > 0 {
+		n := copy(p, b)
+		if c.in.r += n; n == len(b) {
+			c.releaseInput()
+		}
+		return n, nil
+	}
+	return c.rw.Read(p)
+}
+
 // A RequestLimit bounds the head of a request.
 type RequestLimit struct {
 	Bytes  int

@@ -1,0 +1,21 @@
+package h2_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/internal/h2"
+)
+
+// Of a body that is closed while the connection's reader is at work in it, all bytes are
+// told of, by who closes it or to who fills it: or else the window would shrink.
+func TestBodyClosedWhileFilled(t *testing.T) {
+	b := new(h2.Body)
+	require.True(t, b.Put("some", nil))
+	held := 0
+	require.False(t, b.Put("more", func() { held = b.Close() }))
+	require.Equal(t, 4, held)
+	require.False(t, b.Put("yet more", nil))
+	require.Zero(t, b.Close())
+}
