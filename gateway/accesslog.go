@@ -60,7 +60,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 			return
 		}
 	}
-	// Not by a method of the Logger, which would look for its caller: a tenth of the cost.
+	// Not by a method of the Logger: it would look for its caller, which is always this.
 	record := slog.NewRecord(e.Begun.Add(e.Took), level, "request", 0)
 	room := accessRooms.Get().(*[accessRoom]slog.Attr)
 	attrs := appendAccess(room[:0], e, v, unreported)

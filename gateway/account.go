@@ -14,8 +14,8 @@ import (
 )
 
 // This file is where every request ends, by whatever door it came: there it is counted,
-// and told of to those who want to know. Counting adds to four integers; it takes no lock
-// and allocates nothing.
+// and told of to those who want to know. Counting adds to three integers of the route; it
+// takes no lock and allocates nothing.
 
 // A visit is what is kept of a request for its end.
 type visit struct {

@@ -130,7 +130,7 @@
 // requests by route and class of status, upstreams with retries and health, connections,
 // limits, the revision of the configuration. [*Server.History] has the last hour by
 // minute, and [*Server.Refusals] the last clients that were refused, each with a sentence
-// that says why and what to do. All of it is always there: a request costs four additions
+// that says why and what to do. All of it is always there: a request costs some additions
 // to integers, and no lock. Names in Stats and History are IDs of the configuration. The
 // modules gateway/prometheus and gateway/otel show Prometheus and OpenTelemetry what is
 // counted, and make spans of requests and handshakes.

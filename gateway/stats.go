@@ -39,9 +39,8 @@ type Stats struct {
 	// NotFound counts those of Unrouted for which there is no route (404).
 	NotFound uint64
 
-	// Malformed counts what came over HTTP/1.1 behind [*Server.Serve] and
-	// [*Server.ServeTLS] and was no request: it is answered, and counts nowhere else but
-	// in Limits.
+	// Malformed counts what came behind [*Server.Serve] and [*Server.ServeTLS] and was no
+	// request: it is answered, or its stream reset, and counts nowhere else but in Limits.
 	Malformed uint64
 
 	// Refused counts the requests that were refused, for the guard or for a route that

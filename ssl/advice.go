@@ -111,6 +111,9 @@ func (e *HandshakeError) cause() string {
 		if errors.As(e.Err, &alert) && alert.Op == "remote error" {
 			return "the client ended the handshake with the alert " + quoted(strings.TrimPrefix(alert.Err.Error(), "tls: "))
 		}
+		if illegible(e.Err) {
+			return "the client ended the handshake with something illegible, as OpenSSL does that refuses the server's certificate"
+		}
 		return e.Reason.Meaning()
 	}
 	return certificateCause(e.Reason, e.profile, e.Certificate, e.Err, e.at)
