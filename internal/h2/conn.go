@@ -141,7 +141,7 @@ const (
 	pingPatience   = 15 * time.Second
 	drainPatience  = time.Second
 	onItsWay       = 5 * time.Second // an answer may be, to a client that is slow
-	maxControlSize = 64 << 10 // of answers to frames that wait to be written
+	maxControlSize = 64 << 10        // of answers to frames that wait to be written
 )
 
 // New returns the connection of a client that was accepted.
