@@ -86,9 +86,9 @@ func (c *Conn) writeWindow(id uint32, more int64) {
 	_ = c.out.writer().WriteWindowUpdate(id, uint32(more))
 }
 
-// received takes note of a DATA frame with n bytes, which may be the end of the body. The
-// stream that it returns is nil if they are nobody's.
-func (c *Conn) received(id uint32, n int64, end bool) (*Stream, error) {
+// received takes note of a DATA frame with n bytes, of which size are no padding, and which
+// may be the end of the body. The stream that it returns is nil if they are nobody's.
+func (c *Conn) received(id uint32, n int64, size int, end bool) (*Stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if id == 0 || id > c.maxID || id%2 == 0 {
@@ -100,9 +100,9 @@ func (c *Conn) received(id uint32, n int64, end bool) (*Stream, error) {
 	c.recvWindow -= n
 	st := c.streams[id]
 	switch {
-	case n >= usefulData && st != nil:
+	case size >= usefulData && st != nil:
 		c.budget.useful()
-	case n == 0 && (!end || st == nil) && !c.budget.frame():
+	case size == 0 && (!end || st == nil) && !c.budget.frame():
 		return nil, calm(LimitFrames)
 	}
 	switch {

@@ -98,7 +98,7 @@ func least(h http2.FrameHeader) (n int) {
 // data reads a DATA frame into the body that it is of.
 func (c *Conn) data(h http2.FrameHeader) error {
 	left := int(h.Length)
-	st, err := c.received(h.StreamID, int64(left), h.Flags.Has(http2.FlagDataEndStream))
+	st, err := c.received(h.StreamID, int64(left), left, h.Flags.Has(http2.FlagDataEndStream))
 	if err == nil && st != nil {
 		err = st.count(left)
 	}
@@ -188,8 +188,8 @@ const bulkBody = 48 << 10
 
 // padded is data for a frame with padding.
 func (c *Conn) padded(f *http2.DataFrame) error {
-	st, err := c.received(f.StreamID, int64(f.Length), f.StreamEnded())
 	data := f.Data()
+	st, err := c.received(f.StreamID, int64(f.Length), len(data), f.StreamEnded())
 	if err == nil && st != nil {
 		err = st.count(len(data))
 	}

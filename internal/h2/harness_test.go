@@ -168,11 +168,12 @@ type peer struct {
 	handle        func(*h2.Stream)
 	served        chan struct{} // closed when the connection is over, and all handlers are
 
-	enc   *hpack.Encoder
-	block []byte
-	dec   *hpack.Decoder
-	rest  []byte // of a frame that is not whole
-	head  []byte // of a head that is not
+	enc    *hpack.Encoder
+	block  []byte
+	dec    *hpack.Decoder
+	lastID uint32
+	rest   []byte // of a frame that is not whole
+	head   []byte // of a head that is not
 
 	busy atomic.Bool // a request goes on, as the connection says
 
@@ -542,3 +543,9 @@ func (p *peer) Malformed() {
 
 func (p *peer) Works() { p.busy.Store(true) }
 func (p *peer) Rests() { p.busy.Store(false) }
+
+// nextID returns the stream of another request, for those who do not count.
+func (p *peer) nextID() uint32 {
+	p.lastID += 2
+	return p.lastID - 1
+}

@@ -1,0 +1,382 @@
+package h2_test
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+
+	"github.com/sallyport/sallyport/internal/h2"
+)
+
+func xs(n int) string { return strings.Repeat("x", n) }
+
+// sumOf is how many bytes of a body frames have, and whether it ends.
+func sumOf(frames []string, id uint32) (n int, end bool) {
+	for _, text := range frames {
+		fields := strings.Fields(text)
+		if fields[0] != "DATA" || fields[1] != fmt.Sprint(id) {
+			continue
+		}
+		var size int
+		if _, err := fmt.Sscan(fields[2], &size); err != nil { // it was quoted
+			size = len(fields[2]) - 2
+		}
+		n += size
+		end = end || fields[len(fields)-1] == "end"
+	}
+	return n, end
+}
+
+func TestGreeting(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := dial(t, nil, ok)
+		p.want() // the client is the first
+		p.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+		p.wantGreeting()
+		p.ok(p.WriteSettingsAck())
+		p.ok(p.WriteSettings())
+		p.ok(p.WriteSettings(http2.Setting{ID: 0xff, Val: 7}))
+		p.want("SETTINGS ack", "SETTINGS ack")
+		p.hangUp()
+	})
+}
+
+// Byte by byte is as good as any other way.
+func TestGreetingInPieces(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := dial(t, nil, func(st *h2.Stream) { _, _ = io.ReadAll(st); ok(st) })
+		p.greet()
+		p.get(1, "/")
+		p.post(3, "/")
+		p.data(3, true, "some")
+		all := p.wire.up.take(1 << 20)
+		for _, b := range all {
+			p.raw([]byte{b})
+			synctest.Wait()
+		}
+		p.want(append(slices.Clone(greeted), `HEADERS 1 200`, `DATA 1 "ok" end`, `HEADERS 3 200`, `DATA 3 "ok" end`)...)
+		p.hangUp()
+	})
+}
+
+func TestBadSettings(t *testing.T) {
+	for _, c := range []struct {
+		id   http2.SettingID
+		n    uint32
+		want string
+	}{
+		{http2.SettingEnablePush, 2, "PROTOCOL_ERROR"},
+		{http2.SettingInitialWindowSize, 1 << 31, "FLOW_CONTROL_ERROR"},
+		{http2.SettingMaxFrameSize, 1<<14 - 1, "PROTOCOL_ERROR"},
+		{http2.SettingMaxFrameSize, 1 << 24, "PROTOCOL_ERROR"},
+		{http2.SettingEnableConnectProtocol, 2, "PROTOCOL_ERROR"},
+		{http2.SettingNoRFC7540Priorities, 2, "PROTOCOL_ERROR"},
+	} {
+		t.Run(fmt.Sprint(c.id, c.n), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := connect(t, nil, ok)
+				p.wantGreeting()
+				p.ok(p.WriteSettings(http2.Setting{ID: c.id, Val: c.n}))
+				p.want("GOAWAY 0 " + c.want)
+				p.wantOver()
+			})
+		})
+	}
+}
+
+// INITIAL_WINDOW_SIZE changes the windows of the streams that there are (RFC 9113, section
+// 6.9.2), and may make them negative.
+func TestInitialWindowInMidStream(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, func(st *h2.Stream) { _ = answer(st, 200, xs(100)) })
+		p.wantGreeting()
+		window := func(n uint32) {
+			p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: n}))
+		}
+		window(10)
+		p.get(1, "/")
+		p.want(`SETTINGS ack`, `HEADERS 1 200`, `DATA 1 "xxxxxxxxxx"`)
+		window(4) // the window of 1 is -6
+		p.get(3, "/")
+		p.want(`SETTINGS ack`, `HEADERS 3 200`, `DATA 3 "xxxx"`)
+		p.ok(p.WriteWindowUpdate(1, 6))
+		p.want()
+		p.ok(p.WriteWindowUpdate(1, 1))
+		p.want(`DATA 1 "x"`)
+		window(6)
+		got := p.got()
+		slices.Sort(got)
+		require.Equal(t, []string{`DATA 1 "xx"`, `DATA 3 "xx"`, `SETTINGS ack`}, got)
+		window(1 << 20)
+		got = p.got()
+		for id, want := range map[uint32]int{1: 87, 3: 94} {
+			n, end := sumOf(got, id)
+			require.Equal(t, want, n)
+			require.True(t, end)
+		}
+		p.hangUp()
+	})
+}
+
+func TestWindowOverflow(t *testing.T) {
+	run := func(name string, f func(p *peer), want ...string) {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				held := make(chan struct{})
+				p := connect(t, nil, func(st *h2.Stream) { <-held })
+				p.wantGreeting()
+				p.get(1, "/")
+				f(p)
+				p.want(want...)
+				close(held)
+				p.hangUp()
+			})
+		})
+	}
+	run("of the connection", func(p *peer) { p.ok(p.WriteWindowUpdate(0, 1<<31-1)) }, "GOAWAY 1 FLOW_CONTROL_ERROR")
+	run("of a stream", func(p *peer) { p.ok(p.WriteWindowUpdate(1, 1<<31-1)) }, "RST_STREAM 1 FLOW_CONTROL_ERROR")
+	run("by settings", func(p *peer) {
+		p.ok(p.WriteWindowUpdate(1, 1<<31-1-65535))
+		p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65536}))
+	}, "GOAWAY 1 FLOW_CONTROL_ERROR")
+	run("not by the most that may be", func(p *peer) {
+		p.ok(p.WriteWindowUpdate(0, 1<<31-1-65535))
+		p.ok(p.WriteWindowUpdate(1, 1<<31-1-65535))
+	})
+	run("of nothing, on the connection", func(p *peer) { p.ok(p.WriteWindowUpdate(0, 0)) }, "GOAWAY 1 PROTOCOL_ERROR")
+	run("of nothing, on a stream", func(p *peer) { p.ok(p.WriteWindowUpdate(1, 0)) }, "RST_STREAM 1 PROTOCOL_ERROR")
+	run("of a stream that is idle", func(p *peer) { p.ok(p.WriteWindowUpdate(9, 1)) }, "GOAWAY 1 PROTOCOL_ERROR")
+}
+
+// A client that sends more than it may is told so: on its stream, or on the connection.
+func TestWindowsAreKept(t *testing.T) {
+	t.Run("stream", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			stop := make(chan struct{})
+			p := connect(t, nil, func(st *h2.Stream) { <-stop })
+			p.wantGreeting()
+			p.post(1, "/")
+			for range 3 {
+				p.data(1, false, xs(16<<10))
+			}
+			p.data(1, false, xs(16<<10-1))
+			p.want()
+			p.data(1, false, "x")
+			p.want("RST_STREAM 1 FLOW_CONTROL_ERROR")
+			close(stop)
+			p.want()
+			recv, _ := p.conn.Windows()
+			require.EqualValues(t, h2.ConnWindow, recv)
+			p.hangUp()
+		})
+	})
+	t.Run("connection", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			stop := make(chan struct{})
+			p := connect(t, nil, func(st *h2.Stream) { <-stop })
+			p.wantGreeting()
+			for sent := 0; sent < h2.ConnWindow; sent += 32 << 10 {
+				id := uint32(sent>>15)*2 + 1
+				p.post(id, "/")
+				p.data(id, false, xs(16<<10))
+				p.data(id, false, xs(16<<10))
+			}
+			p.want()
+			p.data(1, false, "x")
+			got := p.got()
+			require.Len(t, got, 1)
+			require.Regexp(t, "^GOAWAY .* FLOW_CONTROL_ERROR$", got[0])
+			close(stop)
+			p.wantOver()
+		})
+	})
+}
+
+// An upload is let go on as fast as it is read, and its window grows with it.
+func TestUpload(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const size = 32 << 20
+		read := make(chan int64, 1)
+		p := connect(t, nil, func(st *h2.Stream) {
+			n, _ := io.Copy(io.Discard, st)
+			read <- n
+			ok(st)
+		})
+		p.wantGreeting()
+		p.post(1, "/")
+		window, conn, widest, rounds := 65535, h2.ConnWindow, 0, 0
+		for sent := 0; sent < size; rounds++ {
+			require.Positive(t, min(window, conn), "stuck after %d bytes", sent)
+			for n := min(window, conn, 16<<10, size-sent); n > 0; n = min(window, conn, 16<<10, size-sent) {
+				p.data(1, false, xs(n))
+				window, conn, sent = window-n, conn-n, sent+n
+			}
+			for _, text := range p.got() {
+				if id, n := windowUpdate(text); id == 0 {
+					conn += n
+				} else {
+					window += n
+				}
+			}
+			widest = max(widest, window)
+		}
+		require.GreaterOrEqual(t, widest, 1<<20-1<<18)
+		require.LessOrEqual(t, widest, 1<<20)
+		require.Less(t, rounds, 100) // of the distance to the client
+		p.data(1, true, "")
+		p.want(`HEADERS 1 200`, `DATA 1 "ok" end`)
+		require.EqualValues(t, size, <-read)
+		recv, lent := p.conn.Windows()
+		require.EqualValues(t, h2.ConnWindow, recv)
+		require.Zero(t, lent)
+		p.hangUp()
+	})
+}
+
+// A handler that does not read stops its client, and holds no more than a window: others go
+// on.
+func TestHandlerThatDoesNotRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		p := connect(t, nil, func(st *h2.Stream) {
+			if st.Head.Target() == "/stalled" {
+				<-stop
+			}
+			b, _ := io.ReadAll(st)
+			_ = answer(st, 200, fmt.Sprint(len(b)))
+		})
+		p.wantGreeting()
+		p.post(1, "/stalled")
+		for range 3 {
+			p.data(1, false, xs(16<<10))
+		}
+		p.want() // no window is opened
+		for i := range uint32(20) {
+			p.post(2*i+3, "/")
+			p.data(2*i+3, true, xs(10<<10))
+		}
+		n := 0
+		for _, text := range p.got() {
+			if strings.HasSuffix(text, `"10240" end`) {
+				n++
+			}
+		}
+		require.Equal(t, 20, n)
+		close(stop)
+		p.data(1, true, "")
+		require.Contains(t, p.got(), `DATA 1 "49152" end`)
+		p.hangUp()
+	})
+}
+
+// A client that does not read stops the handler, and what waits for it is bounded.
+func TestClientThatDoesNotRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		written := 0
+		p := connect(t, nil, func(st *h2.Stream) {
+			b := h2.NewBlock()
+			defer b.Release()
+			b.Status(200)
+			if st.Send(b, nil, nil, false) != nil {
+				return
+			}
+			for range 1 << 10 {
+				if st.Send(nil, []byte(xs(64<<10)), nil, false) != nil {
+					return
+				}
+				written += 64 << 10
+			}
+			_ = st.Send(nil, nil, nil, true)
+		})
+		p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}))
+		p.ok(p.WriteWindowUpdate(0, 1<<31-1-65535))
+		p.got()
+		p.wire.down.most = 100
+		p.get(1, "/")
+		synctest.Wait()
+		require.Less(t, written, 1<<20) // what is in the output, and in the write that goes on
+		before := written
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		require.Equal(t, before, written)
+		p.wire.down.most = 1 << 30
+		n, end := sumOf(p.got(), 1)
+		m, ended := sumOf(p.got(), 1)
+		require.Equal(t, 64<<20, n+m)
+		require.True(t, end || ended)
+		p.hangUp()
+	})
+}
+
+// A stream that waits for its window does not stop the others, and ends when that does not
+// open in time.
+func TestWindowThatDoesNotOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var failed error
+		p := connect(t, nil, func(st *h2.Stream) {
+			if st.Head.Target() == "/large" {
+				failed = answer(st, 200, xs(100<<10))
+				return
+			}
+			ok(st)
+		})
+		p.wantGreeting()
+		p.ok(p.WriteWindowUpdate(0, 1<<20))
+		p.get(1, "/large")
+		n, _ := sumOf(p.got(), 1)
+		require.Equal(t, 65535, n)
+		for i := range uint32(5) {
+			p.get(2*i+3, "/")
+			p.want(fmt.Sprintf(`HEADERS %d 200`, 2*i+3), fmt.Sprintf(`DATA %d "ok" end`, 2*i+3))
+			time.Sleep(10 * time.Second)
+		}
+		// Little by little is enough.
+		p.ok(p.WriteWindowUpdate(1, 10))
+		p.want(`DATA 1 "xxxxxxxxxx"`)
+		time.Sleep(50 * time.Second)
+		p.get(13, "/")
+		p.got()
+		require.NoError(t, failed)
+		time.Sleep(70 * time.Second)
+		require.Contains(t, p.got(), "RST_STREAM 1 CANCEL")
+		require.Error(t, failed)
+		p.wantLimits(h2.LimitBodyTimeout)
+		p.hangUp()
+	})
+}
+
+// Padding counts, and comes back.
+func TestPaddedData(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		read := make(chan int64, 1)
+		p := connect(t, nil, func(st *h2.Stream) {
+			n, _ := io.Copy(io.Discard, st)
+			read <- n
+			ok(st)
+		})
+		p.wantGreeting()
+		p.post(1, "/")
+		window := 65535
+		for range 2000 {
+			require.GreaterOrEqual(t, window, 100+201)
+			p.ok(p.WriteDataPadded(1, false, []byte(xs(100)), make([]byte, 200)))
+			window -= 301
+			for _, text := range p.got() {
+				if id, n := windowUpdate(text); id == 1 {
+					window += n
+				}
+			}
+		}
+		p.ok(p.WriteDataPadded(1, true, nil, make([]byte, 200)))
+		require.Contains(t, p.got(), `HEADERS 1 200`)
+		require.EqualValues(t, 200_000, <-read)
+		p.hangUp()
+	})
+}
