@@ -100,3 +100,10 @@ func (b *Budget) Answered()   { b.b.answered() }
 
 // Bytes returns the block as it is.
 func (b *Block) Bytes() []byte { return b.b }
+
+// LastID returns the last stream that the client has opened.
+func (c *Conn) LastID() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.maxID
+}

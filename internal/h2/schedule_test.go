@@ -213,13 +213,13 @@ func TestAnswersAreOneWrite(t *testing.T) {
 		synctest.Wait()
 		// Somebody writes, and the client takes its time: who has something to say meanwhile
 		// says it in the next write, whoever makes it.
-		p.wire.down.most = 1
+		p.wire.down.hold(1)
 		p.ok(p.WritePing(false, [8]byte{}))
 		synctest.Wait()
 		before := p.wire.down.writes
 		close(go1)
 		synctest.Wait()
-		p.wire.down.most = 1 << 30
+		p.wire.down.hold(1 << 30)
 		p.wire.down.take(1)
 		synctest.Wait()
 		require.Equal(t, before+1, p.wire.down.writes)
