@@ -1,6 +1,9 @@
 package h2
 
-import "io"
+import (
+	"io"
+	"time"
+)
 
 // ConnWindow is what may come of bodies on a connection before anybody has read.
 const ConnWindow = connWindow
@@ -48,3 +51,64 @@ const (
 	LingerTime  = lingerTime
 	LingerBytes = lingerBytes
 )
+
+// A Schedule is a schedule of streams that are told apart by their numbers.
+type Schedule struct {
+	s       schedule
+	streams map[uint32]*Stream
+}
+
+// Add adds a stream with a priority, as it is written in a field.
+func (s *Schedule) Add(id uint32, priority string) {
+	if s.streams == nil {
+		s.streams = map[uint32]*Stream{}
+	}
+	if s.streams[id] == nil {
+		s.streams[id] = &Stream{id: id, priority: parsePriority(priority)}
+	}
+	s.s.add(s.streams[id])
+}
+
+func (s *Schedule) Remove(id uint32) { s.s.remove(s.streams[id]); delete(s.streams, id) }
+func (s *Schedule) Stall(id uint32)  { s.s.stall(s.streams[id]) }
+func (s *Schedule) Resume()          { s.s.resume() }
+
+// Next returns the stream whose turn it is, which then has more, or zero.
+func (s *Schedule) Next() uint32 {
+	st := s.s.first()
+	if st == nil {
+		return 0
+	}
+	s.s.rotate(st)
+	return st.id
+}
+
+// Priority is what a value of the field is taken for.
+func Priority(value string) (urgency int, incremental bool) {
+	p := parsePriority(value)
+	return int(p.urgency), p.incremental
+}
+
+// A Budget is a budget.
+type Budget struct{ b budget }
+
+func NewBudget(now time.Time, streams int) *Budget {
+	b := &Budget{}
+	b.b.init(now, streams)
+	return b
+}
+
+func (b *Budget) Frame() bool { return b.b.frame() }
+func (b *Budget) Reset() bool { return b.b.reset() }
+func (b *Budget) Useful()     { b.b.useful() }
+func (b *Budget) Answered()   { b.b.answered() }
+
+// Bytes returns the block as it is.
+func (b *Block) Bytes() []byte { return b.b }
+
+// LastID returns the last stream that the client has opened.
+func (c *Conn) LastID() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.maxID
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -279,7 +280,7 @@ func TestHandlerThatDoesNotRead(t *testing.T) {
 // A client that does not read stops the handler, and what waits for it is bounded.
 func TestClientThatDoesNotRead(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		written := 0
+		var written atomic.Int64
 		p := connect(t, nil, func(st *h2.Stream) {
 			b := h2.NewBlock()
 			defer b.Release()
@@ -291,22 +292,22 @@ func TestClientThatDoesNotRead(t *testing.T) {
 				if st.Send(nil, []byte(xs(64<<10)), nil, false) != nil {
 					return
 				}
-				written += 64 << 10
+				written.Add(64 << 10)
 			}
 			_ = st.Send(nil, nil, nil, true)
 		})
 		p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}))
 		p.ok(p.WriteWindowUpdate(0, 1<<31-1-65535))
 		p.got()
-		p.wire.down.most = 100
+		p.wire.down.hold(100)
 		p.get(1, "/")
 		synctest.Wait()
-		require.Less(t, written, 1<<20) // what is in the output, and in the write that goes on
-		before := written
+		require.Less(t, written.Load(), int64(1<<20)) // what is in the output, and in the write that goes on
+		before := written.Load()
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		require.Equal(t, before, written)
-		p.wire.down.most = 1 << 30
+		require.Equal(t, before, written.Load())
+		p.wire.down.hold(1 << 30)
 		n, end := sumOf(p.got(), 1)
 		m, ended := sumOf(p.got(), 1)
 		require.Equal(t, 64<<20, n+m)
@@ -319,10 +320,10 @@ func TestClientThatDoesNotRead(t *testing.T) {
 // open in time.
 func TestWindowThatDoesNotOpen(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		var failed error
+		failed := make(chan error, 1)
 		p := connect(t, nil, func(st *h2.Stream) {
 			if st.Head.Target() == "/large" {
-				failed = answer(st, 200, xs(100<<10))
+				failed <- answer(st, 200, xs(100<<10))
 				return
 			}
 			ok(st)
@@ -343,10 +344,10 @@ func TestWindowThatDoesNotOpen(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		p.get(13, "/")
 		p.got()
-		require.NoError(t, failed)
+		require.Empty(t, failed)
 		time.Sleep(70 * time.Second)
 		require.Contains(t, p.got(), "RST_STREAM 1 CANCEL")
-		require.Error(t, failed)
+		require.Error(t, <-failed)
 		p.wantLimits(h2.LimitBodyTimeout)
 		p.hangUp()
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -82,6 +83,14 @@ func (p *pipe) write(b []byte, patience time.Duration) (n int, err error) {
 	return n, nil
 }
 
+// hold sets how many bytes it holds.
+func (p *pipe) hold(most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.most = most
+	p.cond.Broadcast()
+}
+
 // take returns what is there, up to n bytes.
 func (p *pipe) take(n int) []byte {
 	p.mu.Lock()
@@ -152,6 +161,12 @@ func (w *wire) ReadAhead(on bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ahead = on
+}
+
+func (w *wire) readsAhead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ahead
 }
 
 func (w *wire) Abort() {
@@ -327,6 +342,12 @@ func (p *peer) atWork() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.working
+}
+
+func (p *peer) mostAtWork() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.most
 }
 
 func (p *peer) ok(err error) {
@@ -544,8 +565,24 @@ func (p *peer) Malformed() {
 func (p *peer) Works() { p.busy.Store(true) }
 func (p *peer) Rests() { p.busy.Store(false) }
 
+// rested returns how often the connection has rested.
+func (p *peer) rested() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rests
+}
+
+// whenResting sets what happens when it does.
+func (p *peer) whenResting(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.onRest = f
+}
+
 // nextID returns the stream of another request, for those who do not count.
 func (p *peer) nextID() uint32 {
 	p.lastID += 2
 	return p.lastID - 1
 }
+
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, seed)) }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -284,7 +285,7 @@ func TestHandlersAreBounded(t *testing.T) {
 		require.Equal(t, 3, p.atWork())
 		close(held)
 		p.want("HEADERS 101 200", `DATA 101 "ok" end`)
-		require.Equal(t, 3, p.most)
+		require.Equal(t, 3, p.mostAtWork())
 		p.hangUp()
 	})
 }
@@ -353,7 +354,7 @@ func TestInform(t *testing.T) {
 // A client that takes none of them is left without.
 func TestInformWhoTakesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		sent := 0
+		var sent atomic.Int64
 		p := connect(t, nil, func(st *h2.Stream) {
 			if st.Head.Target() == "/large" {
 				_ = answer(st, 200, xs(32<<10))
@@ -367,18 +368,18 @@ func TestInformWhoTakesNothing(t *testing.T) {
 				if st.Inform(b) != nil {
 					return
 				}
-				sent++
+				sent.Add(1)
 			}
 			ok(st)
 		})
 		p.wantGreeting()
-		p.wire.down.most = 1
+		p.wire.down.hold(1)
 		p.get(1, "/large")
 		synctest.Wait() // somebody waits for the client
 		p.get(3, "/")
 		synctest.Wait()
-		require.Equal(t, 10_000, sent)
-		p.wire.down.most = 1 << 30
+		require.EqualValues(t, 10_000, sent.Load())
+		p.wire.down.hold(1 << 30)
 		p.wire.down.take(1)
 		synctest.Wait()
 		require.Less(t, len(p.wire.down.take(1<<30)), 200<<10)

@@ -291,7 +291,7 @@ func TestRest(t *testing.T) {
 		o.RestAfter = 250 * time.Millisecond
 		p := dial(t, o, describe)
 		wake := make(chan struct{})
-		p.onRest = func() { <-wake }
+		p.whenResting(func() { <-wake })
 		p.greet()
 		p.wantGreeting()
 		p.get(1, "/", "x-kept", "in the table")
@@ -299,10 +299,10 @@ func TestRest(t *testing.T) {
 		for i := range uint32(5) {
 			time.Sleep(249 * time.Millisecond)
 			synctest.Wait()
-			require.EqualValues(t, i, p.rests)
+			require.EqualValues(t, i, p.rested())
 			time.Sleep(2 * time.Millisecond)
 			synctest.Wait()
-			require.EqualValues(t, i+1, p.rests)
+			require.EqualValues(t, i+1, p.rested())
 			require.Equal(t, 3*time.Minute-251*time.Millisecond, time.Until(p.conn.Expires()))
 			p.get(2*i+3, "/", "x-kept", "in the table")
 			wake <- struct{}{}
@@ -339,9 +339,9 @@ func TestNoRest(t *testing.T) {
 			t.Helper()
 			time.Sleep(time.Second)
 			synctest.Wait()
-			require.Zero(t, p.rests, what)
+			require.Zero(t, p.rested(), what)
 		}
-		p.onRest = func() { p.conn.StayUp() }
+		p.whenResting(p.conn.StayUp)
 		stays("before the preface")
 		p.greet()
 		p.raw([]byte("\x00"))
@@ -361,8 +361,8 @@ func TestNoRest(t *testing.T) {
 		p.got()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.NotZero(t, p.rests)
-		require.False(t, p.wire.ahead)
+		require.NotZero(t, p.rested())
+		require.False(t, p.wire.readsAhead())
 		p.hangUp()
 	})
 }
@@ -406,7 +406,7 @@ func TestWriteFails(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := connect(t, nil, func(st *h2.Stream) { _ = answer(st, 200, xs(30<<10)) })
 		p.wantGreeting()
-		p.wire.down.most = 10
+		p.wire.down.hold(10)
 		for i := range uint32(4) {
 			p.get(2*i+1, "/")
 		}

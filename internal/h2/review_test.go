@@ -264,7 +264,7 @@ func TestReaderDoesNotWaitForWriters(t *testing.T) {
 		p.wantGreeting()
 		p.get(1, "/")
 		synctest.Wait() // the windows are used up, and the writer has nothing to do
-		p.wire.down.most = 1
+		p.wire.down.hold(1)
 		p.ok(p.WriteWindowUpdate(0, 1<<20))
 		p.ok(p.WriteWindowUpdate(1, 1<<20))
 		synctest.Wait() // somebody writes, and waits
@@ -399,7 +399,7 @@ func TestUploadByWhoReadsNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := connect(t, nil, func(st *h2.Stream) { _, _ = io.Copy(io.Discard, st); ok(st) })
 		p.wantGreeting()
-		p.wire.down.most = 1
+		p.wire.down.hold(1)
 		part := strings.Repeat("x", 16<<10)
 		p.post(3, "/")
 		p.data(3, false, part)
@@ -421,7 +421,7 @@ func TestUploadByWhoReadsNothing(t *testing.T) {
 		sent := upload(256 << 20)
 		require.Greater(t, sent, 1<<20)
 		require.Less(t, sent, 128<<20)
-		p.wire.down.most = 1 << 30
+		p.wire.down.hold(1 << 30)
 		p.wire.down.take(1)
 		synctest.Wait()
 		require.Equal(t, 128<<20, upload(128<<20)) // it goes on
@@ -494,15 +494,15 @@ func TestWideWindowLeavesRoom(t *testing.T) {
 func TestPanicsOfTheOwner(t *testing.T) {
 	t.Run("in the reader", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
-			var failed error
-			p := connect(t, nil, func(st *h2.Stream) { _, failed = io.ReadAll(st) })
+			failed := make(chan error, 1)
+			p := connect(t, nil, func(st *h2.Stream) { _, err := io.ReadAll(st); failed <- err })
 			p.wantGreeting()
 			p.panics = true
 			p.post(1, "/")
 			synctest.Wait()
 			p.headers(3, true, request("GET", "/", slices.Repeat([]string{"x", "y"}, 200)...)...)
 			p.wantOver()
-			require.Error(t, failed)
+			require.Error(t, <-failed)
 			require.Equal(t, []any{h2.LimitHeaderFields}, p.thrown)
 		})
 	})
