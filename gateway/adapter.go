@@ -140,18 +140,33 @@ func (t *turn) request() *http.Request {
 	if head.Chunked {
 		r.TransferEncoding = []string{"chunked"}
 		delete(header, "Transfer-Encoding")
-		for name := range http1.Announced(header["Trailer"]) {
-			if mayTrail(name) {
-				if r.Trailer == nil {
-					r.Trailer = http.Header{}
-				}
-				r.Trailer[name] = nil
-			}
-		}
-		delete(header, "Trailer")
+		announceTrailer(r)
 	}
 	t.adapted = r.WithContext(ctx)
 	return t.adapted
+}
+
+// announceTrailer lets a request announce what its header says will come after its body.
+func announceTrailer(r *http.Request) {
+	announced := http.Header{}
+	for name := range http1.Announced(r.Header["Trailer"]) {
+		announced[name] = nil
+	}
+	delete(r.Header, "Trailer")
+	setTrailer(r, announced)
+}
+
+// setTrailer gives a request the fields after its body.
+func setTrailer(r *http.Request, fields http.Header) {
+	for name, values := range fields {
+		if !mayTrail(name) {
+			continue
+		}
+		if r.Trailer == nil {
+			r.Trailer = http.Header{}
+		}
+		r.Trailer[name] = values
+	}
 }
 
 // mayTrail reports whether a field may stand after a body.
@@ -175,14 +190,7 @@ func (b *adaptedBody) Read(p []byte) (int, error) {
 	if err == io.EOF && !before {
 		b.client.waitsForMore()
 		if trailer := b.client.conn.Trailer(); trailer != nil {
-			if b.r.Trailer == nil {
-				b.r.Trailer = http.Header{}
-			}
-			for name, values := range trailer.Header() {
-				if mayTrail(name) {
-					b.r.Trailer[name] = values
-				}
-			}
+			setTrailer(b.r, trailer.Header())
 		}
 	}
 	return n, err

@@ -24,18 +24,9 @@ func (t *turn) overHTTP2(r *http.Request) {
 	if len(t.stream.Hosts) > 0 {
 		r.Header["Host"] = t.stream.Hosts
 	}
-	if t.head.ContentLength == 0 {
-		return
+	if t.head.ContentLength != 0 {
+		announceTrailer(r)
 	}
-	for name := range http1.Announced(r.Header["Trailer"]) {
-		if mayTrail(name) {
-			if r.Trailer == nil {
-				r.Trailer = http.Header{}
-			}
-			r.Trailer[name] = nil
-		}
-	}
-	delete(r.Header, "Trailer")
 }
 
 // withStreamBody gives a request a body that can be read.
@@ -62,14 +53,7 @@ func (b *handlerBody) Read(p []byte) (int, error) {
 	n, err := b.streamBody.Read(p)
 	if err == io.EOF && !b.ended {
 		b.ended = true
-		for name, values := range b.stream.Trailer() {
-			if mayTrail(name) {
-				if b.r.Trailer == nil {
-					b.r.Trailer = http.Header{}
-				}
-				b.r.Trailer[name] = values
-			}
-		}
+		setTrailer(b.r, b.stream.Trailer())
 	}
 	return n, err
 }
