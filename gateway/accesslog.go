@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +45,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 	switch {
 	case v.refusal != nil:
 		level = slog.LevelWarn
-	case e.Err != nil:
+	case e.Err != nil && !errors.Is(e.Err, context.Canceled): // which it is if the client went away
 		level = slog.LevelError
 	}
 	ctx := e.contextOf(context.Background())
@@ -58,7 +60,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 			return
 		}
 	}
-	// Not by a method of the Logger, which would look for its caller: a tenth of the cost.
+	// Not by a method of the Logger: it would look for its caller, which is always this.
 	record := slog.NewRecord(e.Begun.Add(e.Took), level, "request", 0)
 	room := accessRooms.Get().(*[accessRoom]slog.Attr)
 	attrs := appendAccess(room[:0], e, v, unreported)
@@ -80,9 +82,15 @@ func (s *Server) floods(v *visit) *sample.Sampler {
 	case v.refusal != nil:
 		return s.refusals.sampler(v.refusal.Reason)
 	case v.match == nil:
-		return &s.counts.unrouted.Failures
+		i := max(slices.Index(unroutedStatuses[:], v.status), 0)
+		return &s.counts.unroutedLogged[i]
 	}
 	return nil
+}
+
+// unroutedStatuses are those of requests that no route serves, and first all others.
+var unroutedStatuses = [...]int{
+	0, http.StatusPermanentRedirect, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
 }
 
 // appendAccess appends what the access log says of a request. What does not apply is left

@@ -199,6 +199,45 @@ func TestAccessLogOfBrokenAnswers(t *testing.T) {
 	}
 }
 
+// A client that goes away is no error of anybody's, before the answer and within it.
+func TestAccessLogOfTheImpatient(t *testing.T) {
+	access := newRecords()
+	h := observed(t, &gateway.Options{AccessLog: access.logger()})
+	for _, begins := range []bool{false, true} {
+		for _, d := range []door{h.http1, h.http2, h.handler2} {
+			waits := make(chan struct{}, 1)
+			h.origin.on(func(v *visit) {
+				if begins {
+					v.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+				}
+				waits <- struct{}{}
+				_, _ = v.r.ReadByte() // until the gateway gives up
+				v.close = true
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			req, err := http.NewRequestWithContext(ctx, "GET", "https://a.test/x", nil)
+			require.NoError(t, err)
+			if !begins {
+				go func() {
+					<-waits
+					cancel()
+				}()
+			}
+			res, err := h.client(d, "a.test", h.people.Client("alice")).Do(req)
+			require.Equal(t, begins, err == nil, d.name)
+			status := 0.0
+			if begins {
+				status = 200
+				cancel()
+				res.Body.Close()
+			}
+			got := access.next(t)
+			require.Equal(t, []any{"INFO", status, "here"}, []any{got["level"], got["status"], got["route"]}, "%s: %v", d.name, got)
+			cancel()
+		}
+	}
+}
+
 // A flood of what no route serves does not flood the log; what a route serves is all
 // there. The same holds for the Logger, where there is no access log.
 func TestFloodOfRecords(t *testing.T) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -8,12 +9,13 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/internal/meter"
+	"github.com/sallyport/sallyport/internal/sample"
 	"github.com/sallyport/sallyport/route"
 )
 
 // This file is where every request ends, by whatever door it came: there it is counted,
-// and told of to those who want to know. Counting adds to four integers; it takes no lock
-// and allocates nothing.
+// and told of to those who want to know. Counting adds to three integers of the route; it
+// takes no lock and allocates nothing.
 
 // A visit is what is kept of a request for its end.
 type visit struct {
@@ -33,6 +35,7 @@ type visit struct {
 // counts are those of a Server that are nobody else's.
 type counts struct {
 	unrouted            meter.Route // the requests that count for no route
+	unroutedLogged      [len(unroutedStatuses)]sample.Sampler
 	notFound, malformed atomic.Uint64
 	accepted            atomic.Uint64 // connections
 	http1, http2        protocolCounts
@@ -165,15 +168,17 @@ func countBody(r *http.Request) (_ *http.Request, received func() int64) {
 	return r, func() int64 { return 0 }
 }
 
-// A toldBody is the body of a node's answer whose breaking off an event tells.
+// A toldBody is the body of a node's answer whose breaking off an event tells, unless the
+// client has gone away.
 type toldBody struct {
 	io.ReadCloser
+	ctx   context.Context // of the request
 	event *RequestEvent
 }
 
 func (b *toldBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && b.event.Err == nil {
+	if err != nil && err != io.EOF && b.event.Err == nil && b.ctx.Err() == nil {
 		b.event.Err = err
 	}
 	return n, err

@@ -5,8 +5,8 @@
 // changes it in one step, at any time. There are two doors over one way of a
 // request:
 //
-//   - [*Server.ServeTLS] and [*Server.Serve] serve a listener: HTTP/1.1 with an engine of
-//     the gateway's own, HTTP/2 with net/http's server.
+//   - [*Server.ServeTLS] and [*Server.Serve] serve a listener, with engines of the
+//     gateway's own for HTTP/1.1 and HTTP/2.
 //   - [*Server.ServeHTTP] and [*Server.TLSConfig] are for a server of one's own,
 //     for middleware, and for [net/http/httptest].
 //
@@ -70,7 +70,39 @@
 // that comes within a second; later, it is taken for one that has gone away, and its
 // request is given up at the node.
 //
-// An idle connection has no buffer, and on Linux no goroutine, over TCP.
+// An idle connection has no buffer, and on Linux no goroutine, over TCP. That is so with
+// HTTP/2 too.
+//
+// # HTTP/2 at a listener of the Server
+//
+// Clients with TLS choose it by ALPN, those of [*Server.Serve] by its first bytes, with
+// [Options.H2C]. A request goes on to nodes as the one of HTTP/1.1 that has the same
+// meaning; what has none is malformed, and its stream is reset with PROTOCOL_ERROR (RFC
+// 9113, section 8.1.1): pseudo-fields that are missing, doubled, unknown or late; an
+// :authority with user information; names in upper case; values with control characters or
+// space around them; Connection, Transfer-Encoding and their like; a body of another length
+// than Content-Length says. A Host that says something else than :authority is answered
+// with 400. The crumbs of Cookie are joined.
+//
+// The guard judges each stream by its :authority: a 421 for one leaves the others alone.
+//
+// WebSocket goes over a stream by an extended CONNECT (RFC 8441), on routes with
+// [route.Config.WebSocket] to an upstream with the scheme http or https; for conditions it
+// is a GET. Elsewhere, and for other protocols, it is answered with 501.
+//
+// Answers that are ready together go out in one write. Of those that wait for the client,
+// the more urgent go first (RFC 9218: the field Priority, and PRIORITY_UPDATE), and those
+// of a client that says nothing of it share.
+//
+// What a client can have the gateway do for nothing is bounded: requests at a time
+// ([Limits.Streams], beyond which they are refused unprocessed); what comes of bodies that
+// nobody reads yet (64 KiB a stream, 2 MiB a connection); requests that are taken back
+// ([LimitResets]: a hundred and two for each of Streams, and one for each that was
+// answered, and ten a second); and frames that get nothing done ([LimitFrames]: a thousand
+// in a row, and a hundred a second). A connection beyond the last two ends with
+// ENHANCE_YOUR_CALM. One that is silent while a request goes on is asked, by PING, whether
+// it is there. [*Server.Shutdown] lets clients know, by GOAWAY, and answers what was on its
+// way.
 //
 // # What is forwarded
 //
@@ -88,8 +120,9 @@
 // The client's certificate, if the guard has verified it and not otherwise, is told in
 // Client-Cert and Client-Cert-Chain (RFC 9440), Envoy's X-Forwarded-Client-Cert, or
 // nginx's names, as [Options.ClientCert] and [route.Config.ClientCert] say; by default it
-// is not told. Last come the changes of the route, [route.Config.Headers], which may
-// replace any of it but the framing. A handler of the user's sees the same.
+// is not told. Fields that [Trace.RequestBegun] sets stand in place of the client's. Last
+// come the changes of the route, [route.Config.Headers], which may replace any of it but
+// the framing. A handler of the user's sees the same.
 //
 // # What it tells
 //
@@ -97,8 +130,10 @@
 // requests by route and class of status, upstreams with retries and health, connections,
 // limits, the revision of the configuration. [*Server.History] has the last hour by
 // minute, and [*Server.Refusals] the last clients that were refused, each with a sentence
-// that says why and what to do. All of it is always there: a request costs four additions
-// to integers, and no lock. Names in Stats and History are IDs of the configuration.
+// that says why and what to do. All of it is always there: a request costs some additions
+// to integers, and no lock. Names in Stats and History are IDs of the configuration. The
+// modules gateway/prometheus and gateway/otel show Prometheus and OpenTelemetry what is
+// counted, and make spans of requests and handshakes.
 //
 // Each request ends in one place, whichever door it came by: there it is counted,
 // logged, and told to [Trace].
@@ -107,7 +142,7 @@
 //
 // [Options.AccessLog] receives one record for each request, "request", when its answer is
 // written. Its level is Warn if the request was refused, Error if no node has answered or
-// the answer broke off, and else Info. The attributes are
+// its answer broke off while the client was still there, and else Info. The attributes are
 //
 //	status, method, host, path       the status is 0 if no answer was begun; no query
 //	protocol, remote, client         the peer, and the client's address behind trusted proxies
@@ -121,8 +156,8 @@
 //	unreported                       how many like this one were left out before
 //
 // and what does not apply is left out. Requests that were refused, and those that no route
-// serves, are logged as far as [Options.FailuresLogged] allows, for each reason; all others
-// are logged without a bound. Durations are [time.Duration].
+// serves, are logged as far as [Options.FailuresLogged] allows, for each reason and each
+// status; all others are logged without a bound. Durations are [time.Duration].
 //
 // Nothing is logged twice. Without AccessLog, [Options.Logger] receives a record for each
 // request that was refused ("request refused") or failed ("request failed"), as far as
@@ -141,7 +176,7 @@
 // [net.TCPListener.File], or by systemd, whose .socket unit holds it for both), makes a
 // listener of it with [net.FileListener], and serves it. Then the old one is told, by a
 // signal for example, to call [*Server.Shutdown]. The example "restart" has the code of
-// both sides. Connections with HTTP/2 end as net/http's server ends them.
+// both sides.
 //
 // # Concurrency
 //

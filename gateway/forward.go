@@ -244,7 +244,7 @@ func (s *Server) checkAnswer(res *http.Response) error {
 		res.Header.Set("Connection", "close")
 	}
 	if x.visit.event != nil {
-		res.Body = &toldBody{res.Body, x.visit.event}
+		res.Body = &toldBody{res.Body, out.Context(), x.visit.event}
 	}
 	if x.call {
 		x.bare = res.ContentLength == 0

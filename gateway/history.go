@@ -41,8 +41,7 @@ type RouteHistory struct {
 
 // A history remembers the last hour. Nothing is written into it where something happens:
 // once a minute it looks how far the counts have come. It has no goroutine, but a timer,
-// which runs while there is something to remember: an hour after the last connection and
-// the last request it stops.
+// which stops after a minute in which nothing has happened.
 type history struct {
 	running atomic.Bool // the timer runs, or soon will
 
@@ -50,7 +49,6 @@ type history struct {
 	timer   *time.Timer // nil before it was started first
 	ticks   bool        // it runs
 	closed  bool
-	quiet   int   // how many minutes nothing has happened
 	current int64 // the minute that goes on, if ticks
 	minutes [historyMinutes]pastMinute
 	shaken  ssl.HandshakeStats // up to the minute that goes on
@@ -90,7 +88,7 @@ func (h *history) start(s *Server) {
 		return
 	}
 	now := time.Now()
-	h.ticks, h.current, h.quiet = true, minuteOf(now), 0
+	h.ticks, h.current = true, minuteOf(now)
 	h.timer = time.AfterFunc(untilNextMinute(now), func() { h.tick(s) })
 }
 
@@ -106,8 +104,7 @@ func (h *history) tick(s *Server) {
 		return
 	}
 	now := time.Now()
-	h.roll(s, now)
-	if h.quiet > historyMinutes {
+	if !h.roll(s, now) {
 		// Who counts from now on starts the timer again. Who has counted just before did
 		// not, and so is looked for.
 		h.running.Store(false)
@@ -130,11 +127,11 @@ func (h *history) stop() {
 }
 
 // roll ends the minute that goes on, if it is over. What was counted since the last time
-// belongs to it. h.mu is held.
-func (h *history) roll(s *Server, now time.Time) {
+// belongs to it. It reports false if that is nothing. h.mu is held.
+func (h *history) roll(s *Server, now time.Time) bool {
 	next := minuteOf(now)
 	if next == h.current {
-		return
+		return true
 	}
 	m := pastMinute{number: h.current}
 	for _, r := range s.meters() {
@@ -149,10 +146,8 @@ func (h *history) roll(s *Server, now time.Time) {
 	shaken := s.term.Handshakes()
 	m.handshakes, m.failed = handshakesSince(&h.shaken, &shaken)
 	h.leaving, h.shaken = nil, shaken
-	if h.quiet++; m.happened() {
-		h.quiet = 0
-	}
 	h.minutes[h.current%historyMinutes], h.current = m, next
+	return m.happened()
 }
 
 // soFar returns what was counted since then. h.mu is held.

@@ -61,7 +61,6 @@ func (s *Server) accept(c net.Conn) *inbound {
 		return nil
 	}
 	s.counts.accepted.Add(1)
-	s.history.touch(s)
 	return i
 }
 

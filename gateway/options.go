@@ -45,7 +45,8 @@ type Options struct {
 	// about a kilobyte for each. Zero is 64, and a negative number is none.
 	Refusals int
 
-	// Trace, if not nil, is told of requests, and of limits that were reached.
+	// Trace, if not nil, is told of requests, for whose targets it may set header fields,
+	// and of limits that were reached.
 	Trace *Trace
 
 	// PlainHTTP says what may be served without TLS. Zero is [PlainGuarded].
@@ -154,11 +155,11 @@ type Limits struct {
 	// everybody has its address.
 	ConnectionsPerAddr int
 
-	// HeaderBytes bounds the head of a request. Zero is 32 KiB.
+	// HeaderBytes bounds the head of a request; on HTTP/2 as it is counted there (RFC
+	// 9113, section 6.5.2). Zero is 32 KiB.
 	HeaderBytes int
 
-	// HeaderFields bounds the fields in the head of a request with HTTP/1.1. Zero is
-	// 256.
+	// HeaderFields bounds the fields in the head of a request. Zero is 256.
 	HeaderFields int
 
 	// BodyBytes bounds the body of a request. A longer one is answered with 413. Zero
@@ -177,10 +178,10 @@ type Limits struct {
 	IdleTimeout time.Duration
 
 	// BodyTimeout bounds the time between two reads of a request's body and two
-	// writes of an answer. Zero is a minute, as in nginx. On HTTP/2 it bounds the
-	// writes of the connection. A gRPC call to an upstream with the scheme grpc or
-	// grpcs may be silent for longer; then the client is asked, by PING, whether it
-	// is there.
+	// writes of an answer. Zero is a minute, as in nginx. On HTTP/2 that is so for each
+	// stream, whose window the client must open in that time, and for the connection. A
+	// gRPC call to an upstream with the scheme grpc or grpcs may be silent for longer;
+	// then the client is asked, by PING, whether it is there.
 	BodyTimeout time.Duration
 
 	// Streams bounds the requests at a time on one HTTP/2 connection. Zero is 100.

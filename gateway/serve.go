@@ -112,6 +112,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 			s.listeners.leave()
 		}
 	}()
+	s.history.touch(s) // for the handshake
 	switch c := c.(type) {
 	case *tls.Conn:
 		if speaksHTTP2(c) && s.o.NetHTTP2 {

@@ -39,9 +39,8 @@ type Stats struct {
 	// NotFound counts those of Unrouted for which there is no route (404).
 	NotFound uint64
 
-	// Malformed counts what came over HTTP/1.1 behind [*Server.Serve] and
-	// [*Server.ServeTLS] and was no request: it is answered, and counts nowhere else but
-	// in Limits.
+	// Malformed counts what came behind [*Server.Serve] and [*Server.ServeTLS] and was no
+	// request: it is answered, or its stream reset, and counts nowhere else but in Limits.
 	Malformed uint64
 
 	// Refused counts the requests that were refused, for the guard or for a route that
@@ -136,7 +135,8 @@ type LimitCount struct {
 
 // Stats returns the counts of the moment. It takes no lock that a handshake or a request
 // waits for, and may be called each second: with 10 000 profiles and 100 000 routes it
-// takes some tens of milliseconds. The counts are read one after another while requests go
+// takes some tens of milliseconds, and as much again for the first call after a change,
+// which puts the routes in order. The counts are read one after another while requests go
 // on, and so need not add up exactly.
 func (s *Server) Stats() Stats {
 	snap := s.snap.Load()

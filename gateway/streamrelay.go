@@ -101,6 +101,12 @@ func (b *streamBody) bePatient() { b.stream.BodyPatience = 0 }
 // Close implements [io.Closer]. The end of the request sees to what is left.
 func (b *streamBody) Close() error { return nil }
 
+// lingers reports whether a client that is still sending its request when it is answered may
+// send on. One that is refused stops by itself. If its stream were reset at once, curl 7.88
+// would report an error in place of the answer; but where the answer is no refusal, it
+// would wait for ever otherwise.
+func lingers(status int) bool { return status >= http.StatusBadRequest }
+
 // informStream passes on an informational answer.
 func (t *turn) informStream(r *http1.Response) error {
 	block := h2.NewBlock()
@@ -129,6 +135,7 @@ func addFields(block *h2.Block, s *http1.Section, own string) (dated bool) {
 // answerStream passes on the answer of a node.
 func (t *turn) answerStream(x forward.Exchange, r *http1.Response) bool {
 	t.own.status = r.Status
+	t.stream.Lingers = lingers(r.Status)
 	block := h2.NewBlock()
 	defer block.Release()
 	block.Status(r.Status)
@@ -225,6 +232,7 @@ func (t *turn) refuseStream(status int, message string) bool {
 		body = nil
 	}
 	t.own.status, t.own.sent = status, int64(len(body))
+	t.stream.Lingers = lingers(status)
 	_ = t.stream.Send(block, body, nil, true)
 	return true
 }

@@ -136,6 +136,7 @@ func (w *streamWriter) WriteHeader(status int) {
 		return
 	}
 	w.status, w.t.own.status = status, status
+	w.stream.Lingers = lingers(status)
 	w.frozen = w.header.Clone()
 	if lengths := w.frozen["Content-Length"]; len(lengths) > 0 {
 		n, err := strconv.ParseInt(strings.TrimSpace(lengths[0]), 10, 64)

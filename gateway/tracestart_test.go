@@ -122,6 +122,7 @@ func TestRequestBegun(t *testing.T) {
 					require.Contains(t, got.names, name)
 				}
 				require.NotContains(t, got.names, "host")
+				require.False(t, slices.ContainsFunc(got.names, func(name string) bool { return strings.HasPrefix(name, ":") }))
 				require.True(t, slices.IsSorted(got.names))
 				require.False(t, got.trusted)
 				require.Equal(t, "CN=alice", got.identity)
@@ -204,4 +205,24 @@ func TestRequestStartIsOfItsCall(t *testing.T) {
 	d := h.plain
 	h.get(h.client(d, ""), d, "a.test", "/")
 	require.Panics(t, func() { kept.Set("X-Late", "1") })
+}
+
+// What was read of the header stays, when its buffer has the next request.
+func TestRequestStartValuesStay(t *testing.T) {
+	var kept [][]string
+	h := newHarness(t, &gateway.Options{Trace: &gateway.Trace{RequestBegun: func(ctx context.Context, r *gateway.RequestStart) context.Context {
+		kept = append(kept, r.Values("x-id"), r.Names())
+		return ctx
+	}}})
+	h.apply(gateway.Config{
+		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+		Routes:    []route.Config{everything("1", "1")},
+	})
+	conn := h.raw(h.plain, "")
+	for _, field := range []string{"X-Id: first", "Y-Jd: other"} {
+		conn.write("GET / HTTP/1.1\r\nHost: a.test\r\n" + field + "\r\n\r\n")
+		res, _ := conn.answer("GET")
+		require.Equal(t, 200, res.StatusCode)
+	}
+	require.Equal(t, [][]string{{"first"}, {"x-id"}, nil, {"y-jd"}}, kept)
 }

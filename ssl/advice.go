@@ -111,6 +111,9 @@ func (e *HandshakeError) cause() string {
 		if errors.As(e.Err, &alert) && alert.Op == "remote error" {
 			return "the client ended the handshake with the alert " + quoted(strings.TrimPrefix(alert.Err.Error(), "tls: "))
 		}
+		if illegible(e.Err) {
+			return "the client ended the handshake with something illegible, as OpenSSL does that refuses the server's certificate"
+		}
 		return e.Reason.Meaning()
 	}
 	return certificateCause(e.Reason, e.profile, e.Certificate, e.Err, e.at)
@@ -126,7 +129,8 @@ func protocolCause(err error) string {
 	case strings.HasPrefix(err.Error(), "ssl: panic"):
 		return "a function of the server's panicked: see the error"
 	}
-	return "client and server do not agree (" + cut(err.Error()) + ")"
+	text := quoted(err.Error()) // in which there may be words of the client's
+	return "client and server do not agree (" + text[1:len(text)-1] + ")"
 }
 
 // certificateCause says what was wrong with the certificate that a client presented, or

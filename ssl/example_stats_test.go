@@ -35,7 +35,7 @@ func exampleListener(o *ssl.Options, people *ssltest.CA) (store *ssl.Store, addr
 	return store, l.Addr(), func() { server.Close() }
 }
 
-// shakeHands makes a handshake, and waits for what the server makes of it.
+// shakeHands makes a handshake, and asks for something.
 func shakeHands(addr net.Addr, certs ...tls.Certificate) {
 	config := ssltest.ClientConfig("intern.test", certs...)
 	config.NextProtos = []string{"http/1.1"}
@@ -52,11 +52,14 @@ func shakeHands(addr net.Addr, certs ...tls.Certificate) {
 // What became of the handshakes, and when certificates expire.
 func ExampleTerminator_Stats() {
 	people, strangers := ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
-	store, addr, end := exampleListener(nil, people)
+	over := make(chan struct{}, 3) // handshakes, on the server's side: for the example alone
+	trace := &ssl.Trace{Handshake: func(*ssl.HandshakeEvent) { over <- struct{}{} }}
+	store, addr, end := exampleListener(&ssl.Options{Trace: trace}, people)
 	defer end()
-	shakeHands(addr, people.Client("alice"))
-	shakeHands(addr, people.Client("bob"))
-	shakeHands(addr, strangers.Client("mallory"))
+	for _, client := range []tls.Certificate{people.Client("alice"), people.Client("bob"), strangers.Client("mallory")} {
+		shakeHands(addr, client)
+		<-over
+	}
 
 	for _, p := range store.Stats().Profiles {
 		fmt.Println("profile", p.ID)
@@ -74,10 +77,13 @@ func ExampleTerminator_Stats() {
 // The sums alone, for who has many profiles and looks often.
 func ExampleTerminator_Handshakes() {
 	people := ssltest.NewCA(t, "people")
-	store, addr, end := exampleListener(nil, people)
+	over := make(chan struct{}, 2) // as above
+	store, addr, end := exampleListener(&ssl.Options{Trace: &ssl.Trace{Handshake: func(*ssl.HandshakeEvent) { over <- struct{}{} }}}, people)
 	defer end()
 	shakeHands(addr, people.Client("alice"))
+	<-over
 	shakeHands(addr)
+	<-over
 	all := store.Handshakes()
 	fmt.Println(all.Succeeded(), all.Failed)
 	// Output: 1 [{no_client_cert 1}]

@@ -136,7 +136,7 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		e.Reason = certificateReason(a.profile, invalid, e.at)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
 		e.Reason = NoClientCert
-	case errors.As(err, &alert) && alert.Op == "remote error",
+	case errors.As(err, &alert) && alert.Op == "remote error", a.hello && illegible(err),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		e.Reason = ClientAbort
@@ -148,6 +148,14 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		e.Reason = Protocol
 	}
 	return e
+}
+
+// illegible reports whether a handshake ended with a record that could not be decrypted.
+// With TLS 1.3, that is the alert of a client that refuses the server's certificate:
+// OpenSSL, and so curl, sends it in the clear.
+func illegible(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "local error" && alert.Err.Error() == "tls: bad record MAC"
 }
 
 // A policyError is what VerifyConnection refuses a client with.

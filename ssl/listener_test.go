@@ -196,6 +196,7 @@ func TestHandshakeReasons(t *testing.T) {
 			config.InsecureSkipVerify, config.RootCAs = false, aliens.Pool()
 			return handshake(t, l.Addr(), config).err
 		}, ssl.ClientAbort, "public.test", "public", "", "the client ended the handshake with the alert \"bad certificate\""},
+		{"a client that says so in the clear", talk(string(ssltest.ClientHello(t, "public.test")) + "\x15\x03\x03\x00\x02\x02\x30"), ssl.ClientAbort, "public.test", "public", "", "the client ended the handshake with something illegible"},
 		{"an evil name", talk(string(ssltest.ClientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.UnknownSNI, "a\nb\x1b[31m\u202e\xff", "", "", "no profile answers for the server name \"a\\nb\\x1b[31m\\u202e\\xff\""},
 		{"an evil subject", tlsClient("strict.test", aliens.Client("x\nlevel=INFO\x1b[31m")), ssl.UnknownCA, "strict.test", "strict", "*", "the client's issuer CN=aliens is not among"},
 	} {
@@ -904,6 +905,7 @@ func TestPanicInAHandshake(t *testing.T) {
 		require.Equal(t, ssl.Protocol, e.Reason)
 		require.Equal(t, "1", e.Profile)
 		require.ErrorContains(t, e, "at the disco")
+		require.Equal(t, "a function of the server's panicked: see the error: "+ssl.Protocol.Remedy(), e.Advice())
 		require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
 		require.Equal(t, "1", <-reports.done)
 	}

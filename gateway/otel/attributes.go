@@ -37,16 +37,15 @@ const maxText = 1024
 // text makes what a client says fit for an attribute. Exporters refuse a whole batch for a
 // string that is not UTF-8.
 func text(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText]
-		for n := 1; n < utf8.UTFMax; n++ { // of the last character, all or nothing
-			if r, size := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || size != 1 {
-				break
-			}
-			s = s[:len(s)-1]
-		}
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= maxText {
+		return s
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	end := maxText
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }
 
 // methodOf returns a method as the semantic conventions know it.
@@ -155,7 +154,7 @@ func userAgent(r *gateway.RequestStart) []attribute.KeyValue {
 // outcomeOf returns what is known of a request at its end.
 func outcomeOf(e *gateway.RequestEvent) []attribute.KeyValue {
 	list := append(make([]attribute.KeyValue, 0, 8),
-		semconv.HTTPRequestBodySize(int(e.Received)), semconv.HTTPResponseBodySize(int(e.Sent)))
+		semconv.HTTPRequestBodySizeKey.Int64(e.Received), semconv.HTTPResponseBodySizeKey.Int64(e.Sent))
 	if e.Status != 0 {
 		list = append(list, semconv.HTTPResponseStatusCode(e.Status))
 	}

@@ -1,6 +1,8 @@
 package gatewayotel
 
 import (
+	"strings"
+
 	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/sallyport/sallyport/gateway"
@@ -15,14 +17,9 @@ var (
 	_ propagation.ValuesGetter   = carrier{}
 )
 
-// Get implements [propagation.TextMapCarrier]. Of several fields the first counts, as in
-// [propagation.HeaderCarrier].
-func (c carrier) Get(name string) string {
-	if values := c.r.Values(name); len(values) > 0 {
-		return values[0]
-	}
-	return ""
-}
+// Get implements [propagation.TextMapCarrier]. Several fields are one list (RFC 9110,
+// section 5.2), as W3C Trace Context has it for tracestate; two of traceparent are none.
+func (c carrier) Get(name string) string { return strings.Join(c.r.Values(name), ",") }
 
 // Values implements [propagation.ValuesGetter].
 func (c carrier) Values(name string) []string { return c.r.Values(name) }

@@ -8,14 +8,15 @@
 //	gw := gateway.New(options)
 //	registration, err := gatewayotel.Counters(gw, nil)
 //
-// Each of the three is useful alone. Spans and Durations cost each request something;
-// Counters reads, once in an interval, what the gateway counts anyhow. Only the API of
-// OpenTelemetry is needed: without a provider (of an SDK) they do next to nothing.
+// Each of the three is useful alone. Spans and Durations cost each request something, some
+// microseconds and some allocations (BenchmarkRequest); Counters reads, once in an interval,
+// what the gateway counts anyhow. Only the API of OpenTelemetry is needed: without a
+// provider, which an SDK has, nothing is recorded.
 //
 // # Spans of requests
 //
 // A request has one span of the kind server, by the semantic conventions for HTTP,
-// version 1.43.0, from its head to the end of its answer. Its name is the method and the
+// version 1.43.0, from its head to the end of its answer, or of its WebSocket. Its name is the method and the
 // pattern of the route's path that fits ("GET /users/*"), which is its http.route too.
 //
 //	http.request.method, http.request.method_original, http.route, http.response.status_code
@@ -59,6 +60,11 @@
 // the reason, one of [ssl.HandshakeReasons], and the description of its status says what to
 // do; what it says of the client's certificate is what was presented. By default those that
 // fail have one: see [Options.Handshakes].
+//
+//	tls.established, tls.protocol.name, error.type, sallyport.server_name, sallyport.profile.id
+//	client.address, network.peer.address, network.peer.port
+//	tls.protocol.version, tls.cipher, tls.curve, tls.resumed, tls.next_protocol   if it succeeded
+//	tls.client.subject, tls.client.issuer, tls.client.hash.sha256                 if it failed for them
 //
 // # Metrics
 //

@@ -2,6 +2,7 @@ package gatewayotel
 
 import (
 	"context"
+	"net/http"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -14,9 +15,9 @@ import (
 // Durations lets a gateway that will be made with these options record
 // http.server.request.duration, the histogram that the semantic conventions for HTTP demand,
 // with the attributes http.request.method, url.scheme, network.protocol.version, and where
-// they are known http.response.status_code, http.route and error.type. It sets Trace of o to
-// a new one, which calls what was there. It is called before [gateway.New], and once, in any
-// order with [Spans].
+// they are known http.response.status_code, http.route and error.type. How long a WebSocket
+// was open is not in it. It sets Trace of o to a new one, which calls what was there. It is
+// called before [gateway.New], and once, in any order with [Spans].
 //
 // The error is that of the meter.
 func Durations(o *gateway.Options, opts *Options) error {
@@ -33,8 +34,9 @@ func Durations(o *gateway.Options, opts *Options) error {
 	}
 	next := t.RequestDone
 	t.RequestDone = func(e *gateway.RequestEvent) {
-		// An exemplar needs the span while it is one.
-		record(duration, e)
+		if e.Status != http.StatusSwitchingProtocols {
+			record(duration, e)
+		}
 		if next != nil {
 			next(e)
 		}

@@ -56,78 +56,59 @@ func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // tls tells of handshakes, and of certificates.
 func (m *instruments) tls(o metric.Observer, st *ssl.Stats) {
-	none := newHandshakeSums(&st.NoProfile)
-	var soonest time.Time
-	each := m.fits(len(st.Profiles))
+	o.ObserveInt64(m.turnedAway, int64(st.TurnedAway))
+	if !m.fits(len(st.Profiles)) {
+		m.profile(o, &st.All)
+		if first := soonest(st.Profiles); !first.IsZero() {
+			o.ObserveFloat64(m.expiry, unix(first))
+		}
+		return
+	}
+	m.profile(o, &st.NoProfile)
 	for i := range st.Profiles {
 		p := &st.Profiles[i]
-		profile := profileKey.String(text(p.ID))
+		id := profileKey.String(text(p.ID))
+		m.profile(o, &p.Handshakes, id)
 		for n, end := range p.NotAfter {
-			if each {
-				o.ObserveFloat64(m.expiry, unix(end), with(profile, certificateKey.Int(n)))
-			} else if soonest.IsZero() || end.Before(soonest) {
-				soonest = end
+			o.ObserveFloat64(m.expiry, unix(end), with(id, certificateKey.Int(n)))
+		}
+	}
+}
+
+// soonest returns when the first certificate expires, or zero if there is none.
+func soonest(profiles []ssl.ProfileStats) (first time.Time) {
+	for i := range profiles {
+		for _, end := range profiles[i].NotAfter {
+			if first.IsZero() || end.Before(first) {
+				first = end
 			}
 		}
-		if each {
-			m.profile(o, newHandshakeSums(&p.Handshakes), profile)
-		} else {
-			none.add(&p.Handshakes)
-		}
 	}
-	m.profile(o, none)
-	if !soonest.IsZero() {
-		o.ObserveFloat64(m.expiry, unix(soonest))
-	}
-	o.ObserveInt64(m.turnedAway, int64(st.TurnedAway))
-}
-
-// handshakeSums adds up what became of handshakes.
-type handshakeSums struct {
-	full, resumed ssl.VersionCounts
-	failed        map[ssl.Reason]uint64
-	took          time.Duration
-}
-
-func newHandshakeSums(st *ssl.HandshakeStats) *handshakeSums {
-	h := &handshakeSums{failed: map[ssl.Reason]uint64{}}
-	h.add(st)
-	return h
-}
-
-func (h *handshakeSums) add(st *ssl.HandshakeStats) {
-	h.full, h.resumed = plus(h.full, st.Full), plus(h.resumed, st.Resumed)
-	for _, r := range st.Failed {
-		h.failed[r.Reason] += r.Count
-	}
-	h.took += st.Duration.Sum
-}
-
-func plus(a, b ssl.VersionCounts) ssl.VersionCounts {
-	return ssl.VersionCounts{TLS10: a.TLS10 + b.TLS10, TLS11: a.TLS11 + b.TLS11, TLS12: a.TLS12 + b.TLS12, TLS13: a.TLS13 + b.TLS13}
+	return first
 }
 
 // profile tells what became of handshakes: only what has occurred.
-func (m *instruments) profile(o metric.Observer, h *handshakeSums, profile ...attribute.KeyValue) {
-	profile = profile[:len(profile):len(profile)]
-	for _, kind := range []struct {
-		counts  *ssl.VersionCounts
-		resumed bool
-	}{{&h.full, false}, {&h.resumed, true}} {
-		for _, v := range []struct {
-			name string
-			n    uint64
-		}{{"1.0", kind.counts.TLS10}, {"1.1", kind.counts.TLS11}, {"1.2", kind.counts.TLS12}, {"1.3", kind.counts.TLS13}} {
-			if v.n > 0 {
-				o.ObserveInt64(m.handshakes, int64(v.n), with(append(profile, semconv.TLSProtocolVersion(v.name), semconv.TLSResumed(kind.resumed))...))
-			}
+func (m *instruments) profile(o metric.Observer, st *ssl.HandshakeStats, id ...attribute.KeyValue) {
+	id = id[:len(id):len(id)]
+	m.byVersion(o, &st.Full, append(id, semconv.TLSResumed(false)))
+	m.byVersion(o, &st.Resumed, append(id, semconv.TLSResumed(true)))
+	for _, r := range st.Failed {
+		o.ObserveInt64(m.handshakes, int64(r.Count), with(append(id, semconv.ErrorTypeKey.String(string(r.Reason)))...))
+	}
+	if st.Duration.Sum > 0 {
+		o.ObserveFloat64(m.handshakeTime, st.Duration.Sum.Seconds(), with(id...))
+	}
+}
+
+func (m *instruments) byVersion(o metric.Observer, c *ssl.VersionCounts, attributes []attribute.KeyValue) {
+	attributes = attributes[:len(attributes):len(attributes)]
+	for _, v := range []struct {
+		name string
+		n    uint64
+	}{{"1.0", c.TLS10}, {"1.1", c.TLS11}, {"1.2", c.TLS12}, {"1.3", c.TLS13}} {
+		if v.n > 0 {
+			o.ObserveInt64(m.handshakes, int64(v.n), with(append(attributes, semconv.TLSProtocolVersion(v.name))...))
 		}
-	}
-	for reason, n := range h.failed {
-		o.ObserveInt64(m.handshakes, int64(n), with(append(profile, semconv.ErrorTypeKey.String(string(reason)))...))
-	}
-	if h.took > 0 {
-		o.ObserveFloat64(m.handshakeTime, h.took.Seconds(), with(profile...))
 	}
 }
 

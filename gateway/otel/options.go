@@ -34,7 +34,8 @@ type Options struct {
 	// are trusted.
 	Trust func(*gateway.RequestStart) bool
 
-	// Handshakes says which handshakes have a span. Zero is [FailedHandshakes].
+	// Handshakes says which handshakes have a span. Zero is [FailedHandshakes]. What
+	// bounds the spans of a flood is the sampler, and the queue of the SDK's processor.
 	Handshakes Handshakes
 
 	// MaxObjects bounds of how many profiles, routes and upstreams [Counters] tells each

@@ -61,7 +61,7 @@ func (s *spans) begun(ctx context.Context, r *gateway.RequestStart) context.Cont
 		case s.trust(r):
 			ctx = theirs
 		case remote.IsValid():
-			options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: remote}))
+			options = append(options, trace.WithLinks(trace.Link{SpanContext: remote}))
 		}
 	}
 	ctx, span := s.tracer.Start(ctx, nameOf(e), options...)

@@ -14,7 +14,7 @@
 //
 // Labels are IDs of the configuration and words of the gateway's, and nothing that a
 // client has sent. A code is the class of a status, "2xx", or "none" where the client went
-// away before an answer.
+// away before an answer; "1xx" are WebSockets.
 //
 //	sallyport_build_info                              gauge      version, goversion
 //	sallyport_start_time_seconds                      gauge

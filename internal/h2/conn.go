@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -89,7 +90,8 @@ type Conn struct {
 	begun   bool      // the preface came
 	settled bool      // and the first SETTINGS
 	ahead   bool      // the transport reads ahead
-	pinged  bool      // a silent client was asked whether it is there
+
+	pinged atomic.Bool // a silent client was asked whether it is there; set by the reader
 
 	mu           sync.Mutex // guards what follows, and parts of each stream
 	*streamTable            // nil while the connection rests; only the reader changes it
@@ -100,12 +102,14 @@ type Conn struct {
 	out          output
 	budget       budget
 
-	sendWindow int64 // bytes of bodies that the client still takes
-	recvWindow int64 // bytes of bodies that it may still send
-	consumed   int64 // bytes that it could be told of that it may send more
-	withheld   bool  // it was not, because it takes nothing
-	lent       int64 // by which the windows of streams were widened
-	bulk       int   // streams whose bodies are large
+	sendWindow int64     // bytes of bodies that the client still takes
+	recvWindow int64     // bytes of bodies that it may still send
+	consumed   int64     // bytes that it could be told of that it may send more
+	withheld   bool      // it was not, because it takes nothing
+	lent       int64     // by which the windows of streams were widened
+	bulk       int       // streams whose bodies are large
+	lingering  int       // streams that do
+	lingerBy   time.Time // when the first of them is to end; zero: no time is known
 
 	initialWindow int64 // of a stream's, as the client wants it
 	maxFrame      int   // that the client takes
@@ -213,9 +217,23 @@ func (c *Conn) serve() error {
 	}
 }
 
-// start reads the preface and sends what the client must know.
+// start sends what the client must know, and reads the preface: either side may be the
+// first to speak (RFC 9113, section 3.4), and some clients wait for the other.
 func (c *Conn) start() error {
 	c.frameBy = time.Now().Add(c.o.HeaderTimeout)
+	c.mu.Lock()
+	w := c.out.writer()
+	_ = w.WriteSettings(
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.o.Streams)},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.o.HeaderBytes)},
+		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
+		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1},
+	)
+	_ = w.WriteWindowUpdate(0, connWindow-initialWindow)
+	if c.greeted = true; c.draining != drainNone {
+		c.askToEnd()
+	}
+	c.mu.Unlock() // it goes out before the reader waits
 	for i := 0; i < len(http2.ClientPreface); {
 		if len(c.in.buffered()) == 0 {
 			if err := c.fill(); err != nil {
@@ -233,19 +251,6 @@ func (c *Conn) start() error {
 		}
 	}
 	c.begun = true
-	c.mu.Lock()
-	w := c.out.writer()
-	_ = w.WriteSettings(
-		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.o.Streams)},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.o.HeaderBytes)},
-		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
-		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1},
-	)
-	_ = w.WriteWindowUpdate(0, connWindow-initialWindow)
-	if c.greeted = true; c.draining != drainNone {
-		c.askToEnd()
-	}
-	c.unlockAndLeave()
 	return nil
 }
 
@@ -271,12 +276,21 @@ func (c *Conn) patience() time.Duration {
 
 // quiet is patience between frames. c.mu is held.
 func (c *Conn) quiet() time.Duration {
+	left := c.unhurried()
+	if c.lingering > 0 {
+		left = min(left, max(time.Until(c.lingerBy), 1))
+	}
+	return left
+}
+
+// unhurried is quiet while nobody lingers. c.mu is held.
+func (c *Conn) unhurried() time.Duration {
 	switch {
 	case c.draining == drainAsked:
 		return drainPatience
-	case c.draining == drainTold && c.active == 0:
+	case c.draining == drainTold && c.active == 0 && c.lingering == 0:
 		return 1
-	case c.active > 0 && c.pinged:
+	case c.active > 0 && c.pinged.Load():
 		return pingPatience
 	case c.active > 0:
 		return c.o.BodyTimeout
@@ -337,11 +351,15 @@ func (c *Conn) late() error {
 	}
 	c.mu.Lock()
 	switch {
+	case c.lingering > 0 && !now.Before(c.lingerBy):
+		c.endLingering(now)
+		c.unlockAndLeave()
+		return nil
 	case c.draining == drainAsked:
 		c.goAway()
 		c.unlockAndLeave()
 		return nil
-	case c.active > 0 && c.pinged:
+	case c.active > 0 && c.pinged.Load():
 		c.mu.Unlock()
 		return errOver // it is not there any more
 	case c.active > 0:
@@ -349,11 +367,11 @@ func (c *Conn) late() error {
 			c.mu.Unlock()
 			return nil // it is busy with what it is sent, whose time is the transport's to bound
 		}
-		c.pinged = true
+		c.pinged.Store(true)
 		_ = c.out.writer().WritePing(false, [8]byte{})
 		c.unlockAndLeave()
 		return nil
-	case c.draining == drainTold || !now.Before(c.idleSince.Add(c.o.IdleTimeout)):
+	case c.draining == drainTold && c.lingering == 0 || !now.Before(c.idleSince.Add(c.o.IdleTimeout)):
 		c.mu.Unlock()
 		return http2.ConnectionError(http2.ErrCodeNo)
 	}
@@ -380,7 +398,9 @@ func (c *Conn) read(p []byte) (int, error) {
 		c.await()
 		n, err := c.t.Read(p)
 		if n > 0 {
-			c.pinged = false
+			if c.pinged.Load() {
+				c.pinged.Store(false)
+			}
 			return n, nil
 		}
 		if err == nil {

@@ -107,3 +107,8 @@ func (c *Conn) LastID() uint32 {
 	defer c.mu.Unlock()
 	return c.maxID
 }
+
+const (
+	LingerTime  = lingerTime
+	LingerBytes = lingerBytes
+)

@@ -70,7 +70,7 @@ func (c *Conn) grantTo(st *Stream) {
 		return
 	}
 	more := st.consumed
-	if st.progress >= st.window && st.window < maxWindow && c.lent+st.window <= maxWindow {
+	if st.lingerBy.IsZero() && st.progress >= st.window && st.window < maxWindow && c.lent+st.window <= maxWindow {
 		more += st.window
 		c.lent += st.window
 		st.window *= 2

@@ -137,7 +137,7 @@ func (c *Conn) data(h http2.FrameHeader) error {
 		}
 		left -= n
 	}
-	c.discard(nil, lost)
+	c.unwanted(st, lost)
 	if err != nil || st == nil {
 		return err
 	}
@@ -147,8 +147,17 @@ func (c *Conn) data(h http2.FrameHeader) error {
 	return nil
 }
 
-// discard takes note that n bytes of a frame are no part of a body.
-func (c *Conn) discard(st *Stream, n int) {
+// unwanted takes note that nobody wants n bytes of a body that came. The stream may be nil.
+func (c *Conn) unwanted(st *Stream, n int) {
+	if n > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.discard(st, n)
+	}
+}
+
+// credited takes note that n bytes of a frame are no part of a body.
+func (c *Conn) credited(st *Stream, n int) {
 	if n > 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -184,7 +193,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	if err == nil && st != nil {
 		err = st.count(len(data))
 	}
-	c.discard(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
+	c.credited(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
 	for err == nil && st != nil && len(data) > 0 {
 		room := st.body.room()
 		if room == nil {
@@ -196,7 +205,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 		}
 		data = data[n:]
 	}
-	c.discard(nil, len(data))
+	c.unwanted(st, len(data))
 	if err != nil || st == nil {
 		return err
 	}

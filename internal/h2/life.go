@@ -2,6 +2,7 @@ package h2
 
 import (
 	"io"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -102,6 +103,12 @@ func (c *Conn) over(st *Stream, err error) {
 // sending, and knows no better. c.mu is held.
 func (c *Conn) forget(st *Stream, torn bool) {
 	st.forgotten = true
+	if !st.lingerBy.IsZero() {
+		c.lingering--
+		if c.lingering == 0 {
+			c.lingerBy = time.Time{}
+		}
+	}
 	delete(c.streams, st.id)
 	c.open--
 	c.lent -= st.window - initialWindow
@@ -133,11 +140,59 @@ func (c *Conn) answered(st *Stream) {
 		return // until the client has said all
 	}
 	if !st.ended {
+		st.body.end(errAnswered)
+		if st.Lingers {
+			c.linger(st)
+			return
+		}
 		// RFC 9113, section 8.1: nobody wants the rest of the request.
 		_ = c.out.writer().WriteRSTStream(st.id, http2.ErrCodeNo)
-		st.body.end(errAnswered)
 	}
 	c.forget(st, true)
+}
+
+// Bounds of lingering, which are as with HTTP/1.1.
+const (
+	lingerTime  = 5 * time.Second
+	lingerBytes = 1 << 20
+)
+
+// linger lets a client go on to send what nobody wants any more of its request, within
+// bounds. c.mu is held.
+func (c *Conn) linger(st *Stream) {
+	st.lingerBy = time.Now().Add(lingerTime)
+	c.lingering++
+	if c.lingerBy.IsZero() {
+		c.lingerBy = st.lingerBy
+	}
+	c.t.Await(c.quiet())
+}
+
+// discard takes note that nobody wants n bytes of a body. The stream may be nil. c.mu is
+// held.
+func (c *Conn) discard(st *Stream, n int) {
+	if st != nil && !st.lingerBy.IsZero() && !st.forgotten {
+		if st.lingered += n; st.lingered <= lingerBytes {
+			c.credit(st, n)
+			return
+		}
+	}
+	c.credit(nil, n)
+}
+
+// endLingering ends the streams that have lingered for long enough. c.mu is held.
+func (c *Conn) endLingering(now time.Time) {
+	c.lingerBy = time.Time{}
+	for _, st := range c.streams {
+		switch {
+		case st.lingerBy.IsZero():
+		case !now.Before(st.lingerBy):
+			_ = c.out.writer().WriteRSTStream(st.id, http2.ErrCodeNo)
+			c.forget(st, true)
+		default:
+			c.lingerBy = earlier(c.lingerBy, st.lingerBy)
+		}
+	}
 }
 
 // clientEnded takes note that the client has sent all of a request.
@@ -209,7 +264,7 @@ func (c *Conn) takenBack(id uint32) error {
 		return nil
 	}
 	c.over(st, errReset)
-	if !c.budget.reset() {
+	if !st.sentEnd && !c.budget.reset() {
 		return calm(LimitResets)
 	}
 	return nil

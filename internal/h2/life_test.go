@@ -423,7 +423,7 @@ func TestBadPreface(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			p := dial(t, nil, ok)
 			p.raw([]byte(s))
-			p.want("GOAWAY 0 PROTOCOL_ERROR")
+			p.want(greeted[0], greeted[1], "GOAWAY 0 PROTOCOL_ERROR")
 			p.wantOver()
 		})
 	}

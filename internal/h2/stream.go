@@ -40,6 +40,11 @@ type Stream struct {
 	// zero is for ever.
 	BodyPatience time.Duration
 
+	// Lingers says that a client which is answered before it has sent all may go on to send
+	// for a while. Otherwise its stream is reset without an error, which it may ignore. It
+	// is to be set before the last Send.
+	Lingers bool
+
 	trailer  http.Header // of the request; set before the body is at its end
 	received int64       // bytes of the body that came; the reader's
 	declared int64       // that were announced, or -1
@@ -49,14 +54,16 @@ type Stream struct {
 	read     atomic.Int64
 
 	// What follows is guarded by the connection's mutex.
-	err        error // why nothing more may be sent: it is over
-	ended      bool  // the client has sent all
-	forgotten  bool  // the connection knows it no more
-	bulk       bool  // it counts among those whose bodies are large
-	headSent   bool  // the head of the answer was given to Send
-	sentEnd    bool  // the server has sent all
-	tunnel     bool  // either side may go on when the other has sent all
-	finished   bool  // the handler has returned
+	err        error     // why nothing more may be sent: it is over
+	ended      bool      // the client has sent all
+	forgotten  bool      // the connection knows it no more
+	bulk       bool      // it counts among those whose bodies are large
+	headSent   bool      // the head of the answer was given to Send
+	sentEnd    bool      // the server has sent all
+	tunnel     bool      // either side may go on when the other has sent all
+	finished   bool      // the handler has returned
+	lingerBy   time.Time // when it is over that all was sent, and the client sends on; zero: it does not
+	lingered   int       // bytes that came of it since
 	sending    sending
 	sendWindow int64 // bytes of the body that the client takes
 	recvWindow int64 // bytes that it may send
@@ -167,7 +174,10 @@ func (st *Stream) CloseBody() {
 		return
 	}
 	if n := st.body.close(http.ErrBodyReadAfterClose); n > 0 {
-		st.c.consume(nil, n)
+		c := st.c
+		c.mu.Lock()
+		c.discard(st, n)
+		c.unlockAndFlush(false)
 	}
 }
 
@@ -337,8 +347,8 @@ func (st *Stream) Finish(alone bool) {
 	case st.err != nil:
 	case !st.sentEnd:
 		c.resetStream(st, http2.ErrCodeInternal, errRefused)
-	case !st.ended && !st.forgotten:
-		c.resetStream(st, http2.ErrCodeNo, errAnswered) // a tunnel, of which nobody wants the rest
+	case st.tunnel && !st.ended && !st.forgotten:
+		c.resetStream(st, http2.ErrCodeNo, errAnswered) // nobody wants the rest
 	}
 	c.active--
 	c.idles()
