@@ -34,7 +34,7 @@ type links struct {
 	older, newer *Conn // of all
 	below, above *Conn // of those with the same key, used before and after it
 	key          string
-	since        time.Time
+	since        moment
 	used         int
 }
 
@@ -50,7 +50,7 @@ func (p *Idle) Get(key string) *Conn {
 		}
 		p.remove(c)
 		p.mu.Unlock()
-		if time.Since(c.idle.since) < p.Timeout && c.Alive() {
+		if time.Duration(now()-c.idle.since) < p.Timeout && c.Alive() {
 			return c
 		}
 		c.Abort() // the request does not wait until something was said to the server
@@ -59,7 +59,7 @@ func (p *Idle) Get(key string) *Conn {
 
 // Put keeps a connection whose exchange has ended well, or closes it.
 func (p *Idle) Put(key string, c *Conn) {
-	c.idle.key, c.idle.since = key, time.Now()
+	c.idle.key, c.idle.since = key, now()
 	p.mu.Lock()
 	if p.closed || c.idle.used >= p.Requests || p.Size <= 0 || p.drop != nil && p.drop(c.remote()) {
 		p.mu.Unlock()
@@ -144,8 +144,8 @@ func (p *Idle) expire() {
 	var old []*Conn
 	p.mu.Lock()
 	p.armed = false
-	for now := time.Now(); p.oldest != nil; {
-		left := p.Timeout - now.Sub(p.oldest.idle.since)
+	for now := now(); p.oldest != nil; {
+		left := p.Timeout - time.Duration(now-p.oldest.idle.since)
 		if left > 0 {
 			p.arm(left)
 			break

@@ -19,10 +19,25 @@ type limit struct {
 	tell func(time.Time) error // sets the deadline of the connection
 
 	mu    sync.Mutex // guards what follows
-	due   time.Time  // zero: none
-	told  time.Time  // what the connection knows; zero: nothing
+	due   moment     // zero: none
+	told  moment     // what the connection knows; zero: nothing
 	final bool       // due is the last that there will be
 }
+
+// A moment is a time by a clock of the process, in nanoseconds. To read it costs half of
+// [time.Now], which reads two.
+type moment int64
+
+// epoch is before everything, so that no moment is zero.
+var epoch = time.Now().Add(-time.Hour)
+
+func now() moment { return moment(time.Since(epoch)) }
+
+// after is the moment a time later.
+func (m moment) after(d time.Duration) moment { return m + moment(d) }
+
+// time is a moment as all others have it.
+func (m moment) time(now moment) time.Time { return time.Now().Add(time.Duration(m - now)) }
 
 // begin gives the peer until d from now. Zero is no limit. A connection that takes no
 // deadline any more says why when it is used.
@@ -32,12 +47,13 @@ func (l *limit) begin(d time.Duration) {
 	switch {
 	case l.final:
 	case d <= 0:
-		l.due = time.Time{}
+		l.due = 0
 	default:
-		l.due = time.Now().Add(d)
-		if l.told.IsZero() || l.told.After(l.due) {
+		now := now()
+		l.due = now.after(d)
+		if l.told == 0 || l.told > l.due {
 			l.told = l.due
-			_ = l.tell(l.due)
+			_ = l.tell(l.due.time(now))
 		}
 	}
 }
@@ -50,27 +66,37 @@ func (l *limit) early(err error) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.told.Equal(l.due) || !l.due.IsZero() && !time.Now().Before(l.due) {
+	now := now()
+	if l.told == l.due || l.due != 0 && now >= l.due {
 		return false
 	}
 	l.told = l.due
-	return l.tell(l.due) == nil
+	if l.due == 0 {
+		return l.tell(time.Time{}) == nil
+	}
+	return l.tell(l.due.time(now)) == nil
 }
 
 // expire ends the read or write that goes on.
 func (l *limit) expire() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.due = time.Unix(1, 0)
+	l.due = now()
 	l.told = l.due
-	return l.tell(l.due)
+	return l.tell(longAgo)
 }
+
+var longAgo = time.Unix(1, 0)
 
 // end sets the last deadline.
 func (l *limit) end(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.final, l.due, l.told = true, t, t
+	l.final, l.due = true, 0
+	if !t.IsZero() {
+		l.due = now().after(time.Until(t))
+	}
+	l.told = l.due
 	return l.tell(t)
 }
 
