@@ -47,7 +47,7 @@ func BenchmarkHandshakeFlood(b *testing.B) {
 			conn, err := tls.Dial("tcp", l.Addr().String(), config)
 			require.NoError(b, err)
 			defer conn.Close()
-			client := &quietClient{b, conn, []byte(smallRequest), make([]byte, 8<<10)}
+			client := &quietClient{tb: b, conn: conn, request: []byte(smallRequest), buf: make([]byte, 8<<10)}
 
 			if flood {
 				defer startFlood(b, l.Addr().String())()

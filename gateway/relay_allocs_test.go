@@ -24,3 +24,17 @@ func TestRelayAllocs(t *testing.T) {
 		})
 	}
 }
+
+// The same with HTTP/2: x/net's framer makes a HEADERS frame for each request.
+func TestRelayAllocsHTTP2(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		secure bool
+		most   float64
+	}{{"plain", false, 1}, {"mTLS", true, 3}} {
+		t.Run(c.name, func(t *testing.T) {
+			client := newRelay2(t, c.secure)
+			require.LessOrEqual(t, testing.AllocsPerRun(2000, client.ask), c.most)
+		})
+	}
+}

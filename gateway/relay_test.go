@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"io"
 	"log/slog"
 	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/route"
@@ -64,9 +67,14 @@ type quietClient struct {
 	conn    net.Conn
 	request []byte
 	buf     []byte
+	stream  uint32 // with HTTP/2, of the last request
 }
 
 func (c *quietClient) ask() {
+	if c.stream > 0 {
+		c.stream += 2
+		binary.BigEndian.PutUint32(c.request[5:], c.stream)
+	}
 	if _, err := c.conn.Write(c.request); err != nil {
 		c.tb.Fatal(err)
 	}
@@ -85,6 +93,43 @@ func newRelay(tb testing.TB, secure bool) *quietClient { return newRelayOf(tb, s
 
 // newRelayOf is newRelay with options.
 func newRelayOf(tb testing.TB, secure bool, o *gateway.Options) *quietClient {
+	c := dialRelay(tb, secure, "http/1.1", o)
+	c.request = []byte(smallRequest)
+	c.ask()
+	return c
+}
+
+// newRelay2 is newRelay with HTTP/2: of each request, all fields are in the table of HPACK.
+func newRelay2(tb testing.TB, secure bool) *quietClient {
+	c := dialRelay(tb, secure, "h2", &gateway.Options{H2C: true})
+	var block, out bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	fr := http2.NewFramer(&out, nil)
+	ask := func() {
+		block.Reset()
+		for _, f := range [][2]string{
+			{":method", "GET"}, {":scheme", "https"}, {":authority", "a.test"}, {":path", "/small?x=1"},
+			{"user-agent", "test/1.0"}, {"accept", "*/*"}, {"accept-encoding", "gzip, deflate"}, {"cookie", "session=0123456789"},
+		} {
+			require.NoError(tb, enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+		}
+		require.NoError(tb, fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}))
+	}
+	out.WriteString(http2.ClientPreface)
+	require.NoError(tb, fr.WriteSettings())
+	require.NoError(tb, fr.WriteWindowUpdate(0, 1<<30))
+	ask()
+	c.request = bytes.Clone(out.Bytes())
+	c.ask()
+	out.Reset()
+	ask()
+	c.request, c.stream = out.Bytes(), 1
+	c.ask()
+	return c
+}
+
+// dialRelay connects with a gateway in front of a quiet origin.
+func dialRelay(tb testing.TB, secure bool, protocol string, o *gateway.Options) *quietClient {
 	servers, clients := ssltest.NewCA(tb, "servers"), ssltest.NewCA(tb, "clients")
 	gw := gateway.New(o)
 	tb.Cleanup(func() { gw.Close() })
@@ -109,13 +154,11 @@ func newRelayOf(tb testing.TB, secure bool, o *gateway.Options) *quietClient {
 	require.NoError(tb, err)
 	if secure {
 		config := ssltest.ClientConfig("a.test", clients.Client("alice"))
-		config.NextProtos = []string{"http/1.1"}
+		config.NextProtos = []string{protocol}
 		conn = tls.Client(conn, config)
 	}
 	tb.Cleanup(func() { conn.Close() })
-	c := &quietClient{tb, conn, []byte(smallRequest), make([]byte, 8<<10)}
-	c.ask()
-	return c
+	return &quietClient{tb: tb, conn: conn, buf: make([]byte, 8<<10)}
 }
 
 func BenchmarkRelay(b *testing.B) {

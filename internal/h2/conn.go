@@ -3,6 +3,7 @@ package h2
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -449,8 +450,7 @@ func (c *Conn) startNext() bool {
 	before := len(c.queue)
 	for st == nil && len(c.queue) > 0 && c.active < c.o.Streams {
 		st = c.queue[0]
-		c.queue[0] = nil
-		c.queue = c.queue[1:]
+		c.queue = slices.Delete(c.queue, 0, 1) // in its place, or else each request would need a new one
 		if st.err != nil {
 			c.bury(st)
 			st = nil

@@ -47,11 +47,6 @@ func (c *Conn) MayCome(id uint32) int {
 	return int(min(c.recvWindow, st.recvWindow))
 }
 
-const (
-	LingerTime  = lingerTime
-	LingerBytes = lingerBytes
-)
-
 // A Schedule is a schedule of streams that are told apart by their numbers.
 type Schedule struct {
 	s       schedule
@@ -112,3 +107,8 @@ func (c *Conn) LastID() uint32 {
 	defer c.mu.Unlock()
 	return c.maxID
 }
+
+const (
+	LingerTime  = lingerTime
+	LingerBytes = lingerBytes
+)

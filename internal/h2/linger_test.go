@@ -58,6 +58,20 @@ func TestLingering(t *testing.T) {
 			p.hangUp()
 		})
 	})
+	t.Run("on a connection that is never silent", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			p := answered(t)
+			go func() { // says something at the very time
+				for range 10 {
+					time.Sleep(h2.LingerTime / 5)
+					p.ok(p.WritePing(false, [8]byte{}))
+				}
+			}()
+			time.Sleep(2*h2.LingerTime + time.Second)
+			require.Contains(t, p.got(), `RST_STREAM 1 NO_ERROR`)
+			p.hangUp()
+		})
+	})
 	t.Run("with much", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			p := answered(t)

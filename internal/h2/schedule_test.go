@@ -40,11 +40,6 @@ type slowStream struct {
 	incremental bool
 }
 
-func (s *slowSchedule) has(id uint32) bool {
-	is := func(st *slowStream) bool { return st.id == id }
-	return slices.ContainsFunc(s.waiting, is) || slices.ContainsFunc(s.stalled, is)
-}
-
 func (s *slowSchedule) take(id uint32) *slowStream {
 	for _, list := range []*[]*slowStream{&s.waiting, &s.stalled} {
 		for i, st := range *list {
