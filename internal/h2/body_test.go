@@ -19,3 +19,13 @@ func TestBodyClosedWhileFilled(t *testing.T) {
 	require.False(t, b.Put("yet more", nil))
 	require.Zero(t, b.Close())
 }
+
+// A block says of the table what its connection says, and nothing itself.
+func TestBlockIsBare(t *testing.T) {
+	for range 3 {
+		b := h2.NewBlock()
+		b.Status(200)
+		require.Equal(t, []byte{0x88}, b.Bytes())
+		b.Release()
+	}
+}

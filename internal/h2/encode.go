@@ -16,7 +16,8 @@ import (
 type Block struct {
 	b       []byte
 	enc     *hpack.Encoder
-	scratch []byte
+	scratch []byte // a name
+	number  []byte
 	known   [knowns]known
 }
 
@@ -24,7 +25,7 @@ var blocks = sync.Pool{New: func() any {
 	b := new(Block)
 	b.enc = hpack.NewEncoder(b)
 	b.enc.SetMaxDynamicTableSize(0)
-	b.Status(200) // after the word that the table is empty, which a connection says for itself
+	b.encode(":status", "200") // after the word that the table is empty, which a connection says for itself
 	return b
 }}
 
@@ -52,10 +53,7 @@ func (b *Block) Write(p []byte) (int, error) {
 }
 
 // Status adds the status, which comes first.
-func (b *Block) Status(status int) {
-	b.scratch = strconv.AppendInt(b.scratch[:0], int64(status), 10)
-	b.encode(":status", view(b.scratch))
-}
+func (b *Block) Status(status int) { b.AddInt(":status", int64(status)) }
 
 // Add adds a field, whose name may be in any spelling.
 func (b *Block) Add(name, value string) {
@@ -88,8 +86,8 @@ const (
 
 // AddInt adds a field with a number.
 func (b *Block) AddInt(name string, n int64) {
-	b.scratch = strconv.AppendInt(b.scratch[:0], n, 10)
-	b.encode(name, view(b.scratch))
+	b.number = strconv.AppendInt(b.number[:0], n, 10)
+	b.Add(name, view(b.number))
 }
 
 // add is Add for what is not known.
