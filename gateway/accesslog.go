@@ -63,7 +63,13 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 	// Not by a method of the Logger: it would look for its caller, which is always this.
 	record := slog.NewRecord(e.Begun.Add(e.Took), level, "request", 0)
 	room := accessRooms.Get().(*[accessRoom]slog.Attr)
-	attrs := appendAccess(room[:0], e, v, unreported)
+	var attrs []slog.Attr
+	if v.client != nil {
+		handler = v.client.accessHandler(handler, e)
+		attrs = appendAccess(room[:0], e, v, unreported)
+	} else {
+		attrs = appendAccess(appendPeer(room[:0], e), e, v, unreported)
+	}
 	record.AddAttrs(attrs...) // which copies them
 	clear(attrs)
 	accessRooms.Put(room)
@@ -93,6 +99,35 @@ var unroutedStatuses = [...]int{
 	0, http.StatusPermanentRedirect, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
 }
 
+// A connectionLog is the handler of the access log with what all requests of a connection
+// have in common: most handlers format that once.
+type connectionLog struct {
+	identity *ssl.Identity
+	slog.Handler
+}
+
+// accessHandler returns the handler for a request of the connection.
+func (k *client) accessHandler(h slog.Handler, e *RequestEvent) slog.Handler {
+	known := k.access.Load()
+	if known == nil || known.identity != e.Identity {
+		known = &connectionLog{e.Identity, h.WithAttrs(appendPeer(nil, e))}
+		k.access.Store(known)
+	}
+	return known.Handler
+}
+
+// appendPeer appends what the access log says of a connection, and of its client.
+func appendPeer(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
+	attrs = append(attrs, slog.String("remote", e.Remote))
+	if e.ServerName != "" {
+		attrs = append(attrs, slog.String("server_name", e.ServerName))
+	}
+	if e.Identity != nil {
+		attrs = append(attrs, slog.Any("identity", e.Identity))
+	}
+	return attrs
+}
+
 // appendAccess appends what the access log says of a request. What does not apply is left
 // out.
 func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) []slog.Attr {
@@ -101,18 +136,13 @@ func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) 
 		slog.String("method", e.Method),
 		slog.String("host", e.Host),
 		slog.String("path", e.Path),
-		slog.String("protocol", e.Protocol),
-		slog.String("remote", e.Remote))
+		slog.String("protocol", e.Protocol))
 	text := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
 		}
 	}
 	text("client", e.Client)
-	text("server_name", e.ServerName)
-	if e.Identity != nil {
-		attrs = append(attrs, slog.Any("identity", e.Identity))
-	}
 	text("route", e.Route)
 	text("upstream", e.Upstream)
 	if e.Attempts > 0 {

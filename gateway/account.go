@@ -19,6 +19,8 @@ import (
 
 // A visit is what is kept of a request for its end.
 type visit struct {
+	client *client // of the engines; nil behind a server of one's own, or net/http's
+
 	begun int64 // by the server's clock
 	over  bool  // it was accounted for
 

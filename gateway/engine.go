@@ -52,6 +52,8 @@ type client struct {
 	list       *clientList
 	counted    bool // among the connections with HTTP/1.1; guarded likewise
 
+	access atomic.Pointer[connectionLog] // nil unless it was wanted; forgotten when it is parked
+
 	busy atomic.Bool // it counts among those on which a request goes on
 }
 

@@ -15,6 +15,7 @@ func (s *Server) park(k *client) bool {
 	k.arrived()
 	k.state = stateParked
 	k.mu.Unlock()
+	k.access.Store(nil)
 	if s.clients.retire(k) && s.poller.add(k) {
 		if s.draining.Load() {
 			// Who closes what is parked may have come before the poller knew of it.

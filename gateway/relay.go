@@ -89,7 +89,7 @@ func (t *turn) release() {
 // connection.
 func (t *turn) serve() bool {
 	t.last = t.client.last(t.head)
-	t.own.begun = t.client.server.clock()
+	t.own.client, t.own.begun = t.client, t.client.server.clock()
 	defer t.account()
 	if !t.relays() {
 		return t.adapt()
