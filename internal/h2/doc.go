@@ -5,7 +5,8 @@
 // handler is at work. There is none that writes: who has something to send puts it into
 // the connection's output, and the first to do so sends what is there when everybody who
 // was ready has had a turn. So the answers of many streams are one write, and over TLS one
-// record.
+// record. The goroutine that reads leaves writing to others: what a client says is heard
+// while it takes nothing.
 //
 // What the client may send is bounded by windows, and what waits to be sent by the room
 // in the output: a stream whose client is slow holds what its handler has in its own

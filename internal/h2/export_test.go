@@ -2,6 +2,8 @@ package h2
 
 import (
 	"io"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -101,11 +103,14 @@ func (b *Budget) Answered()   { b.b.answered() }
 // Bytes returns the block as it is.
 func (b *Block) Bytes() []byte { return b.b }
 
-// LastID returns the last stream that the client has opened.
-func (c *Conn) LastID() uint32 {
+// Open returns the streams that are open.
+func (c *Conn) Open() (ids []uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.maxID
+	if c.streamTable != nil {
+		ids = slices.Sorted(maps.Keys(c.streams))
+	}
+	return ids
 }
 
 const (

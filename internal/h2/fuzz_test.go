@@ -184,7 +184,7 @@ func settle(t *testing.T, p *peer) {
 	p.wire.down.hold(1 << 30)
 	synctest.Wait()
 	p.wire.down.take(1 << 30)
-	for id := uint32(1); id <= p.conn.LastID(); id += 2 {
+	for _, id := range p.conn.Open() {
 		_ = p.WriteRSTStream(id, http2.ErrCodeCancel)
 	}
 	time.Sleep(25 * time.Second) // the handlers that hold
