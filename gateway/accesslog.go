@@ -64,12 +64,16 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 	record := slog.NewRecord(e.Begun.Add(e.Took), level, "request", 0)
 	room := accessRooms.Get().(*[accessRoom]slog.Attr)
 	var attrs []slog.Attr
-	if v.client != nil {
-		handler = v.client.accessHandler(handler, e)
-		attrs = appendAccess(room[:0], e, v, unreported)
+	if k := v.client; k != nil {
+		direct := e.Client == k.peer
+		handler, attrs = k.accessHandler(handler, e, direct), room[:0]
+		if !direct {
+			attrs = appendClient(attrs, e)
+		}
 	} else {
-		attrs = appendAccess(appendPeer(room[:0], e), e, v, unreported)
+		attrs = appendClient(appendPeer(room[:0], e), e)
 	}
+	attrs = appendAccess(attrs, e, v, unreported)
 	record.AddAttrs(attrs...) // which copies them
 	clear(attrs)
 	accessRooms.Put(room)
@@ -103,20 +107,33 @@ var unroutedStatuses = [...]int{
 // have in common: most handlers format that once.
 type connectionLog struct {
 	identity *ssl.Identity
+	direct   bool // the client is at the other end of the connection
 	slog.Handler
 }
 
 // accessHandler returns the handler for a request of the connection.
-func (k *client) accessHandler(h slog.Handler, e *RequestEvent) slog.Handler {
+func (k *client) accessHandler(h slog.Handler, e *RequestEvent, direct bool) slog.Handler {
 	known := k.access.Load()
-	if known == nil || known.identity != e.Identity {
-		known = &connectionLog{e.Identity, h.WithAttrs(appendPeer(nil, e))}
+	if known == nil || known.identity != e.Identity || known.direct != direct {
+		attrs := appendPeer(nil, e)
+		if direct {
+			attrs = appendClient(attrs, e)
+		}
+		known = &connectionLog{e.Identity, direct, h.WithAttrs(attrs)}
 		k.access.Store(known)
 	}
 	return known.Handler
 }
 
-// appendPeer appends what the access log says of a connection, and of its client.
+// appendClient appends where the client is.
+func appendClient(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
+	if e.Client != "" {
+		attrs = append(attrs, slog.String("client", e.Client))
+	}
+	return attrs
+}
+
+// appendPeer appends what the access log says of a connection, and of who has made it.
 func appendPeer(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
 	attrs = append(attrs, slog.String("remote", e.Remote))
 	if e.ServerName != "" {
@@ -142,7 +159,6 @@ func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) 
 			attrs = append(attrs, slog.String(key, value))
 		}
 	}
-	text("client", e.Client)
 	text("route", e.Route)
 	text("upstream", e.Upstream)
 	if e.Attempts > 0 {
