@@ -30,6 +30,8 @@ type valueHandler struct {
 
 func (h *valueHandler) Enabled(context.Context, slog.Level) bool { return true }
 
+func (h *valueHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
 func (h *valueHandler) Handle(ctx context.Context, _ slog.Record) error {
 	h.value = ctx.Value(spanKey{})
 	return nil
