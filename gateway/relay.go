@@ -52,7 +52,8 @@ type turn struct {
 
 	adapted *http.Request // made of the request, once something asked for it
 
-	own visit // of the decision
+	own  visit        // of the decision
+	room RequestEvent // for an event that nobody keeps
 }
 
 var turns = sync.Pool{New: func() any {
@@ -78,6 +79,9 @@ func (t *turn) release() {
 	t.client, t.stream, t.head, t.query, t.adapted = nil, nil, nil, "", nil
 	t.sent, t.body, t.upload = nil, nil, nil
 	t.flight.reset()
+	if t.own.event != nil {
+		t.room = RequestEvent{}
+	}
 	t.decision, t.own = decision{asker: t, visit: &t.own}, visit{}
 	t.header.fields = fields
 	t.fwd = forward.Request{Head: head, Early: early}
@@ -230,12 +234,17 @@ func (t *turn) relay() bool {
 // newEvent returns the event of the request.
 func (t *turn) newEvent() *RequestEvent {
 	k := t.client
-	e := &RequestEvent{
+	e := &t.room
+	if k.server.o.Trace != nil {
+		e = new(RequestEvent) // it may be kept
+	}
+	both := t.authority + t.path.Normal // in memory of its own, which a handler of the log may keep
+	*e = RequestEvent{
 		Begun:    time.Now(),
 		Protocol: "HTTP/1.1",
 		Method:   keptMethod(t.req.Method),
-		Host:     strings.Clone(t.authority),
-		Path:     strings.Clone(t.path.Normal),
+		Host:     both[:len(t.authority)],
+		Path:     both[len(t.authority):],
 		Remote:   k.remote,
 	}
 	switch {
