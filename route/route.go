@@ -23,7 +23,7 @@ type Route struct {
 
 	// paths are the patterns in which ":name" stands for itself, and parameters
 	// those in which it does not. Without one, they are the same.
-	paths, parameters []*pattern
+	paths, parameters []pattern
 
 	methods    methodBits
 	unusual    []string // the methods that have no bit
@@ -44,7 +44,16 @@ type Route struct {
 
 	// cell is where package gateway counts the requests for the route. It is no part of
 	// what the route is, and the one thing of it that changes.
+	// It is nil until there has been a request for the route, or for one that it replaces.
 	cell atomic.Pointer[meter.Cell]
+}
+
+// Most routes have one path: its pattern is in the same allocation. There may be many
+// routes, and each object is one more for every garbage collection to find (BenchmarkWith,
+// of which that is the larger part).
+type onePath struct {
+	Route
+	room [1]pattern
 }
 
 // maxPlaces bounds what one small document can make of a table: a route stands in it
@@ -58,7 +67,10 @@ func New(c Config) (*Route, error) {
 	fault := func(field string, err error) {
 		faults = append(faults, &ConfigError{ID: c.ID, Field: field, Err: err})
 	}
-	r := &Route{
+	c = c.owned()
+	one := &onePath{}
+	r := &one.Route
+	*r = Route{
 		id:         c.ID,
 		disabled:   c.Disabled,
 		priority:   c.Priority,
@@ -70,7 +82,6 @@ func New(c Config) (*Route, error) {
 		identified: c.RequireIdentity,
 		authorize:  c.Authorize,
 	}
-	r.cell.Store(new(meter.Cell))
 	if c.ID == "" {
 		fault("ID", errors.New("is required"))
 	}
@@ -99,7 +110,11 @@ func New(c Config) (*Route, error) {
 	if len(c.Paths) == 0 {
 		fault("Paths", errors.New(`at least one is required: "/*" is every path`))
 	}
-	known := map[string]bool{}
+	known, parameters := map[string]bool{}, false
+	r.paths = one.room[:0]
+	if len(c.Paths) > len(one.room) {
+		r.paths = make([]pattern, 0, len(c.Paths))
+	}
 	for i, s := range c.Paths {
 		field := fmt.Sprintf("Paths[%d]", i)
 		p, err := parsePattern(s, false)
@@ -113,13 +128,14 @@ func New(c Config) (*Route, error) {
 		}
 		known[s] = true
 		r.paths = append(r.paths, p)
-		if hasParameter(s) {
-			p, _ = parsePattern(s, true) // what is wrong with a path, is so in either reading
-		}
-		r.parameters = append(r.parameters, p)
+		parameters = parameters || hasParameter(s)
 	}
-	if slices.Equal(r.paths, r.parameters) {
-		r.parameters = r.paths // one list: there may be many routes
+	r.parameters = r.paths
+	if parameters {
+		r.parameters = make([]pattern, len(r.paths))
+		for i := range r.paths {
+			r.parameters[i], _ = parsePattern(r.paths[i].text, true) // what is wrong with a path, is so in either reading
+		}
 	}
 	var prefixes []netip.Prefix
 	for i, s := range c.RemoteAddrs {
