@@ -48,12 +48,13 @@ type Route struct {
 	cell atomic.Pointer[meter.Cell]
 }
 
-// Most routes have one path: its pattern is in the same allocation. There may be many
-// routes, and each object is one more for every garbage collection to find (BenchmarkWith,
-// of which that is the larger part).
-type onePath struct {
+// Most routes have one host and one path: they are in one allocation with it. There may be
+// many routes, and each object is one more for every garbage collection to look for, which
+// is the larger part of BenchmarkWith.
+type roomy struct {
 	Route
-	room [1]pattern
+	hosts [1]hostPattern
+	paths [1]pattern
 }
 
 // maxPlaces bounds what one small document can make of a table: a route stands in it
@@ -68,8 +69,8 @@ func New(c Config) (*Route, error) {
 		faults = append(faults, &ConfigError{ID: c.ID, Field: field, Err: err})
 	}
 	c = c.owned()
-	one := &onePath{}
-	r := &one.Route
+	room := &roomy{}
+	r := &room.Route
 	*r = Route{
 		id:         c.ID,
 		disabled:   c.Disabled,
@@ -86,6 +87,7 @@ func New(c Config) (*Route, error) {
 		fault("ID", errors.New("is required"))
 	}
 	twice, first := map[hostPattern]bool{}, map[string]int{}
+	r.hosts = room.hosts[:0]
 	for i, s := range c.Hosts {
 		field := fmt.Sprintf("Hosts[%d]", i)
 		host, err := parseHost(s)
@@ -111,8 +113,8 @@ func New(c Config) (*Route, error) {
 		fault("Paths", errors.New(`at least one is required: "/*" is every path`))
 	}
 	known, parameters := map[string]bool{}, false
-	r.paths = one.room[:0]
-	if len(c.Paths) > len(one.room) {
+	r.paths = room.paths[:0]
+	if len(c.Paths) > len(room.paths) {
 		r.paths = make([]pattern, 0, len(c.Paths))
 	}
 	for i, s := range c.Paths {
