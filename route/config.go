@@ -102,14 +102,13 @@ type Config struct {
 	ClientCert ClientCertHeaders
 }
 
-// owned returns c with texts of its own, all in one piece: each is one object fewer for the
-// garbage collector than it was, and holds no document that it was cut out of.
+// owned returns c with texts of its own, all in one piece: they are one object to the
+// garbage collector, and keep no document alive of which they were a part.
 func (c Config) owned() Config {
-	all := strings.Join(slices.Concat([]string{c.ID, c.Upstream}, c.Hosts, c.Paths), "")
-	own := func(s string) string {
-		var own string
-		own, all = all[:len(s)], all[len(s):]
-		return own
+	rest := strings.Join(slices.Concat([]string{c.ID, c.Upstream}, c.Hosts, c.Paths), "")
+	own := func(s string) (owned string) {
+		owned, rest = rest[:len(s)], rest[len(s):]
+		return owned
 	}
 	ownAll := func(list []string) []string {
 		owned := make([]string, len(list))

@@ -11,7 +11,7 @@ func (r *Route) Meter() *meter.Cell {
 	return r.cell.Load()
 }
 
-// Counted is what was counted, or nil if nothing was.
+// Counted is what package gateway has counted for the route, or nil if nothing was.
 func (r *Route) Counted() *meter.Route {
 	if c := r.cell.Load(); c != nil {
 		return c.Peek()

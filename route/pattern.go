@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/reqvar"
@@ -84,7 +83,7 @@ func parsePattern(s string, parameters bool) (pattern, error) {
 	}
 	literal(len(s))
 	if len(p.head) > 0 && p.head[0].literal != "" {
-		p.cut, p.head = p.head[0].literal, slices.Clone(p.head[1:])
+		p.cut, p.head = p.head[0].literal, append(group(nil), p.head[1:]...)
 	}
 	p.exact = len(p.names) == 0
 	if p.plain() && !p.exact && p.names[0] == starName {

@@ -43,8 +43,8 @@ type Route struct {
 	warnings   []string
 
 	// cell is where package gateway counts the requests for the route. It is no part of
-	// what the route is, and the one thing of it that changes.
-	// It is nil until there has been a request for the route, or for one that it replaces.
+	// what the route is, and the one thing of it that changes: it is nil until there is
+	// a request for the route, or the route takes the place of another.
 	cell atomic.Pointer[meter.Cell]
 }
 

@@ -68,7 +68,15 @@ func (n *node[V]) copy() *node[V] {
 		c := *n
 		return &c
 	}
-	c := &inner[V]{*n, *n.children}
+	return n.parent()
+}
+
+// parent is copy with room for children, if n has none.
+func (n *node[V]) parent() *node[V] {
+	c := &inner[V]{node: *n}
+	if n.children != nil {
+		c.room = *n.children
+	}
 	c.children = &c.room
 	return &c.node
 }
@@ -96,7 +104,7 @@ func (n *node[V]) copyFor(entries int) *node[V] {
 	return c
 }
 
-// set puts a child into a slot, or takes it out. n must be a copy with children.
+// set puts a child into a slot, or takes it out. n must be a copy that is a parent.
 func (n *node[V]) set(i uint64, child *node[V]) {
 	if child == nil {
 		n.nodeMap &^= 1 << i
@@ -201,11 +209,8 @@ func (n *node[V]) with(e entry[V], shift uint) (_ *node[V], added bool) {
 	default:
 		// Two keys want one slot: both go one level down, and further for as
 		// long as their hashes agree.
-		parent := *n
-		if parent.children == nil {
-			parent.children = new([fanout]*node[V])
-		}
-		c := parent.deleted(at)
+		c := n.parent()
+		c.entries = slices.Concat(n.entries[:at], n.entries[at+1:])
 		c.entryMap ^= 1 << i
 		c.set(i, pair(n.entries[at], e, shift+width))
 		return c, true
@@ -221,10 +226,9 @@ func pair[V any](a, b entry[V], shift uint) *node[V] {
 	}
 	i, j := a.hash>>shift%fanout, b.hash>>shift%fanout
 	if i == j {
-		n := &inner[V]{}
-		n.children = &n.room
+		n := (&node[V]{}).parent()
 		n.set(i, pair(a, b, shift+width))
-		return &n.node
+		return n
 	}
 	if i > j {
 		a, b = b, a
