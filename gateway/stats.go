@@ -161,7 +161,7 @@ func (s *Server) Stats() Stats {
 	var room []uint64
 	for i, r := range routes {
 		rs := RouteStats{ID: r.ID(), Upstream: r.Upstream(), RequestStats: noRequests}
-		if counted := r.Meter().Peek(); counted != nil {
+		if counted := r.Counted(); counted != nil {
 			if cap(room)-len(room) < meter.Buckets {
 				room = make([]uint64, 0, meter.Buckets*min(len(routes)-i, 1024))
 			}

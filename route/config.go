@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -98,6 +100,26 @@ type Config struct {
 	// the client is, if its certificate was verified. Zero is what the gateway says:
 	// [ClientCertNone] is none.
 	ClientCert ClientCertHeaders
+}
+
+// owned returns c with texts of its own, all in one piece: they are one object to the
+// garbage collector, and keep no document alive of which they were a part.
+func (c Config) owned() Config {
+	rest := strings.Join(slices.Concat([]string{c.ID, c.Upstream}, c.Hosts, c.Paths), "")
+	own := func(s string) (owned string) {
+		owned, rest = rest[:len(s)], rest[len(s):]
+		return owned
+	}
+	ownAll := func(list []string) []string {
+		owned := make([]string, len(list))
+		for i, s := range list {
+			owned[i] = own(s)
+		}
+		return owned
+	}
+	c.ID, c.Upstream = own(c.ID), own(c.Upstream)
+	c.Hosts, c.Paths = ownAll(c.Hosts), ownAll(c.Paths)
+	return c
 }
 
 // HeaderEdits are changes to the header of a request.

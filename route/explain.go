@@ -134,15 +134,13 @@ func (n *node) each(path string, yield func(*candidate) bool) bool {
 	if n.lists == nil || !strings.HasPrefix(path, n.path) {
 		return true
 	}
-	lists := [][]candidate{n.prefix}
+	candidates := n.prefix()
 	if end {
-		lists = [][]candidate{n.exact, n.prefix}
+		candidates = n.all
 	}
-	for _, list := range lists {
-		for i := range list {
-			if !yield(&list[i]) {
-				return false
-			}
+	for i := range candidates {
+		if !yield(&candidates[i]) {
+			return false
 		}
 	}
 	return true

@@ -71,12 +71,12 @@ func (n *node) check(e edit, candidates *int) error {
 	}
 	if n.lists != nil {
 		switch {
-		case n.depth != steps(n.path) || len(n.exact)+len(n.prefix) == 0:
+		case n.depth != steps(n.path) || len(n.all) == 0:
 			return fail("has the lists of " + n.path)
-		case !slices.IsSortedFunc(n.exact, compareCandidates) || !slices.IsSortedFunc(n.prefix, compareCandidates):
+		case !slices.IsSortedFunc(n.all, compareCandidates):
 			return fail("has candidates out of order")
 		}
-		for exact, list := range map[bool][]candidate{true: n.exact, false: n.prefix} {
+		for exact, list := range map[bool][]candidate{true: n.exact(), false: n.prefix()} {
 			*candidates += len(list)
 			for _, c := range list {
 				if c.pattern.cut != path || c.pattern.exact != exact {

@@ -120,11 +120,9 @@ func (n *node) match(path string, req *Request, bit methodBits) *candidate {
 		return nil
 	}
 	if end {
-		if c := first(n.exact, req, bit); c != nil {
-			return c
-		}
+		return first(n.all, req, bit)
 	}
-	return first(n.prefix, req, bit)
+	return first(n.prefix(), req, bit)
 }
 
 // first returns the first of the candidates that takes the request.

@@ -38,11 +38,11 @@ func (p *pattern) plain() bool {
 
 // parsePattern reads a configured path, in which ":name" is a parameter or stands
 // for itself. What no normalised path can fit is refused.
-func parsePattern(s string, parameters bool) (*pattern, error) {
+func parsePattern(s string, parameters bool) (pattern, error) {
 	if err := checkPattern(s); err != nil {
-		return nil, err
+		return pattern{}, err
 	}
-	p := &pattern{text: s}
+	p := pattern{text: s}
 	last := &p.head // the group that goes on
 	begin := 0      // and the literal bytes of it that are not in it yet
 	literal := func(end int) {
@@ -83,11 +83,17 @@ func parsePattern(s string, parameters bool) (*pattern, error) {
 	}
 	literal(len(s))
 	if len(p.head) > 0 && p.head[0].literal != "" {
-		p.cut, p.head = p.head[0].literal, p.head[1:]
+		p.cut, p.head = p.head[0].literal, append(group(nil), p.head[1:]...)
 	}
 	p.exact = len(p.names) == 0
+	if p.plain() && !p.exact && p.names[0] == starName {
+		p.names, p.stars = oneStar.names, oneStar.stars
+	}
 	return p, nil
 }
+
+// oneStar is what most patterns with a star have, which ends them: they share it.
+var oneStar = pattern{names: []string{starName}, stars: []starGroup{{}}}
 
 // identifier returns s if it is, up to the next slash or the end, the name of a
 // star: a letter or underscore, then such, digits and hyphens.

@@ -23,7 +23,7 @@ type Route struct {
 
 	// paths are the patterns in which ":name" stands for itself, and parameters
 	// those in which it does not. Without one, they are the same.
-	paths, parameters []*pattern
+	paths, parameters []pattern
 
 	methods    methodBits
 	unusual    []string // the methods that have no bit
@@ -43,8 +43,18 @@ type Route struct {
 	warnings   []string
 
 	// cell is where package gateway counts the requests for the route. It is no part of
-	// what the route is, and the one thing of it that changes.
+	// what the route is, and the one thing of it that changes: it is nil until there is
+	// a request for the route, or the route takes the place of another.
 	cell atomic.Pointer[meter.Cell]
+}
+
+// Most routes have one host and one path: they are in one allocation with it. There may be
+// many routes, and each object is one more for every garbage collection to look for, which
+// is the larger part of BenchmarkWith.
+type roomy struct {
+	Route
+	hosts [1]hostPattern
+	paths [1]pattern
 }
 
 // maxPlaces bounds what one small document can make of a table: a route stands in it
@@ -58,7 +68,10 @@ func New(c Config) (*Route, error) {
 	fault := func(field string, err error) {
 		faults = append(faults, &ConfigError{ID: c.ID, Field: field, Err: err})
 	}
-	r := &Route{
+	c = c.owned()
+	room := &roomy{}
+	r := &room.Route
+	*r = Route{
 		id:         c.ID,
 		disabled:   c.Disabled,
 		priority:   c.Priority,
@@ -70,11 +83,11 @@ func New(c Config) (*Route, error) {
 		identified: c.RequireIdentity,
 		authorize:  c.Authorize,
 	}
-	r.cell.Store(new(meter.Cell))
 	if c.ID == "" {
 		fault("ID", errors.New("is required"))
 	}
 	twice, first := map[hostPattern]bool{}, map[string]int{}
+	r.hosts = room.hosts[:0]
 	for i, s := range c.Hosts {
 		field := fmt.Sprintf("Hosts[%d]", i)
 		host, err := parseHost(s)
@@ -99,7 +112,11 @@ func New(c Config) (*Route, error) {
 	if len(c.Paths) == 0 {
 		fault("Paths", errors.New(`at least one is required: "/*" is every path`))
 	}
-	known := map[string]bool{}
+	known, parameters := map[string]bool{}, false
+	r.paths = room.paths[:0]
+	if len(c.Paths) > len(room.paths) {
+		r.paths = make([]pattern, 0, len(c.Paths))
+	}
 	for i, s := range c.Paths {
 		field := fmt.Sprintf("Paths[%d]", i)
 		p, err := parsePattern(s, false)
@@ -113,13 +130,14 @@ func New(c Config) (*Route, error) {
 		}
 		known[s] = true
 		r.paths = append(r.paths, p)
-		if hasParameter(s) {
-			p, _ = parsePattern(s, true) // what is wrong with a path, is so in either reading
-		}
-		r.parameters = append(r.parameters, p)
+		parameters = parameters || hasParameter(s)
 	}
-	if slices.Equal(r.paths, r.parameters) {
-		r.parameters = r.paths // one list: there may be many routes
+	r.parameters = r.paths
+	if parameters {
+		r.parameters = make([]pattern, len(r.paths))
+		for i := range r.paths {
+			r.parameters[i], _ = parsePattern(r.paths[i].text, true) // what is wrong with a path, is so in either reading
+		}
 	}
 	var prefixes []netip.Prefix
 	for i, s := range c.RemoteAddrs {

@@ -99,7 +99,7 @@ func (t *Table) listOf(host string, p *pattern) []candidate {
 		i, _ := n.rank(digit(p.cut, n.depth))
 		n = n.children[i]
 	}
-	return *n.list(p)
+	return n.of(p)
 }
 
 // covers reports whether c takes every request that o takes. Both are in one list

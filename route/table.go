@@ -77,7 +77,11 @@ func (t *Table) With(routes ...*Route) *Table {
 		}
 		// Where both have a place, that of the old one is taken already.
 		next.add(now)
-		if replaced {
+		switch {
+		case !replaced:
+		case samePlaces(old.route, r):
+			next.count(old.route, -1)
+		default:
 			next.remove(old)
 		}
 		next.byID = next.byID.With(r.id, now)
@@ -87,6 +91,13 @@ func (t *Table) With(routes ...*Route) *Table {
 		return t
 	}
 	return next
+}
+
+// samePlaces reports whether two routes have the same places. Of routes that have them in
+// another order it does not tell.
+func samePlaces(a, b *Route) bool {
+	return a.disabled == b.disabled && a.priority == b.priority && slices.Equal(a.hosts, b.hosts) &&
+		slices.EqualFunc(a.paths, b.paths, func(a, b pattern) bool { return a.text == b.text })
 }
 
 // Without returns a table without the routes of the given IDs. IDs that it does
@@ -139,7 +150,8 @@ func (t *Table) places(en entry) iter.Seq2[string, candidate] {
 		if t.o.Router.parameters() {
 			patterns = r.parameters
 		}
-		for _, p := range patterns {
+		for i := range patterns {
+			p := &patterns[i]
 			c := candidate{route: r, pattern: p, age: en.age, methods: r.methods, conditional: r.conditional(t.o.Router) || !p.plain(), host: allHosts}
 			if len(r.hosts) == 0 || !t.o.Router.byHost() {
 				if !yield("", c) {

@@ -327,6 +327,53 @@ func TestConditional(t *testing.T) {
 	}
 }
 
+// A route that replaces one in the same places is there with all that is new of it, and the
+// old table has the old one.
+func TestReplaceInPlace(t *testing.T) {
+	c := route.Config{ID: "a", Hosts: []string{"a.test", "*.a.test"}, Paths: []string{"/a", "/a/*", "/a/:id"}, Methods: []string{"GET"}}
+	others := route.Config{ID: "z", Paths: []string{"/a", "/a/*"}}
+	for _, change := range []func(*route.Config){
+		func(c *route.Config) { c.Methods = []string{"PUT"} },
+		func(c *route.Config) { c.Hosts = []string{"*.a.test", "a.test"} },
+		func(c *route.Config) { c.Hosts[1] = "*.b.test" },
+		func(c *route.Config) { c.Hosts[0] = "a.test:80" },
+		func(c *route.Config) { c.Hosts = nil },
+		func(c *route.Config) { c.Paths = []string{"/a*", "/a/*", "/a/:id"} },
+		func(c *route.Config) { c.Paths = c.Paths[:2] },
+		func(c *route.Config) { c.Priority = 1 },
+		func(c *route.Config) { c.Disabled = true },
+		func(c *route.Config) { c.Vars = varsOf["a=1"] },
+	} {
+		for _, router := range []route.Router{route.RouterHostURI, route.RouterURI, route.RouterURIWithParameter} {
+			changed := c
+			changed.Hosts, changed.Paths = slices.Clone(c.Hosts), slices.Clone(c.Paths)
+			change(&changed)
+			old := route.NewTable(route.Options{Router: router}).With(mustNew(t, c), mustNew(t, others))
+			table := old.With(mustNew(t, changed))
+			require.NoError(t, old.Check())
+			require.NoError(t, table.Check(), "%+v", changed)
+			fresh := route.NewTable(route.Options{Router: router}).With(mustNew(t, changed), mustNew(t, others))
+			require.Equal(t, fresh.Conditional(), table.Conditional())
+			for _, host := range []string{"a.test", "x.a.test", "x.b.test", "c.test"} {
+				for _, path := range []string{"/a", "/a/x", "/ab"} {
+					for _, method := range []string{"GET", "PUT"} {
+						req := route.Request{Method: method, Host: host, Path: path}
+						found, want := table.Match(&req), fresh.Match(&req)
+						require.Equal(t, idOf(want), idOf(found), "%+v %+v", changed, req)
+						require.Equal(t, want.Pattern(), found.Pattern())
+						if r, _ := table.Get("a"); found.Route != nil && found.Route.ID() == "a" {
+							require.Same(t, r, found.Route)
+						}
+						if r, _ := old.Get("a"); idOf(old.Match(&req)) == "a" {
+							require.Same(t, r, old.Match(&req).Route)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // The words of which random routes and requests are made: few, so that they meet.
 var (
 	hostWords   = []string{"a.test", "b.a.test", "ba.test", "c.b.a.test", "test", "x.test"}

@@ -38,16 +38,18 @@ type node struct {
 
 // Lists are the candidates of a node.
 type lists struct {
-	// exact are the routes for the path of the node, prefix those whose patterns are
-	// cut to it. Both are in the order in which they are tried.
-	exact, prefix []candidate
+	// all are in the order in which they are tried. The exact ones, which are for the path
+	// of the node itself, go before those whose patterns are cut to it.
+	all    []candidate
+	exacts uint32 // how many are exact
 
 	// owner is the edit that made the lists. Only it may change them.
 	owner edit
 }
 
-// noLists are what a node's are made of.
-var noLists lists
+// exact and prefix are the two lists.
+func (l *lists) exact() []candidate  { return l.all[:l.exacts] }
+func (l *lists) prefix() []candidate { return l.all[l.exacts:] }
 
 // An edit is one call of With or Without. What it has copied is its own to change
 // until it returns: it copies a node once, however many routes it puts there.
@@ -79,9 +81,15 @@ type candidate struct {
 // allHosts is [candidate.host] in a tree to which no host leads: there, each is as good.
 const allHosts = -1
 
-// compareCandidates is the order in which routes of one list are tried: the higher
-// priority, the longer pattern, the older route.
+// compareCandidates is the order in which the routes of one path are tried: the exact ones,
+// the higher priority, the longer pattern, the older route.
 func compareCandidates(a, b candidate) int {
+	if a.pattern.exact != b.pattern.exact {
+		if a.pattern.exact {
+			return -1
+		}
+		return 1
+	}
 	return cmp.Or(
 		cmp.Compare(b.route.priority, a.route.priority),
 		cmp.Compare(len(b.pattern.text), len(a.pattern.text)),
@@ -135,7 +143,9 @@ func commonSteps(a, b string) uint32 {
 	return 2 * uint32(n)
 }
 
-// Nodes with room for some children, which are in one allocation with them.
+// Nodes with room for some children, or for a candidate, which are in one allocation with
+// them. Most nodes are leaves, and most of these have one candidate: two lines of the CPU's
+// cache, side by side.
 type (
 	node4 struct {
 		node
@@ -145,14 +155,17 @@ type (
 		node
 		room [16]*node
 	}
+	leaf struct {
+		node
+		own  lists
+		room [1]candidate
+	}
 )
 
 // newNode returns a node without candidates that has room for some children.
 func newNode(e edit, depth uint32, children int) *node {
 	var n *node
 	switch {
-	case children == 0:
-		n = &node{}
 	case children <= 4:
 		n4 := &node4{}
 		n = &n4.node
@@ -168,11 +181,21 @@ func newNode(e edit, depth uint32, children int) *node {
 	return n
 }
 
-// newLeaf returns the node of one candidate.
-func newLeaf(e edit, c candidate) *node {
-	n := newNode(e, steps(c.pattern.cut), 0)
-	n.put(e, c)
-	return n
+// newLeaf returns a node without children that has some candidates: all are for path.
+func newLeaf(e edit, path string, exacts uint32, all ...candidate) *node {
+	l := &leaf{}
+	l.own = lists{append(l.room[:0], all...), exacts, e}
+	l.node = node{depth: steps(path), owner: e, path: path, lists: &l.own}
+	return &l.node
+}
+
+// leafOf returns the node of one candidate.
+func leafOf(e edit, c candidate) *node {
+	exacts := uint32(0)
+	if c.pattern.exact {
+		exacts = 1
+	}
+	return newLeaf(e, c.pattern.cut, exacts, c)
 }
 
 // writable returns a node for e to change, with room for so many more children: n
@@ -181,7 +204,11 @@ func (n *node) writable(e edit, more int) *node {
 	if n.owner == e {
 		return n
 	}
-	copied := newNode(e, n.depth, len(n.children)+more)
+	children := len(n.children) + more
+	if children == 0 {
+		return newLeaf(e, n.path, n.exacts, n.all...)
+	}
+	copied := newNode(e, n.depth, children)
 	copied.has, copied.path, copied.lists = n.has, n.path, n.lists
 	copied.children = append(copied.children, n.children...)
 	return copied
@@ -220,7 +247,7 @@ func (n *node) nearest(path string) string {
 // add returns the tree with c at the cut of its pattern.
 func (n *node) add(e edit, c candidate) *node {
 	if n == nil {
-		return newLeaf(e, c)
+		return leafOf(e, c)
 	}
 	return n.addBelow(e, c, commonSteps(n.nearest(c.pattern.cut), c.pattern.cut))
 }
@@ -246,7 +273,7 @@ func (n *node) addBelow(e edit, c candidate, common uint32) *node {
 	if !ok {
 		n = n.writable(e, 1)
 		n.flip(d)
-		n.children = slices.Insert(n.children, i, newLeaf(e, c))
+		n.children = slices.Insert(n.children, i, leafOf(e, c))
 		return n
 	}
 	n = n.writable(e, 0)
@@ -257,26 +284,22 @@ func (n *node) addBelow(e edit, c candidate, common uint32) *node {
 // remove returns the tree without c, which must be there, unless add has put the one that
 // replaces it in its place.
 func (n *node) remove(e edit, c candidate) *node {
-	n = n.writable(e, 0)
 	if cut := c.pattern.cut; n.depth == steps(cut) {
-		n.take(e, c)
+		n = n.take(e, c)
 	} else {
 		d := digit(cut, n.depth)
 		i, _ := n.rank(d)
-		if child := n.children[i].remove(e, c); child != nil {
+		child := n.children[i].remove(e, c)
+		n = n.writable(e, 0)
+		if child != nil {
 			n.children[i] = child
 		} else {
 			n.flip(d)
 			n.children = slices.Delete(n.children, i, i+1)
 		}
 	}
-	if n.lists == nil {
-		switch len(n.children) {
-		case 0:
-			return nil
-		case 1:
-			return n.children[0]
-		}
+	if n != nil && n.lists == nil && len(n.children) == 1 {
+		return n.children[0]
 	}
 	return n
 }
@@ -285,58 +308,55 @@ func (n *node) remove(e edit, c candidate) *node {
 // same rank: that of the route which it replaces.
 func (n *node) put(e edit, c candidate) {
 	if n.lists == nil {
-		n.path, n.lists = c.pattern.cut, &noLists
+		n.path, n.lists = c.pattern.cut, &lists{owner: e}
 	}
-	n.ownLists(e, c.pattern)
-	list := n.list(c.pattern)
-	i, there := slices.BinarySearchFunc(*list, c, compareCandidates)
+	n.ownLists(e)
+	i, there := slices.BinarySearchFunc(n.all, c, compareCandidates)
 	if there {
-		(*list)[i] = c
-	} else {
-		*list = slices.Insert(*list, i, c)
+		n.all[i] = c
+		return
+	}
+	n.all = slices.Insert(n.all, i, c)
+	if c.pattern.exact {
+		n.exacts++
 	}
 }
 
-// take removes c from the candidates of n, which must be e's, unless another has taken
-// its place.
-func (n *node) take(e edit, c candidate) {
-	i := indexOf(*n.list(c.pattern), c)
-	switch {
-	case i < 0:
-	case len(n.exact)+len(n.prefix) == 1:
-		n.path, n.lists = "", nil
-	default:
-		n.ownLists(e, c.pattern)
-		list := n.list(c.pattern)
-		*list = slices.Delete(*list, i, i+1)
+// take returns n without the candidate c, unless another has taken its place, or nil if
+// nothing is left.
+func (n *node) take(e edit, c candidate) *node {
+	i := indexOf(n.all, c)
+	if i < 0 {
+		return n
 	}
-}
-
-// ownLists makes the candidates of n e's, which is about to change the list of p.
-func (n *node) ownLists(e edit, p *pattern) {
-	switch {
-	case n.lists.owner == e:
-	case len(n.exact)+len(n.prefix) > 1:
-		n.lists = &lists{slices.Clone(n.exact), slices.Clone(n.prefix), e}
-	default:
-		// Most nodes have one candidate: it is in the same allocation.
-		one := &struct {
-			lists
-			room [1]candidate
-		}{lists: lists{owner: e}}
-		if len(n.exact) == 1 || len(n.prefix) == 0 && p.exact {
-			one.exact = append(one.room[:0], n.exact...)
-		} else {
-			one.prefix = append(one.room[:0], n.prefix...)
+	if len(n.all) == 1 {
+		if len(n.children) == 0 {
+			return nil
 		}
-		n.lists = &one.lists
+		n = n.writable(e, 0)
+		n.path, n.lists = "", nil
+		return n
+	}
+	n = n.writable(e, 0)
+	n.ownLists(e)
+	n.all = slices.Delete(n.all, i, i+1)
+	if c.pattern.exact {
+		n.exacts--
+	}
+	return n
+}
+
+// ownLists makes the candidates of n, which must be e's, e's as well.
+func (n *node) ownLists(e edit) {
+	if n.lists.owner != e {
+		n.lists = &lists{slices.Clone(n.all), n.exacts, e}
 	}
 }
 
-// list returns the list of a pattern whose cut is the path of l.
-func (l *lists) list(p *pattern) *[]candidate {
+// of returns the list of a pattern whose cut is the path of l.
+func (l *lists) of(p *pattern) []candidate {
 	if p.exact {
-		return &l.exact
+		return l.exact()
 	}
-	return &l.prefix
+	return l.prefix()
 }

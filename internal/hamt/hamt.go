@@ -44,11 +44,23 @@ type node[V any] struct {
 	entries  []entry[V]
 }
 
-// An inner node has children, in the same allocation.
-type inner[V any] struct {
-	node[V]
-	room [fanout]*node[V]
-}
+// Nodes with children, or with room for some entries, which are in one allocation with
+// them: to a garbage collection, an object more is more than some bytes. Nodes with more
+// entries, or with both, have the entries apart.
+type (
+	inner[V any] struct {
+		node[V]
+		room [fanout]*node[V]
+	}
+	leaf2[V any] struct {
+		node[V]
+		room [2]entry[V]
+	}
+	leaf3[V any] struct {
+		node[V]
+		room [3]entry[V]
+	}
+)
 
 // copy returns a copy of n, which has its entries, with children of its own.
 func (n *node[V]) copy() *node[V] {
@@ -56,20 +68,48 @@ func (n *node[V]) copy() *node[V] {
 		c := *n
 		return &c
 	}
-	c := &inner[V]{*n, *n.children}
+	return n.parent()
+}
+
+// parent is copy with room for children, if n has none.
+func (n *node[V]) parent() *node[V] {
+	c := &inner[V]{node: *n}
+	if n.children != nil {
+		c.room = *n.children
+	}
 	c.children = &c.room
 	return &c.node
 }
 
-// set puts a child into a slot, or takes it out. n must be a copy.
+// copyFor returns a copy of n with children of its own, and with room for so many entries
+// instead of those of n.
+func (n *node[V]) copyFor(entries int) *node[V] {
+	if n.children == nil {
+		switch entries {
+		case 1, 2:
+			c := &leaf2[V]{node: *n}
+			c.entries = c.room[:0]
+			return &c.node
+		case 3:
+			c := &leaf3[V]{node: *n}
+			c.entries = c.room[:0]
+			return &c.node
+		}
+	}
+	c := n.copy()
+	c.entries = nil
+	if entries > 0 {
+		c.entries = make([]entry[V], 0, entries)
+	}
+	return c
+}
+
+// set puts a child into a slot, or takes it out. n must be a copy that is a parent.
 func (n *node[V]) set(i uint64, child *node[V]) {
 	if child == nil {
 		n.nodeMap &^= 1 << i
 	} else {
 		n.nodeMap |= 1 << i
-	}
-	if n.children == nil {
-		n.children = new([fanout]*node[V])
 	}
 	n.children[i] = child
 	if n.nodeMap == 0 {
@@ -146,39 +186,56 @@ func (n *node[V]) with(e entry[V], shift uint) (_ *node[V], added bool) {
 	if n == nil {
 		n = &node[V]{}
 	}
-	c := n.copy()
 	if shift >= 64 {
 		i := n.find(e.key)
 		if i < 0 {
-			c.entries = inserted(n.entries, len(n.entries), e)
-			return c, true
+			return n.inserted(len(n.entries), e), true
 		}
-		c.entries = replaced(n.entries, i, e)
-		return c, false
+		return n.replaced(i, e), false
 	}
 	i := e.hash >> shift % fanout
 	at := rank(n.entryMap, i)
 	switch {
 	case n.nodeMap>>i&1 != 0:
+		c := n.copy()
 		c.children[i], added = n.children[i].with(e, shift+width)
 		return c, added
 	case n.entryMap>>i&1 == 0:
+		c := n.inserted(at, e)
 		c.entryMap |= 1 << i
-		c.entries = inserted(n.entries, at, e)
 		return c, true
 	case n.entries[at].key == e.key:
-		c.entries = replaced(n.entries, at, e)
-		return c, false
+		return n.replaced(at, e), false
 	default:
 		// Two keys want one slot: both go one level down, and further for as
 		// long as their hashes agree.
-		child, _ := (*node[V])(nil).with(n.entries[at], shift+width)
-		child, _ = child.with(e, shift+width)
+		c := n.parent()
+		c.entries = slices.Concat(n.entries[:at], n.entries[at+1:])
 		c.entryMap ^= 1 << i
-		c.entries = deleted(n.entries, at)
-		c.set(i, child)
+		c.set(i, pair(n.entries[at], e, shift+width))
 		return c, true
 	}
+}
+
+// pair returns the node of two entries.
+func pair[V any](a, b entry[V], shift uint) *node[V] {
+	if shift >= 64 {
+		n := (&node[V]{}).copyFor(2)
+		n.entries = append(n.entries, a, b)
+		return n
+	}
+	i, j := a.hash>>shift%fanout, b.hash>>shift%fanout
+	if i == j {
+		n := (&node[V]{}).parent()
+		n.set(i, pair(a, b, shift+width))
+		return n
+	}
+	if i > j {
+		a, b = b, a
+	}
+	n := (&node[V]{entryMap: 1<<i | 1<<j}).copyFor(2)
+	n.entries = append(n.entries, a, b)
+	return n
 }
 
 // Without returns a map without key. If m does not have it, that is m itself.
@@ -201,9 +258,7 @@ func (n *node[V]) without(key string, h uint64, shift uint) (_ *node[V], removed
 		if i < 0 {
 			return n, false
 		}
-		c := n.copy()
-		c.entries = deleted(n.entries, i)
-		return c.orNil(), true
+		return n.deleted(i).orNil(), true
 	}
 	i := h >> shift % fanout
 	at := rank(n.entryMap, i)
@@ -213,23 +268,22 @@ func (n *node[V]) without(key string, h uint64, shift uint) (_ *node[V], removed
 		if !removed {
 			return n, false
 		}
-		c := n.copy()
 		if len(child.entries) == 1 && child.children == nil {
 			// An entry that is alone moves up, so that a map has the same shape
 			// whichever way it was reached.
+			c := n.inserted(at, child.entries[0])
 			c.set(i, nil)
 			c.entryMap |= 1 << i
-			c.entries = inserted(n.entries, at, child.entries[0])
-		} else {
-			c.children[i] = child
+			return c, true
 		}
+		c := n.copy()
+		c.children[i] = child
 		return c, true
 	case n.entryMap>>i&1 == 0 || n.entries[at].key != key:
 		return n, false
 	default:
-		c := n.copy()
+		c := n.deleted(at)
 		c.entryMap ^= 1 << i
-		c.entries = deleted(n.entries, at)
 		return c.orNil(), true
 	}
 }
@@ -248,31 +302,26 @@ func (n *node[V]) find(key string) int {
 	return slices.IndexFunc(n.entries, func(e entry[V]) bool { return e.key == key })
 }
 
-// inserted, replaced and deleted return changed copies that have no room to spare.
+// inserted, replaced and deleted return copies of n with changed entries, and children of
+// their own. The bitmaps are those of n.
 
-func inserted[T any](list []T, i int, v T) []T {
-	out := make([]T, len(list)+1)
-	copy(out, list[:i])
-	out[i] = v
-	copy(out[i+1:], list[i:])
-	return out
+func (n *node[V]) inserted(i int, e entry[V]) *node[V] {
+	c := n.copyFor(len(n.entries) + 1)
+	c.entries = append(append(append(c.entries, n.entries[:i]...), e), n.entries[i:]...)
+	return c
 }
 
-func replaced[T any](list []T, i int, v T) []T {
-	out := make([]T, len(list))
-	copy(out, list)
-	out[i] = v
-	return out
+func (n *node[V]) replaced(i int, e entry[V]) *node[V] {
+	c := n.copyFor(len(n.entries))
+	c.entries = append(c.entries, n.entries...)
+	c.entries[i] = e
+	return c
 }
 
-func deleted[T any](list []T, i int) []T {
-	if len(list) == 1 {
-		return nil
-	}
-	out := make([]T, len(list)-1)
-	copy(out, list[:i])
-	copy(out[i:], list[i+1:])
-	return out
+func (n *node[V]) deleted(i int) *node[V] {
+	c := n.copyFor(len(n.entries) - 1)
+	c.entries = append(append(c.entries, n.entries[:i]...), n.entries[i+1:]...)
+	return c
 }
 
 // All yields every key with its value, in no order that means anything.

@@ -157,6 +157,16 @@ func TestGetDoesNotAllocate(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { m.Get("77"); m.Get("absent") }))
 }
 
+// A change of a small node is one allocation: its entries are in it.
+func TestWithAllocations(t *testing.T) {
+	var m Map[int]
+	for i, want := range []float64{1, 1, 1, 2} {
+		e := entry[int]{hash: uint64(i), key: fmt.Sprint(i)}
+		m.root, _ = m.root.with(e, 0)
+		require.Equal(t, want, testing.AllocsPerRun(100, func() { m.root.with(e, 0) }), "%d entries", i+1)
+	}
+}
+
 func BenchmarkMap(b *testing.B) {
 	for _, n := range []int{100, 10_000, 100_000} {
 		var m Map[int]
