@@ -153,7 +153,7 @@ func FuzzFrames(f *testing.F) {
 			p := connect(t, o, acting)
 			p.wire.down.hold(64 << 10)
 			play(p, program)
-			settle(t, p)
+			settle(t, p, true)
 		})
 	})
 }
@@ -174,13 +174,15 @@ func FuzzBytes(f *testing.F) {
 				p.raw([]byte(text[:min(size, len(text))]))
 				synctest.Wait()
 			}
-			settle(t, p)
+			// The last frame may not be whole: what it announces is off the window.
+			settle(t, p, false)
 		})
 	})
 }
 
-// settle ends a connection, and checks that nothing is left of it.
-func settle(t *testing.T, p *peer) {
+// settle ends a connection, and checks that nothing is left of it, of its windows either if
+// all frames were whole.
+func settle(t *testing.T, p *peer, whole bool) {
 	p.wire.down.hold(1 << 30)
 	synctest.Wait()
 	p.wire.down.take(1 << 30)
@@ -189,7 +191,7 @@ func settle(t *testing.T, p *peer) {
 	}
 	time.Sleep(25 * time.Second) // the handlers that hold
 	synctest.Wait()
-	if recv, lent := p.conn.Windows(); !p.over() && (lent != 0 || recv != h2.ConnWindow) {
+	if recv, lent := p.conn.Windows(); whole && !p.over() && (lent != 0 || recv != h2.ConnWindow) {
 		t.Fatalf("the windows have drifted: %d, %d", recv, lent)
 	}
 	p.wire.Abort()
@@ -216,7 +218,7 @@ func TestRandomFrames(t *testing.T) {
 			p := connect(t, o, acting)
 			p.wire.down.hold(64 << 10)
 			play(p, program)
-			settle(t, p)
+			settle(t, p, true)
 		})
 	}
 }
