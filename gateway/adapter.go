@@ -257,22 +257,33 @@ func (w *answerWriter) WriteHeader(status int) {
 	if w.t.head.Minor == 0 {
 		w.how = closedBody
 	}
-	if lengths := w.frozen["Content-Length"]; len(lengths) > 0 {
-		if n, err := strconv.ParseInt(strings.TrimSpace(lengths[0]), 10, 64); err == nil && n >= 0 {
-			w.how, w.left = sizedBody, n
-			w.frozen["Content-Length"] = []string{strconv.FormatInt(n, 10)}
-		} else {
-			delete(w.frozen, "Content-Length")
-		}
+	if n, ok := announcedLength(w.frozen); ok {
+		w.how, w.left = sizedBody, n
 	}
-	if !w.mayHaveBody() {
+	if !mayHaveBody(w.status) {
 		w.how = noBody
 	}
 }
 
-// mayHaveBody reports whether the status is one whose answers may have a body.
-func (w *answerWriter) mayHaveBody() bool {
-	return w.status >= 200 && w.status != http.StatusNoContent && w.status != http.StatusNotModified
+// mayHaveBody reports whether a status is one whose answers may have a body.
+func mayHaveBody(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// announcedLength returns the length that a handler has announced. What is no length is taken
+// out of the header.
+func announcedLength(h http.Header) (n int64, ok bool) {
+	lengths := h["Content-Length"]
+	if len(lengths) == 0 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(lengths[0]), 10, 64)
+	if err != nil || n < 0 {
+		delete(h, "Content-Length")
+		return 0, false
+	}
+	h["Content-Length"] = []string{strconv.FormatInt(n, 10)}
+	return n, true
 }
 
 func (w *answerWriter) isHead() bool { return w.t.head.Method() == http.MethodHead }
@@ -291,7 +302,7 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if !w.mayHaveBody() {
+	if !mayHaveBody(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	w.written += int64(len(p))

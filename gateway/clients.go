@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// clients are the connections with HTTP/1.1 that a server has. The zero clients is
+// clients are the connections that the engines of a server have. The zero clients is
 // empty.
 type clients struct {
 	mu     sync.Mutex // guards what follows, and the links of the clients

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// serveStream is serveLimited for a stream of a connection with HTTP/2. It keeps a
+// serveStream is serveLimited for a stream of a connection with HTTP/2 of net/http's. It keeps a
 // client from holding a request for ever: each read of the body and each write of the
 // answer has its own deadline.
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {

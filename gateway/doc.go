@@ -96,7 +96,8 @@
 //
 // What a client can have the gateway do for nothing is bounded: requests at a time
 // ([Limits.Streams], beyond which they are refused unprocessed); what comes of bodies that
-// nobody reads yet (64 KiB a stream, 2 MiB a connection); requests that are taken back
+// nobody reads yet (64 KiB a stream, or up to 1 MiB if it was read as fast as it came; 2 MiB
+// a connection); requests that are taken back
 // ([LimitResets]: a hundred and two for each of Streams, and one for each that was
 // answered, and ten a second); and frames that get nothing done ([LimitFrames]: a thousand
 // in a row, and a hundred a second). A connection beyond the last two ends with

@@ -50,7 +50,7 @@ type client struct {
 
 	prev, next *client // in a list of the server's; guarded by its mutex
 	list       *clientList
-	counted    bool // among the connections with HTTP/1.1; guarded likewise
+	counted    bool // among the connections that speak its protocol; guarded likewise
 
 	access atomic.Pointer[connectionLog] // nil unless it was wanted; forgotten when it is parked
 

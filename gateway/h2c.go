@@ -10,8 +10,8 @@ import (
 // This file is HTTP/2 on the plain port, by prior knowledge (RFC 9113, section 3.3). The
 // way by "Upgrade: h2c" is no more (RFC 9113, section 3.1), and was a way past proxies.
 
-// meet looks whether a new connection speaks HTTP/2. If so it is handed over, and the
-// limit that is returned is nil. If not, the limit is that for the head, of which the
+// meet looks whether a new connection speaks HTTP/2. If so the client does too from then on,
+// or the connection is handed to net/http, and the limit that is returned is nil. If not, the limit is that for the head, of which the
 // time that was taken is gone: who sends the beginning of a preface and then stalls has
 // no more time than others (as in CVE-2026-56853 of net/http).
 func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
@@ -39,7 +39,7 @@ func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
 	return &rest, nil
 }
 
-// arrived takes note that the connection is one with HTTP/1.1, or over.
+// arrived takes note that it is known what the connection speaks, or that it is over.
 func (k *client) arrived() {
 	if k.arriving {
 		k.arriving = false

@@ -104,8 +104,8 @@ func (s *Server) serveConn(c net.Conn) {
 	}
 }
 
-// arrive makes a client of a connection, or returns nil if it is closed, or speaks
-// HTTP/2 and is handed over.
+// arrive makes a client of a connection, or returns nil if it is closed, or handed to
+// net/http with HTTP/2.
 func (s *Server) arrive(c net.Conn) (k *client) {
 	defer func() {
 		if k == nil || !k.arriving {
@@ -115,7 +115,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 	s.history.touch(s) // for the handshake
 	switch c := c.(type) {
 	case *tls.Conn:
-		if speaksHTTP2(c) && s.o.NetHTTP2 {
+		if s.o.NetHTTP2 && speaksHTTP2(c.ConnectionState()) {
 			http1.HandOver(c)
 			s.h2.take(c)
 			return nil
@@ -125,7 +125,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 			_ = c.Close()
 			return nil
 		}
-		if speaksHTTP2(c.tls) && s.o.NetHTTP2 {
+		if s.o.NetHTTP2 && speaksHTTP2(c.ConnectionState()) {
 			s.inbounds.hand(c.tls, c.inbound)
 			if !s.h2.take(c.tls) {
 				s.inbounds.takeBack(c.tls)
@@ -139,7 +139,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 		}
 	}
 	k = s.newClient(c)
-	if k.tls != nil && k.tls.NegotiatedProtocol == "h2" {
+	if k.tls != nil && speaksHTTP2(*k.tls) {
 		k.speakHTTP2()
 	}
 	if !s.clients.activate(k) {
@@ -153,7 +153,7 @@ func (s *Server) arrive(c net.Conn) (k *client) {
 	return k
 }
 
-func speaksHTTP2(c *tls.Conn) bool { return c.ConnectionState().NegotiatedProtocol == "h2" }
+func speaksHTTP2(cs tls.ConnectionState) bool { return cs.NegotiatedProtocol == "h2" }
 
 // secure makes the handshake of a listener of the user's.
 func (s *Server) secure(i *securedInbound) error {

@@ -49,7 +49,7 @@ type Server struct {
 	epoch        time.Time   // when the server's clock began
 	draining     atomic.Bool // each request is the last of its connection
 
-	http *http.Server // for connections with HTTP/2
+	http *http.Server // for connections with HTTP/2, with Options.NetHTTP2
 	h2   handOver     // its listener, with Options.NetHTTP2
 
 	listeners listeners

@@ -97,11 +97,6 @@ func (w *streamWriter) Header() http.Header { return w.header }
 
 func (w *streamWriter) isHead() bool { return w.t.head.Method() == http.MethodHead }
 
-// mayHaveBody reports whether the status is one whose answers may have a body.
-func (w *streamWriter) mayHaveBody() bool {
-	return w.status >= 200 && w.status != http.StatusNoContent && w.status != http.StatusNotModified
-}
-
 // WriteHeader implements [http.ResponseWriter].
 func (w *streamWriter) WriteHeader(status int) {
 	switch {
@@ -122,17 +117,8 @@ func (w *streamWriter) WriteHeader(status int) {
 	w.status, w.t.own.status = status, status
 	w.stream.Lingers = lingers(status)
 	w.frozen = w.header.Clone()
-	if lengths := w.frozen["Content-Length"]; len(lengths) > 0 {
-		n, err := strconv.ParseInt(strings.TrimSpace(lengths[0]), 10, 64)
-		if err == nil && n >= 0 {
-			w.left = n
-			w.frozen["Content-Length"] = []string{strconv.FormatInt(n, 10)}
-		} else {
-			delete(w.frozen, "Content-Length")
-		}
-	}
-	if !w.mayHaveBody() {
-		w.left = -1
+	if n, ok := announcedLength(w.frozen); ok && mayHaveBody(status) {
+		w.left = n
 	}
 }
 
@@ -147,7 +133,7 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 	switch {
 	case len(p) == 0:
 		return 0, nil
-	case !w.mayHaveBody():
+	case !mayHaveBody(w.status):
 		return 0, http.ErrBodyNotAllowed
 	case w.left >= 0 && int64(len(p)) > w.left:
 		return 0, http.ErrContentLength
@@ -222,7 +208,7 @@ func (w *streamWriter) head(whole, trailing bool) *h2.Block {
 		}
 	}
 	_, announced := w.frozen["Trailer"]
-	if whole && w.left < 0 && w.mayHaveBody() && !trailing && !announced && w.frozen["Content-Length"] == nil && (!w.isHead() || w.written > 0) {
+	if whole && w.left < 0 && mayHaveBody(w.status) && !trailing && !announced && w.frozen["Content-Length"] == nil && (!w.isHead() || w.written > 0) {
 		w.frozen.Set("Content-Length", strconv.FormatInt(w.written, 10))
 	}
 	if http1.ClosesAfter(w.frozen["Connection"]) {

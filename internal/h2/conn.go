@@ -119,7 +119,7 @@ type Conn struct {
 
 	staysUp   bool      // it does not rest
 	lingers   bool      // something is on its way to a client that may be sending
-	idleSince time.Time // when the last handler returned; zero while any is at work
+	idleSince time.Time // when the last handler returned
 	greeted   bool      // SETTINGS were written
 	draining  drainStep
 	lastID    uint32 // of the streams that are handled, if drainTold

@@ -2,7 +2,6 @@ package h2
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"sync"
@@ -161,13 +160,6 @@ func (st *Stream) Whole() (p []byte, ok bool) {
 	return p, ok
 }
 
-// AllRead reports whether the body came to its end, and all of it was read.
-func (st *Stream) AllRead() bool {
-	st.body.mu.Lock()
-	defer st.body.mu.Unlock()
-	return st.body.err == io.EOF && st.body.n == 0
-}
-
 // CloseBody ends a read that goes on, and lets no other begin.
 func (st *Stream) CloseBody() {
 	if st.bare {
@@ -213,8 +205,8 @@ func (st *Stream) Send(head *Block, data []byte, trailer *Block, end bool) error
 }
 
 // Inform sends an informational head (RFC 9110, section 15.2), unless the head of the
-// answer was sent. It does not wait: for a client that takes nothing, such heads are left
-// out. It may be called while Send waits.
+// answer was sent. For a client that takes nothing, such heads are left out: it waits for
+// no window and no room. It may be called while Send waits.
 func (st *Stream) Inform(head *Block) error {
 	c := st.c
 	c.mu.Lock()
