@@ -506,7 +506,9 @@ func (c *Conn) end(err error) {
 	if tell && c.err == nil {
 		_ = c.out.writer().WriteGoAway(c.lastAnswered(), code, nil)
 	}
-	c.lingers = tell && (code != http2.ErrCodeNo || c.maxID > 0 && time.Since(c.idleSince) < onItsWay)
+	// A client that was told which request was its last may be sending one that is too late,
+	// or a PING after its own GOAWAY.
+	c.lingers = tell && (code != http2.ErrCodeNo || c.draining == drainTold || c.maxID > 0 && time.Since(c.idleSince) < onItsWay)
 	c.failStreams()
 	c.unlockAndFlush(true)
 	if c.in != nil {

@@ -104,6 +104,20 @@ func TestGoAwayOfTheClient(t *testing.T) {
 	})
 }
 
+// What a client says after its GOAWAY is no reason to reset the connection, and with it what
+// is on its way to the client.
+func TestPingAfterGoAway(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, ok)
+		p.wantGreeting()
+		p.ok(p.WriteGoAway(0, http2.ErrCodeNo, nil))
+		time.Sleep(time.Millisecond)
+		p.want("GOAWAY 0 NO_ERROR", "GOAWAY 0 NO_ERROR")
+		p.wantOver()
+		require.True(t, p.conn.Lingers())
+	})
+}
+
 func TestPing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := connect(t, nil, ok)
