@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/sample"
@@ -61,23 +62,37 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 		}
 	}
 	// Not by a method of the Logger: it would look for its caller, which is always this.
-	record := slog.NewRecord(e.Begun.Add(e.Took), level, "request", 0)
+	at, message := e.Begun.Add(e.Took), "request"
 	room := accessRooms.Get().(*[accessRoom]slog.Attr)
 	var attrs []slog.Attr
 	if k := v.client; k != nil {
-		direct := e.Client == k.peer
-		handler, attrs = k.accessHandler(handler, e, direct), room[:0]
-		if !direct {
+		direct, same := e.Client == k.peer, false
+		handler, same = k.connectionLog(handler, e, direct).handler(e, v.match)
+		if attrs = room[:0]; !direct {
 			attrs = appendClient(attrs, e)
 		}
+		if !same {
+			attrs = appendWay(attrs, e)
+		}
 	} else {
-		attrs = appendClient(appendPeer(room[:0], e), e)
+		attrs = appendWay(appendClient(appendPeer(room[:0], e), e), e)
 	}
 	attrs = appendAccess(attrs, e, v, unreported)
-	record.AddAttrs(attrs...) // which copies them
+	// What a handler says of its troubles goes nowhere, as with slog.Logger.
+	if h, ok := handler.(attrsHandler); ok {
+		_ = h.HandleAttrs(ctx, at, level, message, attrs)
+	} else {
+		record := slog.NewRecord(at, level, message, 0)
+		record.AddAttrs(attrs...) // which copies them
+		_ = handler.Handle(ctx, record)
+	}
 	clear(attrs)
 	accessRooms.Put(room)
-	_ = handler.Handle(ctx, record) // as slog.Logger does
+}
+
+// An attrsHandler is a handler that needs no Record, and does not keep the attributes.
+type attrsHandler interface {
+	HandleAttrs(ctx context.Context, t time.Time, level slog.Level, message string, attrs []slog.Attr) error
 }
 
 // accessRoom is how many attributes a record has at most.
@@ -109,58 +124,84 @@ type connectionLog struct {
 	identity *ssl.Identity
 	direct   bool // the client is at the other end of the connection
 	slog.Handler
+
+	last atomic.Pointer[wayLog]
 }
 
-// accessHandler returns the handler for a request of the connection.
-func (k *client) accessHandler(h slog.Handler, e *RequestEvent, direct bool) slog.Handler {
+// A wayLog is a connectionLog with the way of a request, which that of the next is likely to
+// be. There is a handler from the second on: on a connection where they differ each time, it
+// would cost more than it saves.
+type wayLog struct {
+	protocol, host string
+	match          *route.Route
+	slog.Handler
+}
+
+// connectionLog returns the handler for requests of the connection.
+func (k *client) connectionLog(h slog.Handler, e *RequestEvent, direct bool) *connectionLog {
 	known := k.access.Load()
 	if known == nil || known.identity != e.Identity || known.direct != direct {
 		attrs := appendPeer(nil, e)
 		if direct {
 			attrs = appendClient(attrs, e)
 		}
-		known = &connectionLog{e.Identity, direct, h.WithAttrs(attrs)}
+		known = &connectionLog{identity: e.Identity, direct: direct, Handler: h.WithAttrs(attrs)}
 		k.access.Store(known)
 	}
-	return known.Handler
+	return known
+}
+
+// handler returns the handler for a request, and whether it knows its way.
+func (l *connectionLog) handler(e *RequestEvent, match *route.Route) (_ slog.Handler, same bool) {
+	way := l.last.Load()
+	if way == nil || way.match != match || way.host != e.Host || way.protocol != e.Protocol {
+		l.last.Store(&wayLog{protocol: e.Protocol, host: e.Host, match: match})
+		return l.Handler, false
+	}
+	if way.Handler == nil {
+		way = &wayLog{way.protocol, way.host, way.match, l.WithAttrs(appendWay(nil, e))}
+		l.last.Store(way)
+	}
+	return way.Handler, true
 }
 
 // appendClient appends where the client is.
 func appendClient(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
-	if e.Client != "" {
-		attrs = append(attrs, slog.String("client", e.Client))
-	}
-	return attrs
+	return appendText(attrs, "client", e.Client)
 }
 
 // appendPeer appends what the access log says of a connection, and of who has made it.
 func appendPeer(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
 	attrs = append(attrs, slog.String("remote", e.Remote))
-	if e.ServerName != "" {
-		attrs = append(attrs, slog.String("server_name", e.ServerName))
-	}
+	attrs = appendText(attrs, "server_name", e.ServerName)
 	if e.Identity != nil {
 		attrs = append(attrs, slog.Any("identity", e.Identity))
 	}
 	return attrs
 }
 
-// appendAccess appends what the access log says of a request. What does not apply is left
-// out.
+// appendText appends a text, if there is one.
+func appendText(attrs []slog.Attr, key, value string) []slog.Attr {
+	if value != "" {
+		attrs = append(attrs, slog.String(key, value))
+	}
+	return attrs
+}
+
+// appendWay appends where the request was to go, and which way it went.
+func appendWay(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
+	attrs = append(attrs, slog.String("protocol", e.Protocol), slog.String("host", e.Host))
+	attrs = appendText(attrs, "route", e.Route)
+	return appendText(attrs, "upstream", e.Upstream)
+}
+
+// appendAccess appends what the access log says of a request besides. What does not apply is
+// left out.
 func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) []slog.Attr {
 	attrs = append(attrs,
 		slog.Int("status", e.Status),
 		slog.String("method", e.Method),
-		slog.String("host", e.Host),
-		slog.String("path", e.Path),
-		slog.String("protocol", e.Protocol))
-	text := func(key, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(key, value))
-		}
-	}
-	text("route", e.Route)
-	text("upstream", e.Upstream)
+		slog.String("path", e.Path))
 	if e.Attempts > 0 {
 		attrs = append(attrs,
 			slog.String("node", e.Node),
@@ -172,9 +213,9 @@ func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) 
 		slog.Int64("received", e.Received),
 		slog.Int64("sent", e.Sent))
 	if r := v.refusal; r != nil {
-		text("reason", string(r.Reason))
-		text("profile", r.Profile)
-		text("advice", r.Advice)
+		attrs = appendText(attrs, "reason", string(r.Reason))
+		attrs = appendText(attrs, "profile", r.Profile)
+		attrs = appendText(attrs, "advice", r.Advice)
 	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/gateway/accesslog"
 	"github.com/sallyport/sallyport/route"
 )
 
@@ -44,6 +45,7 @@ func BenchmarkAccessLog(b *testing.B) {
 		"discard": discardAll{},
 		"json":    slog.NewJSONHandler(io.Discard, nil),
 		"text":    slog.NewTextHandler(io.Discard, nil),
+		"lines":   accesslog.New(io.Discard, nil),
 	} {
 		b.Run("handler="+name, func(b *testing.B) {
 			s, v := counting(b)

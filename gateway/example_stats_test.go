@@ -137,8 +137,8 @@ func ExampleOptions_accessLog() {
 	ask(gw, "http://a.test/users/7?token=secret")
 	ask(gw, "http://a.test/nowhere")
 	// Output:
-	// level=INFO msg=request remote=192.0.2.1:1234 client=192.0.2.1 status=200 method=GET host=a.test path=/users/7 protocol=HTTP/1.1 route=users upstream=api attempts=1 received=0 sent=47
-	// level=INFO msg=request remote=192.0.2.1:1234 client=192.0.2.1 status=404 method=GET host=a.test path=/nowhere protocol=HTTP/1.1 received=0 sent=36
+	// level=INFO msg=request remote=192.0.2.1:1234 client=192.0.2.1 protocol=HTTP/1.1 host=a.test route=users upstream=api status=200 method=GET path=/users/7 attempts=1 received=0 sent=47
+	// level=INFO msg=request remote=192.0.2.1:1234 client=192.0.2.1 protocol=HTTP/1.1 host=a.test status=404 method=GET path=/nowhere received=0 sent=36
 }
 
 // The upstream that an id means now.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/gateway/accesslog"
 	"github.com/sallyport/sallyport/route"
 )
 
@@ -30,6 +31,7 @@ func main() {
 	flag.StringVar(&c.origin, "origin", "127.0.0.1:8081", "`address` of the built-in origin, or off")
 	flag.StringVar(&c.key, "admin-key", "", "`key` of the Admin API; without one it answers on loopback only")
 	flag.StringVar(&c.data, "data", "", "`file` that keeps the configuration; without one it is gone at the end")
+	flag.StringVar(&c.log, "access-log", "", "`file` that gets a record of each request and each handshake, or - for standard output")
 	flag.StringVar(&c.plain, "plain", "guarded", "`rule` for what is served without TLS: guarded, or open for everything as in APISIX")
 	flag.TextVar(&c.router, "router", route.RouterHostURI, "`router` of APISIX that finds routes: host_uri, uri or uri_with_parameter")
 	flag.Parse()
@@ -45,8 +47,8 @@ func main() {
 
 // A config is what the flags say.
 type config struct {
-	https, http, admin, origin, key, data, plain string
-	router                                       route.Router
+	https, http, admin, origin, key, data, log, plain string
+	router                                            route.Router
 }
 
 // A door is one listener and what serves it.
@@ -70,6 +72,15 @@ func run(ctx context.Context, c config) error {
 		options.PlainHTTP = gateway.PlainOpen
 	default:
 		return fmt.Errorf("-plain %q is neither guarded nor open", c.plain)
+	}
+	if c.log != "" {
+		access, err := openAccessLog(c.log)
+		if err != nil {
+			return err
+		}
+		defer access.Close()
+		options.AccessLog = slog.New(access)
+		options.TLS.HandshakeLog = options.AccessLog
 	}
 	gw := gateway.New(options)
 	defer gw.Close()
@@ -130,6 +141,18 @@ func run(ctx context.Context, c config) error {
 		err = errors.Join(err, d.shutdown(drain))
 	}
 	return err
+}
+
+// openAccessLog returns a log at the end of a file. It stays open until the process ends.
+func openAccessLog(name string) (*accesslog.Handler, error) {
+	if name == "-" {
+		return accesslog.New(os.Stdout, &accesslog.Options{AtOnce: slog.LevelInfo}), nil
+	}
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("-access-log: %w", err)
+	}
+	return accesslog.New(file, nil), nil
 }
 
 // newAdmin returns the server of the Admin API.

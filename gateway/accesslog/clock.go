@@ -1,0 +1,40 @@
+package accesslog
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A clock formats times, of which many are of the same second.
+type clock struct{ last atomic.Pointer[second] }
+
+// A second is a time without its fraction.
+type second struct {
+	unix int64
+	zone *time.Location
+
+	text   string // "2006-01-02T15:04:05"
+	offset string // "Z", "+02:00"
+}
+
+// append appends a time as time.RFC3339Nano has it, and reports whether its year has four
+// digits, which that must have.
+func (c *clock) append(b []byte, t time.Time) ([]byte, bool) {
+	s := c.last.Load()
+	if unix, zone := t.Unix(), t.Location(); s == nil || s.unix != unix || s.zone != zone {
+		if y := t.Year(); y < 0 || y > 9999 {
+			return b, false
+		}
+		s = &second{unix, zone, t.Format("2006-01-02T15:04:05"), t.Format("Z07:00")}
+		c.last.Store(s)
+	}
+	b = append(b, s.text...)
+	if n := t.Nanosecond(); n != 0 {
+		b = append(b, '.')
+		for unit := 100_000_000; n != 0; unit /= 10 { // no zeros at the end
+			b = append(b, byte('0'+n/unit))
+			n %= unit
+		}
+	}
+	return append(b, s.offset...), true
+}

@@ -1,0 +1,270 @@
+package accesslog_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport/sallyport/gateway/accesslog"
+)
+
+type valuer struct{ v slog.Value }
+
+func (v valuer) LogValue() slog.Value { return v.v }
+
+// records are of every kind, and attributes that may be logged with them.
+var records = []struct {
+	message string
+	attrs   []slog.Attr
+}{
+	{"request", nil},
+	{"", []slog.Attr{slog.String("path", "/a/b"), slog.Int("status", 200), slog.Duration("took", time.Millisecond)}},
+	{"all", []slog.Attr{slog.Int64("i", math.MinInt64), slog.Uint64("u", math.MaxUint64), slog.Bool("t", true), slog.Bool("f", false)}},
+	{"float", []slog.Attr{slog.Float64("x", 1e21), slog.Float64("nan", math.NaN())}},
+	{"time", []slog.Attr{slog.Time("at", time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC))}},
+	{"any", []slog.Attr{slog.Any("nil", nil), slog.Any("err", errors.New("it\nbroke")), slog.Any("map", map[string]int{"<b>": 1})}},
+	{"valuer", []slog.Attr{slog.Any("v", valuer{slog.StringValue("v")}), slog.Any("g", valuer{slog.GroupValue(slog.Int("a", 1))})}},
+	{"group", []slog.Attr{slog.Group("g", slog.Int("a", 1), slog.Group("empty")), slog.Int("b", 2)}},
+	{"no key", []slog.Attr{{}, slog.Int("", 1), slog.Group("", slog.Int("in", 1))}},
+	{"quote\"", []slog.Attr{slog.String("back\\slash", "\x00\x1f\x7f"), slog.String("é", "\u2028\xff")}},
+}
+
+// What is written is what a slog.JSONHandler writes.
+func TestAsJSONHandler(t *testing.T) {
+	derive := map[string]func(slog.Handler) slog.Handler{
+		"plain": func(h slog.Handler) slog.Handler { return h },
+		"attrs": func(h slog.Handler) slog.Handler {
+			h = h.WithAttrs([]slog.Attr{slog.String("remote", "10.0.0.1:1"), slog.Group("identity", slog.String("cn", "a"))})
+			_ = h.WithAttrs([]slog.Attr{slog.Int("another", 1)}) // which does not concern it
+			return h.WithAttrs([]slog.Attr{slog.Any("more", "\n")})
+		},
+		"none":  func(h slog.Handler) slog.Handler { return h.WithAttrs(nil).WithAttrs([]slog.Attr{{}}) },
+		"group": func(h slog.Handler) slog.Handler { return h.WithGroup("g").WithAttrs([]slog.Attr{slog.Int("a", 1)}) },
+		"both":  func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.Int("a", 1)}).WithGroup("g") },
+	}
+	times := []time.Time{
+		{}, time.Now(), time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(2026, 1, 1, 0, 0, 0, 1000, time.FixedZone("", -3600)),
+	}
+	for name, derive := range derive {
+		t.Run(name, func(t *testing.T) {
+			var got, want bytes.Buffer
+			ours := accesslog.New(&got, nil)
+			oracle := derive(slog.NewJSONHandler(&want, nil))
+			derived := derive(ours)
+			for _, at := range times {
+				for _, level := range []slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError + 3} {
+					for _, c := range records {
+						r := slog.NewRecord(at, level, c.message, 0)
+						r.AddAttrs(c.attrs...)
+						require.NoError(t, oracle.Handle(t.Context(), r))
+						require.NoError(t, derived.Handle(t.Context(), r))
+						if h, ok := derived.(*accesslog.Handler); ok {
+							require.NoError(t, oracle.Handle(t.Context(), r))
+							require.NoError(t, h.HandleAttrs(t.Context(), at, level, c.message, c.attrs))
+						}
+						require.NoError(t, ours.Flush())
+						require.Equal(t, want.String(), got.String())
+						want.Reset()
+						got.Reset()
+					}
+				}
+			}
+		})
+	}
+}
+
+func FuzzAsJSONHandler(f *testing.F) {
+	f.Add("request", "path", "/a", "12345678")
+	f.Add("", "a", "12345678\"", "\\")
+	f.Add("123456789", "", "\x7f", "é\u2029")
+	f.Fuzz(func(t *testing.T, message, key, value, other string) {
+		var got, want bytes.Buffer
+		r := slog.NewRecord(time.Time{}, slog.LevelWarn, message, 0)
+		r.AddAttrs(slog.String(key, value), slog.String("other", other))
+		with := []slog.Attr{slog.String(other, key)}
+		require.NoError(t, slog.NewJSONHandler(&want, nil).WithAttrs(with).Handle(t.Context(), r))
+		require.NoError(t, accesslog.New(&got, nil).WithAttrs(with).Handle(t.Context(), r))
+		require.Equal(t, want.String(), got.String())
+	})
+}
+
+func TestLevels(t *testing.T) {
+	var out bytes.Buffer
+	var least slog.LevelVar
+	log := slog.New(accesslog.New(&out, &accesslog.Options{Level: &least, AtOnce: slog.LevelDebug}))
+	lines := func() int { n := bytes.Count(out.Bytes(), []byte("\n")); out.Reset(); return n }
+	for _, with := range []*slog.Logger{log, log.With("a", 1), log.WithGroup("g")} {
+		least.Set(slog.LevelInfo)
+		with.Debug("no")
+		require.Zero(t, lines())
+		with.Info("yes")
+		with.Info("yes", "time", time.Now())
+		require.Equal(t, 2, lines())
+		least.Set(slog.LevelError)
+		with.Warn("no")
+		require.Zero(t, lines())
+	}
+}
+
+// counted counts the calls of Write, and what was written.
+type counted struct {
+	calls atomic.Int32
+	bytes.Buffer
+	err error
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	c.calls.Add(1)
+	if c.err != nil {
+		return 0, c.err
+	}
+	return c.Buffer.Write(p)
+}
+
+// Records are kept back for a second, for as long as there is room, and no longer than the
+// next failure.
+func TestCollects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out counted
+		h := accesslog.New(&out, &accesslog.Options{Size: 1000})
+		log := slog.New(h)
+		for range 3 { // the timer is used again
+			out.calls.Store(0)
+			log.Info("first")
+			time.Sleep(900 * time.Millisecond)
+			log.Info("second")
+			log.Info("third", "any", []int{1})
+			require.Zero(t, out.calls.Load())
+			time.Sleep(100*time.Millisecond + 1)
+			synctest.Wait()
+			require.EqualValues(t, 1, out.calls.Load())
+			time.Sleep(time.Minute)
+			require.EqualValues(t, 1, out.calls.Load())
+		}
+		require.Equal(t, 9, strings.Count(out.String(), "\n"))
+
+		for i, failure := range []func(){
+			func() { log.Warn("failure") },
+			func() { log.Warn("failure", "any", []int{1}) },
+			func() { log.WithGroup("g").Error("failure", "a", 1) },
+			func() { require.NoError(t, h.Flush()) },
+		} {
+			out.calls.Store(0)
+			log.Info("before")
+			failure()
+			require.EqualValues(t, 1, out.calls.Load(), i)
+			time.Sleep(time.Minute)
+			require.EqualValues(t, 1, out.calls.Load(), i)
+		}
+
+		out.calls.Store(0)
+		out.Reset()
+		for range 100 {
+			log.Info("many")
+		}
+		perWrite := 1000 / len(`{"time":"2000-01-01T00:05:03.000000001Z","level":"INFO","msg":"many"}`+"\n")
+		require.InDelta(t, 100/perWrite, out.calls.Load(), 1)
+		log.Info(strings.Repeat("x", 5000)) // is written whole
+		require.True(t, strings.HasSuffix(out.String(), `x"}`+"\n"))
+
+		log.Info("last")
+		require.NoError(t, h.Close())
+		require.Contains(t, out.String(), "last")
+		log.Info("later")
+		require.Contains(t, out.String(), "later")
+		require.NoError(t, h.Close())
+	})
+}
+
+// What a writer says of its troubles is said to the next who logs, and it is asked again.
+func TestErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("no space left")
+		out := counted{err: full}
+		h := accesslog.New(&out, nil)
+		info := slog.NewRecord(time.Now(), slog.LevelInfo, "lost", 0)
+		failure := slog.NewRecord(time.Now(), slog.LevelError, "failure", 0)
+		whole := info.Clone()
+		whole.Add("any", []int{1})
+
+		require.ErrorIs(t, h.Handle(t.Context(), failure), full)
+		for _, next := range []func() error{
+			func() error { return h.Handle(t.Context(), info) },
+			func() error { return h.Handle(t.Context(), whole) },
+			h.Flush, h.Close,
+		} {
+			require.NoError(t, h.Flush())
+			require.NoError(t, h.Handle(t.Context(), info))
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			require.ErrorIs(t, next(), full)
+			out.err = nil
+			require.NoError(t, h.Flush())
+			out.err = full
+		}
+		out.err = nil
+		require.NoError(t, h.Close())
+		require.NotContains(t, out.String(), "failure")
+	})
+}
+
+// Lines stay whole, whoever logs meanwhile.
+func TestTogether(t *testing.T) {
+	var out bytes.Buffer
+	h := accesslog.New(&out, &accesslog.Options{Size: 500, Interval: time.Millisecond})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		log := slog.New(h).With("i", i)
+		wg.Go(func() {
+			for n := range 200 {
+				log.Info("request", "n", n)
+				log.Info("request", "n", []int{n})
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, h.Close())
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 8*200*2)
+	for _, line := range lines {
+		require.True(t, json.Valid([]byte(line)), line)
+	}
+}
+
+func TestAllocatesNothing(t *testing.T) {
+	h := accesslog.New(io.Discard, nil).WithAttrs([]slog.Attr{slog.String("remote", "10.0.0.1:1")}).(*accesslog.Handler)
+	attrs := []slog.Attr{slog.String("path", "/a"), slog.Int("status", 200), slog.Duration("took", time.Second)}
+	now := time.Now()
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		_ = h.HandleAttrs(context.Background(), now, slog.LevelInfo, "request", attrs)
+	}))
+}
+
+func Example() {
+	log := accesslog.New(os.Stdout, nil)
+	defer log.Close()
+
+	// gateway.New(&gateway.Options{AccessLog: slog.New(log)})
+	r := slog.NewRecord(time.Time{}, slog.LevelInfo, "request", 0)
+	r.Add("status", 200, "path", "/orders", "took", 3*time.Millisecond)
+	_ = log.Handle(context.Background(), r)
+	fmt.Println("it comes with others, or after a second")
+	// Output:
+	// it comes with others, or after a second
+	// {"level":"INFO","msg":"request","status":200,"path":"/orders","took":3000000}
+}

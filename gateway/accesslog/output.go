@@ -1,0 +1,108 @@
+package accesslog
+
+import (
+	"cmp"
+	"io"
+	"sync"
+	"time"
+)
+
+// An output collects lines.
+type output struct {
+	size     int
+	interval time.Duration
+	clock    clock
+
+	mu     sync.Mutex
+	w      io.Writer
+	b      []byte
+	timer  *time.Timer // runs while there are lines
+	err    error       // of the writer, when the timer made it write
+	closed bool
+}
+
+func newOutput(w io.Writer, o *Options) *output {
+	out := &output{w: w, size: o.Size, interval: o.Interval}
+	if out.size <= 0 {
+		out.size = 64 << 10
+	}
+	if out.interval <= 0 {
+		out.interval = time.Second
+	}
+	return out
+}
+
+// write takes a line, which it does not keep.
+func (o *output) write(line []byte, atOnce bool) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := o.err
+	o.err = nil
+	if len(o.b)+len(line) > o.size {
+		err = cmp.Or(err, o.empty())
+	}
+	if o.b == nil {
+		o.b = make([]byte, 0, o.size)
+	}
+	first := len(o.b) == 0
+	o.b = append(o.b, line...)
+	switch {
+	case atOnce || o.closed || len(o.b) >= o.size:
+		err = cmp.Or(err, o.empty())
+	case !first:
+	case o.timer == nil:
+		o.timer = time.AfterFunc(o.interval, o.late)
+	default:
+		o.timer.Reset(o.interval)
+	}
+	return err
+}
+
+// empty writes what there is. o.mu is held. What cannot be written is lost: a disk that is
+// full must not fill the memory too.
+func (o *output) empty() error {
+	if len(o.b) == 0 {
+		return nil
+	}
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+	_, err := o.w.Write(o.b)
+	if o.b = o.b[:0]; cap(o.b) > 2*o.size {
+		o.b = nil // after a line that was very long
+	}
+	return err
+}
+
+// late is called when the first of the lines was kept back for long enough.
+func (o *output) late() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = cmp.Or(o.err, o.empty())
+}
+
+func (o *output) flush() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := cmp.Or(o.err, o.empty())
+	o.err = nil
+	return err
+}
+
+func (o *output) close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := cmp.Or(o.err, o.empty())
+	o.closed, o.err, o.b = true, nil, nil
+	return err
+}
+
+// A collector is an output as a writer.
+type collector struct{ o *output }
+
+func (c collector) Write(p []byte) (int, error) {
+	if err := c.o.write(p, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
