@@ -29,11 +29,11 @@ func (s *Server) tells() bool {
 func (s *Server) failuresLogged() int { return sample.Limit(s.o.FailuresLogged) }
 
 // tell tells that a request is over.
-func (s *Server) tell(v *visit, took time.Duration) {
+func (s *Server) tell(v *visit, now time.Time, took time.Duration) {
 	e := v.event
 	e.Took, e.Status, e.Sent = took, v.status, v.sent
 	if s.o.AccessLog != nil {
-		s.logAccess(e, v)
+		s.logAccess(e, v, now)
 	}
 	if t := s.o.Trace; t != nil && t.RequestDone != nil {
 		t.RequestDone(e)
@@ -41,7 +41,7 @@ func (s *Server) tell(v *visit, took time.Duration) {
 }
 
 // logAccess logs a request that is over.
-func (s *Server) logAccess(e *RequestEvent, v *visit) {
+func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	level := slog.LevelInfo
 	switch {
 	case v.refusal != nil:
@@ -57,12 +57,12 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 	unreported := 0
 	if sampler := s.floods(v); sampler != nil {
 		var ok bool
-		if unreported, ok = sampler.Next(time.Now(), s.failuresLogged()); !ok {
+		if unreported, ok = sampler.Next(now, s.failuresLogged()); !ok {
 			return
 		}
 	}
 	// Not by a method of the Logger: it would look for its caller, which is always this.
-	at, message := e.Begun.Add(e.Took), "request"
+	const message = "request"
 	room := accessRooms.Get().(*[accessRoom]slog.Attr)
 	var attrs []slog.Attr
 	if k := v.client; k != nil {
@@ -80,9 +80,9 @@ func (s *Server) logAccess(e *RequestEvent, v *visit) {
 	attrs = appendAccess(attrs, e, v, unreported)
 	// What a handler says of its troubles goes nowhere, as with slog.Logger.
 	if h, ok := handler.(attrsHandler); ok {
-		_ = h.HandleAttrs(ctx, at, level, message, attrs)
+		_ = h.HandleAttrs(ctx, now, level, message, attrs)
 	} else {
-		record := slog.NewRecord(at, level, message, 0)
+		record := slog.NewRecord(now, level, message, 0)
 		record.AddAttrs(attrs...) // which copies them
 		_ = handler.Handle(ctx, record)
 	}

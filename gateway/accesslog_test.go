@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/gateway/accesslog"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
@@ -70,8 +71,18 @@ func (r *records) take() []map[string]any {
 
 // A record says what became of a request, alike at every door, and is the only one.
 func TestAccessLog(t *testing.T) {
-	access, rest := newRecords(), newRecords()
-	h := observed(t, &gateway.Options{AccessLog: access.logger(), Logger: rest.logger()})
+	access := newRecords()
+	for name, log := range map[string]*slog.Logger{
+		"slog":      access.logger(),
+		"accesslog": slog.New(accesslog.New(access, &accesslog.Options{AtOnce: slog.LevelInfo})),
+	} {
+		t.Run(name, func(t *testing.T) { testAccessLog(t, access, log) })
+	}
+}
+
+func testAccessLog(t *testing.T, access *records, log *slog.Logger) {
+	rest := newRecords()
+	h := observed(t, &gateway.Options{AccessLog: log, Logger: rest.logger(), FailuresLogged: -1})
 	alice := h.people.Client("alice", ssltest.URIs("spiffe://test/alice"))
 	for _, d := range h.doors() {
 		client := h.client(d, "a.test", alice)
@@ -100,45 +111,47 @@ func TestAccessLog(t *testing.T) {
 			if c.body != "" {
 				method = "POST"
 			}
-			req, err := http.NewRequest(method, d.scheme()+"://"+c.host+c.path+"?secret", strings.NewReader(c.body))
-			require.NoError(t, err)
-			status, _ := h.do(client, req)
-			require.Equal(t, c.status, status)
-			got := access.next(t)
-			at, err := time.Parse(time.RFC3339Nano, got["time"].(string))
-			require.NoError(t, err)
-			require.WithinDuration(t, time.Now(), at, time.Minute)
-			protocol := map[int]string{1: "HTTP/1.1", 2: "HTTP/2.0"}[d.major]
-			want := map[string]any{
-				"level": c.level, "msg": "request", "status": float64(c.status), "method": method,
-				"host": c.host, "path": c.path, "protocol": protocol, "client": "127.0.0.1",
-			}
-			for key, value := range c.want {
-				want[key] = value
-			}
-			for key, value := range want {
-				require.Equal(t, value, got[key], "%s %s: %s", d.name, c.path, key)
-			}
-			require.Positive(t, got["took"])
-			require.True(t, strings.HasPrefix(got["remote"].(string), "127.0.0.1:"))
-			require.Equal(t, c.want["attempts"] != nil, got["waited"] != nil)
-			require.Equal(t, c.level == "WARN", got["advice"] != nil)
-			require.Equal(t, c.status == 502 || c.path == "/never", got["error"] != nil, "%v", got)
-			for _, key := range []string{"reason", "profile", "route", "upstream", "node"} {
-				if want[key] == nil && (key != "node" || c.status != 502) {
-					require.NotContains(t, got, key, "%s %s", d.name, c.path)
+			for range 3 { // of a connection, each time a little more is known
+				req, err := http.NewRequest(method, d.scheme()+"://"+c.host+c.path+"?secret", strings.NewReader(c.body))
+				require.NoError(t, err)
+				status, _ := h.do(client, req)
+				require.Equal(t, c.status, status)
+				got := access.next(t)
+				at, err := time.Parse(time.RFC3339Nano, got["time"].(string))
+				require.NoError(t, err)
+				require.WithinDuration(t, time.Now(), at, time.Minute)
+				protocol := map[int]string{1: "HTTP/1.1", 2: "HTTP/2.0"}[d.major]
+				want := map[string]any{
+					"level": c.level, "msg": "request", "status": float64(c.status), "method": method,
+					"host": c.host, "path": c.path, "protocol": protocol, "client": "127.0.0.1",
 				}
-			}
-			if d.tls {
-				require.Equal(t, "a.test", got["server_name"])
-			}
-			if d.tls && c.status != 421 {
-				identity := got["identity"].(map[string]any)
-				require.Equal(t, []any{"a", "CN=alice", "spiffe://test/alice"}, []any{identity["profile"], identity["subject"], identity["spiffe_id"]})
-				require.Len(t, identity["sha256"], 64)
-				require.NotEmpty(t, identity["serial"])
-			} else {
-				require.NotContains(t, got, "identity")
+				for key, value := range c.want {
+					want[key] = value
+				}
+				for key, value := range want {
+					require.Equal(t, value, got[key], "%s %s: %s", d.name, c.path, key)
+				}
+				require.Positive(t, got["took"])
+				require.True(t, strings.HasPrefix(got["remote"].(string), "127.0.0.1:"))
+				require.Equal(t, c.want["attempts"] != nil, got["waited"] != nil)
+				require.Equal(t, c.level == "WARN", got["advice"] != nil)
+				require.Equal(t, c.status == 502 || c.path == "/never", got["error"] != nil, "%v", got)
+				for _, key := range []string{"reason", "profile", "route", "upstream", "node"} {
+					if want[key] == nil && (key != "node" || c.status != 502) {
+						require.NotContains(t, got, key, "%s %s", d.name, c.path)
+					}
+				}
+				if d.tls {
+					require.Equal(t, "a.test", got["server_name"])
+				}
+				if d.tls && c.status != 421 {
+					identity := got["identity"].(map[string]any)
+					require.Equal(t, []any{"a", "CN=alice", "spiffe://test/alice"}, []any{identity["profile"], identity["subject"], identity["spiffe_id"]})
+					require.Len(t, identity["sha256"], 64)
+					require.NotEmpty(t, identity["serial"])
+				} else {
+					require.NotContains(t, got, "identity")
+				}
 			}
 		}
 	}

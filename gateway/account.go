@@ -61,7 +61,14 @@ func (s *Server) meter(match *route.Route) *meter.Route {
 
 // account ends a request, whose answer is written or never will be.
 func (s *Server) account(v *visit) {
-	took := time.Duration(s.clock() - v.begun)
+	var now time.Time // which is asked for only once
+	var took time.Duration
+	if v.event == nil {
+		took = time.Duration(s.clock() - v.begun)
+	} else {
+		now = time.Now()
+		took = now.Sub(s.epoch) - time.Duration(v.begun)
+	}
 	if v.gone {
 		v.status = 0
 	}
@@ -75,7 +82,7 @@ func (s *Server) account(v *visit) {
 	}
 	s.history.touch(s)
 	if v.event != nil {
-		s.tell(v, took)
+		s.tell(v, now, took)
 	}
 }
 

@@ -31,7 +31,8 @@ type Options struct {
 
 	// AccessLog, if not nil, receives a record for each request when it is over, in place
 	// of Logger where it was refused or failed: see "The access log" in the documentation
-	// of the package. That of handshakes is [ssl.Options.HandshakeLog].
+	// of the package, and package accesslog for a handler. That of handshakes is
+	// [ssl.Options.HandshakeLog].
 	AccessLog *slog.Logger
 
 	// FailuresLogged bounds how many records a second are logged of requests that were

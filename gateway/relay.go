@@ -234,24 +234,21 @@ func (t *turn) relay() bool {
 // newEvent returns the event of the request.
 func (t *turn) newEvent() *RequestEvent {
 	k := t.client
-	e := &t.room
+	e := &t.room // which is empty
 	if k.server.o.Trace != nil {
-		e = new(RequestEvent) // it may be kept
+		e = &RequestEvent{Begun: time.Now()} // it may be kept; the log has no use for the time
 	}
 	both := t.authority + t.path.Normal // in memory of its own, which a handler of the log may keep
-	*e = RequestEvent{
-		Begun:    time.Now(),
-		Protocol: "HTTP/1.1",
-		Method:   keptMethod(t.req.Method),
-		Host:     both[:len(t.authority)],
-		Path:     both[len(t.authority):],
-		Remote:   k.remote,
-	}
+	e.Host, e.Path = both[:len(t.authority)], both[len(t.authority):]
+	e.Method = keptMethod(t.req.Method)
+	e.Remote = k.remote
 	switch {
 	case t.stream != nil:
 		e.Protocol = "HTTP/2.0"
 	case t.head.Minor == 0:
 		e.Protocol = "HTTP/1.0"
+	default:
+		e.Protocol = "HTTP/1.1"
 	}
 	if k.tls != nil {
 		e.ServerName, e.TLS = k.tls.ServerName, k.tls
@@ -262,7 +259,7 @@ func (t *turn) newEvent() *RequestEvent {
 // asked fills the event with which node has answered, or why none has.
 func (t *turn) asked(x forward.Exchange, err error) {
 	e := t.own.event
-	e.Waited = time.Since(e.Begun)
+	e.Waited = time.Duration(t.client.server.clock() - t.own.begun)
 	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
 }
 

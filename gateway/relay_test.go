@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/gateway/accesslog"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
@@ -178,7 +179,7 @@ func BenchmarkRelay(b *testing.B) {
 }
 
 // BenchmarkRelayTold is BenchmarkRelay with everything on that tells of requests: an access
-// log that is discarded, one that is written as JSON, and a Trace.
+// log that is discarded, one that is written as JSON in two ways, and a Trace.
 func BenchmarkRelayTold(b *testing.B) {
 	for _, secure := range []bool{false, true} {
 		for _, told := range []struct {
@@ -188,6 +189,7 @@ func BenchmarkRelayTold(b *testing.B) {
 			{"nobody", nil},
 			{"discard", &gateway.Options{AccessLog: slog.New(discard{})}},
 			{"json", &gateway.Options{AccessLog: slog.New(slog.NewJSONHandler(io.Discard, nil))}},
+			{"lines", &gateway.Options{AccessLog: slog.New(accesslog.New(io.Discard, nil))}},
 			{"trace", &gateway.Options{Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) {}}}},
 		} {
 			name := "auth=none"

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -185,6 +186,29 @@ func TestHowTo(t *testing.T) {
 	}
 	require.Contains(t, log, `handshake.subject="CN=CLIENT"`)
 	require.NotContains(t, log, "PRIVATE KEY")
+}
+
+// The access log is whole when the process has ended, and goes on in the next.
+func TestAccessLog(t *testing.T) {
+	needs(t, "bash", "curl")
+	file := filepath.Join(t.TempDir(), "access.log")
+	for i := range 2 {
+		p := start(t, "-access-log", file)
+		sh := shell{t, t.TempDir()}
+		require.Contains(t, sh.run(fmt.Sprintf("curl -si http://%s/nowhere/%d", p.addr["HTTP"], i)), "404 Route Not Found")
+		sh.run("curl -sik https://" + p.addr["HTTPS"])
+		p.stop(t)
+	}
+	log, err := os.ReadFile(file)
+	require.NoError(t, err)
+	for i := range 2 {
+		require.Equal(t, 1, strings.Count(string(log), fmt.Sprintf(`"status":404,"method":"GET","path":"/nowhere/%d"`, i)), "%s", log)
+	}
+	require.Equal(t, 2, strings.Count(string(log), `"reason":"no_sni"`), "%s", log)
+
+	out, err := exec.Command("go", "run", ".", "-access-log", filepath.Join(file, "x")).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "quickstart: -access-log: open "+filepath.Join(file, "x")+": not a directory")
 }
 
 // What a newcomer does wrong, and what the answer says.
