@@ -49,15 +49,16 @@ func TestAsJSONHandler(t *testing.T) {
 		"plain": func(h slog.Handler) slog.Handler { return h },
 		"attrs": func(h slog.Handler) slog.Handler {
 			h = h.WithAttrs([]slog.Attr{slog.String("remote", "10.0.0.1:1"), slog.Group("identity", slog.String("cn", "a"))})
+			more := h.WithAttrs([]slog.Attr{slog.Any("more", "\n")})
 			_ = h.WithAttrs([]slog.Attr{slog.Int("another", 1)}) // which does not concern it
-			return h.WithAttrs([]slog.Attr{slog.Any("more", "\n")})
+			return more
 		},
 		"none":  func(h slog.Handler) slog.Handler { return h.WithAttrs(nil).WithAttrs([]slog.Attr{{}}) },
 		"group": func(h slog.Handler) slog.Handler { return h.WithGroup("g").WithAttrs([]slog.Attr{slog.Int("a", 1)}) },
 		"both":  func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.Int("a", 1)}).WithGroup("g") },
 	}
 	times := []time.Time{
-		{}, time.Now(), time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC),
+		{}, time.Now(), time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC), time.Date(2026, 11, 26, 8, 0, 0, 120, time.FixedZone("", 7200)).Add(2 * time.Hour), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC),
 		time.Date(2026, 1, 1, 0, 0, 0, 1000, time.FixedZone("", -3600)),
 	}
 	for name, derive := range derive {
@@ -88,6 +89,27 @@ func TestAsJSONHandler(t *testing.T) {
 	}
 }
 
+// Each byte, at each place of a string of each length.
+func TestStrings(t *testing.T) {
+	var got, want bytes.Buffer
+	ours, oracle := accesslog.New(&got, nil), slog.NewJSONHandler(&want, nil)
+	for n := 1; n <= 25; n++ {
+		for at := range n {
+			for c := range 256 {
+				text := []byte(strings.Repeat("x", n))
+				text[at] = byte(c)
+				attrs := []slog.Attr{slog.String("a", string(text))}
+				r := slog.Record{}
+				r.AddAttrs(attrs...)
+				require.NoError(t, oracle.Handle(t.Context(), r))
+				require.NoError(t, ours.HandleAttrs(t.Context(), time.Time{}, slog.LevelInfo, "", attrs))
+			}
+		}
+	}
+	require.NoError(t, ours.Flush())
+	require.True(t, bytes.Equal(want.Bytes(), got.Bytes()))
+}
+
 func FuzzAsJSONHandler(f *testing.F) {
 	f.Add("request", "path", "/a", "12345678")
 	f.Add("", "a", "12345678\"", "\\")
@@ -101,6 +123,20 @@ func FuzzAsJSONHandler(f *testing.F) {
 		require.NoError(t, accesslog.New(&got, nil).WithAttrs(with).Handle(t.Context(), r))
 		require.Equal(t, want.String(), got.String())
 	})
+}
+
+// Handlers that are derived from one have nothing to do with each other.
+func TestSiblings(t *testing.T) {
+	var got bytes.Buffer
+	h := accesslog.New(&got, nil)
+	for n := range 64 {
+		parent := h.WithAttrs([]slog.Attr{slog.String("parent", strings.Repeat("x", n))})
+		one := parent.WithAttrs([]slog.Attr{slog.Int("one", 1)})
+		_ = parent.WithAttrs([]slog.Attr{slog.Int("two", 2)})
+		require.NoError(t, one.Handle(t.Context(), slog.Record{}))
+	}
+	require.NoError(t, h.Flush())
+	require.Equal(t, 64, strings.Count(got.String(), `,"one":1}`))
 }
 
 func TestLevels(t *testing.T) {
@@ -123,13 +159,15 @@ func TestLevels(t *testing.T) {
 
 // counted counts the calls of Write, and what was written.
 type counted struct {
-	calls atomic.Int32
+	calls   atomic.Int32
+	longest int
 	bytes.Buffer
 	err error
 }
 
 func (c *counted) Write(p []byte) (int, error) {
 	c.calls.Add(1)
+	c.longest = max(c.longest, len(p))
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -172,13 +210,24 @@ func TestCollects(t *testing.T) {
 			require.EqualValues(t, 1, out.calls.Load(), i)
 		}
 
+		log.Info("first")
+		time.Sleep(700 * time.Millisecond)
+		log.Warn("failure")
+		out.calls.Store(0)
+		log.Info("before")
+		time.Sleep(700 * time.Millisecond)
+		require.Zero(t, out.calls.Load(), "the first is long gone")
+		require.NoError(t, h.Flush())
+
 		out.calls.Store(0)
 		out.Reset()
 		for range 100 {
 			log.Info("many")
 		}
+		require.NoError(t, h.Flush())
+		require.LessOrEqual(t, out.longest, 1000)
 		perWrite := 1000 / len(`{"time":"2000-01-01T00:05:03.000000001Z","level":"INFO","msg":"many"}`+"\n")
-		require.InDelta(t, 100/perWrite, out.calls.Load(), 1)
+		require.InDelta(t, 100/perWrite, out.calls.Load(), 2)
 		log.Info(strings.Repeat("x", 5000)) // is written whole
 		require.True(t, strings.HasSuffix(out.String(), `x"}`+"\n"))
 

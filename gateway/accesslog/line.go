@@ -43,9 +43,6 @@ func appendLevel(b []byte, level slog.Level, message string) ([]byte, bool) {
 
 // appendAttr appends an attribute to a line.
 func appendAttr(b []byte, a *slog.Attr) ([]byte, bool) {
-	if a.Key == "" { // which may mean that there is none
-		return b, false
-	}
 	b = append(b, ',')
 	b, ok := appendText(b, a.Key)
 	if !ok {
