@@ -63,7 +63,7 @@ func (b *body) room() []byte {
 }
 
 // fill takes note that n bytes were put there. It reports false if nobody wants them any
-// more.
+// more. Who waits for them is told by nudge.
 func (b *body) fill(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,6 +74,16 @@ func (b *body) fill(n int) bool {
 	}
 	b.tail.w += n
 	b.n += n
+	return true
+}
+
+// nudge wakes who waits, if there are that many bytes.
+func (b *body) nudge(least int) (done bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.n < least && b.waiting {
+		return false
+	}
 	b.tell()
 	return true
 }

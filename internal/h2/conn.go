@@ -26,6 +26,9 @@ type Transport interface {
 	// ReadAhead says that much is to come, or that it came.
 	ReadAhead(on bool)
 
+	// RecordReady reports whether a read is known to return at once.
+	RecordReady() bool
+
 	// Abort closes it at once.
 	Abort()
 }
@@ -91,6 +94,7 @@ type Conn struct {
 	begun   bool      // the preface came
 	settled bool      // and the first SETTINGS
 	ahead   bool      // the transport reads ahead
+	hungry  *Stream   // whose body has more than its reader was told of, or nil
 
 	pinged atomic.Bool // a silent client was asked whether it is there; set by the reader
 
@@ -394,6 +398,9 @@ func (c *Conn) fill() error {
 // read reads from the transport. What was read before was understood; what came of it
 // happens first.
 func (c *Conn) read(p []byte) (int, error) {
+	if c.hungry != nil && !c.t.RecordReady() {
+		c.feed()
+	}
 	c.dispatch()
 	for {
 		c.await()

@@ -12,8 +12,8 @@ const maxInt31 = 1<<31 - 1
 // the connection, and on a stream unless st is nil.
 //
 // A window that is used up as fast as it is opened is too narrow for the distance to the
-// client: it is doubled, as far as what widens those of all streams is half of the
-// connection's. So a large upload is not slower than its reader, the memory for bodies that
+// client: it becomes four times as wide, as far as what widens those of all streams is half
+// of the connection's. So a large upload is not slower than its reader, the memory for bodies that
 // nobody reads is that of one window of the connection, and a stream whose reader stops does
 // not use it up.
 func (c *Conn) consume(st *Stream, n int) {
@@ -36,10 +36,10 @@ func (c *Conn) credit(st *Stream, n int) {
 		c.withheld = true
 		return
 	}
-	c.grant()
 	if st != nil {
 		c.grantTo(st)
 	}
+	c.grant(connWindow / 4)
 }
 
 // grantWithheld tells what was withheld. c.mu is held.
@@ -48,15 +48,15 @@ func (c *Conn) grantWithheld() {
 		return
 	}
 	c.withheld = false
-	c.grant()
+	c.grant(connWindow / 4)
 	for _, st := range c.streams {
 		c.grantTo(st)
 	}
 }
 
-// grant lets more come on the connection, if that is worth a frame. c.mu is held.
-func (c *Conn) grant() {
-	if c.err != nil || c.consumed < connWindow/8 {
+// grant lets more come on the connection, if that is at least so much. c.mu is held.
+func (c *Conn) grant(least int64) {
+	if c.err != nil || c.consumed < least {
 		return
 	}
 	c.writeWindow(0, c.consumed)
@@ -64,21 +64,29 @@ func (c *Conn) grant() {
 	c.consumed = 0
 }
 
-// grantTo lets more come on a stream. c.mu is held.
+// grantTo lets more come on a stream, if that is worth a frame, and is not more than is to
+// come. c.mu is held.
 func (c *Conn) grantTo(st *Stream) {
-	if st.err != nil || st.ended || st.forgotten || st.consumed < st.window/4 {
+	if st.err != nil || st.ended || st.forgotten || st.consumed < st.window/2 {
+		return
+	}
+	if st.declared >= 0 && st.granted >= st.declared+st.padding {
 		return
 	}
 	more := st.consumed
-	if st.lingerBy.IsZero() && st.progress >= st.window && st.window < maxWindow && c.lent+st.window <= maxWindow {
-		more += st.window
-		c.lent += st.window
-		st.window *= 2
-		st.progress = 0
+	if st.lingerBy.IsZero() && st.progress >= st.window {
+		if wider := min(4*st.window, maxWindow, st.window+maxWindow-c.lent); wider > st.window {
+			more += wider - st.window
+			c.lent += wider - st.window
+			st.window = wider
+			st.progress = 0
+		}
 	}
 	c.writeWindow(st.id, more)
 	st.recvWindow += more
+	st.granted += more
 	st.consumed = 0
+	c.grant(connWindow / 32) // it goes out with the other
 }
 
 func (c *Conn) writeWindow(id uint32, more int64) {

@@ -134,6 +134,8 @@ func (c *Conn) data(h http2.FrameHeader) error {
 		}
 		if room == nil || !st.body.fill(n) {
 			lost += n
+		} else {
+			c.nudge(st)
 		}
 		left -= n
 	}
@@ -146,6 +148,29 @@ func (c *Conn) data(h http2.FrameHeader) error {
 	}
 	return nil
 }
+
+// nudge wakes who reads a body of which a part came: at once if that is much, and else when
+// the connection has no more to read without waiting, or more of another body. Whoever
+// sends it on sends more at a time.
+func (c *Conn) nudge(st *Stream) {
+	if c.hungry != st {
+		c.feed()
+	}
+	if c.hungry = nil; !st.body.nudge(muchBody) {
+		c.hungry = st
+	}
+}
+
+// feed wakes who was not woken yet.
+func (c *Conn) feed() {
+	if c.hungry != nil {
+		c.hungry.body.nudge(0)
+		c.hungry = nil
+	}
+}
+
+// muchBody is as much as is sent on in one.
+const muchBody = 64 << 10
 
 // unwanted takes note that nobody wants n bytes of a body that came. The stream may be nil.
 func (c *Conn) unwanted(st *Stream, n int) {
@@ -161,6 +186,9 @@ func (c *Conn) credited(st *Stream, n int) {
 	if n > 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if st != nil {
+			st.padding += int64(n)
+		}
 		c.credit(st, n)
 	}
 }
@@ -203,6 +231,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 		if !st.body.fill(n) {
 			break
 		}
+		c.nudge(st)
 		data = data[n:]
 	}
 	c.unwanted(st, len(data))

@@ -163,6 +163,12 @@ func (w *wire) ReadAhead(on bool) {
 	w.ahead = on
 }
 
+func (w *wire) RecordReady() bool {
+	w.up.mu.Lock()
+	defer w.up.mu.Unlock()
+	return len(w.up.buf) > 0
+}
+
 func (w *wire) readsAhead() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -262,7 +262,7 @@ func (b *block) request() error {
 	c := b.conn
 	st := streams.Get().(*Stream)
 	st.c, st.id, st.ended, st.declared = c, b.id, b.end, -1
-	st.recvWindow, st.window = initialWindow, initialWindow
+	st.recvWindow, st.window, st.granted = initialWindow, initialWindow, initialWindow
 	st.BodyPatience = c.o.BodyTimeout
 	spoken, priority := false, priority{}
 	if b.excess != nil {

@@ -19,6 +19,7 @@ type piped struct{ net.Conn }
 
 func (c piped) Await(d time.Duration) { _ = c.SetReadDeadline(time.Now().Add(d)) }
 func (c piped) ReadAhead(bool)        {}
+func (c piped) RecordReady() bool     { return false }
 func (c piped) Abort()                { _ = c.Close() }
 
 // A crowd is an owner in real time.

@@ -418,9 +418,9 @@ func TestUploadByWhoReadsNothing(t *testing.T) {
 			}
 			return sent
 		}
-		sent := upload(256 << 20)
+		sent := upload(512 << 20)
 		require.Greater(t, sent, 1<<20)
-		require.Less(t, sent, 128<<20)
+		require.Less(t, sent, 256<<20)
 		p.wire.down.hold(1 << 30)
 		p.wire.down.take(1)
 		synctest.Wait()

@@ -67,6 +67,8 @@ type Stream struct {
 	sendWindow int64 // bytes of the body that the client takes
 	recvWindow int64 // bytes that it may send
 	window     int64 // that it has when nothing of it waits to be read
+	granted    int64 // bytes that it could send from its beginning on
+	padding    int64 // bytes that came, and are no part of the body
 	consumed   int64 // bytes that were read, of which the client was not told
 	progress   int64 // bytes that were read since the window was widened
 	priority   priority

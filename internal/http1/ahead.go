@@ -63,8 +63,8 @@ func (c *Conn) ReadAhead(on bool) {
 	}
 }
 
-// RecordReady reports whether the next record of TLS is there, so that ReadBody does
-// not wait. It knows of those alone that were read ahead.
+// RecordReady reports whether the next record of TLS is there, so that ReadBody, or Read,
+// does not wait. It knows of those alone that were read ahead.
 func (c *Conn) RecordReady() bool {
 	s := &c.socket
 	b := s.ahead.rest()
@@ -74,13 +74,21 @@ func (c *Conn) RecordReady() bool {
 	case c.body == chunked && c.chunk != chunkData:
 		return false // it may have no more than a part of a line, after which ReadBody waits
 	case s.rest > 0:
-		return len(b) >= s.rest
+		return len(b) >= s.rest && recordSize(s.header[:]) >= leastData
 	case s.nth > 0:
 		return false // a part of a header is in crypto/tls: rare, and not worth it
 	default:
-		return len(b) >= recordHeader && len(b) >= recordHeader+(int(b[3])<<8|int(b[4]))
+		return len(b) >= recordHeader && len(b) >= recordHeader+recordSize(b) && recordSize(b) >= leastData
 	}
 }
+
+// leastData is how long a record is at least that is sure to hold data: with TLS 1.3 one
+// that holds none, like a KeyUpdate (RFC 8446, section 4.6.3), cannot be told from it but by
+// its length, and after it a read waits.
+const leastData = 64
+
+// recordSize returns how many bytes follow the header of a record.
+func recordSize(header []byte) int { return int(header[3])<<8 | int(header[4]) }
 
 func (a *ahead) rest() []byte {
 	if a.buf == nil {

@@ -252,7 +252,7 @@ func (s *socket) count(p []byte) {
 		p = p[1:]
 		if s.nth++; s.nth == recordHeader {
 			s.nth = 0
-			s.rest = int(s.header[3])<<8 | int(s.header[4])
+			s.rest = recordSize(s.header[:])
 		}
 	}
 }
