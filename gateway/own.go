@@ -95,12 +95,15 @@ func (s *Server) appendOwnAnswer(b []byte, status int, message string) []byte {
 
 // A dateLine is the Date field of a second.
 type dateLine struct {
-	second int64
-	line   []byte
-	value  string
+	until time.Duration // the second's end, since dateEpoch
+	line  []byte
+	value string
 }
 
-var date atomic.Pointer[dateLine]
+var (
+	date      atomic.Pointer[dateLine]
+	dateEpoch = time.Now()
+)
 
 // appendDate appends a Date field, which whoever answers must have if it has a clock
 // (RFC 9110, section 6.6.1).
@@ -109,12 +112,15 @@ func appendDate(b []byte) []byte { return append(b, dateLineNow().line...) }
 // dateNow is the value of a Date field.
 func dateNow() string { return dateLineNow().value }
 
-// dateLineNow is made once a second.
+// dateLineNow is made once a second. Between, it asks for one clock, where [time.Now] asks
+// for two: if that on the wall is set, it is seen a second later.
 func dateLineNow() *dateLine {
-	now := time.Now()
+	since := time.Since(dateEpoch)
 	d := date.Load()
-	if d == nil || d.second != now.Unix() {
-		d = &dateLine{second: now.Unix(), value: now.UTC().Format(http.TimeFormat)}
+	if d == nil || since >= d.until {
+		now := time.Now()
+		rest := time.Second - time.Duration(now.Nanosecond())
+		d = &dateLine{until: now.Sub(dateEpoch) + rest, value: now.UTC().Format(http.TimeFormat)}
 		d.line = []byte("Date: " + d.value + "\r\n")
 		date.Store(d)
 	}

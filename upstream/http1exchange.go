@@ -469,7 +469,7 @@ func (x *http1Exchange) Read(p []byte) (int, error) {
 
 // read is Read without an end.
 func (x *http1Exchange) read(p []byte) (int, error) {
-	x.conn.Await(x.limit.Read)
+	x.conn.AwaitBody(x.limit.Read)
 	n, err := x.conn.ReadBody(p)
 	if err != nil && err != io.EOF {
 		err = x.fail(err)

@@ -19,6 +19,10 @@ type body struct {
 	err     error     // that comes after them: io.EOF, if all came
 	by      time.Time // when reading ends; zero: never
 	waiting bool
+	into    []byte        // where who waits wants it, or nil
+	got     int           // bytes that are there already
+	direct  bool          // the connection's reader is at work there
+	leaving bool          // and who waits is to be told when it is not
 	closed  bool          // nobody reads it any more
 	filling bool          // the connection's reader is at work in the last chunk
 	wake    chan struct{} // tells who waits that there is something
@@ -41,12 +45,17 @@ func (k *chunk) release() {
 }
 
 // room returns where more of the body is to be put, until fill. It is nil if nobody wants
-// it.
-func (b *body) room() []byte {
+// it. If what is put there is there already, who waits for it may have it without a copy;
+// else he could not leave before it comes.
+func (b *body) room(there bool) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil
+	}
+	if there && b.waiting && b.n == 0 && b.got < len(b.into) {
+		b.direct = true
+		return b.into[b.got:]
 	}
 	if b.tail == nil || b.tail.w == len(b.tail.buf.B) {
 		k := chunks.Get().(*chunk)
@@ -67,21 +76,30 @@ func (b *body) room() []byte {
 func (b *body) fill(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.filling = false
-	if b.closed {
+	direct := b.direct
+	b.filling, b.direct = false, false
+	if b.leaving {
+		b.leaving = false
+		b.signal()
+	}
+	switch {
+	case b.closed:
 		b.drop()
 		return false
+	case direct:
+		b.got += n
+	default:
+		b.tail.w += n
+		b.n += n
 	}
-	b.tail.w += n
-	b.n += n
 	return true
 }
 
-// nudge wakes who waits, if there are that many bytes.
+// nudge wakes who waits, if there are that many bytes, or no fewer than he can take.
 func (b *body) nudge(least int) (done bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.n < least && b.waiting {
+	if b.waiting && b.got+b.n < least && (b.got == 0 || b.got < len(b.into)) {
 		return false
 	}
 	b.tell()
@@ -102,10 +120,14 @@ func (b *body) end(err error) {
 func (b *body) tell() {
 	if b.waiting {
 		b.waiting = false
-		select {
-		case b.wake <- struct{}{}:
-		default:
-		}
+		b.signal()
+	}
+}
+
+func (b *body) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -120,7 +142,8 @@ func (b *body) close(err error) (n int) {
 	if b.err == nil || b.err == io.EOF && b.n > 0 {
 		b.err = err
 	}
-	n = b.n
+	n = b.n + b.got
+	b.got = 0
 	b.drop()
 	b.tell()
 	return n
@@ -161,16 +184,15 @@ func (b *body) read(p []byte, d time.Duration) (n int, err error) {
 		if b.wake == nil {
 			b.wake = make(chan struct{}, 1)
 		}
-		b.waiting = true
-		b.mu.Unlock()
-		await(b.wake, &b.timer, by)
-		b.mu.Lock()
-		b.waiting = false
+		if n = b.wait(p, by); n > 0 {
+			break
+		}
 	}
 	for n < len(p) && b.head != nil {
 		k := b.head
 		m := copy(p[n:], k.buf.B[k.r:k.w])
 		k.r += m
+		b.n -= m
 		n += m
 		if k.r < k.w || k == b.tail && b.filling {
 			break
@@ -180,8 +202,33 @@ func (b *body) read(p []byte, d time.Duration) (n int, err error) {
 		}
 		k.release()
 	}
-	b.n -= n
 	return n, nil
+}
+
+// directSize is how much a reader must be able to take to be given it directly: with less,
+// he would be woken all too often.
+const directSize = buffers.Small
+
+// wait waits until there is something, or until a time that is not zero. It returns how
+// much of it is in p already. b.mu is held, but for the time of the waiting.
+func (b *body) wait(p []byte, by time.Time) (n int) {
+	b.waiting = true
+	if len(p) >= directSize {
+		b.into = p
+	}
+	b.mu.Unlock()
+	await(b.wake, &b.timer, by)
+	b.mu.Lock()
+	b.waiting = false
+	for b.direct {
+		b.leaving = true
+		b.mu.Unlock()
+		<-b.wake
+		b.mu.Lock()
+	}
+	n = b.got
+	b.into, b.got = nil, 0
+	return n
 }
 
 // await waits for a word, or until a time that is not zero. The timer is made when it is

@@ -24,7 +24,7 @@ type Body struct{ b body }
 // Put puts something into the body as the connection's reader does, and meanwhile has
 // something else happen. It reports whether the body took it.
 func (b *Body) Put(s string, meanwhile func()) bool {
-	room := b.b.room()
+	room := b.b.room(true)
 	if room == nil {
 		return false
 	}
@@ -34,6 +34,18 @@ func (b *Body) Put(s string, meanwhile func()) bool {
 	}
 	return b.b.fill(n)
 }
+
+// PutLate is Put of what was not there yet.
+func (b *Body) PutLate(s string) bool { return b.b.fill(copy(b.b.room(false), s)) }
+
+// Nudge tells who waits of so many bytes or more.
+func (b *Body) Nudge(least int) bool { return b.b.nudge(least) }
+
+// Read reads from it, for d at most.
+func (b *Body) Read(p []byte, d time.Duration) (int, error) { return b.b.read(p, d) }
+
+// Chunked reports whether it has memory of its own.
+func (b *Body) Chunked() bool { return b.b.head != nil }
 
 // Close returns how much it held.
 func (b *Body) Close() int { return b.b.close(io.ErrClosedPipe) }

@@ -1,6 +1,7 @@
 package h2_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -237,6 +238,107 @@ func TestUpload(t *testing.T) {
 		recv, lent := p.conn.Windows()
 		require.EqualValues(t, h2.ConnWindow, recv)
 		require.Zero(t, lent)
+		p.hangUp()
+	})
+}
+
+// Whoever waits for a body is woken when there is more of another.
+func TestUploadsTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, func(st *h2.Stream) {
+			if n, _ := st.Read(make([]byte, 64<<10)); n > 0 {
+				ok(st)
+			}
+		})
+		p.wantGreeting()
+		for id := uint32(1); id < 10; id += 2 {
+			p.post(id, "/")
+		}
+		synctest.Wait()
+		var all bytes.Buffer
+		framer := http2.NewFramer(&all, nil)
+		for id := uint32(1); id < 10; id += 2 {
+			p.ok(framer.WriteData(id, false, []byte("some")))
+		}
+		p.raw(all.Bytes())
+		got := p.got()
+		for id := 1; id < 10; id += 2 {
+			require.Contains(t, got, fmt.Sprintf("HEADERS %d 200", id))
+		}
+		p.hangUp()
+	})
+}
+
+// A client that has said how much it sends is told of no more than that, unless some of it
+// is padding; what the connection takes is told together with the stream's.
+func TestUploadOfKnownLength(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, func(st *h2.Stream) { _, _ = io.Copy(io.Discard, st); ok(st) })
+		p.wantGreeting()
+		const size = 400_000
+		p.post(1, "/", "content-length", fmt.Sprint(size))
+		window := 65535
+		updates := map[uint32]int{}
+		note := func() {
+			for _, text := range p.got() {
+				id, n := windowUpdate(text)
+				if updates[id]++; id > 0 {
+					window += n
+				}
+			}
+		}
+		for sent := 0; sent < size; note() {
+			n := min(window, 16<<10, size-sent)
+			require.Positive(t, n)
+			p.data(1, false, xs(n))
+			window, sent = window-n, sent+n
+		}
+		require.Equal(t, map[uint32]int{1: 3, 0: 2}, updates) // for the first, the connection has time
+		p.data(1, true, "")
+		p.want(`HEADERS 1 200`, `DATA 1 "ok" end`)
+
+		p.post(3, "/", "content-length", "1000")
+		window = 65535
+		for range 500 {
+			require.GreaterOrEqual(t, window, 203)
+			p.ok(p.WriteDataPadded(3, false, []byte("xx"), make([]byte, 200)))
+			window -= 203
+			note()
+		}
+		p.data(3, true, "")
+		p.want(`HEADERS 3 200`, `DATA 3 "ok" end`)
+		p.hangUp()
+	})
+}
+
+// However many uploads there are, their windows are no wider together than they may be.
+func TestManyUploads(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, func(st *h2.Stream) { _, _ = io.Copy(io.Discard, st); ok(st) })
+		p.wantGreeting()
+		var windows [10]int
+		for i := range windows {
+			p.post(uint32(2*i+1), "/")
+			windows[i] = 65535
+		}
+		widest := int64(0)
+		for range 100 {
+			for i := range windows {
+				id := uint32(2*i + 1)
+				for range min(windows[i], 64<<10) / (16 << 10) {
+					p.data(id, false, xs(16<<10))
+					windows[i] -= 16 << 10
+				}
+				for _, text := range p.got() {
+					if id, n := windowUpdate(text); id > 0 {
+						windows[id/2] += n
+					}
+				}
+			}
+			_, lent := p.conn.Windows()
+			widest = max(widest, lent)
+		}
+		require.EqualValues(t, 1<<20, widest)
 		p.hangUp()
 	})
 }

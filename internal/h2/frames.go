@@ -106,11 +106,11 @@ func (c *Conn) data(h http2.FrameHeader) error {
 	lost := 0 // bytes that nobody wants
 	for left > 0 {
 		var room []byte
+		part := c.in.buffered()
 		if wanted {
-			room = st.body.room()
+			room = st.body.room(len(part) > 0 || c.t.RecordReady())
 		}
 		var n int
-		part := c.in.buffered()
 		switch {
 		case len(part) > 0 && room != nil:
 			n = copy(room, part[:min(len(part), left)])
@@ -223,7 +223,7 @@ func (c *Conn) padded(f *http2.DataFrame) error {
 	}
 	c.credited(st, int(f.Length)-len(data)) // the padding counts, RFC 9113, section 6.1
 	for err == nil && st != nil && len(data) > 0 {
-		room := st.body.room()
+		room := st.body.room(true)
 		if room == nil {
 			break
 		}

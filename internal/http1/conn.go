@@ -359,6 +359,14 @@ func (c *Conn) Skip() bool {
 	return c.body == complete
 }
 
+// AwaitBody is Await for a body, of which some may be there already: no time is needed for
+// that.
+func (c *Conn) AwaitBody(d time.Duration) {
+	if c.body != sized || len(c.in.buffered()) == 0 {
+		c.Await(d)
+	}
+}
+
 // Alive reports whether an idle connection can be used: the server has neither
 // closed it nor sent anything. What it sent without being asked would be taken for
 // the answer to the next request, which may be another client's.

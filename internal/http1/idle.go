@@ -19,6 +19,8 @@ type Idle struct {
 	Requests int           // a connection that served so many is not kept
 
 	mu     sync.Mutex // guards what follows, and the links of the connections
+	key    string     // of those that are in none of the tops: most often there is one key
+	top    *Conn      // the last of them that was used, or nil
 	tops   map[string]*Conn
 	newest *Conn
 	oldest *Conn
@@ -43,7 +45,7 @@ func (p *Idle) Get(key string) *Conn {
 	for {
 		p.mu.Lock()
 		p.closed = false
-		c := p.tops[key]
+		c := p.find(key)
 		if c == nil {
 			p.mu.Unlock()
 			return nil
@@ -159,11 +161,33 @@ func (p *Idle) expire() {
 	}
 }
 
+// find returns the connection of a key that was used last, or nil. p.mu is held.
+func (p *Idle) find(key string) *Conn {
+	if p.top != nil && p.key == key {
+		return p.top
+	}
+	return p.tops[key]
+}
+
+// setTop sets the connection of a key that was used last. p.mu is held.
+func (p *Idle) setTop(key string, c *Conn) {
+	switch {
+	case p.top != nil && p.key == key:
+		p.top = c
+	case c == nil:
+		delete(p.tops, key)
+	case p.top == nil && p.tops[key] == nil:
+		p.key, p.top = key, c
+	default:
+		if p.tops == nil {
+			p.tops = make(map[string]*Conn)
+		}
+		p.tops[key] = c
+	}
+}
+
 // add makes c the newest. p.mu is held.
 func (p *Idle) add(c *Conn) {
-	if p.tops == nil {
-		p.tops = make(map[string]*Conn)
-	}
 	l := &c.idle
 	if l.older = p.newest; l.older != nil {
 		l.older.idle.newer = c
@@ -171,10 +195,10 @@ func (p *Idle) add(c *Conn) {
 		p.oldest = c
 	}
 	p.newest = c
-	if l.below = p.tops[l.key]; l.below != nil {
+	if l.below = p.find(l.key); l.below != nil {
 		l.below.idle.above = c
 	}
-	p.tops[l.key] = c
+	p.setTop(l.key, c)
 	p.n++
 }
 
@@ -193,10 +217,8 @@ func (p *Idle) remove(c *Conn) {
 	}
 	if l.above != nil {
 		l.above.idle.below = l.below
-	} else if l.below != nil {
-		p.tops[l.key] = l.below
 	} else {
-		delete(p.tops, l.key)
+		p.setTop(l.key, l.below)
 	}
 	if l.below != nil {
 		l.below.idle.above = l.above

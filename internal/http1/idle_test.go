@@ -40,6 +40,7 @@ func TestIdleIsAStack(t *testing.T) {
 	require.Nil(t, p.Get("b"))
 	require.Zero(t, p.Len())
 	require.Empty(t, p.tops, "a name that is not used any more leaves nothing")
+	require.Nil(t, p.top)
 }
 
 func TestIdleRequests(t *testing.T) {

@@ -21,9 +21,9 @@ func (s *socket) initProbe(c net.Conn) {
 // not be left there.
 func (s *socket) readNow(fd uintptr) {
 	for {
-		n, err := syscall.Read(int(fd), s.scratch[:])
+		n, err := readByte(fd, &s.scratch)
 		switch err {
-		case nil:
+		case 0:
 			s.probed = n
 		case syscall.EINTR:
 			continue
