@@ -19,8 +19,8 @@ type Idle struct {
 	Requests int           // a connection that served so many is not kept
 
 	mu     sync.Mutex // guards what follows, and the links of the connections
-	key    string     // of those that are in none of the tops: most often there is one key
-	top    *Conn      // the last of them that was used, or nil
+	key    string     // one that is in none of the tops: most often there is no other
+	top    *Conn      // the last connection of it that was used, or nil
 	tops   map[string]*Conn
 	newest *Conn
 	oldest *Conn
@@ -163,7 +163,7 @@ func (p *Idle) expire() {
 
 // find returns the connection of a key that was used last, or nil. p.mu is held.
 func (p *Idle) find(key string) *Conn {
-	if p.top != nil && p.key == key {
+	if p.key == key {
 		return p.top
 	}
 	return p.tops[key]
@@ -172,7 +172,7 @@ func (p *Idle) find(key string) *Conn {
 // setTop sets the connection of a key that was used last. p.mu is held.
 func (p *Idle) setTop(key string, c *Conn) {
 	switch {
-	case p.top != nil && p.key == key:
+	case p.key == key:
 		p.top = c
 	case c == nil:
 		delete(p.tops, key)
