@@ -212,6 +212,22 @@ func TestAccessLogOfBrokenAnswers(t *testing.T) {
 	}
 }
 
+// So is a handler that panics, at every door.
+func TestAccessLogOfPanics(t *testing.T) {
+	access := newRecords()
+	h := newHarness(t, &gateway.Options{AccessLog: access.logger()})
+	h.apply(gateway.Config{
+		SSL:    []ssl.Config{h.profile("a", []string{"a.test"})},
+		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })}},
+	})
+	for _, d := range h.tlsDoors() {
+		_, err := h.client(d, "a.test").Get("https://a.test/x")
+		require.Error(t, err, d.name)
+		got := access.next(t)
+		require.Equal(t, []any{"ERROR", 0.0, "1", "the handler panicked"}, []any{got["level"], got["status"], got["route"], got["error"]}, d.name)
+	}
+}
+
 // A client that goes away is no error of anybody's, before the answer and within it.
 func TestAccessLogOfTheImpatient(t *testing.T) {
 	access := newRecords()

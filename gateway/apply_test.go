@@ -437,6 +437,15 @@ func TestCloseDuringChange(t *testing.T) {
 				gw.Close()
 				t.Fatal("it probes on")
 			}
+			// Nor does it begin again, though it serves: an Admin API may outlive it.
+			_, err = gw.Apply(gateway.Change{Put: c})
+			require.NoError(t, err)
+			w = httptest.NewRecorder()
+			gw.ServeHTTP(w, httptest.NewRequest("GET", "http://a.test/", nil))
+			require.Equal(t, 502, w.Code)
+			dials.Store(0)
+			time.Sleep(time.Minute)
+			require.Zero(t, dials.Load())
 		}
 	})
 }

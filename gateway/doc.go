@@ -36,7 +36,8 @@
 //	404  no route
 //	405  CONNECT
 //	421  the connection was made for another server name
-//	500  a function of the user's panicked
+//	500  the route's Authorize panicked; the panic of a Handler ends the connection, or
+//	     with HTTP/2 the stream, as it does with net/http
 //	502  the route's upstream does not exist, or its nodes cannot be reached
 //	503  the upstream has no node
 //	504  a node did not answer in time
@@ -143,7 +144,8 @@
 //
 // [Options.AccessLog] receives one record for each request, "request", when its answer is
 // written. Its level is Warn if the request was refused, Error if no node has answered or
-// its answer broke off while the client was still there, and else Info. The attributes are
+// its answer broke off while the client was still there, or a handler panicked, and else
+// Info. The attributes are
 //
 //	status, method, host, path       the status is 0 if no answer was begun; no query
 //	protocol, remote, client         the peer, and the client's address behind trusted proxies

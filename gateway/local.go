@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"net/http"
 
@@ -28,9 +29,13 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 		body.scrub()
 		r.Body = body
 	}
-	// net/http removes the files of the form that it knows of, and not those of
-	// a copy.
+	returned := false
 	defer func() {
+		if e := d.visit.event; e != nil && !returned && e.Err == nil {
+			e.Err = errPanicked // which goes on, and ends the connection or the stream
+		}
+		// net/http removes the files of the form that it knows of, and not those of
+		// a copy.
 		if r.MultipartForm != nil {
 			_ = r.MultipartForm.RemoveAll()
 		}
@@ -39,7 +44,12 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 		w.Header().Set("Server", s.o.ServerHeader)
 	}
 	d.found.Route.Handler().ServeHTTP(w, r)
+	returned = true
 }
+
+// errPanicked is what is told of a request whose handler panicked. With what is told to
+// Options.Logger, which has the stack.
+var errPanicked = errors.New("the handler panicked")
 
 // A trailerBody is a body at whose end a trailer comes, which must not say what a
 // header must not.

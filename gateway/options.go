@@ -64,7 +64,8 @@ type Options struct {
 	// release, for those who find a difference.
 	NetHTTP2 bool
 
-	// HTTPSPort is the port of https that [PlainRedirect] sends clients to. Zero is 443.
+	// HTTPSPort is the port of https that [PlainRedirect] sends clients to. Zero, and what
+	// is no port, is 443.
 	HTTPSPort int
 
 	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded header
@@ -140,7 +141,8 @@ const (
 
 // Limits bound what a client can use up behind [*Server.Serve] and
 // [*Server.ServeTLS]. They do not concern a server of one's own in front of
-// [*Server.ServeHTTP], which has its own.
+// [*Server.ServeHTTP], which has its own. Where nothing is said of a negative number, it is
+// as zero.
 type Limits struct {
 	// Connections bounds the connections that are open at a time, over all listeners,
 	// from being accepted to being closed: with HTTP/2, and those that a handler has

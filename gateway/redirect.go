@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,7 +26,7 @@ func (s *Server) redirects(d *decision) bool {
 // writes.
 func (s *Server) redirect(w http.ResponseWriter, r *http.Request, d *decision) {
 	b := append([]byte("https://"), d.req.Host...)
-	if port := s.o.HTTPSPort; port != 0 && port != 443 {
+	if port := s.o.HTTPSPort; port > 0 && port != 443 && port <= math.MaxUint16 {
 		b = append(b, ':')
 		b = strconv.AppendInt(b, int64(port), 10)
 	}

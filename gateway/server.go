@@ -32,6 +32,7 @@ type Server struct {
 
 	// applyMu serialises writers. Nothing on the way of a request takes it.
 	applyMu sync.Mutex
+	ended   bool // new pools keep nothing; guarded by applyMu
 
 	o     Options
 	term  *ssl.Terminator
@@ -108,7 +109,8 @@ func (s *Server) TLSConfig() *tls.Config { return s.term.TLSConfig() }
 // connections that are left, and the idle connections to the nodes. A Server that was
 // shut down cannot serve again.
 //
-// It knows nothing of connections that a handler of the user's has taken over.
+// It knows nothing of connections that a handler of the user's has taken over, nor of the
+// requests that come to ServeHTTP: a server of one's own is shut down first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	s.listeners.drain()
@@ -132,7 +134,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Close ends everything at once.
+// Close ends everything at once: Serve and ServeTLS return [http.ErrServerClosed], and
+// requests that go on are broken off. Closing again does nothing. The Server can still be
+// changed, and ServeHTTP goes on to work, without keeping connections to nodes or probing
+// them. An error is one of a listener that could not be closed.
 func (s *Server) Close() error {
 	s.draining.Store(true)
 	return s.end()
@@ -157,6 +162,7 @@ func (s *Server) end() error {
 func (s *Server) closePools() {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
+	s.ended = true
 	for _, pool := range s.snap.Load().pools.All() {
 		pool.Close()
 	}

@@ -386,7 +386,11 @@ func (p *Prepared) commitLocked() Report {
 		if prev != nil {
 			replaced = append(replaced, prev)
 		}
-		next.pools = next.pools.With(u.ID(), upstream.NewPool(u, prev, &s.o.Upstream))
+		pool := upstream.NewPool(u, prev, &s.o.Upstream)
+		if s.ended {
+			pool.Close() // it works on, and probes nothing
+		}
+		next.pools = next.pools.With(u.ID(), pool)
 	}
 	s.snap.Store(next)
 	if next.ssl != old.ssl {
