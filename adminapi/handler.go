@@ -17,7 +17,8 @@ import (
 	"github.com/sallyport/sallyport/internal/cjson"
 )
 
-// A Handler is the Admin API of one [gateway.Server].
+// A Handler is the Admin API of one [gateway.Server]. Use [New]: a zero Handler has no
+// Server.
 type Handler struct {
 	server  *gateway.Server
 	storage Storage

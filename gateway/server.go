@@ -25,7 +25,7 @@ import (
 )
 
 // A Server is a gateway at work. Its methods may be called by any number of
-// goroutines.
+// goroutines. Use [New]: a zero Server does not work.
 type Server struct {
 	// snap is replaced, never changed. Load it once for each handshake or request.
 	snap atomic.Pointer[snapshot]

@@ -67,7 +67,7 @@ func (snap *snapshot) secluded(match *route.Route, host string) string {
 	return "this route is also for server names that demand client certificates: it is served over TLS only; use https"
 }
 
-// Prepared is a [Change] that was checked and cannot fail any more.
+// Prepared is a [Change] that was checked and cannot fail any more: see [*Server.Prepare].
 type Prepared struct {
 	server    *Server
 	gone      IDs // a copy: a Change is its maker's

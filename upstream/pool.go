@@ -61,7 +61,8 @@ type Options struct {
 const defaultMaxResponseHeaderBytes = 256 << 10
 
 // A Pool is an [Upstream] at work: an [http.RoundTripper] that sends each request
-// to one of the nodes. It may be used by any number of goroutines.
+// to one of the nodes. It may be used by any number of goroutines. Use [NewPool]: a zero
+// Pool has no nodes to look for.
 type Pool struct {
 	u       *Upstream
 	members []member

@@ -28,11 +28,11 @@ type Options struct {
 	// with all that have been collected; nil stands for slog.LevelWarn.
 	AtOnce slog.Leveler
 
-	// Size is how many bytes are collected; 0 stands for 64 KiB. A record that is longer is
-	// written whole.
+	// Size is how many bytes are collected; 0 and less stand for 64 KiB. A record that is
+	// longer is written whole.
 	Size int
 
-	// Interval is how long a record is kept back at most; 0 stands for a second.
+	// Interval is how long a record is kept back at most; 0 and less stand for a second.
 	Interval time.Duration
 }
 
@@ -40,7 +40,10 @@ type Options struct {
 // by any goroutine, and so may those of the handlers that are derived from it.
 //
 // Each Write of the writer gets whole lines. It is called by one goroutine at a time, which
-// others wait for.
+// others wait for. What it does not take is lost, and who logs through a [slog.Logger] does
+// not hear of it: Flush and Close return the error.
+//
+// Use [New]: a zero Handler has nothing to write to.
 type Handler struct {
 	least, atOnce slog.Leveler
 	out           *output

@@ -5,11 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -302,18 +300,4 @@ func TestAllocatesNothing(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		_ = h.HandleAttrs(context.Background(), now, slog.LevelInfo, "request", attrs)
 	}))
-}
-
-func Example() {
-	log := accesslog.New(os.Stdout, nil)
-	defer log.Close()
-
-	// gateway.New(&gateway.Options{AccessLog: slog.New(log)})
-	r := slog.NewRecord(time.Time{}, slog.LevelInfo, "request", 0)
-	r.Add("status", 200, "path", "/orders", "took", 3*time.Millisecond)
-	_ = log.Handle(context.Background(), r)
-	fmt.Println("it comes with others, or after a second")
-	// Output:
-	// it comes with others, or after a second
-	// {"level":"INFO","msg":"request","status":200,"path":"/orders","took":3000000}
 }

@@ -1,0 +1,56 @@
+package accesslog_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/gateway/accesslog"
+	"github.com/sallyport/sallyport/route"
+)
+
+// The access log of a gateway. In place of the buffer stands a file, or what rotates files.
+func ExampleNew() {
+	var file bytes.Buffer
+	log := accesslog.New(&file, &accesslog.Options{Interval: 5 * time.Second})
+	gw := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
+	_, err := gw.Configure(gateway.Config{Routes: []route.Config{{
+		ID: "hello", Paths: []string{"/*"},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") }),
+	}}})
+	if err != nil {
+		panic(err)
+	}
+	for range 3 {
+		gw.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://a.test/x", nil))
+	}
+	fmt.Println("collected, not written:", file.Len() == 0)
+
+	gw.Close() // first: what it does last is logged too
+	if err := log.Close(); err != nil {
+		panic(err)
+	}
+	fmt.Println("lines:", strings.Count(file.String(), `"msg":"request"`))
+	// Output:
+	// collected, not written: true
+	// lines: 3
+}
+
+func ExampleHandler_HandleAttrs() {
+	log := accesslog.New(io.Discard, nil)
+	defer log.Close()
+	attrs := make([]slog.Attr, 0, 8) // used again and again
+	for status := range 3 {
+		attrs = append(attrs[:0], slog.Int("status", 200+status))
+		if err := log.HandleAttrs(context.Background(), time.Now(), slog.LevelInfo, "request", attrs); err != nil {
+			panic(err)
+		}
+	}
+}
