@@ -27,6 +27,7 @@ func (c *Conn) next() error {
 	if h.Type == http2.FrameData && !h.Flags.Has(http2.FlagDataPadded) {
 		return c.data(h)
 	}
+	c.feed()
 	if int(h.Length) < least(h) {
 		return http2.ConnectionError(http2.ErrCodeFrameSize) // RFC 9113, section 4.2
 	}
@@ -150,8 +151,8 @@ func (c *Conn) data(h http2.FrameHeader) error {
 }
 
 // nudge wakes who reads a body of which a part came: at once if that is much, and else when
-// the connection has no more to read without waiting, or more of another body. Whoever
-// sends it on sends more at a time.
+// the connection has no more to read without waiting, or something else. Whoever sends it
+// on sends more at a time.
 func (c *Conn) nudge(st *Stream) {
 	if c.hungry != st {
 		c.feed()
