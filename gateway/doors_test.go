@@ -229,6 +229,13 @@ func cases() []requestCase {
 				"X-Forwarded-For": "198.51.100.9, 192.0.2.7, 127.0.0.9, 127.0.0.1", "X-Real-Ip": "192.0.2.7",
 				"X-Forwarded-Proto": "gopher", "X-Forwarded-Host": "front.test", "X-Forwarded-Port": "8", "Forwarded": "for=192.0.2.7", "X-Forwarded-Prefix": "/p",
 			}},
+		{name: "forwarding: trusted, and the client wants it gone", want: "ok", trusted: true, header: header(
+			"Connection", "x-forwarded-proto, X-Forwarded-Host,forwarded , x-forwarded-port, x-forwarded-for, x-forwarded-user, x-real-ip, x-hop", "X-Hop", spoof,
+			"X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", "gopher", "X-Forwarded-Host", "front.test", "X-Forwarded-Port", "8", "Forwarded", "for=192.0.2.7", "X-Forwarded-User", "u"),
+			seen: map[string]string{
+				"X-Forwarded-For": "192.0.2.7, 127.0.0.1", "X-Real-Ip": "192.0.2.7", "X-Forwarded-Proto": "gopher", "X-Forwarded-Host": "front.test",
+				"X-Forwarded-Port": "8", "Forwarded": "for=192.0.2.7", "X-Forwarded-User": "u", "X-Hop": "",
+			}},
 		{name: "forwarding: trusted, and silent", want: "ok", trusted: true, seen: map[string]string{
 			"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Host": "a.test", "Forwarded": "",
 		}},

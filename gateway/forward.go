@@ -102,9 +102,10 @@ func (s *Server) newProxy() *httputil.ReverseProxy {
 func rewrite(p *httputil.ProxyRequest) {
 	x := exchangeOf(p.In.Context())
 	h := p.Out.Header
-	// ReverseProxy has taken these out; a trusted proxy's stay.
-	for _, name := range []string{"Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host"} {
-		if values, ok := p.In.Header[name]; ok {
+	// ReverseProxy has taken some of these out, and others if Connection names them. Whose
+	// stay is said below.
+	for name, values := range p.In.Header {
+		if kindOf(name) == fieldForwarding {
 			h[name] = values
 		}
 	}

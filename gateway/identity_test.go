@@ -322,13 +322,14 @@ func TestIdentityNamesOracle(t *testing.T) {
 }
 
 func TestNameSet(t *testing.T) {
+	const begins = "abcdefghijklmnopqrstuvwxyz019-_.~!|"
 	var set gateway.NameSet
 	require.False(t, set.Has(""))
 	require.False(t, set.Has("x"))
 	random := rand.New(rand.NewPCG(3, 4))
 	counts := map[string]int{}
 	for range 20_000 {
-		name := fmt.Sprintf("%c-%s", 'a'+rune(random.IntN(26)), strings.Repeat("n", random.IntN(50)))
+		name := folded(fmt.Sprintf("%c-%s", begins[random.IntN(len(begins))], strings.Repeat("n", random.IntN(50))))
 		if counts[name] > 0 && random.IntN(2) == 0 {
 			counts[name]--
 			set = set.With(name, -1)
@@ -336,7 +337,7 @@ func TestNameSet(t *testing.T) {
 			counts[name]++
 			set = set.With(name, 1)
 		}
-		other := fmt.Sprintf("%c_%s", 'A'+rune(random.IntN(26)), strings.Repeat("N", random.IntN(50)))
+		other := strings.ToUpper(fmt.Sprintf("%c_%s", begins[random.IntN(len(begins))], strings.Repeat("n", random.IntN(50))))
 		require.Equal(t, counts[folded(other)] > 0, set.Has(other), other)
 	}
 	require.Zero(t, testing.AllocsPerRun(100, func() { set.Has("a-nnnnnnnnnnnnnnnnnnnnnnn"); set.Has("user-agent") }))

@@ -47,4 +47,4 @@ func (n *nameSet) has(name string) bool {
 }
 
 // nameBit returns a number below 64 that all spellings of a name have.
-func nameBit(name string) uint { return (uint(len(name))*5 + uint(name[0]|0x20)) % 64 }
+func nameBit(name string) uint { return (uint(len(name))*5 + uint(fieldname.FoldByte(name[0]))) % 64 }

@@ -304,7 +304,7 @@ func (t *turn) AppendHead(b []byte, host string) []byte {
 	b = append(b, "\r\n"...)
 	for i := range head.Len() {
 		name, value := head.FieldView(i)
-		if concernsOne(name) || t.header.drops(name) || head.Names(name) {
+		if concernsOne(name) || t.header.drops(name) || head.Names(name) && kindOf(name) != fieldForwarding {
 			continue
 		}
 		b = appendField(b, name, value)

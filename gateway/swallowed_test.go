@@ -178,6 +178,7 @@ var rawCases = []rawCase{
 	// Heads (RFC 9110, section 5.4).
 	{name: "a long field", raw: "GET / HTTP/1.1\r\n{H}X: " + strings.Repeat("x", 40<<10) + "\r\n\r\n", status: 431},
 	{name: "a long target", raw: "GET /" + strings.Repeat("x", 40<<10) + " HTTP/1.1\r\n{H}\r\n", status: 431},
+	{name: "many fields named by Connection", raw: "GET / HTTP/1.1\r\n{H}Connection: " + strings.Repeat("x, ", 33) + "\r\n\r\n", status: 431},
 	{name: "many fields", raw: "GET / HTTP/1.1\r\n{H}" + strings.Repeat("X: y\r\n", 10<<10) + "\r\n", status: 431},
 }
 

@@ -220,7 +220,14 @@ const (
 	sendSize = 64 << 10
 )
 
-var sendBuffers = sync.Pool{New: func() any { return new([sendSize]byte) }}
+// A body is sent through a small buffer until a read has filled it: who sends little, or
+// waits with all of it, holds little.
+const firstSendSize = 8 << 10
+
+var (
+	firstSendBuffers = sync.Pool{New: func() any { b := make([]byte, firstSendSize); return &b }}
+	sendBuffers      = sync.Pool{New: func() any { b := make([]byte, sendSize); return &b }}
+)
 
 func expectsContinue(h http.Header) bool {
 	for _, value := range h["Expect"] {
@@ -253,9 +260,10 @@ func (x *http1Exchange) sendBody() error {
 	if x.proceed != nil && !x.wanted() {
 		return errNotWanted
 	}
-	buffer := sendBuffers.Get().(*[sendSize]byte)
-	defer sendBuffers.Put(buffer)
-	room := buffer[http1.ChunkHead : sendSize-http1.ChunkTail]
+	pool := &firstSendBuffers
+	buffer := pool.Get().(*[]byte)
+	defer func() { pool.Put(buffer) }()
+	room := (*buffer)[http1.ChunkHead : len(*buffer)-http1.ChunkTail]
 
 	left, ended := x.length, false // left is negative if the length is not known
 	for left != 0 && !ended {
@@ -270,8 +278,8 @@ func (x *http1Exchange) sendBody() error {
 		ended = err == io.EOF
 		out := p[:n]
 		if left < 0 {
-			if out = buffer[:0]; n > 0 {
-				out = http1.Chunk(buffer[:], n)
+			if out = (*buffer)[:0]; n > 0 {
+				out = http1.Chunk(*buffer, n)
 			}
 			if ended {
 				if out, err = http1.AppendLastChunk(out, x.trailer); err != nil {
@@ -290,6 +298,12 @@ func (x *http1Exchange) sendBody() error {
 		if _, err := x.conn.Write(out); err != nil {
 			x.sendFailed(err)
 			return nil
+		}
+		if n == len(room) && pool == &firstSendBuffers {
+			pool.Put(buffer)
+			pool = &sendBuffers
+			buffer = pool.Get().(*[]byte)
+			room = (*buffer)[http1.ChunkHead : len(*buffer)-http1.ChunkTail]
 		}
 	}
 	x.allSent()

@@ -51,6 +51,9 @@ func TestAsJSONHandler(t *testing.T) {
 			_ = h.WithAttrs([]slog.Attr{slog.Int("another", 1)}) // which does not concern it
 			return more
 		},
+		"empty": func(h slog.Handler) slog.Handler {
+			return h.WithAttrs([]slog.Attr{slog.Group("g", slog.Group("in")), slog.Any("v", valuer{slog.GroupValue(slog.Attr{})}), slog.Int("a", 1)})
+		},
 		"none":  func(h slog.Handler) slog.Handler { return h.WithAttrs(nil).WithAttrs([]slog.Attr{{}}) },
 		"group": func(h slog.Handler) slog.Handler { return h.WithGroup("g").WithAttrs([]slog.Attr{slog.Int("a", 1)}) },
 		"both":  func(h slog.Handler) slog.Handler { return h.WithAttrs([]slog.Attr{slog.Int("a", 1)}).WithGroup("g") },

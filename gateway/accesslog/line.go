@@ -18,10 +18,8 @@ var lines = sync.Pool{New: func() any { return &line{make([]byte, 0, 1<<10)} }}
 // appendAttrs appends attributes as a [slog.JSONHandler] formats them.
 func appendAttrs(b []byte, attrs []slog.Attr) []byte {
 	var text collected
-	r := slog.Record{Level: slog.LevelInfo}
-	r.AddAttrs(attrs...)
 	// It writes to memory, which does not fail.
-	_ = slog.NewJSONHandler(&text, nil).Handle(context.Background(), r)
+	_ = slog.NewJSONHandler(&text, nil).WithAttrs(attrs).Handle(context.Background(), slog.Record{})
 	const before, after = len(`{"level":"INFO","msg":""`), len("}\n")
 	return append(b, text[before:len(text)-after]...)
 }

@@ -11,7 +11,7 @@ func Fold(name string) string { return string(AppendFold(nil, name)) }
 // AppendFold appends the folded name to dst.
 func AppendFold(dst []byte, name string) []byte {
 	for i := range len(name) {
-		dst = append(dst, fold(name[i]))
+		dst = append(dst, FoldByte(name[i]))
 	}
 	return dst
 }
@@ -27,7 +27,7 @@ func HasPrefix(name, folded string) bool {
 		return false
 	}
 	for i := range len(folded) {
-		if fold(name[i]) != folded[i] {
+		if FoldByte(name[i]) != folded[i] {
 			return false
 		}
 	}
@@ -38,14 +38,15 @@ func HasPrefix(name, folded string) bool {
 // is read as.
 func IsPlain(name string) bool {
 	for i := range len(name) {
-		if c := name[i]; c != '-' && fold(c) == '-' {
+		if c := name[i]; c != '-' && FoldByte(c) == '-' {
 			return false
 		}
 	}
 	return true
 }
 
-func fold(c byte) byte {
+// FoldByte returns the form of one byte of a name.
+func FoldByte(c byte) byte {
 	switch {
 	case 'A' <= c && c <= 'Z':
 		return c | 0x20

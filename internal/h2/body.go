@@ -207,7 +207,7 @@ func (b *body) read(p []byte, d time.Duration) (n int, err error) {
 
 // directSize is how much a reader must be able to take to be given it directly: with less,
 // he would be woken all too often.
-const directSize = buffers.Small
+const directSize = 4 << 10
 
 // wait waits until there is something, or until a time that is not zero. It returns how
 // much of it is in p already. b.mu is held, but for the time of the waiting.

@@ -26,7 +26,7 @@ type Transport interface {
 	// ReadAhead says that much is to come, or that it came.
 	ReadAhead(on bool)
 
-	// RecordReady reports whether a read is known to return at once.
+	// RecordReady reports whether a read is likely to return at once.
 	RecordReady() bool
 
 	// Abort closes it at once.
@@ -126,7 +126,8 @@ type Conn struct {
 	idleSince time.Time // when the last handler returned
 	greeted   bool      // SETTINGS were written
 	draining  drainStep
-	lastID    uint32 // of the streams that are handled, if drainTold
+	lastID    uint32    // of the streams that are handled, if drainTold
+	toldBy    time.Time // when the rest of a request that has begun must have come then
 }
 
 // A streamTable is what a connection knows of streams. The mutex of the connection guards
@@ -293,8 +294,10 @@ func (c *Conn) unhurried() time.Duration {
 	switch {
 	case c.draining == drainAsked:
 		return drainPatience
-	case c.draining == drainTold && c.active == 0 && c.lingering == 0:
+	case c.draining == drainTold && c.active == 0 && c.open == 0:
 		return 1
+	case c.draining == drainTold && c.active == 0 && c.lingering == 0:
+		return max(time.Until(c.toldBy), 1) // a request has not ended
 	case c.active > 0 && c.pinged.Load():
 		return pingPatience
 	case c.active > 0:
@@ -376,7 +379,7 @@ func (c *Conn) late() error {
 		_ = c.out.writer().WritePing(false, [8]byte{})
 		c.unlockAndLeave()
 		return nil
-	case c.draining == drainTold && c.lingering == 0 || !now.Before(c.idleSince.Add(c.o.IdleTimeout)):
+	case c.draining == drainTold && c.lingering == 0 && (c.open == 0 || !now.Before(c.toldBy)) || !now.Before(c.idleSince.Add(c.o.IdleTimeout)):
 		c.mu.Unlock()
 		return http2.ConnectionError(http2.ErrCodeNo)
 	}
@@ -396,7 +399,7 @@ func (c *Conn) fill() error {
 }
 
 // read reads from the transport. What was read before was understood; what came of it
-// happens first.
+// happens first. It may return nothing without an error.
 func (c *Conn) read(p []byte) (int, error) {
 	if c.hungry != nil && !c.t.RecordReady() {
 		c.feed()
@@ -404,6 +407,9 @@ func (c *Conn) read(p []byte) (int, error) {
 	c.dispatch()
 	for {
 		c.await()
+		if c.hungry != nil {
+			c.t.Await(hungryPatience) // the next record may hold no data
+		}
 		n, err := c.t.Read(p)
 		if n > 0 {
 			if c.pinged.Load() {
@@ -417,11 +423,18 @@ func (c *Conn) read(p []byte) (int, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err
 		}
+		if c.hungry != nil {
+			c.feed()
+			return 0, nil // who reads into the memory of whoever waits is to let go of it
+		}
 		if err := c.late(); err != nil {
 			return 0, err
 		}
 	}
 }
+
+// hungryPatience is how long a body waits for more of it that seemed to be there.
+const hungryPatience = 10 * time.Millisecond
 
 // dispatch gives the streams that have begun to their owner, and lets what was written
 // meanwhile go out. The bodies of most of them are here by now.

@@ -50,6 +50,9 @@ func (b *Body) Chunked() bool { return b.b.head != nil }
 // Close returns how much it held.
 func (b *Body) Close() int { return b.b.close(io.ErrClosedPipe) }
 
+// HeaderTimeout is that of the options.
+func (c *Conn) HeaderTimeout() time.Duration { return c.o.HeaderTimeout }
+
 // MayCome is how much of the body of a stream may come now.
 func (c *Conn) MayCome(id uint32) int {
 	c.mu.Lock()

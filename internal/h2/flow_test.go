@@ -269,6 +269,69 @@ func TestUploadsTogether(t *testing.T) {
 	})
 }
 
+// A body that came is not kept back for long because more of it seemed to be there.
+func TestUploadWhereNothingFollows(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			var read atomic.Int64
+			p := connect(t, nil, func(st *h2.Stream) {
+				b := make([]byte, 64<<10)
+				for {
+					n, err := st.Read(b)
+					read.Add(int64(n))
+					if err != nil {
+						ok(st)
+						return
+					}
+				}
+			})
+			p.wantGreeting()
+			p.post(1, "/")
+			if waits {
+				p.data(1, false, xs(1000))
+				synctest.Wait()
+			}
+			p.wire.lies.Store(true)
+			for range 3 {
+				before := read.Load()
+				p.data(1, false, xs(15_000))
+				time.Sleep(11 * time.Millisecond)
+				require.EqualValues(t, before+15_000, read.Load())
+			}
+			p.data(1, true, "")
+			require.Contains(t, p.got(), "HEADERS 1 200")
+			p.hangUp()
+		})
+	}
+}
+
+// While a large body comes, other frames are not read in small pieces.
+func TestReadsWhileLargeBodyComes(t *testing.T) {
+	for name, send := range map[string]func(p *peer){
+		"padded":  func(p *peer) { p.ok(p.WriteDataPadded(1, false, []byte(xs(16_000)), make([]byte, 100))) },
+		"headers": func(p *peer) { p.get(3, "/", "x", strings.Repeat("\xfe", 15_000)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := connect(t, nil, func(st *h2.Stream) { _, _ = io.Copy(io.Discard, st); ok(st) })
+				p.wantGreeting()
+				p.post(1, "/")
+				for range 6 {
+					p.data(1, false, xs(16_000))
+					synctest.Wait()
+				}
+				p.got()
+				require.True(t, p.wire.readsAhead())
+				before := p.wire.reads.Load()
+				send(p)
+				synctest.Wait()
+				require.Less(t, p.wire.reads.Load()-before, int64(20))
+				p.hangUp()
+			})
+		})
+	}
+}
+
 // A client that has said how much it sends is told of no more than that, unless some of it
 // is padding; what the connection takes is told together with the stream's.
 func TestUploadOfKnownLength(t *testing.T) {

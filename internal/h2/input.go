@@ -62,11 +62,17 @@ func (in *input) Read(p []byte) (int, error) {
 		if !in.fresh && c.frameBy.IsZero() {
 			c.frameBy = time.Now().Add(c.o.HeaderTimeout)
 		}
+		if c.ahead && len(p) > frameHead {
+			// The rest of a frame that is no plain DATA: space is too small for it.
+			n, err := c.read(p)
+			in.fresh = in.fresh && n == 0
+			return n, err
+		}
 		if err := c.fill(); err != nil {
 			return 0, err
 		}
 	}
-	in.fresh = false
+	in.fresh = in.fresh && in.r == in.w
 	n := copy(p, in.buffered())
 	in.r += n
 	return n, nil

@@ -51,7 +51,7 @@ func (c *Conn) goAway() {
 		return
 	}
 	c.draining = drainTold
-	c.lastID = c.maxID
+	c.lastID, c.toldBy = c.maxID, time.Now().Add(c.o.HeaderTimeout)
 	_ = c.out.writer().WriteGoAway(c.maxID, http2.ErrCodeNo, nil)
 	if c.active == 0 {
 		c.t.Await(c.quiet())

@@ -104,6 +104,48 @@ func TestGoAwayOfTheClient(t *testing.T) {
 	})
 }
 
+// A request that says that its body is empty, and has still to end, is answered though the
+// connection ends, as curl sends "-d ”" so; but it is not waited for for ever.
+func TestDrainBeforeTheEndOfARequest(t *testing.T) {
+	for name, end := range map[string]func(p *peer){
+		"Drain":  func(p *peer) { p.conn.Drain(); p.want("GOAWAY 2147483647 NO_ERROR", drainPing); p.pong() },
+		"GOAWAY": func(p *peer) { p.ok(p.WriteGoAway(0, http2.ErrCodeNo, nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := connect(t, nil, ok)
+				p.wantGreeting()
+				p.post(1, "/", "content-length", "0")
+				synctest.Wait()
+				end(p)
+				p.want("GOAWAY 1 NO_ERROR")
+				time.Sleep(time.Second)
+				require.False(t, p.over())
+				p.data(1, true, "")
+				p.want("HEADERS 1 200", `DATA 1 "ok" end`)
+				time.Sleep(time.Second)
+				p.want("GOAWAY 1 NO_ERROR")
+				p.wantOver()
+			})
+		})
+		t.Run(name+", and no end", func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := connect(t, nil, ok)
+				p.wantGreeting()
+				p.post(1, "/", "content-length", "0")
+				synctest.Wait()
+				end(p)
+				p.want("GOAWAY 1 NO_ERROR")
+				time.Sleep(p.conn.HeaderTimeout() - time.Second)
+				require.False(t, p.over())
+				time.Sleep(2 * time.Second)
+				p.want("GOAWAY 1 NO_ERROR")
+				p.wantOver()
+			})
+		})
+	}
+}
+
 // What a client says after its GOAWAY is no reason to reset the connection, and with it what
 // is on its way to the client.
 func TestPingAfterGoAway(t *testing.T) {

@@ -9,27 +9,33 @@ import (
 // asks for one record at a time, and a large body has many. It is the reader's.
 type ahead struct {
 	on   bool
+	much bool             // the last read got all that it could take: there is more
 	buf  *[aheadSize]byte // nil if there is nothing in it, and none is to come
 	r, w int              // buf[r:w] was read and not used yet
 }
 
-const aheadSize = 128 << 10
+const (
+	aheadSize  = 128 << 10
+	aheadWorth = 16 << 10 // what the buffer must get to be kept: who sends little holds none
+	muchRead   = 2 << 10  // what a read must have got to be followed by one with the buffer
+)
 
 var aheads = sync.Pool{New: func() any { return new([aheadSize]byte) }}
 
 func (a *ahead) read(c net.Conn, p []byte) (n int, err error) {
-	if a.buf == nil {
-		if !a.on {
-			return c.Read(p)
-		}
-		a.buf = aheads.Get().(*[aheadSize]byte)
-	}
 	if a.r == a.w {
-		if !a.on {
+		if a.buf != nil && (!a.on || a.w < aheadWorth) {
 			a.release()
-			return c.Read(p)
 		}
-		a.r = 0
+		if a.buf == nil {
+			if !a.on || !a.much {
+				n, err = c.Read(p)
+				a.much = a.on && n == len(p) && n >= muchRead
+				return n, err
+			}
+			a.buf = aheads.Get().(*[aheadSize]byte)
+		}
+		a.r, a.much = 0, false
 		if a.w, err = c.Read(a.buf[:]); a.w == 0 {
 			return 0, err
 		}
@@ -48,7 +54,7 @@ func (a *ahead) release() {
 }
 
 // ReadAhead says that a large body is to come over TLS, or that it came. It costs a
-// buffer of 128 KiB while it is on.
+// buffer of 128 KiB while it is on and much comes.
 func (c *Conn) ReadAhead(on bool) {
 	a := &c.socket.ahead
 	if c.tls == nil || a.on == on {
@@ -64,7 +70,7 @@ func (c *Conn) ReadAhead(on bool) {
 }
 
 // RecordReady reports whether the next record of TLS is there, so that ReadBody, or Read,
-// does not wait. It knows of those alone that were read ahead.
+// is not likely to wait. It knows of those alone that were read ahead.
 func (c *Conn) RecordReady() bool {
 	s := &c.socket
 	b := s.ahead.rest()
@@ -82,9 +88,9 @@ func (c *Conn) RecordReady() bool {
 	}
 }
 
-// leastData is how long a record is at least that is sure to hold data: with TLS 1.3 one
+// leastData is how long a record is at least that is likely to hold data: with TLS 1.3 one
 // that holds none, like a KeyUpdate (RFC 8446, section 4.6.3), cannot be told from it but by
-// its length, and after it a read waits.
+// its length, and after it a read waits. If it is padded (section 5.4), not even so.
 const leastData = 64
 
 // recordSize returns how many bytes follow the header of a record.

@@ -160,7 +160,9 @@ func (r *RequestHead) note(name, value []byte) error {
 		}
 		r.Chunked = true
 	case is(name, "connection"):
-		r.noteConnection(value, &r.persistence)
+		if !r.noteConnection(value, &r.persistence) {
+			return ErrTooManyFields
+		}
 	case is(name, "expect"):
 		if r.Expect = is(value, "100-continue"); !r.Expect && len(value) > 0 {
 			return &RequestError{417, "the expectation is not known"}

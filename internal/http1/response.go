@@ -101,7 +101,9 @@ func (r *Response) note(name, value []byte) error {
 		}
 		r.Chunked = true
 	case is(name, "connection"):
-		r.noteConnection(value, &r.persistence)
+		if !r.noteConnection(value, &r.persistence) {
+			return errors.New("malformed response: Connection names too many fields")
+		}
 	}
 	return nil
 }

@@ -82,6 +82,7 @@ func TestMalformedResponses(t *testing.T) {
 		in   string
 		text string
 	}{
+		{"Connection names too much", one + "Connection: " + strings.Repeat("a,", 33) + "\r\n\r\n", "Connection names too many fields"},
 		{"another protocol", "SSH-2.0-OpenSSH_9.6\r\n", "malformed HTTP response"},
 		{"an empty line first", "\r\n" + one + "\r\n", "malformed HTTP response"},
 		{"bytes before it", "x" + one + "\r\n", "malformed HTTP response"},

@@ -13,7 +13,7 @@ import (
 type Section struct {
 	in     *input
 	fields []field
-	named  bool // Connection has an option that is the name of a field
+	named  []span // the options of Connection that may be names of fields
 }
 
 // A persistence is what a head says of its connection (RFC 9112, section 9.3).
@@ -23,8 +23,13 @@ type persistence struct {
 	keep    bool // Connection has "keep-alive"
 }
 
-// noteConnection reads a Connection field.
-func (s *Section) noteConnection(value []byte, p *persistence) {
+// maxNamed is how many fields Connection may name. Each field is compared with all of them.
+const maxNamed = 32
+
+// noteConnection reads a Connection field, the last that was added. It reports false if that
+// names too many.
+func (s *Section) noteConnection(value []byte, p *persistence) bool {
+	from, all := s.fields[len(s.fields)-1].value.from, cap(value)
 	for len(value) > 0 {
 		var option []byte
 		switch option, value = nextOption(value); {
@@ -36,9 +41,14 @@ func (s *Section) noteConnection(value []byte, p *persistence) {
 		case is(option, "upgrade"):
 			p.Upgrade = true
 		default:
-			s.named = true
+			if len(s.named) == maxNamed {
+				return false
+			}
+			at := from + uint32(all-cap(option)) // it is a part of the value
+			s.named = append(s.named, span{at, at + uint32(len(option))})
 		}
 	}
+	return true
 }
 
 // A span is a part of a buffer, which may move.
@@ -47,7 +57,9 @@ type span struct{ from, to uint32 }
 type field struct{ name, value span }
 
 // emptied returns the section without fields, with the room for them.
-func (s *Section) emptied() Section { return Section{in: s.in, fields: s.fields[:0]} }
+func (s *Section) emptied() Section {
+	return Section{in: s.in, fields: s.fields[:0], named: s.named[:0]}
+}
 
 func (s *Section) bytes(p span) []byte { return s.in.buf[p.from:p.to:p.to] }
 
@@ -88,19 +100,9 @@ func (s *Section) FieldView(i int) (name, value string) {
 // Names reports whether Connection names a field as one of this connection alone (RFC
 // 9110, section 7.6.1).
 func (s *Section) Names(field string) bool {
-	if !s.named {
-		return false
-	}
-	for i := range s.fields {
-		name, value := s.FieldView(i)
-		if !is(name, "connection") {
-			continue
-		}
-		for value != "" {
-			var option string
-			if option, value = nextOption(value); len(option) == len(field) && equalFold(option, field) {
-				return true
-			}
+	for _, p := range s.named {
+		if option := s.view(p); len(option) == len(field) && equalFold(option, field) {
+			return true
 		}
 	}
 	return false
