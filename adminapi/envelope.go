@@ -126,6 +126,20 @@ type body struct {
 	present bool
 }
 
+// explain adds to the answer to a body that is no object what is wrong with it. APISIX says
+// it in words of Lua, and of an empty list, which is an empty object there, not at all.
+func (b body) explain(f *failure) *failure {
+	if _, ok := b.value.(map[string]any); ok || !b.present || f == nil || f.status != http.StatusBadRequest {
+		return f
+	}
+	explained := *f
+	explained.description = "the body must be a JSON object"
+	if f.description != "" {
+		explained.description += "; " + f.description
+	}
+	return &explained
+}
+
 // readBody reads the body of a request as JSON. Its Content-Type does not matter:
 // curl -d says that it is a form.
 func readBody(r *http.Request, most int) (body, *failure) {

@@ -276,9 +276,11 @@ func (h *Handler) serve(r *http.Request) (*reply, *failure) {
 		}
 		return h.get(kind, id)
 	case http.MethodPut:
-		return h.put(r, kind, id, sent)
+		answer, f := h.put(r, kind, id, sent)
+		return answer, sent.explain(f)
 	case http.MethodPost:
-		return h.post(r, kind, id, sent)
+		answer, f := h.post(r, kind, id, sent)
+		return answer, sent.explain(f)
 	case http.MethodPatch:
 		return h.patch(r, kind, id, path, sent)
 	case http.MethodDelete:

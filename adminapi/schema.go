@@ -47,7 +47,7 @@ func (h *Handler) validateSchema(r *http.Request, name string) (*reply, *failure
 		return nil, badRequest(errors.New("missing configurations"))
 	}
 	if err := apisix.ValidateSchema(kind, sent.value); err != nil {
-		return nil, badRequest(err)
+		return nil, sent.explain(badRequest(err))
 	}
 	return &reply{status: http.StatusOK}, nil
 }
