@@ -391,7 +391,7 @@ func (h *Handler) compileEach(items []*item) {
 func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	digest := r.Header.Get("X-Digest")
 	if digest == "" {
-		return nil, badRequest(errors.New("missing digest header"))
+		return nil, badRequest(&apisix.Error{Text: "missing digest header", Hint: "send X-Digest: any text that is another one for another configuration"})
 	}
 	whole, f := readConfigs(r)
 	if f != nil {

@@ -52,6 +52,8 @@ var (
 	pageNotFound = &failure{status: http.StatusNotFound, empty: true}
 	notFound     = &failure{status: http.StatusNotFound, text: "not found"}
 	keyNotFound  = &failure{status: http.StatusNotFound, message: "Key not found"}
+
+	missingDocument = &failure{status: http.StatusBadRequest, text: "missing configurations", description: "send the document as the body, a JSON object"}
 )
 
 // badRequest is the answer to what is wrong with a request. The words of APISIX
