@@ -299,6 +299,9 @@ func (h *Handler) wholeEdit(it *item, doc map[string]any) error {
 	if isDots(id) {
 		return fmt.Errorf("wrong %s id: %s is a step in a path", kind.Singular(), id)
 	}
+	if h.isForeign(kind, id) {
+		return foreign(kind, id)
+	}
 	old := h.docs.get(kind, id)
 	e := &edit{kind: kind, id: id, doc: doc, old: old}
 	it.edit = e

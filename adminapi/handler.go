@@ -55,8 +55,13 @@ func (h *Handler) String() string { return "adminapi.Handler" }
 // that are wrong are kept out, and told by [*Handler.Status]: others write there too, and
 // one mistake of theirs must not keep a fleet from starting.
 //
-// The server should be changed by nobody else: what the Admin API does not know,
-// it does not show, and a change of its own may overwrite.
+// The program may have objects of its own on the server, made with [*gateway.Server.Apply]
+// before or after. The Admin API does not show them, no document can name them, and it
+// changes none: a PUT, PATCH or DELETE of the id of one is answered with 409, and one in
+// a whole configuration is refused. So the program should not use the ids of documents, nor
+// for upstreams ids that begin with "routes/" or "services/"; it would overwrite them, as
+// would [*gateway.Server.Configure], which deletes all that it is not given. What the storage
+// holds when New is called goes before what the server has under the same id.
 func New(server *gateway.Server, o *Options) (*Handler, error) {
 	if o == nil {
 		o = &Options{}

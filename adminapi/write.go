@@ -31,6 +31,9 @@ func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
+	if h.isForeign(kind, id) {
+		return nil, foreignFailure(kind, id)
+	}
 	old := h.docs.get(kind, id)
 	if f := precondition(r, old); f != nil {
 		return nil, f
@@ -95,7 +98,7 @@ func (h *Handler) newID(r *http.Request, kind apisix.Kind) (string, *failure) {
 			return "", h.failed(r, err)
 		}
 		id := fmt.Sprintf("%020d", records[0].Modified)
-		if h.docs.get(kind, id) == nil {
+		if h.docs.get(kind, id) == nil && !h.isForeign(kind, id) {
 			return id, nil
 		}
 	}
@@ -158,7 +161,10 @@ func missingID(kind apisix.Kind) *failure {
 // request expects. changeMu is held.
 func (h *Handler) existing(r *http.Request, kind apisix.Kind, id string) (*object, *failure) {
 	old := h.docs.get(kind, id)
-	if old == nil {
+	switch {
+	case h.isForeign(kind, id):
+		return nil, foreignFailure(kind, id)
+	case old == nil:
 		return nil, keyNotFound
 	}
 	return old, precondition(r, old)
@@ -330,7 +336,10 @@ func (h *Handler) checkReferences(e *edit) error {
 		switch o := h.docs.get(kind, id); {
 		case o == nil:
 			wrong := &apisix.Error{Text: fmt.Sprintf("failed to fetch %s info by %s id [%s], response code: 404", what, what, id)}
-			if kind == apisix.SSLs {
+			switch {
+			case h.isForeign(kind, id):
+				wrong.Hint = foreign(kind, id).Error() + ": a document cannot name it"
+			case kind == apisix.SSLs:
 				wrong.Hint = clientCertID(e.kind) + ": there is no ssl object with this id"
 			}
 			return wrong
