@@ -319,9 +319,9 @@ func warningsOf(e *edit, more []string, report gateway.Report) (warnings []any) 
 		warnings = append(warnings, text)
 	}
 	for _, w := range report.Warnings {
-		// Of upstreams the decoder has warned, and of a service's routes the answers to
-		// theirs.
-		if w.Kind == e.kind.Singular() && w.ID == e.id && w.Kind != "upstream" {
+		// Of upstreams and of timeouts the decoder has warned, in the document's words, and of
+		// a service's routes the answers to theirs.
+		if w.Kind == e.kind.Singular() && w.ID == e.id && w.Kind != "upstream" && !strings.HasPrefix(w.Text, "Timeout.") {
 			warnings = append(warnings, w.Text)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -212,6 +213,14 @@ func TestWarnings(t *testing.T) {
 			{ID: "edit", Paths: []string{"/u/:id/edit"}, Vars: []any{[]any{"uri_param_id", "==", "1"}}},
 			{ID: "twin", Paths: []string{"/u/*id"}, Vars: []any{[]any{"uri_param_id", "1"}}},
 		}, map[string][]string{"edit": nil, "twin": {never + `route "rest"` + all}}},
+		{"timeouts without a unit", route.Options{}, []config{
+			{ID: "a", Paths: []string{"/a"}, Timeout: &route.Timeout{Connect: 5, Send: time.Millisecond - 1, Read: 60}},
+			{ID: "b", Paths: []string{"/b"}, Timeout: &route.Timeout{Connect: time.Second, Send: time.Millisecond, Read: time.Minute}},
+		}, map[string][]string{"a": {
+			"Timeout.Connect is 5ns, below a millisecond, in which hardly a node answers: is a unit missing?",
+			"Timeout.Send is 999.999µs, below a millisecond, in which hardly a node answers: is a unit missing?",
+			"Timeout.Read is 60ns, below a millisecond, in which hardly a node answers: is a unit missing?",
+		}, "b": nil}},
 		{"paths that the options do not leave", route.Options{Paths: route.PathOptions{DeleteTailSlash: true}}, []config{
 			{ID: "a", Paths: []string{"/", "/a/", "/a/*", "/b%2Fc", "/c/*/", "*/", "/*/", "*"}},
 		}, map[string][]string{"a": {
