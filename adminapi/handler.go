@@ -56,12 +56,14 @@ func (h *Handler) String() string { return "adminapi.Handler" }
 // one mistake of theirs must not keep a fleet from starting.
 //
 // The program may have objects of its own on the server, made with [*gateway.Server.Apply]
-// before or after. The Admin API does not show them, no document can name them, and it
-// changes none: a PUT, PATCH or DELETE of the id of one is answered with 409, and one in
-// a whole configuration is refused. So the program should not use the ids of documents, nor
-// for upstreams ids that begin with "routes/" or "services/"; it would overwrite them, as
-// would [*gateway.Server.Configure], which deletes all that it is not given. What the storage
-// holds when New is called goes before what the server has under the same id.
+// before or after. The Admin API does not show them and changes none: a PUT, PATCH or DELETE
+// of the id of one is answered with 409, a whole configuration that has it is refused, as is
+// a PUT of a document that names one. What the storage holds when New is called
+// goes before what the server has under the same id.
+//
+// The other way round nothing is checked: the program must not use the ids of documents, nor
+// for upstreams ids that begin with "routes/" or "services/", nor
+// [*gateway.Server.Configure], which deletes all that it is not given.
 func New(server *gateway.Server, o *Options) (*Handler, error) {
 	if o == nil {
 		o = &Options{}
