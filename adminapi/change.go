@@ -147,6 +147,9 @@ func (h *Handler) changeOf(ctx context.Context, edits ...*edit) (gateway.Change,
 	// true if it has to be decoded anew.
 	users := map[string]bool{}
 	for _, e := range edits {
+		if e.doc == nil && !e.refuses && h.isForeign(e.kind, e.id) {
+			continue // stored by others, and never in force
+		}
 		addTo(&c, v, e)
 		if e.kind != apisix.Services && e.kind != apisix.SSLs {
 			continue

@@ -191,32 +191,35 @@ func readConfigs(r *http.Request) (map[string]any, *failure) {
 	if !sent.present {
 		return nil, badRequest(errors.New("invalid request body: empty request body"))
 	}
-	whole, err := apisix.Document(sent.value)
+	whole, err := wholeOf(sent.value)
 	if err != nil {
-		return nil, badRequest(fmt.Errorf("invalid request body: %w", err))
-	}
-	if err := checkWhole(whole); err != nil {
 		return nil, badRequest(&apisix.Error{Text: "invalid request body: " + err.Text, Hint: err.Hint})
 	}
 	return whole, nil
 }
 
-// checkWhole refuses a whole configuration with kinds that there are not: whoever writes
-// "route" for "routes" would delete all of them.
-func checkWhole(whole map[string]any) *apisix.Error {
+// wholeOf returns a decoded text as a whole configuration. It refuses kinds that there are
+// not: whoever writes "route" for "routes" would delete all of them. So would an empty list,
+// which is an empty object elsewhere: a program that has found nothing writes one.
+func wholeOf(v any) (map[string]any, *apisix.Error) {
+	whole, ok := v.(map[string]any)
+	if !ok {
+		return nil, &apisix.Error{Text: "wrong type: expected object", Hint: `a whole configuration is {"routes": [...], "services": [...], "ssls": [...], "upstreams": [...]}`}
+	}
 	for _, name := range slices.Sorted(maps.Keys(whole)) {
 		if kind := strings.TrimSuffix(name, versionOf("")); !slices.Contains(apisix.Kinds, apisix.Kind(kind)) && !slices.Contains(absent, kind) {
-			return &apisix.Error{Text: "unknown property " + printable(name), Hint: "there are routes, services, ssls and upstreams"}
+			return nil, &apisix.Error{Text: "unknown property " + printable(name), Hint: "there are routes, services, ssls and upstreams"}
 		}
 	}
-	return nil
+	return whole, nil
 }
 
-// An item is one document of a whole configuration.
+// An item is one document of a whole configuration, or what should be the list of those of
+// a kind and is none.
 type item struct {
 	resource string
 	id       string
-	index    int
+	index    int // noIndex: it is no list
 	edit     *edit
 	err      error
 
@@ -236,7 +239,7 @@ func (h *Handler) wholeEdits(ctx context.Context, whole map[string]any) (items [
 		}
 		list, ok := whole[name].([]any)
 		if empty, isObject := whole[name].(map[string]any); !ok && !(isObject && len(empty) == 0) {
-			items = append(items, &item{resource: name, err: errors.New("wrong type: expected array")})
+			items = append(items, &item{resource: name, index: noIndex, err: errNoList})
 			continue
 		}
 		seen := map[string]bool{}
@@ -270,6 +273,12 @@ func (h *Handler) wholeEdits(ctx context.Context, whole map[string]any) (items [
 	return items
 }
 
+// noIndex is the index of what is no list.
+const noIndex = -1
+
+// errNoList is what is wrong with it.
+var errNoList = &apisix.Error{Text: "wrong type: expected array", Hint: `as in [{"id": "1", ...}]`}
+
 // changedBy returns the edits of the documents that change, and are in order so far.
 func changedBy(items []*item) (edits []*edit) {
 	for _, it := range items {
@@ -289,6 +298,9 @@ func (h *Handler) wholeEdit(it *item, doc map[string]any) error {
 	}
 	if isDots(id) {
 		return fmt.Errorf("wrong %s id: %s is a step in a path", kind.Singular(), id)
+	}
+	if h.isForeign(kind, id) {
+		return foreign(kind, id)
 	}
 	old := h.docs.get(kind, id)
 	e := &edit{kind: kind, id: id, doc: doc, old: old}
@@ -343,7 +355,10 @@ func (h *Handler) validateConfigs(r *http.Request) (*reply, *failure) {
 			continue
 		}
 		f := badRequest(it.err)
-		fault := map[string]any{"resource_type": it.resource, "resource_id": printable(it.id), "index": it.index, "error": f.text}
+		fault := map[string]any{"resource_type": it.resource, "error": f.text}
+		if it.index != noIndex {
+			fault["resource_id"], fault["index"] = printable(it.id), it.index
+		}
 		if f.description != "" {
 			fault["description"] = f.description
 		}
@@ -379,7 +394,7 @@ func (h *Handler) compileEach(items []*item) {
 func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	digest := r.Header.Get("X-Digest")
 	if digest == "" {
-		return nil, badRequest(errors.New("missing digest header"))
+		return nil, badRequest(&apisix.Error{Text: "missing digest header", Hint: "send X-Digest: any text that is another one for another configuration"})
 	}
 	whole, f := readConfigs(r)
 	if f != nil {
@@ -461,7 +476,10 @@ func (h *Handler) configsEdits(items []*item, kept map[apisix.Kind]bool, next *c
 	for _, it := range items {
 		if it.err != nil {
 			f := badRequest(it.err)
-			if !strings.HasPrefix(f.text, "found duplicate id ") {
+			switch {
+			case it.index == noIndex:
+				f.text = it.resource + ": " + f.text
+			case !strings.HasPrefix(f.text, "found duplicate id "):
 				f.text = fmt.Sprintf("invalid %s at index %d, err: %s", it.resource, it.index, f.text)
 			}
 			return nil, f

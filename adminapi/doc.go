@@ -26,6 +26,9 @@
 // the next request see them. Any other answer means that nothing has changed. An
 // answer that has something to tell has a member "warnings", a list of sentences.
 //
+// 409 means that the id is that of an object which the program has configured itself: see
+// [New].
+//
 // What is refused has APISIX's text in "error_msg" and, where there is more to say,
 // what to do about it in "description".
 //

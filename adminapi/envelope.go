@@ -52,6 +52,8 @@ var (
 	pageNotFound = &failure{status: http.StatusNotFound, empty: true}
 	notFound     = &failure{status: http.StatusNotFound, text: "not found"}
 	keyNotFound  = &failure{status: http.StatusNotFound, message: "Key not found"}
+
+	missingDocument = &failure{status: http.StatusBadRequest, text: "missing configurations", description: "send the document as the body, a JSON object"}
 )
 
 // badRequest is the answer to what is wrong with a request. The words of APISIX
@@ -124,6 +126,20 @@ const maxBody = 1536 << 10
 type body struct {
 	value   any
 	present bool
+}
+
+// explain adds to the answer to a body that is no object what is wrong with it. APISIX says
+// it in words of Lua, and of an empty list, which is an empty object there, not at all.
+func (b body) explain(f *failure) *failure {
+	if _, ok := b.value.(map[string]any); ok || !b.present || f == nil || f.status != http.StatusBadRequest {
+		return f
+	}
+	explained := *f
+	explained.description = "the body must be a JSON object"
+	if f.description != "" {
+		explained.description += "; " + f.description
+	}
+	return &explained
 }
 
 // readBody reads the body of a request as JSON. Its Content-Type does not matter:

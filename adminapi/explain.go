@@ -31,7 +31,7 @@ func (h *Handler) serveExplain(r *http.Request) (*reply, *failure) {
 	}
 	asked, sni, err := askedRequest(sent.value)
 	if err != nil {
-		return nil, badRequest(err)
+		return nil, sent.explain(badRequest(err))
 	}
 	return &reply{status: http.StatusOK, body: h.explain(asked, sni)}, nil
 }

@@ -24,6 +24,7 @@ type following struct {
 	done chan struct{} // closed when the watching has ended
 
 	waiters []*waiter // guarded by changeMu
+	begun   bool      // what was stored at the start is in force; guarded by changeMu
 
 	mu    sync.Mutex // guards what follows
 	state Status     // without Rejected
@@ -42,6 +43,7 @@ type waiter struct {
 type rejection struct {
 	revision int64
 	err      error
+	refuses  bool // the server has what refuses in its place
 }
 
 // awaitTime is how long a write waits until it has come back.
@@ -170,13 +172,18 @@ func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
 			if !bad {
 				return false
 			}
-			if news[e.key()] == nil { // or else it is the refusing that fails
-				news[e.key()] = &rejection{records[e].Modified, errors.New(withoutKey(err.Error()))}
+			key := e.key()
+			if news[key] == nil { // or else it is the refusing that fails
+				news[key] = &rejection{revision: records[e].Modified, err: errors.New(withoutKey(err.Error()))}
 			}
-			return !e.refuse()
+			var program *foreignError
+			refuses := !errors.As(err, &program) && e.refuse()
+			news[key].refuses = refuses || h.rejected[key] != nil && h.rejected[key].refuses
+			return !refuses
 		})
 	}
 	report := prepared.Commit()
+	h.following.begun = true
 	put, deleted := 0, 0
 	h.mu.Lock()
 	for _, e := range edits {
@@ -287,6 +294,9 @@ func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prep
 		e := edits[i]
 		if err = cmp.Or(e.unreadable, err); err == nil && e.toDecode() {
 			err = e.checkIdle()
+		}
+		if e.doc != nil && h.following.begun && h.isForeign(e.kind, e.id) {
+			err = foreign(e.kind, e.id)
 		}
 		if err != nil {
 			wrong[e] = err

@@ -56,8 +56,15 @@ func (h *Handler) String() string { return "adminapi.Handler" }
 // that are wrong are kept out, and told by [*Handler.Status]: others write there too, and
 // one mistake of theirs must not keep a fleet from starting.
 //
-// The server should be changed by nobody else: what the Admin API does not know,
-// it does not show, and a change of its own may overwrite.
+// The program may have objects of its own on the server, made with [*gateway.Server.Apply]
+// before or after. The Admin API does not show them and changes none: a PUT, PATCH or DELETE
+// of the id of one is answered with 409, a whole configuration that has it is refused, as is
+// a PUT of a document that names one. What the storage holds when New is called
+// goes before what the server has under the same id.
+//
+// The other way round nothing is checked: the program must not use the ids of documents, nor
+// for upstreams ids that begin with "routes/" or "services/", nor
+// [*gateway.Server.Configure], which deletes all that it is not given.
 func New(server *gateway.Server, o *Options) (*Handler, error) {
 	if o == nil {
 		o = &Options{}
@@ -277,9 +284,11 @@ func (h *Handler) serve(r *http.Request) (*reply, *failure) {
 		}
 		return h.get(kind, id)
 	case http.MethodPut:
-		return h.put(r, kind, id, sent)
+		answer, f := h.put(r, kind, id, sent)
+		return answer, sent.explain(f)
 	case http.MethodPost:
-		return h.post(r, kind, id, sent)
+		answer, f := h.post(r, kind, id, sent)
+		return answer, sent.explain(f)
 	case http.MethodPatch:
 		return h.patch(r, kind, id, path, sent)
 	case http.MethodDelete:

@@ -27,7 +27,7 @@ func (h *Handler) serveSchema(r *http.Request, below string) (*reply, *failure) 
 			return &reply{status: http.StatusOK, body: apisix.Schema(kind)}, nil
 		}
 	}
-	return nil, badRequest(errors.New("not found schema: " + printable(name)))
+	return nil, badRequest(&apisix.Error{Text: "not found schema: " + printable(name), Hint: "there are route, service, ssl and upstream"})
 }
 
 // validateSchema compares a document with the schema of its kind, and with nothing else:
@@ -44,10 +44,10 @@ func (h *Handler) validateSchema(r *http.Request, name string) (*reply, *failure
 	case !slices.Contains(apisix.Kinds, kind):
 		return nil, &failure{status: http.StatusNotFound, text: "Unsupported resource type: " + printable(name)}
 	case !sent.present:
-		return nil, badRequest(errors.New("missing configurations"))
+		return nil, missingDocument
 	}
 	if err := apisix.ValidateSchema(kind, sent.value); err != nil {
-		return nil, badRequest(err)
+		return nil, sent.explain(badRequest(err))
 	}
 	return &reply{status: http.StatusOK}, nil
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/cjson"
 )
 
@@ -58,11 +57,8 @@ func readStandalone(data []byte) (map[string]any, error) {
 	if v, err = withEnvironment(v); err != nil {
 		return nil, err
 	}
-	whole, err := apisix.Document(v)
-	if err != nil {
-		return nil, err
-	}
-	if wrong := checkWhole(whole); wrong != nil {
+	whole, wrong := wholeOf(v)
+	if wrong != nil {
 		return nil, wrong
 	}
 	for _, list := range whole {
@@ -104,7 +100,11 @@ func (h *Handler) loadWhole(ctx context.Context, whole map[string]any) (int, err
 		if it.err == nil {
 			continue
 		}
-		faults = append(faults, fmt.Errorf("adminapi: document: %s[%d], id %q: %s", it.resource, it.index, printable(it.id), withoutKey(it.err.Error())))
+		what := it.resource
+		if it.index != noIndex {
+			what = fmt.Sprintf("%s[%d], id %q", it.resource, it.index, printable(it.id))
+		}
+		faults = append(faults, fmt.Errorf("adminapi: document: %s: %s", what, withoutKey(it.err.Error())))
 		if len(faults) == maxConfigFaults {
 			break
 		}

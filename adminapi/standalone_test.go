@@ -59,7 +59,7 @@ func TestLoad(t *testing.T) {
 
 	require.NoError(t, w.load(whole))
 	require.Equal(t, stored, load(t, w.memory), "loaded again, nothing has changed")
-	require.NoError(t, w.load(map[string]any{}))
+	require.NoError(t, w.load(map[string]any{"routes": map[string]any{}}), "as Lua writes an empty list")
 	require.Empty(t, load(t, w.memory))
 	w.check()
 }
@@ -74,9 +74,15 @@ func TestLoadRefuses(t *testing.T) {
 	good := w.routeDoc("/2", 1)
 	for text, want := range map[string][]string{
 		"":                             {"document: "},
-		"[1]":                          {"expected object"},
+		"[1]":                          {"document: wrong type: expected object", "a whole configuration is {"},
+		"[]":                           {"document: wrong type: expected object"},
+		"null":                         {"document: wrong type: expected object"},
+		`"${{PATH}}"`:                  {"document: wrong type: expected object"},
+		"5":                            {"document: wrong type: expected object"},
 		`{"route": []}`:                {"unknown property route"},
-		`{"routes": {"id": 1}}`:        {"expected array"},
+		`{"routes": {"id": 1}}`:        {"document: routes: wrong type: expected array (as in [{"},
+		`{"routes": null}`:             {"document: routes: wrong type: expected array"},
+		`{"routes": "x"}`:              {"document: routes: wrong type: expected array"},
 		`{"routes": [1]}`:              {`routes[0]`, "expected object"},
 		`{"consumers": [{"id": "x"}]}`: {"this gateway has no consumers"},
 		`{"routes": [{"id": "${{NO_SUCH_VARIABLE}}"}]}`: {"can't find environment variable NO_SUCH_VARIABLE"},

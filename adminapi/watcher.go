@@ -60,6 +60,7 @@ type Rejected struct {
 
 	// LastGood says that the version before it is in force. Without one, an ssl object
 	// refuses every handshake for its names and a route answers 503, as far as it is
-	// known for what; anything else is as if it did not exist.
+	// known for what; anything else is as if it did not exist. Where the program has
+	// configured an object with the same id itself, that goes on: see [New].
 	LastGood bool
 }

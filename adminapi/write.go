@@ -31,6 +31,9 @@ func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
+	if h.isForeign(kind, id) {
+		return nil, foreignFailure(kind, id)
+	}
 	old := h.docs.get(kind, id)
 	if f := precondition(r, old); f != nil {
 		return nil, f
@@ -95,7 +98,7 @@ func (h *Handler) newID(r *http.Request, kind apisix.Kind) (string, *failure) {
 			return "", h.failed(r, err)
 		}
 		id := fmt.Sprintf("%020d", records[0].Modified)
-		if h.docs.get(kind, id) == nil {
+		if h.docs.get(kind, id) == nil && !h.isForeign(kind, id) {
 			return id, nil
 		}
 	}
@@ -107,9 +110,9 @@ func (h *Handler) newID(r *http.Request, kind apisix.Kind) (string, *failure) {
 func (h *Handler) patch(r *http.Request, kind apisix.Kind, id, path string, sent body) (*reply, *failure) {
 	switch {
 	case id == "":
-		return nil, badRequest(fmt.Errorf("missing %s id", kind.Singular()))
+		return nil, missingID(kind)
 	case !sent.present:
-		return nil, badRequest(errors.New("missing new configuration"))
+		return nil, badRequest(&apisix.Error{Text: "missing new configuration", Hint: "send what is to change as the body, a JSON object"})
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
@@ -149,11 +152,19 @@ func (h *Handler) patch(r *http.Request, kind apisix.Kind, id, path string, sent
 	return h.store(r, e, warnings)
 }
 
+// missingID is the answer to a request for one document that does not say which.
+func missingID(kind apisix.Kind) *failure {
+	return badRequest(&apisix.Error{Text: fmt.Sprintf("missing %s id", kind.Singular()), Hint: fmt.Sprintf("put it into the path, /apisix/admin/%s/ID", kind)})
+}
+
 // existing returns the document that a request is to change, if it is the one that the
 // request expects. changeMu is held.
 func (h *Handler) existing(r *http.Request, kind apisix.Kind, id string) (*object, *failure) {
 	old := h.docs.get(kind, id)
-	if old == nil {
+	switch {
+	case h.isForeign(kind, id):
+		return nil, foreignFailure(kind, id)
+	case old == nil:
 		return nil, keyNotFound
 	}
 	return old, precondition(r, old)
@@ -163,7 +174,7 @@ func (h *Handler) existing(r *http.Request, kind apisix.Kind, id string) (*objec
 // copy, as far as its own properties go.
 func documentOf(sent body) (map[string]any, *failure) {
 	if !sent.present {
-		return nil, badRequest(errors.New("missing configurations"))
+		return nil, missingDocument
 	}
 	doc, err := apisix.Document(sent.value)
 	if err != nil {
@@ -308,9 +319,9 @@ func warningsOf(e *edit, more []string, report gateway.Report) (warnings []any) 
 		warnings = append(warnings, text)
 	}
 	for _, w := range report.Warnings {
-		// Of upstreams the decoder has warned, and of a service's routes the answers to
-		// theirs.
-		if w.Kind == e.kind.Singular() && w.ID == e.id && w.Kind != "upstream" {
+		// Of upstreams and of timeouts the decoder has warned, in the document's words, and of
+		// a service's routes the answers to theirs.
+		if w.Kind == e.kind.Singular() && w.ID == e.id && w.Kind != "upstream" && !strings.HasPrefix(w.Text, "Timeout.") {
 			warnings = append(warnings, w.Text)
 		}
 	}
@@ -324,18 +335,36 @@ func (h *Handler) checkReferences(e *edit) error {
 		what := kind.Singular()
 		switch o := h.docs.get(kind, id); {
 		case o == nil:
-			return fmt.Errorf("failed to fetch %s info by %s id [%s], response code: 404", what, what, id)
+			wrong := &apisix.Error{Text: fmt.Sprintf("failed to fetch %s info by %s id [%s], response code: 404", what, what, id)}
+			switch {
+			case h.isForeign(kind, id):
+				wrong.Hint = foreign(kind, id).Error() + ": a document cannot name it"
+			case kind == apisix.SSLs:
+				wrong.Hint = clientCertID(e.kind) + ": there is no ssl object with this id"
+			}
+			return wrong
 		case kind == apisix.SSLs && o.doc["type"] != "client":
-			return fmt.Errorf("failed to fetch %s info by %s id [%s], wrong ssl type", what, what, id)
+			return &apisix.Error{
+				Text: fmt.Sprintf("failed to fetch %s info by %s id [%s], wrong ssl type", what, what, id),
+				Hint: clientCertID(e.kind) + `: the ssl object must be of the type "client"`,
+			}
 		}
 	}
 	return nil
 }
 
+// clientCertID is the property by which documents of a kind name an ssl object.
+func clientCertID(kind apisix.Kind) string {
+	if kind == apisix.Upstreams {
+		return "tls.client_cert_id"
+	}
+	return "upstream.tls.client_cert_id"
+}
+
 // delete deletes a document that no other needs, or with "force=true" any.
 func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, *failure) {
 	if id == "" {
-		return nil, badRequest(fmt.Errorf("missing %s id", kind.Singular()))
+		return nil, missingID(kind)
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()

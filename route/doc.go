@@ -69,6 +69,7 @@
 //	/a/*rest   // as /a/*, and what the star stands for has the name rest
 //	/a/:id     // RouterURIWithParameter: one segment, which has the name id: /a/x
 //	/a/:id     // the other routers: this path, with the colon
+//	/a/{id}    // this path, with the braces, of which a warning tells: write /a/*id or /a/:id
 //	/file:list // this path: a colon within a segment is a byte like any other
 //	/a b       // this path; the client sends /a%20b
 //	/a%2Fb     // the path that a client sends so, with PathOptions.EncodedSlash

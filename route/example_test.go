@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -272,6 +273,23 @@ func ExampleMatch_Param() {
 	// /users/:id/avatars/*file 4711 true
 	// id = 4711
 	// file = 2026/large.png
+}
+
+// As the README has it.
+func ExampleTable_MatchHTTP_star() {
+	user, err := route.New(route.Config{ID: "user", Paths: []string{"/users/*id"}, Upstream: "users"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	table := new(route.Table).With(user)
+	match, err := table.MatchHTTP(httptest.NewRequest("GET", "https://a.test/users/4711/avatar", nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	id, _ := match.Param("id")
+	fmt.Println(match.Route.ID(), id)
+	// Output:
+	// user 4711/avatar
 }
 
 // With the router uri, the path goes before the host.

@@ -3,9 +3,11 @@ package route_test
 import (
 	"net/http/httptest"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -192,11 +194,33 @@ func TestWarnings(t *testing.T) {
 		{"a colon with parameters", route.Options{Router: route.RouterURIWithParameter}, []config{
 			{ID: "a", Paths: []string{"/u/:id"}}, {ID: "b", Paths: []string{"/u/:name"}}, {ID: "c", Paths: []string{"/u/*"}},
 		}, map[string][]string{"a": nil, "b": nil, "c": nil}},
+		{"braces", route.Options{}, []config{
+			{ID: "a", Paths: []string{"/users/{id}", "/u/{id}/posts/{post_id}", "/files/{path...}", "/{$}", "/a/{id}/{$}", "/x/{no name}"}},
+			{ID: "b", Paths: []string{"/u/{}", "/u/{a", "/u/a}", "/u/x{a}", "/u/{a}x"}},
+		}, map[string][]string{"a": {
+			`the path "/users/{id}" has no parameter: braces stand for themselves; write "/users/*id", whose star takes slashes too, or "/users/:id" with the router uri_with_parameter`,
+			`the path "/u/{id}/posts/{post_id}" has no parameter: braces stand for themselves; write "/u/*id/posts/*post_id", whose star takes slashes too, or "/u/:id/posts/:post_id" with the router uri_with_parameter`,
+			`the path "/files/{path...}" has no parameter: braces stand for themselves; write "/files/*path"`,
+			`the path "/{$}" has no parameter: braces stand for themselves; write "/"`,
+			`the path "/a/{id}/{$}" has no parameter: braces stand for themselves; write "/a/*id/", whose star takes slashes too, or "/a/:id/" with the router uri_with_parameter`,
+			`the path "/x/{no name}" has no parameter: braces stand for themselves; write "/x/*", whose star takes slashes too, or "/x/:no name" with the router uri_with_parameter`,
+		}, "b": nil}},
+		{"braces with parameters", route.Options{Router: route.RouterURIWithParameter}, []config{{ID: "a", Paths: []string{"/users/{id}/{rest...}"}}}, map[string][]string{
+			"a": {`the path "/users/{id}/{rest...}" has no parameter: braces stand for themselves; write "/users/:id/*rest"`},
+		}},
 		{"the same conditions on what other patterns capture", route.Options{Router: route.RouterURIWithParameter}, []config{
 			{ID: "rest", Paths: []string{"/u/*id"}, Vars: []any{[]any{"uri_param_id", "==", "1"}}, Priority: 1},
 			{ID: "edit", Paths: []string{"/u/:id/edit"}, Vars: []any{[]any{"uri_param_id", "==", "1"}}},
 			{ID: "twin", Paths: []string{"/u/*id"}, Vars: []any{[]any{"uri_param_id", "1"}}},
 		}, map[string][]string{"edit": nil, "twin": {never + `route "rest"` + all}}},
+		{"timeouts without a unit", route.Options{}, []config{
+			{ID: "a", Paths: []string{"/a"}, Timeout: &route.Timeout{Connect: 5, Send: time.Millisecond - 1, Read: 60}},
+			{ID: "b", Paths: []string{"/b"}, Timeout: &route.Timeout{Connect: time.Second, Send: time.Millisecond, Read: time.Minute}},
+		}, map[string][]string{"a": {
+			"Timeout.Connect is 5ns, below a millisecond, in which hardly a node answers: is a unit missing?",
+			"Timeout.Send is 999.999µs, below a millisecond, in which hardly a node answers: is a unit missing?",
+			"Timeout.Read is 60ns, below a millisecond, in which hardly a node answers: is a unit missing?",
+		}, "b": nil}},
 		{"paths that the options do not leave", route.Options{Paths: route.PathOptions{DeleteTailSlash: true}}, []config{
 			{ID: "a", Paths: []string{"/", "/a/", "/a/*", "/b%2Fc", "/c/*/", "*/", "/*/", "*"}},
 		}, map[string][]string{"a": {
@@ -219,6 +243,34 @@ func TestWarnings(t *testing.T) {
 	}
 	var empty *route.Table
 	require.Nil(t, empty.Warnings("a"))
+}
+
+// What a warning of braces advises does what was meant.
+func TestWarningsOfBraces(t *testing.T) {
+	advised := regexp.MustCompile(`(?:write|or) ("[^"]*")`)
+	for _, router := range []route.Router{route.RouterHostURI, route.RouterURI, route.RouterURIWithParameter} {
+		table := route.NewTable(route.Options{Router: router}).With(mustNew(t, route.Config{ID: "a", Paths: []string{"/users/{id}/posts/{rest...}"}}))
+		const target = "http://a.test/users/4711/posts/2026/1"
+		m, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
+		require.NoError(t, err)
+		require.Nil(t, m.Route)
+		advice := advised.FindAllStringSubmatch(table.Warnings("a")[0], -1)
+		require.NotEmpty(t, advice)
+		for i, a := range advice {
+			path, err := strconv.Unquote(a[1])
+			require.NoError(t, err)
+			if i == 1 {
+				router = route.RouterURIWithParameter
+			}
+			table := route.NewTable(route.Options{Router: router}).With(mustNew(t, route.Config{ID: "a", Paths: []string{path}}))
+			require.Empty(t, table.Warnings("a"))
+			m, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
+			require.NoError(t, err)
+			id, _ := m.Param("id")
+			rest, _ := m.Param("rest")
+			require.Equal(t, []string{"4711", "2026/1"}, []string{id, rest}, path)
+		}
+	}
 }
 
 // The limits of Warnings.

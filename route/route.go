@@ -179,8 +179,11 @@ func New(c Config) (*Route, error) {
 			{"Timeout.Send", t.Send},
 			{"Timeout.Read", t.Read},
 		} {
-			if d.value <= 0 {
+			switch {
+			case d.value <= 0:
 				fault(d.field, fmt.Errorf("%v is not over zero", d.value))
+			case d.value < time.Millisecond: // most likely seconds were meant
+				r.warnings = append(r.warnings, fmt.Sprintf("%s is %v, below a millisecond, in which hardly a node answers: is a unit missing?", d.field, d.value))
 			}
 		}
 	}

@@ -141,6 +141,9 @@ func (t *Table) pathWarnings(r *Route) (out []string) {
 		if !t.o.Router.parameters() && hasParameter(p.text) {
 			out = append(out, fmt.Sprintf("the path %q has no parameter: a colon is one to the router %v alone, and this is the router %v", p.text, RouterURIWithParameter, t.o.Router))
 		}
+		if stars, colons := withoutBraces(p.text); stars != p.text {
+			out = append(out, fmt.Sprintf("the path %q has no parameter: braces stand for themselves; %s", p.text, t.o.Router.advice(stars, colons)))
+		}
 		if !t.o.Paths.EncodedSlash && strings.Contains(p.text, "%2F") {
 			out = append(out, fmt.Sprintf("the path %q is found for %%252F alone: an encoded slash is matched as a slash", p.text))
 		}
@@ -149,4 +152,41 @@ func (t *Table) pathWarnings(r *Route) (out []string) {
 		}
 	}
 	return out
+}
+
+// withoutBraces returns a path in which "{name}" is a parameter, as it is to
+// [http.ServeMux], in words of ours: with stars, and with parameters where they can be.
+// Of a path without braces, both are that path.
+func withoutBraces(path string) (stars, colons string) {
+	if !strings.Contains(path, "/{") {
+		return path, path // the usual case: no words
+	}
+	with := strings.Split(path, "/")
+	colon := slices.Clone(with)
+	for i, segment := range with {
+		name, open := strings.CutPrefix(segment, "{")
+		name, closed := strings.CutSuffix(name, "}")
+		if !open || !closed || name == "" {
+			continue
+		}
+		name, rest := strings.CutSuffix(name, "...")
+		with[i] = "*" + identifier(name)
+		switch colon[i] = with[i]; {
+		case name == "$": // the path ends here
+			with[i], colon[i] = "", ""
+		case !rest && name != "":
+			colon[i] = ":" + name
+		}
+	}
+	return strings.Join(with, "/"), strings.Join(colon, "/")
+}
+
+// advice says what to write instead of a path with braces.
+func (r Router) advice(stars, colons string) string {
+	switch {
+	case stars == colons || r.parameters():
+		return fmt.Sprintf("write %q", colons)
+	default:
+		return fmt.Sprintf("write %q, whose star takes slashes too, or %q with the router %v", stars, colons, RouterURIWithParameter)
+	}
 }

@@ -232,11 +232,24 @@ func (u *Upstream) Balancer() string {
 
 // Warnings returns sentences about what works otherwise with the upstream than it may
 // seem.
-func (u *Upstream) Warnings() []string {
-	if c := &u.config; (c.Scheme == "https" || c.Scheme == "grpcs") && c.TLS.DangerouslySkipServerVerify {
-		return []string{"the certificates of its nodes are not verified"}
+func (u *Upstream) Warnings() (out []string) {
+	c := &u.config
+	if (c.Scheme == "https" || c.Scheme == "grpcs") && c.TLS.DangerouslySkipServerVerify {
+		out = append(out, "the certificates of its nodes are not verified")
 	}
-	return nil
+	short := func(field string, d time.Duration) {
+		if 0 < d && d < time.Millisecond { // most likely seconds were meant
+			out = append(out, fmt.Sprintf("%s is %v, below a millisecond, in which hardly a node answers: is a unit missing?", field, d))
+		}
+	}
+	short("Timeout.Connect", c.Timeout.Connect)
+	short("Timeout.Send", c.Timeout.Send)
+	short("Timeout.Read", c.Timeout.Read)
+	short("RetryTimeout", c.RetryTimeout)
+	if c.Checks != nil {
+		short("Checks.Active.Timeout", c.Checks.Active.Timeout)
+	}
+	return out
 }
 
 // Config returns a copy of the configuration, as it was written.

@@ -263,3 +263,32 @@ func TestUpstreamTells(t *testing.T) {
 		require.Len(t, u.Warnings(), c.warnings)
 	}
 }
+
+// A duration without a unit is nanoseconds, and seldom what was meant.
+func TestWarningsOfShortTimeouts(t *testing.T) {
+	const says = ", below a millisecond, in which hardly a node answers: is a unit missing?"
+	for _, c := range []struct {
+		name   string
+		config upstream.Config
+		want   []string
+	}{
+		{"none", upstream.Config{}, nil},
+		{"with units", upstream.Config{
+			Timeout: upstream.Timeout{Connect: time.Millisecond, Send: time.Second, Read: time.Minute}, RetryTimeout: time.Second,
+			Checks: &upstream.Checks{Active: upstream.ActiveChecks{Timeout: time.Second}},
+		}, nil},
+		{"without", upstream.Config{
+			Timeout: upstream.Timeout{Connect: 5, Send: 6, Read: time.Millisecond - 1}, RetryTimeout: 7,
+			Checks: &upstream.Checks{Active: upstream.ActiveChecks{Timeout: 8}},
+		}, []string{
+			"Timeout.Connect is 5ns" + says, "Timeout.Send is 6ns" + says, "Timeout.Read is 999.999µs" + says,
+			"RetryTimeout is 7ns" + says, "Checks.Active.Timeout is 8ns" + says,
+		}},
+		{"one", upstream.Config{Timeout: upstream.Timeout{Read: 60}}, []string{"Timeout.Read is 60ns" + says}},
+	} {
+		c.config.ID = "u"
+		u, err := upstream.New(c.config)
+		require.NoError(t, err, c.name)
+		require.Equal(t, c.want, u.Warnings(), c.name)
+	}
+}

@@ -56,7 +56,7 @@ func Decode(data []byte) ([]byte, error) {
 	if v, err = jsonOf(v); err != nil {
 		return nil, err
 	}
-	if v == nil {
+	if v == nil && node.Content[0].Value == "" { // nothing but comments; a null that is written is no object
 		v = map[string]any{}
 	}
 	return json.Marshal(v)

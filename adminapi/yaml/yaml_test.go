@@ -66,6 +66,11 @@ func TestDecode(t *testing.T) {
 	t.Setenv("NUMBER", "5")
 	for text, want := range map[string]string{
 		"":                                       `{}`,
+		"# nothing":                              `{}`,
+		"---":                                    `{}`,
+		"null":                                   `null`,
+		"~":                                      `null`,
+		"[]":                                     `[]`,
 		"routes:":                                `{"routes":null}`,
 		"a: {b: [1, 2.5, x, true, null, ~]}":     `{"a":{"b":[1,2.5,"x",true,null,null]}}`,
 		"a: ${{NUMBER}}":                         `{"a":5}`,
@@ -108,6 +113,33 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		_, err := yaml.Decode([]byte(text))
 		require.ErrorContains(t, err, want, "%.40q", text)
+	}
+}
+
+// What is no mapping is no configuration, and least of all an empty one.
+func TestLoadRefuses(t *testing.T) {
+	gw := gateway.New(nil)
+	defer gw.Close()
+	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	require.NoError(t, err)
+	for text, want := range map[string]string{
+		"routes: [{uri: /, upstream: {nodes: {}}}]": "",
+		"[]":                         "wrong type: expected object",
+		"- routes: []":               "wrong type: expected object",
+		"null":                       "wrong type: expected object",
+		"~":                          "wrong type: expected object",
+		"routes":                     "wrong type: expected object",
+		"routes: {1: {uri: /other}}": "document: routes: wrong type: expected array",
+		"routes:":                    "document: routes: wrong type: expected array",
+	} {
+		data, err := yaml.Decode([]byte(text + "\n#END"))
+		require.NoError(t, err, text)
+		err = handler.Load(t.Context(), strings.NewReader(string(data)))
+		if want == "" {
+			require.NoError(t, err, text)
+			continue
+		}
+		require.ErrorContains(t, err, want, text)
 	}
 }
 

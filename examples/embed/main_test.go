@@ -60,6 +60,11 @@ func TestService(t *testing.T) {
 	})
 	require.Equal(t, http.StatusCreated, status, body)
 
+	// What this service has configured itself, nobody takes from it.
+	status, body = put("/apisix/admin/routes/hello", map[string]any{"uri": "/hello", "upstream": map[string]any{"nodes": map[string]any{}}})
+	require.Equal(t, http.StatusConflict, status)
+	require.Contains(t, body, "routes/hello is configured by the program")
+
 	alice := ssltest.Client(t, front.Listener, "a.test", people.Client("alice"))
 	status, body = get(alice, "https://a.test/hello")
 	require.Equal(t, http.StatusOK, status)

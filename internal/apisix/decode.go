@@ -154,6 +154,23 @@ func seconds(doc map[string]any, property string) time.Duration {
 	return max(time.Duration(n*float64(time.Second)), 1)
 }
 
+// timeouts returns the three of the property timeout.
+func (d *decoding) timeouts(doc map[string]any) (connect, send, read time.Duration) {
+	t := objectOf(doc, "timeout")
+	of := func(property string) time.Duration {
+		return d.notShort(seconds(t, property), "timeout."+property)
+	}
+	return of("connect"), of("send"), of("read")
+}
+
+// notShort returns a timeout, and warns of one that hardly a node can keep to.
+func (d *decoding) notShort(t time.Duration, property string) time.Duration {
+	if t < time.Millisecond {
+		d.warn(property, "is %v, below a millisecond, in which hardly a node answers: it is in seconds", t)
+	}
+	return t
+}
+
 func stringsOf(doc map[string]any, property string) (list []string) {
 	for _, s := range arrayOf(doc, property) {
 		list = append(list, s.(string))

@@ -23,8 +23,8 @@ func (d *decoding) route(o *Object) {
 	c.Headers = d.plugins(doc)
 	c.WebSocket, _ = doc["enable_websocket"].(bool)
 	if has(doc, "timeout") {
-		t := objectOf(doc, "timeout")
-		c.Timeout = &route.Timeout{Connect: seconds(t, "connect"), Send: seconds(t, "send"), Read: seconds(t, "read")}
+		c.Timeout = &route.Timeout{}
+		c.Timeout.Connect, c.Timeout.Send, c.Timeout.Read = d.timeouts(doc)
 	}
 	o.Service = IDString(doc["service_id"])
 	d.target(o)

@@ -83,9 +83,9 @@ func TestDecodeRoute(t *testing.T) {
 				Vars: []any{[]any{"arg_a", "==", 1.0}, []any{"OR", []any{"host", "~~", "b"}, []any{"uri", "!", "in", []any{"/c"}}}}}},
 		{`{"uri":"/","remote_addrs":["10.0.0.0/8","192.0.2.1"],"upstream_id":"1"}`,
 			route.Config{Paths: []string{"/"}, RemoteAddrs: []string{"10.0.0.0/8", "192.0.2.1"}, Upstream: "1"}},
-		{`{"uri":"/","host":"::1","upstream_id":"1","timeout":{"connect":1e-12,"send":1e300,"read":9223372036}}`,
+		{`{"uri":"/","host":"::1","upstream_id":"1","timeout":{"connect":0.001,"send":1e300,"read":9223372036}}`,
 			route.Config{Paths: []string{"/"}, Hosts: []string{"::1"}, Upstream: "1",
-				Timeout: &route.Timeout{Connect: 1, Send: math.MaxInt64, Read: 9223372036 * time.Second}}},
+				Timeout: &route.Timeout{Connect: time.Millisecond, Send: math.MaxInt64, Read: 9223372036 * time.Second}}},
 	} {
 		c.want.ID = "7"
 		doc := f.doc(c.doc)
@@ -99,7 +99,11 @@ func TestDecodeRoute(t *testing.T) {
 		})
 	}
 
-	o := f.decode(apisix.Routes, "7", `{"uri":"/ip","upstream":{"nodes":{"httpbin.org":1},"type":"roundrobin"},"status":0}`)
+	// Zero would mean something else.
+	o := f.decode(apisix.Routes, "7", `{"uri":"/","upstream_id":"1","timeout":{"connect":1e-12,"send":1,"read":1}}`)
+	require.Equal(t, &route.Timeout{Connect: 1, Send: time.Second, Read: time.Second}, o.Route.Timeout)
+
+	o = f.decode(apisix.Routes, "7", `{"uri":"/ip","upstream":{"nodes":{"httpbin.org":1},"type":"roundrobin"},"status":0}`)
 	require.False(t, o.Enabled)
 	require.True(t, o.Route.Disabled)
 	require.Equal(t, &upstream.Config{ID: "routes/7", Balancer: "roundrobin", Nodes: []upstream.Node{{Host: "httpbin.org", Weight: 1}}}, o.Upstream)
@@ -236,6 +240,7 @@ func TestDecodeUpstream(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	f := newFixture(t)
 	const notVerified = "verify is not true: the certificate of a node is not looked at, as in APISIX, and whoever sits between reads and changes everything"
+	const short = ", below a millisecond, in which hardly a node answers: it is in seconds"
 	for _, c := range []struct {
 		kind apisix.Kind
 		doc  string
@@ -248,6 +253,13 @@ func TestWarnings(t *testing.T) {
 		{apisix.Upstreams, `{"nodes":{},"upstream_host":"a"}`, []string{`upstream_host has no effect: pass_host is not "rewrite"`}},
 		{apisix.Upstreams, `{"nodes":{},"scheme":"https","tls":{"verify":true,"ca_certs":[]},"timeout":{"connect":1,"send":1,"read":1,"idle":1}}`,
 			[]string{"timeout.idle is not known and has no effect", "tls.ca_certs is not known and has no effect"}},
+		{apisix.Upstreams, `{"nodes":{},"timeout":{"connect":0.001,"send":0.0009,"read":1e-12},"retry_timeout":1e-6,"checks":{"active":{"timeout":1e-9}}}`, []string{
+			"retry_timeout is 1µs" + short, "timeout.send is 900µs" + short, "timeout.read is 1ns" + short, "checks.active.timeout is 1ns" + short,
+		}},
+		{apisix.Upstreams, `{"nodes":{},"timeout":{"connect":1,"send":1,"read":1},"retry_timeout":0}`, nil},
+		{apisix.Routes, `{"uri":"/","upstream":{"nodes":{},"timeout":{"connect":1,"send":1,"read":1e-12}},"timeout":{"connect":1e-12,"send":1,"read":1}}`, []string{
+			"timeout.connect is 1ns" + short, "upstream.timeout.read is 1ns" + short,
+		}},
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","client":{"ca":"@ca","dpeth":2}}`, []string{"client.dpeth is not known and has no effect"}},
 		{apisix.Routes, `{"uri":"/","upstream":{"nodes":{},"keepalive_pool":{"sise":1}}}`, []string{"upstream.keepalive_pool.sise is not known and has no effect"}},
 	} {

@@ -23,11 +23,10 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 	}
 	// Here zero means none, as in a Config.
 	if n, _ := number(doc["retry_timeout"]); n > 0 {
-		c.RetryTimeout = seconds(doc, "retry_timeout")
+		c.RetryTimeout = d.notShort(seconds(doc, "retry_timeout"), "retry_timeout")
 	}
 	if has(doc, "timeout") {
-		t := objectOf(doc, "timeout")
-		c.Timeout = upstream.Timeout{Connect: seconds(t, "connect"), Send: seconds(t, "send"), Read: seconds(t, "read")}
+		c.Timeout.Connect, c.Timeout.Send, c.Timeout.Read = d.timeouts(doc)
 	}
 	d.in("keepalive_pool", func() { c.KeepAlive = d.keepAlive(objectOf(doc, "keepalive_pool")) })
 

@@ -45,6 +45,16 @@ func (f *faults) add(format string, args ...any) {
 	*f = append(*f, fault{text: fmt.Sprintf(format, args...)})
 }
 
+// hinted puts the path of a property before each hint, where the words of APISIX name
+// another one or none.
+func (f faults) hinted(path string) faults {
+	out := slices.Clone(f)
+	for i := range out {
+		out[i].hint = path + ": " + out[i].hint
+	}
+	return out
+}
+
 // in returns the faults as those of something that the value is a part of.
 func (f faults) in(prefix string) faults {
 	out := slices.Clone(f)

@@ -41,7 +41,7 @@ func checkCertificates(text string) faults {
 		switch {
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
 			// APISIX takes it, and shows it to whoever may read.
-			return faults{{text: "failed to parse cert: a private key stands in it, which belongs in the property for keys alone"}}
+			return faults{{"failed to parse cert: a private key stands in it, which belongs in the property for keys alone", "certificates are shown to whoever may read"}}
 		case block.Type == "CERTIFICATE":
 			if _, err := x509.ParseCertificate(block.Bytes); err != nil {
 				return faults{{wrongCertificate, fmt.Sprintf("block %d: %s", i+1, show(err.Error()))}}

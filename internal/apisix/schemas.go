@@ -178,8 +178,13 @@ var routeSchema = &schema{
 		requires("plugins", "uris"), requires("upstream", "uris"), requires("upstream_id", "uris"), requires("service_id", "uris"),
 		requires("script", "uri"), requires("script", "uris"),
 	},
-	not:  &schema{anyOf: []*schema{requires("script", "plugins"), requires("script", "plugin_config_id")}},
-	hint: says("a route needs one of upstream, upstream_id and service_id"),
+	not: &schema{anyOf: []*schema{requires("script", "plugins"), requires("script", "plugin_config_id")}},
+	hint: func(v any) string {
+		if m, _ := asObject(v); has(m, "script") {
+			return "script stands alone: a route that has it has no plugins and no plugin_config_id"
+		}
+		return "a route needs one of upstream, upstream_id and service_id"
+	},
 }
 
 var serviceSchema = &schema{

@@ -77,27 +77,28 @@ func validateInline(doc map[string]any) error {
 		return nil
 	}
 	up, _ := asObject(doc["upstream"])
-	if err := checkIPv6Nodes(up); err != nil {
+	if err := checkIPv6Nodes(up, "upstream."); err != nil {
 		return err
 	}
-	return checkUpstream(up).err("")
+	return checkUpstream(up, "upstream.").err("")
 }
 
 func validateUpstream(doc map[string]any) error {
-	if err := checkIPv6Nodes(doc); err != nil {
+	if err := checkIPv6Nodes(doc, ""); err != nil {
 		return err
 	}
 	if err := upstreamSchema.check(doc).err(inConfiguration); err != nil {
 		return err
 	}
-	return checkUpstream(doc).err("")
+	return checkUpstream(doc, "").err("")
 }
 
-// checkIPv6Nodes refuses addresses in which one cannot tell the port.
-func checkIPv6Nodes(doc map[string]any) error {
+// checkIPv6Nodes refuses addresses in which one cannot tell the port. path is that of the
+// upstream, as in "upstream.".
+func checkIPv6Nodes(doc map[string]any, path string) error {
 	bare := &Error{
 		Text: inConfiguration + "IPv6 address must be enclosed with '[' and ']'",
-		Hint: "as in [::1], or [::1]:80 with a port",
+		Hint: path + "nodes: as in [::1], or [::1]:80 with a port",
 	}
 	for _, node := range arrayOf(doc, "nodes") {
 		node, _ := asObject(node)
@@ -119,23 +120,27 @@ func isBareIPv6(s string) bool {
 }
 
 // checkUpstream checks what the schema of an upstream cannot say. The document
-// fits the schema.
-func checkUpstream(doc map[string]any) (f faults) {
+// fits the schema. Most of APISIX's words for it name no property: the hints do, by path.
+func checkUpstream(doc map[string]any, path string) (f faults) {
 	for _, addr := range sortedKeys(objectOf(doc, "nodes")) {
 		if _, port := splitNode(addr); isDigits(port) && len(f) <= maxFaults {
 			if n, _ := strconv.ParseFloat(port, 64); n < 1 || n > 65535 {
-				f.add("invalid port %s", luaNumber(n))
+				f = append(f, fault{"invalid port " + luaNumber(n), path + "nodes[" + quote(addr) + "]: a port is 1 to 65535"})
 			}
 		}
 	}
 	if doc["type"] == "chash" {
-		f = append(f, checkHash(doc)...)
+		f = append(f, checkHash(doc).hinted(path+"key")...)
 	}
 	if doc["pass_host"] == "rewrite" && stringOf(doc, "upstream_host") == "" {
-		f.add("`upstream_host` can't be empty when `pass_host` is `rewrite`")
+		f = append(f, fault{"`upstream_host` can't be empty when `pass_host` is `rewrite`", path + "upstream_host: give the host that the nodes are to see"})
 	}
 	if tls := objectOf(doc, "tls"); has(tls, "client_cert") {
-		f = append(f, checkPair(stringOf(tls, "client_cert"), stringOf(tls, "client_key"))...)
+		cert, key := stringOf(tls, "client_cert"), stringOf(tls, "client_key")
+		if !isReference(cert) && !isReference(key) {
+			f = append(f, checkCertificates(cert).hinted(path+"tls.client_cert")...)
+			f = append(f, checkKey(key).hinted(path+"tls.client_key")...)
+		}
 	}
 	return f
 }
@@ -146,25 +151,25 @@ var (
 	hashFields    = regexp.MustCompile(`^[a-zA-Z0-9-_]+$`)
 )
 
-// checkHash checks the key by which chash chooses a node.
+// checkHash checks the key by which chash chooses a node. The hints are about that property.
 func checkHash(doc map[string]any) (f faults) {
 	on, key := stringOf(doc, "hash_on"), stringOf(doc, "key")
 	if !has(doc, "key") {
 		if on != "consumer" {
-			f.add("missing key")
+			f = append(f, fault{"missing key", `the type "chash" needs one: "remote_addr", or with the hash_on "header" the name of a header field`})
 		}
 		return f
 	}
-	pattern := hashFields
+	pattern, hint := hashFields, "it is a name of letters, digits, hyphens and underscores"
 	switch on {
 	case "", "vars":
-		pattern = hashVariables
+		pattern, hint = hashVariables, `it is a variable such as "remote_addr", "uri" or "arg_user", or with the hash_on "header" or "cookie" any name`
 	case "header", "cookie":
 	default:
 		return nil
 	}
 	if !pattern.MatchString(key) {
-		f.add("%sfailed to match pattern %s with %s", inConfiguration, quote(pattern.String()), quote(key))
+		f = append(f, fault{fmt.Sprintf("%sfailed to match pattern %s with %s", inConfiguration, quote(pattern.String()), quote(key)), hint})
 	}
 	return f
 }
@@ -190,7 +195,7 @@ func validateSSL(doc map[string]any) error {
 	}
 	if client := objectOf(doc, "client"); client != nil {
 		if ca := stringOf(client, "ca"); !isReference(ca) {
-			f = append(f, checkCertificates(ca).in("failed to validate client_cert: ")...)
+			f = append(f, checkCertificates(ca).in("failed to validate client_cert: ").hinted("client.ca")...)
 		}
 	}
 	return f.err("")

@@ -330,7 +330,20 @@ func TestHints(t *testing.T) {
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"/etc/ssl/server"}`, "it must be the text of the PEM file, not its name"},
 		{apisix.SSLs, `{"sni":"a","cert":"-----BEGIN CERTIFICATE-----\n","key":"@key"}`, "the PEM text is cut off"},
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","name":"x"}`, "known are cert, certs, client, create_time, desc, id, key, keys, labels, sni, snis, ssl_protocols, status, type, update_time"},
-		{apisix.Upstreams, `{"nodes":{"::1":1}}`, "as in [::1], or [::1]:80 with a port"},
+		{apisix.SSLs, `{"sni":"a","cert":"@key","key":"@key"}`, "certificates are shown to whoever may read"},
+		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","client":{"ca":"@key"}}`, "client.ca: certificates are shown to whoever may read"},
+		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","client":{"ca":"@x128"}}`, `client.ca: it has no line "-----BEGIN": it must be the text of a PEM file`},
+		{apisix.Routes, `{"uri":"/","script":"return {} --","plugins":{}}`, "script stands alone: a route that has it has no plugins and no plugin_config_id"},
+		{apisix.Routes, `{"uri":"/","upstream":{"nodes":{"::1":1}}}`, "upstream.nodes: as in [::1], or [::1]:80 with a port"},
+		{apisix.Routes, `{"uri":"/","upstream":{"nodes":{"a:65536":1},"type":"chash"}}`,
+			`upstream.nodes["a:65536"]: a port is 1 to 65535; upstream.key: the type "chash" needs one: "remote_addr", or with the hash_on "header" the name of a header field`},
+		{apisix.Upstreams, `{"nodes":{"::1":1}}`, "nodes: as in [::1], or [::1]:80 with a port"},
+		{apisix.Upstreams, `{"nodes":{"127.0.0.1:99999":1}}`, `nodes["127.0.0.1:99999"]: a port is 1 to 65535`},
+		{apisix.Upstreams, `{"nodes":{},"type":"chash","key":"user"}`, `key: it is a variable such as "remote_addr", "uri" or "arg_user", or with the hash_on "header" or "cookie" any name`},
+		{apisix.Upstreams, `{"nodes":{},"type":"chash","hash_on":"header","key":"a b"}`, "key: it is a name of letters, digits, hyphens and underscores"},
+		{apisix.Upstreams, `{"nodes":{},"pass_host":"rewrite"}`, "upstream_host: give the host that the nodes are to see"},
+		{apisix.Upstreams, `{"nodes":{},"tls":{"client_cert":"@x128","client_key":"@key"}}`, `tls.client_cert: it has no line "-----BEGIN": it must be the text of a PEM file`},
+		{apisix.Upstreams, `{"nodes":{},"tls":{"client_cert":"@cert","client_key":"@cert"}}`, "tls.client_key: it has no PRIVATE KEY block"},
 	} {
 		err := asError(t, apisix.Validate(c.kind, f.doc(c.doc)))
 		require.Equal(t, c.want, err.Hint, c.doc)
