@@ -402,6 +402,67 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A client CA that has ended lets nobody in: that is told when it is put, wherever it came
+// from.
+func TestClientCAWarnings(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	lasting := func(before, left int) ssltest.Option {
+		return func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().AddDate(0, 0, -before), time.Now().AddDate(0, 0, left)
+		}
+	}
+	good, expired := ssltest.NewCA(t, "good"), ssltest.NewCA(t, "old", ssltest.Expired)
+	early, soon := ssltest.NewCA(t, "early", ssltest.NotYetValid), ssltest.NewCA(t, "soon", lasting(3600, 20))
+	below := good.Intermediate("below", ssltest.Expired)
+	date := func(at time.Time) string { return at.UTC().Format(time.DateOnly) }
+	const refused = ": clients whose chain it is in are refused"
+	oldText := "(CN=old) expired on " + date(expired.Certificate().NotAfter) + refused
+	var many []byte
+	var manyTexts []string
+	for i := range 12 {
+		ca := ssltest.NewCA(t, fmt.Sprint("old ", i), ssltest.Expired)
+		many = append(many, ca.PEM()...)
+		if i < 10 {
+			manyTexts = append(manyTexts, fmt.Sprintf("client CA %d (CN=old %d) expired on %s%s", i+1, i, date(ca.Certificate().NotAfter), refused))
+		}
+	}
+	manyTexts = append(manyTexts, "2 more client CAs have expired, are not valid yet or expire soon")
+	for _, c := range []struct {
+		name string
+		pem  []byte
+		want []string
+	}{
+		{"good", good.PEM(), nil},
+		{"ends in years", ssltest.NewCA(t, "long", lasting(365, 3650)).PEM(), nil},
+		{"expired", expired.PEM(), []string{"client CA 1 " + oldText}},
+		{"expired, beside a good one", join(good.PEM(), expired.PEM()), []string{"client CA 2 " + oldText}},
+		{"not yet valid", early.PEM(), []string{"client CA 1 (CN=early) is not valid before " + early.Certificate().NotBefore.UTC().Format(time.RFC3339) + refused}},
+		{"ends soon", soon.PEM(), []string{"client CA 1 (CN=soon) expires on " + date(soon.Certificate().NotAfter)}},
+		{"an intermediate", join(below.PEM(), good.PEM()), []string{"client CA 1 (CN=below) expired on " + date(below.Certificate().NotAfter) + refused}},
+		{"many", many, manyTexts},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := func(report ssl.Report, err error) {
+				t.Helper()
+				require.NoError(t, err)
+				var texts []string
+				for _, w := range report.Warnings {
+					require.Equal(t, "1", w.ID)
+					texts = append(texts, w.Text)
+				}
+				require.Equal(t, c.want, texts)
+			}
+			want(ssl.NewStore(nil).Put(server(servers, "1", &ssl.ClientAuth{CAPEM: c.pem}, "a.test")))
+
+			file := filepath.Join(t.TempDir(), "ca.crt")
+			require.NoError(t, os.WriteFile(file, c.pem, 0o600))
+			config, err := ssl.FileConfig{Config: server(servers, "1", &ssl.ClientAuth{}, "a.test"), CAs: []string{file}}.Load()
+			require.NoError(t, err)
+			want(ssl.NewStore(nil).Put(config))
+		})
+	}
+}
+
 // PEM that is meant to keep a processor busy is refused at once.
 func TestPEMBombs(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")

@@ -196,7 +196,7 @@ func (t *Table) find(name string) (p *Profile, closed bool) {
 }
 
 // Warnings returns sentences about a profile that works otherwise than it may
-// seem: those about its certificates, names that an older profile has, and names
+// seem: those about its certificates and client CAs, names that an older profile has, and names
 // that it takes out of a wildcard that demands client certificates without
 // demanding them itself.
 func (t *Table) Warnings(id string) []string {
