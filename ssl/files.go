@@ -26,7 +26,8 @@ type FileConfig struct {
 	CAs, CRLs []string
 }
 
-// KeyPairFiles names the files of a [KeyPair].
+// KeyPairFiles names the files of a [KeyPair]. The two may be one file with both, as
+// HAProxy wants it; in the files of CAs and CRLs a private key is refused.
 type KeyPairFiles struct{ Cert, Key string }
 
 // maxFileBytes bounds what is read of a file.
@@ -46,7 +47,7 @@ func (f FileConfig) Load() (Config, error) {
 	}
 	c.Certificates = append([]KeyPair(nil), c.Certificates...)
 	for _, pair := range f.KeyPairs {
-		c.Certificates = append(c.Certificates, KeyPair{CertPEM: read(pair.Cert), KeyPEM: read(pair.Key)})
+		c.Certificates = append(c.Certificates, KeyPair{CertPEM: withoutKeys(read(pair.Cert)), KeyPEM: read(pair.Key)})
 	}
 	if len(f.CAs)+len(f.CRLs) > 0 {
 		if c.Client == nil {
