@@ -396,7 +396,7 @@ func TestWarnings(t *testing.T) {
 		{"covering by a wildcard", []string{"x.a.test"}, []ssl.KeyPair{ca.Server("*.a.test")}, nil},
 		{"covering one of several", []string{"a.test", "b.test"}, []ssl.KeyPair{ca.Server("b.test")}, nil},
 		{"a wildcard covered", []string{"*.a.test"}, []ssl.KeyPair{ca.Server("*.a.test")}, nil},
-		{"an address", []string{"[::1]"}, []ssl.KeyPair{ca.Server("::1")}, nil},
+		{"an address", []string{"[::1]"}, []ssl.KeyPair{ca.Server("::1")}, []string{"the server name [::1] is an IP address"}},
 		{"every name", []string{"*"}, []ssl.KeyPair{ca.Server("a.test")}, nil},
 		{"every name, no SAN", []string{"*"}, []ssl.KeyPair{ca.Server()}, []string{"certificate 1 (CN=server)" + uncovered}},
 		{"no SAN", []string{"a.test"}, []ssl.KeyPair{ca.Server()}, []string{"certificate 1 (CN=server)" + uncovered}},
