@@ -165,6 +165,18 @@ type ClientAuth struct {
 	// other path. A skip holds only for a path that is written plainly: one with
 	// dot segments, empty segments, backslashes, semicolons or encoded
 	// reserved bytes needs the certificate.
+	//
+	// "^/" makes client certificates optional: they are asked for and not required, as
+	// with nginx's optional_no_ca. A client without one, or with one that is not
+	// accepted, is served without an [Identity], and one whose certificate is accepted
+	// has its Identity. What to do without one is up to the handler. It does not cover
+	// what is not written plainly, such as "/x;y" or "/a/../b", which is refused
+	// without a certificate, nor plain HTTP, which is refused as ever.
+	//
+	//	^/public/  // every path below
+	//	^/health$  // that path
+	//	^/         // every path that is written plainly
+	//	health     // dangerous: also /admin/health and /unhealthy
 	SkipPaths []string
 }
 

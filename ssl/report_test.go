@@ -222,6 +222,18 @@ func TestOpenedNamesAreThose(t *testing.T) {
 	require.Greater(t, told, 1000, "the test says something")
 }
 
+// A Store that was not made with NewStore says so at the first change, not by a panic in the
+// first handshake.
+func TestZeroStore(t *testing.T) {
+	var store ssl.Store
+	_, err := store.Put(server(ssltest.NewCA(t, "root"), "1", nil, "a.test"))
+	require.EqualError(t, err, "ssl: a zero Store takes no change: make it with NewStore")
+	_, err = store.Apply(ssl.Change{})
+	require.Error(t, err)
+	require.Empty(t, store.Delete("1"))
+	require.Zero(t, store.Table().Len())
+}
+
 // A profile that a change deletes and puts is one profile.
 func TestReportOnce(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")

@@ -1,13 +1,14 @@
 package ssl
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 )
 
 // A Store is a [Terminator] with a table of its own: all that a server needs
 // that wants certificates and client policies by name and nothing else. It may
-// be used by any number of goroutines.
+// be used by any number of goroutines. Use [NewStore]: a zero Store takes no change.
 type Store struct {
 	*Terminator
 
@@ -38,6 +39,9 @@ type Change struct {
 // is wrong, the error joins a [*ConfigError] for each fault, and everything stays
 // as it was.
 func (s *Store) Apply(c Change) (Report, error) {
+	if s.Terminator == nil {
+		return Report{}, errors.New("ssl: a zero Store takes no change: make it with NewStore")
+	}
 	profiles, err := Compile(c.Put)
 	if err != nil {
 		return Report{}, err
@@ -59,7 +63,7 @@ func (s *Store) Put(configs ...Config) (Report, error) { return s.Apply(Change{P
 
 // Delete is Apply of a change that deletes.
 func (s *Store) Delete(ids ...string) Report {
-	report, _ := s.Apply(Change{Delete: ids}) // it fails for what is put alone
+	report, _ := s.Apply(Change{Delete: ids}) // it fails for what is put alone, but in a zero Store, which is empty
 	return report
 }
 
