@@ -24,7 +24,8 @@
 //
 // 200, 201 and 202 mean that the documents are stored and that the next handshake and
 // the next request see them. Any other answer means that nothing has changed. An
-// answer that has something to tell has a member "warnings", a list of sentences.
+// answer that has something to tell has a member "warnings", a list of sentences, that of
+// a DELETE as well: that a name demands client certificates no more, for one.
 //
 // 409 means that the id is that of an object which the program has configured itself: see
 // [New].

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
 )
 
@@ -108,9 +109,9 @@ func (h *Handler) expire() {
 		}
 		e := &edit{kind: a.kind, id: a.id, old: old}
 		ctx := context.Background()
-		err := h.remove(ctx, e)
+		report, err := h.remove(ctx, e)
 		if errors.Is(err, ErrConflict) {
-			err = h.forget(ctx, e)
+			report, err = h.forget(ctx, e)
 		}
 		if err != nil {
 			if h.logger != nil {
@@ -123,19 +124,25 @@ func (h *Handler) expire() {
 			continue
 		}
 		h.logChange(nil, e, 0)
+		if h.logger == nil {
+			continue
+		}
+		for _, text := range warningsOf(e, nil, report) { // which no answer tells
+			h.logger.Warn("a document has expired", "kind", string(e.kind), "id", e.id, "warning", text)
+		}
 	}
 }
 
 // forget takes away a document that the storage has no longer: it has deleted it itself,
 // when the lease ended.
-func (h *Handler) forget(ctx context.Context, e *edit) error {
+func (h *Handler) forget(ctx context.Context, e *edit) (gateway.Report, error) {
 	prepared, err := h.prepare(ctx, e)
 	if err != nil {
-		return err
+		return gateway.Report{}, err
 	}
-	prepared.Commit()
+	report := prepared.Commit()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.docs.delete(e.kind, e.id)
-	return nil
+	return report, nil
 }

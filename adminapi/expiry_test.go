@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
 // A timed handler is one in a bubble of synctest, where nothing listens.
@@ -210,5 +212,25 @@ func TestClose(t *testing.T) {
 		goOn <- true
 		<-closed
 		require.Equal(t, 404, x.route("/0"))
+	})
+}
+
+// What an expiry opens is logged: there is no answer to tell it.
+func TestTTLOpensAName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log buffer
+		gw := gateway.New(nil)
+		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		x := &timed{t, gw, h}
+		defer x.close()
+		ca := ssltest.NewCA(t, "root")
+		pair := ca.Server("a.test")
+		doc := map[string]any{"sni": "a.test", "cert": string(pair.CertPEM), "key": string([]byte(pair.KeyPEM)), "client": map[string]any{"ca": string(ca.PEM())}}
+		status, body := x.do("PUT", "/ssls/1?ttl=60", encode(t, doc))
+		require.Equal(t, 201, status, body)
+		require.NotContains(t, log.String(), "level=WARN")
+		sleep(61 * time.Second)
+		require.Contains(t, log.String(), `level=WARN msg="a document has expired" kind=ssls id=1 warning="the server name a.test demanded client certificates until this change`)
 	})
 }

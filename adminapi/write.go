@@ -314,8 +314,12 @@ func precondition(r *http.Request, old *object) *failure {
 	return nil
 }
 
+// warningsOf returns what is to be told of an edit in its answer.
 func warningsOf(e *edit, more []string, report gateway.Report) (warnings []any) {
-	for _, text := range slices.Concat(more, e.decoded.Warnings) {
+	if e.decoded != nil {
+		more = slices.Concat(more, e.decoded.Warnings)
+	}
+	for _, text := range more {
 		warnings = append(warnings, text)
 	}
 	for _, w := range report.Warnings {
@@ -378,21 +382,26 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, 
 			return nil, badRequest(err)
 		}
 	}
-	if err := h.remove(r.Context(), e); err != nil {
+	report, err := h.remove(r.Context(), e)
+	if err != nil {
 		return nil, h.failed(r, err)
 	}
 	h.logChange(r, e, 0)
-	return &reply{status: http.StatusOK, body: map[string]any{"deleted": "1", "key": keyPrefix + e.key()}}, nil
+	answer := map[string]any{"deleted": "1", "key": keyPrefix + e.key()}
+	if warnings := warningsOf(e, nil, report); len(warnings) > 0 {
+		answer["warnings"] = warnings
+	}
+	return &reply{status: http.StatusOK, body: answer}, nil
 }
 
 // remove deletes a document. changeMu is held.
-func (h *Handler) remove(ctx context.Context, e *edit) error {
+func (h *Handler) remove(ctx context.Context, e *edit) (gateway.Report, error) {
 	prepared, err := h.prepare(ctx, e)
 	if err != nil {
-		return err
+		return gateway.Report{}, err
 	}
-	_, _, err = h.commit(ctx, prepared, []*edit{e})
-	return err
+	_, report, err := h.commit(ctx, prepared, []*edit{e})
+	return report, err
 }
 
 // checkUsers refuses to delete what another document names. As in APISIX, nobody is asked

@@ -263,6 +263,39 @@ func TestReferencesOracle(t *testing.T) {
 	require.Greater(t, refused[gateway.ErrInUse], 100)
 }
 
+// However a name stops demanding client certificates, the report tells of it.
+func TestOpenedNames(t *testing.T) {
+	h := newHarness(t, &gateway.Options{TLS: ssl.Options{FallbackName: "a.test"}})
+	strict := h.profile("1", []string{"a.test", "127.0.0.1"}, h.people)
+	nobody := []gateway.Warning{
+		{Kind: "ssl", ID: "1", Text: "the server name a.test demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none"},
+		{Kind: "ssl", ID: "1", Text: "the server name 127.0.0.1 demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none"},
+	}
+	for name, c := range map[string]struct {
+		change func() (gateway.Report, error)
+		want   []gateway.Warning
+	}{
+		"deleted": {func() (gateway.Report, error) {
+			return h.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"1"}}})
+		}, nobody},
+		"configured": {func() (gateway.Report, error) { return h.gw.Configure(gateway.Config{}) }, nobody},
+		"replaced": {func() (gateway.Report, error) {
+			return h.gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test", "127.0.0.1"})}}})
+		}, []gateway.Warning{
+			{Kind: "ssl", ID: "1", Text: `the server name a.test demanded client certificates until this change: the profile "1" answers for it now, and demands none`},
+			{Kind: "ssl", ID: "1", Text: `the server name 127.0.0.1 demanded client certificates until this change: the profile "1" answers for it now, and demands none`},
+		}},
+		"kept": {func() (gateway.Report, error) { return h.gw.Configure(gateway.Config{SSL: []ssl.Config{strict}}) }, nil},
+	} {
+		report, err := h.gw.Configure(gateway.Config{SSL: []ssl.Config{strict}})
+		require.NoError(t, err, name)
+		require.Empty(t, report.Warnings, name)
+		report, err = c.change()
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, report.Warnings, name)
+	}
+}
+
 // Configure keeps what stays where it is, with what it has, and removes the rest.
 func TestConfigure(t *testing.T) {
 	h := newHarness(t, nil)

@@ -401,14 +401,16 @@ func (p *Prepared) commitLocked() Report {
 	for _, pool := range replaced {
 		pool.Close()
 	}
-	return p.report(next)
+	return p.report(old, next)
 }
 
-func (p *Prepared) report(snap *snapshot) (report Report) {
+func (p *Prepared) report(old, snap *snapshot) (report Report) {
+	ids := make([]string, 0, len(p.profiles)+len(p.gone.SSL))
 	for _, profile := range p.profiles {
-		for _, text := range snap.ssl.Warnings(profile.ID()) {
-			report.Warnings = append(report.Warnings, Warning{Kind: "ssl", ID: profile.ID(), Text: text})
-		}
+		ids = append(ids, profile.ID())
+	}
+	for _, w := range p.server.term.Report(old.ssl, snap.ssl, append(ids, p.gone.SSL...)...).Warnings {
+		report.Warnings = append(report.Warnings, Warning{Kind: "ssl", ID: w.ID, Text: w.Text})
 	}
 	for _, r := range p.routes {
 		for _, text := range snap.routes.Warnings(r.ID()) {

@@ -44,11 +44,13 @@ type Config struct {
 
 // A KeyPair is a certificate chain and its private key in PEM.
 type KeyPair struct {
-	// CertPEM is the certificate, followed by its intermediates if any.
+	// CertPEM is the certificate, followed by its intermediates if any. A private
+	// key in it is refused: unlike KeyPEM, it is printed as it is. A file that has
+	// both is read by [LoadKeyPair].
 	CertPEM []byte
 
 	// KeyPEM is the private key of the first certificate: PKCS #8, PKCS #1 or
-	// SEC 1, not encrypted.
+	// SEC 1, not encrypted. Certificates may stand beside it, and do not count.
 	KeyPEM KeyPEM
 
 	// OCSPStaple, if not empty, is an OCSP response (RFC 6960) in DER that is sent
@@ -61,8 +63,9 @@ type KeyPair struct {
 // A []byte can be assigned to it.
 type KeyPEM = secret.PEM
 
-// LoadKeyPair reads a [KeyPair] from two files, as [tls.LoadX509KeyPair] does.
-// It does not check what they hold: [New] does.
+// LoadKeyPair reads a [KeyPair] from two files, as [tls.LoadX509KeyPair] does. The
+// two may be one file with both: a private key among the certificates is left out
+// of CertPEM. It does not check what they hold: [New] does.
 func LoadKeyPair(certFile, keyFile string) (KeyPair, error) {
 	cert, err := os.ReadFile(certFile)
 	if err != nil {
@@ -72,7 +75,7 @@ func LoadKeyPair(certFile, keyFile string) (KeyPair, error) {
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("ssl: private key: %w", err)
 	}
-	return KeyPair{CertPEM: cert, KeyPEM: key}, nil
+	return KeyPair{CertPEM: withoutKeys(cert), KeyPEM: key}, nil
 }
 
 // DefaultDepth is the number of intermediates that a client's chain may have
@@ -87,7 +90,8 @@ const NoIntermediates = -1
 type ClientAuth struct {
 	// CAPEM holds the certificates that a client's chain may end in, one or
 	// more. Required: an empty pool would mean the roots of the system to
-	// crypto/tls, and so anyone's certificate.
+	// crypto/tls, and so anyone's certificate. A private key in it is refused: with a
+	// CA's, whoever reads it makes clients of his own.
 	//
 	// As with OpenSSL, a chain must reach a self-issued certificate: an
 	// intermediate in the bundle counts only where its root is there as well.
@@ -114,8 +118,8 @@ type ClientAuth struct {
 	DangerouslyAllowIntermediateAnchors bool
 
 	// CRLs are certificate revocation lists (RFC 5280, section 5), each in DER, or
-	// in PEM one or more, complete and of version 2. Of several lists of one
-	// issuer the newest counts.
+	// in PEM one or more, complete and of version 2. A private key beside them is
+	// refused. Of several lists of one issuer the newest counts.
 	// Once there is any, every certificate of a chain below its root must have a
 	// current list of its issuer that does not name it; what is missing or past
 	// its next update refuses the client. The signature of a list is checked with
@@ -161,6 +165,18 @@ type ClientAuth struct {
 	// other path. A skip holds only for a path that is written plainly: one with
 	// dot segments, empty segments, backslashes, semicolons or encoded
 	// reserved bytes needs the certificate.
+	//
+	// "^/" makes client certificates optional: they are asked for and not required, as
+	// with nginx's optional_no_ca. A client without one, or with one that is not
+	// accepted, is served without an [Identity], and one whose certificate is accepted
+	// has its Identity. What to do without one is up to the handler. It does not cover
+	// what is not written plainly, such as "/x;y" or "/a/../b", which is refused
+	// without a certificate, nor plain HTTP, which is refused as ever.
+	//
+	//	^/public/  // every path below
+	//	^/health$  // that path
+	//	^/         // every path that is written plainly
+	//	health     // dangerous: also /admin/health and /unhealthy
 	SkipPaths []string
 }
 

@@ -120,7 +120,7 @@ func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
 func isDER(data []byte) bool { return len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 }
 
 // crlBlocks returns the lists of a PEM bundle. Blocks of other types are passed
-// over; one that cannot be read is not.
+// over; one that cannot be read is not, nor is a private key.
 func crlBlocks(bundle []byte) (ders [][]byte, err error) {
 	rest := bundle
 	for n := 1; ; n++ {
@@ -135,6 +135,9 @@ func crlBlocks(bundle []byte) (ders [][]byte, err error) {
 			return nil, fmt.Errorf("more than %d PEM blocks", maxPEMBlocks)
 		}
 		rest = after
+		if isKey(block) {
+			return nil, keyAmongPublic(n)
+		}
 		if block.Type == "X509 CRL" {
 			ders = append(ders, block.Bytes)
 		}

@@ -149,6 +149,46 @@ func ExampleClientAuth() {
 	// refused in the handshake
 }
 
+// Client certificates that are asked for and not required. Who has shown none, or one of
+// somebody else's CA, has no Identity. A path that is not written plainly needs one all the
+// same: of what the origin makes of it, nothing is known.
+func ExampleClientAuth_optional() {
+	servers, people, aliens := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "aliens")
+	store := ssl.NewStore(nil)
+	if _, err := store.Put(ssl.Config{
+		ID:           "1",
+		Names:        []string{"a.test"},
+		Certificates: []ssl.KeyPair{servers.Server("a.test")},
+		Client:       &ssl.ClientAuth{CAPEM: people.PEM(), SkipPaths: []string{"^/"}},
+	}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := httptest.NewUnstartedServer(store.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if client := ssl.FromContext(r.Context()); client != nil {
+			fmt.Fprint(w, "hello, ", client.Subject())
+			return
+		}
+		fmt.Fprint(w, "hello, whoever you are")
+	})))
+	server.TLS = store.TLSConfig()
+	server.StartTLS()
+	defer server.Close()
+
+	alice, alien := people.Client("alice"), aliens.Client("alien")
+	show(ssltest.Client(t, server.Listener, "a.test", alice).Get("https://a.test/x"))
+	show(ssltest.Client(t, server.Listener, "a.test").Get("https://a.test/x"))
+	show(ssltest.Client(t, server.Listener, "a.test", alien).Get("https://a.test/x"))
+	show(ssltest.Client(t, server.Listener, "a.test", alice).Get("https://a.test/x;y"))
+	show(ssltest.Client(t, server.Listener, "a.test").Get("https://a.test/x;y"))
+	// Output:
+	// 200 hello, CN=alice
+	// 200 hello, whoever you are
+	// 200 hello, whoever you are
+	// 200 hello, CN=alice
+	// 400 no required client certificate was sent
+}
+
 // The Identity of a request is in its context, behind [*ssl.Terminator.Handler].
 func ExampleFromContext() {
 	ca := ssltest.NewCA(t, "root")

@@ -26,7 +26,8 @@ type FileConfig struct {
 	CAs, CRLs []string
 }
 
-// KeyPairFiles names the files of a [KeyPair].
+// KeyPairFiles names the files of a [KeyPair]. The two may be one file with both, as
+// HAProxy wants it; in the files of CAs and CRLs a private key is refused.
 type KeyPairFiles struct{ Cert, Key string }
 
 // maxFileBytes bounds what is read of a file.
@@ -46,7 +47,7 @@ func (f FileConfig) Load() (Config, error) {
 	}
 	c.Certificates = append([]KeyPair(nil), c.Certificates...)
 	for _, pair := range f.KeyPairs {
-		c.Certificates = append(c.Certificates, KeyPair{CertPEM: read(pair.Cert), KeyPEM: read(pair.Key)})
+		c.Certificates = append(c.Certificates, KeyPair{CertPEM: withoutKeys(read(pair.Cert)), KeyPEM: read(pair.Key)})
 	}
 	if len(f.CAs)+len(f.CRLs) > 0 {
 		if c.Client == nil {
@@ -82,8 +83,8 @@ type WatchOptions struct {
 	// that was a moment ago, and again for as long as something is wrong with them.
 	Interval time.Duration
 
-	// Logger receives a record for each profile that was put, or could not be.
-	// If nil, nothing is logged.
+	// Logger receives a record for each profile that was put, or could not be, and
+	// for each warning of the [Report]. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	// Failed, if not nil, is called when the files of a profile cannot be read or
@@ -151,9 +152,11 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	if _, err := put(first...); err != nil {
+	report, err := put(first...)
+	if err != nil {
 		return nil, err
 	}
+	w.warn(report)
 	for i, f := range w.files {
 		f.sum = sumOf(first[i])
 	}
@@ -200,8 +203,9 @@ func (w *Watcher) reload(f *watched, changed bool) {
 	if err == nil && f.err == nil && !changed && sum == f.sum {
 		return // there was no other change
 	}
+	var report Report
 	if err == nil {
-		if _, err = w.put(c); err == nil {
+		if report, err = w.put(c); err == nil {
 			f.sum = sum
 		}
 	}
@@ -212,6 +216,7 @@ func (w *Watcher) reload(f *watched, changed bool) {
 		if w.o.Logger != nil {
 			w.o.Logger.Info("files of a profile have changed", "profile", f.id)
 		}
+		w.warn(report)
 	case changed || known == nil || known.Error() != err.Error():
 		if w.o.Logger != nil {
 			w.o.Logger.Error("changed files of a profile are not taken: it goes on with the last good ones", "profile", f.id, "error", err)
@@ -219,6 +224,16 @@ func (w *Watcher) reload(f *watched, changed bool) {
 		if w.o.Failed != nil {
 			w.o.Failed(f.id, err)
 		}
+	}
+}
+
+// warn logs what put reports: nobody else sees it.
+func (w *Watcher) warn(report Report) {
+	if w.o.Logger == nil {
+		return
+	}
+	for _, warning := range report.Warnings {
+		w.o.Logger.Warn("a profile works otherwise than it may seem", "profile", warning.ID, "warning", warning.Text)
 	}
 }
 

@@ -146,6 +146,26 @@ func TestWatchKubernetes(t *testing.T) {
 	require.Contains(t, log.String(), `level=INFO msg="files of a profile have changed" profile=1`)
 }
 
+// What a Store would report is logged: whoever put the files there sees no Report.
+func TestWatchWarnings(t *testing.T) {
+	servers, people, expired := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "expired", ssltest.Expired)
+	pair := servers.Server("a.test")
+	m := newMount(t, pairFiles(pair, people))
+	store := ssl.NewStore(nil)
+	var log bytes.Buffer
+	w := watch(t, store, &ssl.WatchOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, m.config("1", "a.test"))
+	require.Empty(t, log.String())
+	m.swap(pairFiles(pair, expired))
+	require.NoError(t, w.Check())
+	const warning = `level=WARN msg="a profile works otherwise than it may seem" profile=1 warning="client CA 1 (CN=expired) expired on `
+	require.Contains(t, log.String(), warning)
+	w.Close()
+
+	log.Reset()
+	watch(t, ssl.NewStore(nil), &ssl.WatchOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, m.config("1", "a.test"))
+	require.Contains(t, log.String(), warning)
+}
+
 // certbot turns the links one after the other: the certificate, then its key. What
 // does not fit is reported once, and the old pair goes on.
 func TestWatchCertbot(t *testing.T) {

@@ -81,9 +81,10 @@ const (
 //   - cs is the state of the connection, or nil for plain HTTP.
 //
 // The request is governed by the profile that its Host has in t. A nil error
-// means that the request may be served; the Identity is then that of the client
-// if the governing profile demands certificates, and nil otherwise, or where the
-// path needs none. The error is a [*Refusal].
+// means that the request may be served; the Identity is then that of the client,
+// if the governing profile demands certificates and accepts the client's. It is nil
+// where the profile demands none, and on a path that needs none for a client without
+// a certificate, or with one that is not accepted. The error is a [*Refusal].
 //
 //   - The connection's server name and the Host have different profiles, or one
 //     has none, and either demands client certificates: 421 (RFC 9110, section

@@ -85,8 +85,10 @@ func NewContext(ctx context.Context, i *Identity) context.Context {
 	return context.WithValue(ctx, identityKey{}, i)
 }
 
-// FromContext returns the identity of the client that a request came from, or nil
-// where the profile demands none or the path needs none.
+// FromContext returns the identity of the client that a request came from. It is nil
+// where the profile demands no certificate, and on a path that needs none
+// ([ClientAuth.SkipPaths]) for a client without a certificate, or with one that is not
+// accepted: a client whose certificate is has its identity there too.
 func FromContext(ctx context.Context) *Identity {
 	i, _ := ctx.Value(identityKey{}).(*Identity)
 	return i

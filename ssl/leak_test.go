@@ -154,6 +154,14 @@ func TestNothingLeaks(t *testing.T) {
 			require.Error(t, err)
 			return err
 		}
+		misplaced := func(text []byte) error {
+			c := config
+			c.Certificates = []ssl.KeyPair{{CertPEM: text, KeyPEM: pair.KeyPEM}}
+			c.Client = &ssl.ClientAuth{CAPEM: text, CRLs: [][]byte{text}}
+			_, err := ssl.New(c)
+			require.Len(t, configErrors(t, err), 3)
+			return err
+		}
 		files := ssl.FileConfig{Config: config}
 		watcher, err := ssl.Watch(store.Put, nil, files)
 		require.NoError(t, err)
@@ -175,6 +183,8 @@ func TestNothingLeaks(t *testing.T) {
 			// Not a pointer below the top: fmt shows what a verb that does not fit
 			// a pointer points to without asking it.
 			struct{ Inner any }{config}, map[string]any{"x": config}, []ssl.KeyPair{pair},
+
+			misplaced(join(pair.CertPEM, pair.KeyPEM)), misplaced(join(pair.KeyPEM, pair.CertPEM)), misplaced(pair.KeyPEM),
 
 			// The errors of a key that came in some way that is wrong.
 			mangled(pair.KeyPEM),

@@ -24,13 +24,15 @@ const (
 )
 
 // parseCertificates reads every certificate of a PEM bundle. Text around the
-// blocks is allowed, as openssl writes it; blocks of other types are passed over.
+// blocks is allowed, as openssl writes it; blocks of other types are passed over, but for
+// a private key: certificates are for everybody to see, and are shown and logged.
 func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 	if len(bundle) > maxPEMBytes {
 		return nil, fmt.Errorf("%d bytes of PEM, more than %d", len(bundle), maxPEMBytes)
 	}
 	var certs []*x509.Certificate
 	var other string // the type of a block that is no certificate
+	keyed := 0       // the number of the first block that is a private key
 	rest := bundle
 	for n := 1; ; n++ {
 		block, after := pem.Decode(rest)
@@ -46,6 +48,9 @@ func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 		rest = after
 		if block.Type != "CERTIFICATE" {
 			other = block.Type
+			if keyed == 0 && isKey(block) {
+				keyed = n
+			}
 			continue
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
@@ -55,6 +60,8 @@ func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 		certs = append(certs, cert)
 	}
 	switch {
+	case len(certs) > 0 && keyed > 0:
+		return nil, keyAmongPublic(keyed)
 	case len(certs) > 0:
 		return certs, nil
 	case other != "":
@@ -62,6 +69,44 @@ func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 	default:
 		return nil, fmt.Errorf("has no certificate: %w", pemFault(bundle))
 	}
+}
+
+// isKey reports whether a block is a private key by what it calls itself.
+func isKey(block *pem.Block) bool { return strings.HasSuffix(block.Type, "PRIVATE KEY") }
+
+// keyAmongPublic is the fault of a field that must not hold a private key, and has one as
+// its nth block.
+func keyAmongPublic(n int) error {
+	return fmt.Errorf("has a private key (block %d): only what everybody may see belongs here", n)
+}
+
+// withoutKeys takes the private keys out of the certificates in a file: one file may have
+// both, as HAProxy wants it, and be the certificate's and the key's at once. A file
+// without certificates stays as it is, so that the error says what stands there instead.
+func withoutKeys(text []byte) []byte {
+	if len(text) > maxPEMBytes || !bytes.Contains(text, []byte("PRIVATE KEY")) {
+		return text
+	}
+	var out []byte
+	certs, rest := 0, text
+	for range maxPEMBlocks {
+		block, after := pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		read := rest[:len(rest)-len(after)]
+		if isKey(block) {
+			read = read[:bytes.LastIndex(read, pemBegin)]
+		} else if block.Type == "CERTIFICATE" {
+			certs++
+		}
+		out = append(out, read...)
+		rest = after
+	}
+	if certs == 0 {
+		return text
+	}
+	return append(out, rest...)
 }
 
 var (
@@ -186,7 +231,7 @@ func keyBlock(text []byte) (*pem.Block, error) {
 		return nil, pemFault(text)
 	}
 	for ; block != nil; block, rest = pem.Decode(rest) {
-		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		if !isKey(block) {
 			continue
 		}
 		if strings.HasPrefix(block.Type, "ENCRYPTED") || block.Headers["DEK-Info"] != "" {

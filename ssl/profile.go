@@ -148,13 +148,8 @@ func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 		warn := func(text string) {
 			warnings = append(warnings, fmt.Sprintf("certificate %d (%s) %s", i+1, clientcert.Subject(leaf), text))
 		}
-		switch left := leaf.NotAfter.Sub(now); {
-		case left < 0:
-			warn("expired on " + leaf.NotAfter.UTC().Format(time.DateOnly))
-		case now.Before(leaf.NotBefore):
-			warn("is not valid before " + leaf.NotBefore.UTC().Format(time.RFC3339))
-		case left < expiresSoon && left < leaf.NotAfter.Sub(leaf.NotBefore)/3:
-			warn("expires on " + leaf.NotAfter.UTC().Format(time.DateOnly))
+		if text, _ := validity(leaf, now); text != "" {
+			warn(text)
 		}
 		if !slices.ContainsFunc(p.names, func(name string) bool { return covers(leaf, name) }) {
 			warn("names none of the server names as a subject alternative name: clients that check will refuse it")
@@ -163,7 +158,51 @@ func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 			warn(text)
 		}
 	}
+	return append(warnings, p.client.findWarnings(now)...)
+}
+
+// findWarnings warns of the certificates that a client's chain may end in. A bundle may be
+// that of a whole company, with many that nobody has cleared away.
+func (p *policy) findWarnings(now time.Time) (warnings []string) {
+	if p == nil {
+		return nil
+	}
+	more := 0
+	for i, cert := range p.certs {
+		text, valid := validity(cert, now)
+		if text == "" {
+			continue
+		}
+		if len(warnings) == maxListed {
+			more++
+			continue
+		}
+		if !valid {
+			text += ": clients whose chain it is in are refused"
+		}
+		warnings = append(warnings, fmt.Sprintf("client CA %d (%s) %s", i+1, clientcert.Subject(cert), text))
+	}
+	if more > 0 {
+		warnings = append(warnings, fmt.Sprintf("%d more client CAs have expired, are not valid yet or expire soon", more))
+	}
 	return warnings
+}
+
+// maxListed is how many things of one kind warnings tell of one by one. The rest is counted.
+const maxListed = 10
+
+// validity says what is worth a warning about the time in which a certificate is valid, or
+// "", and whether that time is now.
+func validity(c *x509.Certificate, now time.Time) (text string, valid bool) {
+	switch left := c.NotAfter.Sub(now); {
+	case left < 0:
+		return "expired on " + c.NotAfter.UTC().Format(time.DateOnly), false
+	case now.Before(c.NotBefore):
+		return "is not valid before " + c.NotBefore.UTC().Format(time.RFC3339), false
+	case left < expiresSoon && left < c.NotAfter.Sub(c.NotBefore)/3:
+		return "expires on " + c.NotAfter.UTC().Format(time.DateOnly), true
+	}
+	return "", true
 }
 
 // expiresSoon is when the end of a certificate is warned of, unless it is meant to be

@@ -67,9 +67,10 @@ func TestConfigErrors(t *testing.T) {
 		return text
 	}
 	odd := func(name string) ssl.KeyPair {
-		text, err := os.ReadFile(filepath.Join("testdata", name+".pem"))
+		file := filepath.Join("testdata", name+".pem")
+		pair, err := ssl.LoadKeyPair(file, file)
 		require.NoError(t, err)
-		return ssl.KeyPair{CertPEM: text, KeyPEM: text}
+		return pair
 	}
 	const lost = "the line breaks are lost: BEGIN, the data and END must stand on lines of their own"
 	const escaped = "the line breaks are written as a backslash and an n: they must be line breaks"
@@ -115,6 +116,17 @@ func TestConfigErrors(t *testing.T) {
 		{"a request", func(c *ssl.Config) {
 			c.Certificates[0].CertPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: []byte{1}})
 		}, "Certificates[0].CertPEM", `has no certificate: its block is a "CERTIFICATE REQUEST", not a "CERTIFICATE"`},
+
+		{"its key behind the certificate", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(pair.CertPEM, pair.KeyPEM) }, "Certificates[0].CertPEM", keyAt(2)},
+		{"its key before the certificate", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(pair.KeyPEM, pair.CertPEM) }, "Certificates[0].CertPEM", keyAt(1)},
+		{"another's key among the certificates", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(pair.CertPEM, another.KeyPEM, ca.PEM()) }, "Certificates[0].CertPEM", keyAt(2)},
+		{"an encrypted key behind the certificate", func(c *ssl.Config) {
+			c.Certificates[0].CertPEM = join(pair.CertPEM, bytes.ReplaceAll(pair.KeyPEM, []byte("PRIVATE KEY"), []byte("ENCRYPTED PRIVATE KEY")))
+		}, "Certificates[0].CertPEM", keyAt(2)},
+		{"one text for both", func(c *ssl.Config) {
+			both := join(pair.CertPEM, pair.KeyPEM)
+			c.Certificates[0] = ssl.KeyPair{CertPEM: both, KeyPEM: both}
+		}, "Certificates[0].CertPEM", keyAt(2)},
 
 		{"no key", func(c *ssl.Config) { c.Certificates[0].KeyPEM = nil }, "Certificates[0].KeyPEM", "is empty"},
 		{"key with lost line breaks", func(c *ssl.Config) { c.Certificates[0].KeyPEM = oneLine(pair.KeyPEM) }, "Certificates[0].KeyPEM", lost},
@@ -168,6 +180,12 @@ func TestConfigErrors(t *testing.T) {
 		{"blank CA", func(c *ssl.Config) { c.Client.CAPEM = []byte(" \n") }, "Client.CAPEM", "has no certificate: is empty"},
 		{"CA of text", func(c *ssl.Config) { c.Client.CAPEM = []byte("# roots follow\n") }, "Client.CAPEM", "has no certificate: " + noBegin},
 		{"CA with no certificate", func(c *ssl.Config) { c.Client.CAPEM = pair.KeyPEM }, "Client.CAPEM", `has no certificate: its block is a "PRIVATE KEY", not a "CERTIFICATE"`},
+		{"CA with a key", func(c *ssl.Config) { c.Client.CAPEM = join(ca.PEM(), another.KeyPEM) }, "Client.CAPEM", keyAt(2)},
+		{"CA behind a key", func(c *ssl.Config) { c.Client.CAPEM = join(another.KeyPEM, ca.PEM()) }, "Client.CAPEM", keyAt(1)},
+		{"CRL with a key", func(c *ssl.Config) {
+			c.Client.CRLs = [][]byte{ca.CRL(time.Now().Add(time.Hour)), join(ca.CRL(time.Now().Add(time.Hour)), another.KeyPEM)}
+		}, "Client.CRLs[1]", keyAt(2)},
+		{"CRL of a key", func(c *ssl.Config) { c.Client.CRLs = [][]byte{another.KeyPEM} }, "Client.CRLs[0]", keyAt(1)},
 		{"CA that is half there", func(c *ssl.Config) { c.Client.CAPEM = join(ca.PEM(), noEnd(ca.PEM())) }, "Client.CAPEM", `not readable as PEM from block 2 on: no line "-----END" closes the block`},
 		{"CA whose first line is broken", func(c *ssl.Config) {
 			c.Client.CAPEM = join(bytes.Replace(ca.PEM(), []byte("BEGIN"), []byte("BEiIN"), 1), elsewhere.PEM())
@@ -254,7 +272,8 @@ func TestKeyForms(t *testing.T) {
 		"CRLF":                   {CertPEM: bytes.ReplaceAll(pair.CertPEM, []byte("\n"), []byte("\r\n")), KeyPEM: bytes.ReplaceAll(pair.KeyPEM, []byte("\n"), []byte("\r\n"))},
 		"text around":            {CertPEM: join([]byte("Certificate:\n    Data:\n"), pair.CertPEM, []byte("\nthe end\n")), KeyPEM: join([]byte("Bag Attributes\n"), pair.KeyPEM)},
 		"no line break at last":  {CertPEM: bytes.TrimSpace(pair.CertPEM), KeyPEM: bytes.TrimSpace(pair.KeyPEM)},
-		"both in one file":       {CertPEM: join(pair.KeyPEM, pair.CertPEM), KeyPEM: join(pair.CertPEM, pair.KeyPEM)},
+		"behind certificates":    {CertPEM: pair.CertPEM, KeyPEM: join(pair.CertPEM, rsaPair.CertPEM, pair.KeyPEM)},
+		"before certificates":    {CertPEM: pair.CertPEM, KeyPEM: join(pair.KeyPEM, rsaPair.CertPEM)},
 		"blank lines in between": {CertPEM: join([]byte("\n\n"), pair.CertPEM, []byte("\n\n"), rsaPair.CertPEM), KeyPEM: pair.KeyPEM},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,6 +346,11 @@ func TestCompileMany(t *testing.T) {
 	require.Empty(t, none)
 }
 
+// keyAt is the fault of a field that has a private key as its nth block.
+func keyAt(n int) string {
+	return fmt.Sprintf("has a private key (block %d): only what everybody may see belongs here", n)
+}
+
 func TestProfile(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
 	config := server(ca, "1", &ssl.ClientAuth{CAPEM: ca.PEM()}, "A.Test.", "a.test", "*.a.test", "*")
@@ -372,7 +396,7 @@ func TestWarnings(t *testing.T) {
 		{"covering by a wildcard", []string{"x.a.test"}, []ssl.KeyPair{ca.Server("*.a.test")}, nil},
 		{"covering one of several", []string{"a.test", "b.test"}, []ssl.KeyPair{ca.Server("b.test")}, nil},
 		{"a wildcard covered", []string{"*.a.test"}, []ssl.KeyPair{ca.Server("*.a.test")}, nil},
-		{"an address", []string{"[::1]"}, []ssl.KeyPair{ca.Server("::1")}, nil},
+		{"an address", []string{"[::1]"}, []ssl.KeyPair{ca.Server("::1")}, []string{"the server name [::1] is an IP address"}},
 		{"every name", []string{"*"}, []ssl.KeyPair{ca.Server("a.test")}, nil},
 		{"every name, no SAN", []string{"*"}, []ssl.KeyPair{ca.Server()}, []string{"certificate 1 (CN=server)" + uncovered}},
 		{"no SAN", []string{"a.test"}, []ssl.KeyPair{ca.Server()}, []string{"certificate 1 (CN=server)" + uncovered}},
@@ -398,6 +422,67 @@ func TestWarnings(t *testing.T) {
 				require.Equal(t, "1", w.ID)
 				require.True(t, strings.HasPrefix(w.Text, c.want[i]), "%s", w.Text)
 			}
+		})
+	}
+}
+
+// A client CA that has ended lets nobody in: that is told when it is put, wherever it came
+// from.
+func TestClientCAWarnings(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	lasting := func(before, left int) ssltest.Option {
+		return func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().AddDate(0, 0, -before), time.Now().AddDate(0, 0, left)
+		}
+	}
+	good, expired := ssltest.NewCA(t, "good"), ssltest.NewCA(t, "old", ssltest.Expired)
+	early, soon := ssltest.NewCA(t, "early", ssltest.NotYetValid), ssltest.NewCA(t, "soon", lasting(3600, 20))
+	below := good.Intermediate("below", ssltest.Expired)
+	date := func(at time.Time) string { return at.UTC().Format(time.DateOnly) }
+	const refused = ": clients whose chain it is in are refused"
+	oldText := "(CN=old) expired on " + date(expired.Certificate().NotAfter) + refused
+	var many []byte
+	var manyTexts []string
+	for i := range 12 {
+		ca := ssltest.NewCA(t, fmt.Sprint("old ", i), ssltest.Expired)
+		many = append(many, ca.PEM()...)
+		if i < 10 {
+			manyTexts = append(manyTexts, fmt.Sprintf("client CA %d (CN=old %d) expired on %s%s", i+1, i, date(ca.Certificate().NotAfter), refused))
+		}
+	}
+	manyTexts = append(manyTexts, "2 more client CAs have expired, are not valid yet or expire soon")
+	for _, c := range []struct {
+		name string
+		pem  []byte
+		want []string
+	}{
+		{"good", good.PEM(), nil},
+		{"ends in years", ssltest.NewCA(t, "long", lasting(365, 3650)).PEM(), nil},
+		{"expired", expired.PEM(), []string{"client CA 1 " + oldText}},
+		{"expired, beside a good one", join(good.PEM(), expired.PEM()), []string{"client CA 2 " + oldText}},
+		{"not yet valid", early.PEM(), []string{"client CA 1 (CN=early) is not valid before " + early.Certificate().NotBefore.UTC().Format(time.RFC3339) + refused}},
+		{"ends soon", soon.PEM(), []string{"client CA 1 (CN=soon) expires on " + date(soon.Certificate().NotAfter)}},
+		{"an intermediate", join(below.PEM(), good.PEM()), []string{"client CA 1 (CN=below) expired on " + date(below.Certificate().NotAfter) + refused}},
+		{"many", many, manyTexts},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := func(report ssl.Report, err error) {
+				t.Helper()
+				require.NoError(t, err)
+				var texts []string
+				for _, w := range report.Warnings {
+					require.Equal(t, "1", w.ID)
+					texts = append(texts, w.Text)
+				}
+				require.Equal(t, c.want, texts)
+			}
+			want(ssl.NewStore(nil).Put(server(servers, "1", &ssl.ClientAuth{CAPEM: c.pem}, "a.test")))
+
+			file := filepath.Join(t.TempDir(), "ca.crt")
+			require.NoError(t, os.WriteFile(file, c.pem, 0o600))
+			config, err := ssl.FileConfig{Config: server(servers, "1", &ssl.ClientAuth{}, "a.test"), CAs: []string{file}}.Load()
+			require.NoError(t, err)
+			want(ssl.NewStore(nil).Put(config))
 		})
 	}
 }
@@ -480,6 +565,62 @@ func TestLongBundle(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, p)
 	}
+}
+
+// One file may have the certificates and the key, in any order and with text between, and be
+// both files of a pair at once. The key comes to KeyPEM alone.
+func TestCombinedFile(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	pair := ca.Intermediate("middle").Server("a.test")
+	leaf, rest := pem.Decode(pair.CertPEM)
+	certs := [][]byte{pem.EncodeToMemory(leaf), rest}
+	rsaCert := selfSigned(t, rsaKey(), rsaKey().Public(), "a.test").CertPEM
+	pkcs1 := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey())})
+	ecParameters := pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 0}})
+	for _, c := range []struct {
+		name string
+		text []byte
+		want []byte // of CertPEM
+		err  string
+	}{
+		{"key behind", join(pair.CertPEM, pair.KeyPEM), pair.CertPEM, ""},
+		{"key before", join(pair.KeyPEM, pair.CertPEM), pair.CertPEM, ""},
+		{"key between", join(certs[0], pair.KeyPEM, certs[1]), pair.CertPEM, ""},
+		{"PKCS #1", join(rsaCert, pkcs1), rsaCert, ""},
+		{"parameters and text", join([]byte("# all of it\n"), ecParameters, pair.KeyPEM, []byte("# the chain\n"), pair.CertPEM, []byte("# end\n")),
+			join([]byte("# all of it\n"), ecParameters, []byte("# the chain\n"), pair.CertPEM, []byte("# end\n")), ""},
+		{"a key alone", pair.KeyPEM, pair.KeyPEM, `Certificates[0].CertPEM: has no certificate: its block is a "PRIVATE KEY", not a "CERTIFICATE"`},
+		{"certificates alone", pair.CertPEM, pair.CertPEM, `Certificates[0].KeyPEM: has no "PRIVATE KEY" block`},
+		{"a chain that is cut off", join(pair.KeyPEM, certs[0], certs[1][:len(certs[1])-30]), join(certs[0], certs[1][:len(certs[1])-30]), "Certificates[0].CertPEM: not readable as PEM from block 2 on"},
+		{"a key that is cut off", join(pair.CertPEM, pair.KeyPEM[:len(pair.KeyPEM)-30]), join(pair.CertPEM, pair.KeyPEM[:len(pair.KeyPEM)-30]), "Certificates[0].CertPEM: not readable as PEM from block 3 on"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "all.pem")
+			require.NoError(t, os.WriteFile(file, c.text, 0o600))
+			loaded, err := ssl.LoadKeyPair(file, file)
+			require.NoError(t, err)
+			rest := ssl.Config{ID: "1", Names: []string{"a.test"}}
+			config, err := ssl.FileConfig{Config: rest, KeyPairs: []ssl.KeyPairFiles{{Cert: file, Key: file}}}.Load()
+			require.NoError(t, err)
+			require.Equal(t, []ssl.KeyPair{loaded}, config.Certificates)
+			require.Equal(t, ssl.KeyPEM(c.text), loaded.KeyPEM)
+			require.Equal(t, string(c.want), string(loaded.CertPEM))
+			_, err = ssl.New(config)
+			if c.err == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, c.err)
+		})
+	}
+
+	// Of CAs and lists there is no such file: whoever has their key makes clients of his own.
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, join(ca.PEM(), pair.KeyPEM), 0o600))
+	config, err := ssl.FileConfig{Config: server(ca, "1", &ssl.ClientAuth{}, "a.test"), CAs: []string{file}}.Load()
+	require.NoError(t, err)
+	_, err = ssl.New(config)
+	require.EqualError(t, err, `ssl: profile "1": Client.CAPEM: `+keyAt(2))
 }
 
 func TestLoadKeyPair(t *testing.T) {

@@ -1,13 +1,14 @@
 package ssl
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 )
 
 // A Store is a [Terminator] with a table of its own: all that a server needs
 // that wants certificates and client policies by name and nothing else. It may
-// be used by any number of goroutines.
+// be used by any number of goroutines. Use [NewStore]: a zero Store takes no change.
 type Store struct {
 	*Terminator
 
@@ -33,44 +34,38 @@ type Change struct {
 	Delete []string // IDs
 }
 
-// A Report is what an administrator should know about a change that was taken.
-type Report struct {
-	Warnings []Warning
-}
-
-// A Warning is a sentence about a profile that works otherwise than it may seem.
-type Warning struct {
-	ID   string // of the profile
-	Text string
-}
-
 // Apply makes a change, all of it or nothing. When it returns, the next handshake
 // and the next request see it, on connections that are open as well. If a Config
 // is wrong, the error joins a [*ConfigError] for each fault, and everything stays
 // as it was.
 func (s *Store) Apply(c Change) (Report, error) {
+	if s.Terminator == nil {
+		return Report{}, errors.New("ssl: a zero Store takes no change: make it with NewStore")
+	}
 	profiles, err := Compile(c.Put)
 	if err != nil {
 		return Report{}, err
 	}
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	table := s.table.Load().Without(c.Delete...).With(profiles...)
-	s.table.Store(table)
-	var report Report
+	before := s.table.Load()
+	after := before.Without(c.Delete...).With(profiles...)
+	s.table.Store(after)
+	ids := make([]string, 0, len(profiles)+len(c.Delete))
 	for _, p := range profiles {
-		for _, text := range table.Warnings(p.id) {
-			report.Warnings = append(report.Warnings, Warning{ID: p.id, Text: text})
-		}
+		ids = append(ids, p.id)
 	}
-	return report, nil
+	return s.Report(before, after, append(ids, c.Delete...)...), nil
 }
 
 // Put is Apply of a change that puts.
 func (s *Store) Put(configs ...Config) (Report, error) { return s.Apply(Change{Put: configs}) }
 
 // Delete is Apply of a change that deletes.
-func (s *Store) Delete(ids ...string) { _, _ = s.Apply(Change{Delete: ids}) }
+func (s *Store) Delete(ids ...string) Report {
+	report, _ := s.Apply(Change{Delete: ids}) // it fails for what is put alone, but in a zero Store, which is empty
+	return report
+}
 
 // Table returns the table of the moment.
 func (s *Store) Table() *Table { return s.table.Load() }

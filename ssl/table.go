@@ -181,6 +181,25 @@ func (t *Table) find(name string) (p *Profile, closed bool) {
 		return nil, false
 	}
 	m := t.names.MatchAsSent(name)
+	return firstOf(&m)
+}
+
+// answering is find for a pattern: for the names of a wildcard that have no pattern of their
+// own.
+func (t *Table) answering(pattern string) (p *Profile, closed bool) {
+	if t == nil {
+		return nil, false
+	}
+	name := pattern
+	if rest, star := strings.CutPrefix(pattern, "*"); star {
+		name = "?" + rest // which no more specific pattern fits: none has such a byte
+	}
+	m := t.names.Match(name)
+	return firstOf(&m)
+}
+
+// firstOf returns what find does, of the patterns that fit a name.
+func firstOf(m *hostname.Matches[[]claim]) (p *Profile, closed bool) {
 	for m.Next() {
 		p := m.Value()[0].profile
 		switch {
@@ -196,7 +215,7 @@ func (t *Table) find(name string) (p *Profile, closed bool) {
 }
 
 // Warnings returns sentences about a profile that works otherwise than it may
-// seem: those about its certificates, names that an older profile has, and names
+// seem: those about its certificates and client CAs, names that an older profile has, and names
 // that it takes out of a wildcard that demands client certificates without
 // demanding them itself.
 func (t *Table) Warnings(id string) []string {

@@ -15,8 +15,8 @@ import (
 // It owns the session tickets and the counting of handshakes, but no table: so
 // that there is one truth, it asks for the table each time.
 //
-// Those who use this package alone want a [Store]. A Terminator may be used by
-// any number of goroutines.
+// Those who use this package alone want a [Store]. Use [NewTerminator]: a zero
+// Terminator does not work. It may be used by any number of goroutines.
 type Terminator struct {
 	table func() *Table
 

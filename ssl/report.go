@@ -1,0 +1,144 @@
+package ssl
+
+import (
+	"fmt"
+	"iter"
+	"net/netip"
+)
+
+// A Report is what an administrator should know about a change that was taken.
+type Report struct {
+	Warnings []Warning
+}
+
+// A Warning is a sentence about a profile that works otherwise than it may seem.
+type Warning struct {
+	ID   string // of the profile
+	Text string
+}
+
+// Report says what an administrator should know about a change of the table, for those
+// who keep it themselves: a [Store] reports by itself. ids are the profiles that the change
+// has put and deleted. Beside [*Table.Warnings] of those there are now, it tells of IP
+// addresses that no client will ask for by name, and of names that demanded client
+// certificates and do not any more.
+//
+// It costs in proportion to the change, whatever the size of the tables.
+func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report) {
+	warn := func(id, text string) { report.Warnings = append(report.Warnings, Warning{ID: id, Text: text}) }
+	ids = once(ids)
+	for _, id := range ids {
+		for _, text := range after.Warnings(id) {
+			warn(id, text)
+		}
+		for _, text := range tm.unasked(after, id) {
+			warn(id, text)
+		}
+	}
+	opened := 0
+	var first string // the profile of the first name that is only counted
+	for id, name := range openedNames(before, after, ids) {
+		switch opened++; {
+		case opened <= maxListed:
+			warn(id, after.opened(name))
+		case first == "":
+			first = id
+		}
+	}
+	if opened > maxListed {
+		warn(first, fmt.Sprintf("%d more server names demanded client certificates until this change, and demand none now", opened-maxListed))
+	}
+	return report
+}
+
+// unasked warns of names of a profile that no client sends.
+func (tm *Terminator) unasked(t *Table, id string) (warnings []string) {
+	p := t.Get(id)
+	if p == nil {
+		return nil
+	}
+	for _, name := range p.names {
+		if !isAddress(name) {
+			continue
+		}
+		if fallback, _ := tm.find(t, ""); fallback == p {
+			return nil
+		}
+		warnings = append(warnings, fmt.Sprintf("the server name %s is an IP address, and clients send none as a server name (RFC 6066, section 3): they get this profile only where FallbackName is one of its names", name))
+	}
+	return warnings
+}
+
+// isAddress reports whether a canonical pattern is an IP address.
+func isAddress(pattern string) bool {
+	if pattern[0] == '[' {
+		return true
+	}
+	if last := pattern[len(pattern)-1]; last < '0' || last > '9' {
+		return false // most names
+	}
+	_, err := netip.ParseAddr(pattern)
+	return err == nil
+}
+
+// openedNames yields the names that demanded client certificates before a change and do
+// not after it, each after the ID of a profile that the change touches. A name that nobody
+// answers for any more is one of them: the guard knows no reason then to refuse a request
+// for it. It looks at the names of the touched profiles alone, of those before the change
+// as well as those after it: an older profile may take a name from a younger.
+func openedNames(before, after *Table, ids []string) iter.Seq2[string, string] {
+	return func(yield func(id, name string) bool) {
+		if !before.Demanding() {
+			return
+		}
+		opened := func(name string) bool {
+			claims, _ := before.names.Get(name)
+			if len(claims) == 0 || !claims[0].profile.Demands() {
+				return false
+			}
+			now, closed := after.answering(name)
+			return !closed && !now.Demands()
+		}
+		told := map[string]bool{}
+		for _, id := range ids {
+			for _, p := range []*Profile{before.Get(id), after.Get(id)} {
+				if p == nil {
+					continue
+				}
+				for _, name := range p.names {
+					if told[name] || !opened(name) {
+						continue
+					}
+					told[name] = true
+					if !yield(id, name) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// opened is the warning about a name that demands client certificates no more.
+func (t *Table) opened(name string) string {
+	if p, _ := t.answering(name); p != nil {
+		return fmt.Sprintf("the server name %s demanded client certificates until this change: the profile %q answers for it now, and demands none", name, p.id)
+	}
+	return fmt.Sprintf("the server name %s demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none", name)
+}
+
+// once returns a list without what stands in it already.
+func once(list []string) []string {
+	if len(list) < 2 {
+		return list
+	}
+	seen := make(map[string]bool, len(list))
+	var out []string
+	for _, s := range list {
+		if !seen[s] {
+			out = append(out, s)
+		}
+		seen[s] = true
+	}
+	return out
+}
