@@ -169,7 +169,8 @@ func (s *Server) closePools() {
 }
 
 // newHTTPServer returns what runs the connections of [*Server.Serve] and
-// [*Server.ServeTLS] that speak HTTP/2.
+// [*Server.ServeTLS] that speak HTTP/2 where [Options.NetHTTP2] wants it so. Handlers
+// find it in their context, whoever serves them (http.ServerContextKey).
 func (s *Server) newHTTPServer() *http.Server {
 	l := s.o.Limits
 	server := &http.Server{
