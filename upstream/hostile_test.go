@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -336,6 +337,52 @@ func TestSwitchThatWasNotAskedFor(t *testing.T) {
 		req.Header = h
 		_, err := p.RoundTrip(req)
 		wantError(t, err, 502, 1, "switched to a protocol that was not asked for")
+	}
+}
+
+// A trickle is a body that comes a little at a time. It keeps how much was asked for.
+type trickle struct {
+	left int
+
+	mu    sync.Mutex
+	asked []int
+}
+
+func (b *trickle) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked = append(b.asked, len(p))
+	n := min(1000, b.left)
+	if b.left -= n; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Little is held for a body of which little comes, and more is asked for when it goes on.
+func TestBodyThatTrickles(t *testing.T) {
+	if plugged != nil {
+		t.Skip("net/http sends it")
+	}
+	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Write(body)
+	}))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+	for _, length := range []int64{20_000, -1} {
+		body := &trickle{left: 20_000}
+		req := newRequest(t, "POST", "http://a.test/", io.NopCloser(body))
+		req.ContentLength = length
+		resp, err := p.RoundTrip(req)
+		require.NoError(t, err)
+		n, err := io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.EqualValues(t, 20_000, n)
+		resp.Body.Close()
+		body.mu.Lock()
+		defer body.mu.Unlock()
+		require.LessOrEqual(t, body.asked[8], 8<<10)
+		require.Greater(t, body.asked[9], 10_000)
 	}
 }
 

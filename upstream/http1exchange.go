@@ -220,8 +220,8 @@ const (
 	sendSize = 64 << 10
 )
 
-// A body is sent through a small buffer until a read has filled it: who sends little, or
-// waits with all of it, holds little.
+// A body is sent through a small buffer until as much came of it: who sends little, or waits
+// with all of it, holds little.
 const firstSendSize = 8 << 10
 
 var (
@@ -265,6 +265,7 @@ func (x *http1Exchange) sendBody() error {
 	defer func() { pool.Put(buffer) }()
 	room := (*buffer)[http1.ChunkHead : len(*buffer)-http1.ChunkTail]
 
+	total := 0
 	left, ended := x.length, false // left is negative if the length is not known
 	for left != 0 && !ended {
 		p := room
@@ -299,7 +300,7 @@ func (x *http1Exchange) sendBody() error {
 			x.sendFailed(err)
 			return nil
 		}
-		if n == len(room) && pool == &firstSendBuffers {
+		if total += n; total >= firstSendSize && pool == &firstSendBuffers {
 			pool.Put(buffer)
 			pool = &sendBuffers
 			buffer = pool.Get().(*[]byte)

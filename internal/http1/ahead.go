@@ -17,7 +17,7 @@ type ahead struct {
 const (
 	aheadSize  = 128 << 10
 	aheadWorth = 16 << 10 // what the buffer must get to be kept: who sends little holds none
-	muchRead   = 2 << 10  // what a read must have got to be followed by one with the buffer
+	muchRead   = 512      // what a read must have got to be followed by one with the buffer
 )
 
 var aheads = sync.Pool{New: func() any { return new([aheadSize]byte) }}
