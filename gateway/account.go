@@ -56,7 +56,7 @@ func (s *Server) meter(match *route.Route) *meter.Route {
 	if match == nil {
 		return &s.counts.unrouted
 	}
-	return match.Meter().Route()
+	return meter.OfRoute.Cell(match).Route()
 }
 
 // account ends a request, whose answer is written or never will be.

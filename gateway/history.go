@@ -194,7 +194,7 @@ func handshakesSince(then, now *ssl.HandshakeStats) (succeeded uint64, failed []
 // leave remembers what was counted of a route in the minute that goes on when the route
 // is deleted.
 func (h *history) leave(r *route.Route) {
-	counted := r.Counted()
+	counted := meter.OfRoute.Counted(r)
 	if counted == nil {
 		return
 	}
@@ -209,7 +209,7 @@ func (h *history) leave(r *route.Route) {
 func (s *Server) meters() []*meter.Route {
 	list := []*meter.Route{&s.counts.unrouted}
 	for _, r := range s.snap.Load().sortedRoutes() {
-		if counted := r.Counted(); counted != nil {
+		if counted := meter.OfRoute.Counted(r); counted != nil {
 			list = append(list, counted)
 		}
 	}
@@ -254,7 +254,7 @@ func (h *history) listMinutes(s *Server, now time.Time) []Minute {
 // listRoutes returns the last hour by route. h.mu is held.
 func (h *history) listRoutes(s *Server, now time.Time) (list []RouteHistory) {
 	for _, r := range s.snap.Load().sortedRoutes() {
-		counted := r.Counted()
+		counted := meter.OfRoute.Counted(r)
 		if counted == nil {
 			continue
 		}

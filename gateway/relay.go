@@ -153,7 +153,7 @@ func (t *turn) relays() bool {
 		t.own.event = t.newEvent()
 	}
 	t.decided, t.denied = true, s.decide(&t.decision)
-	if t.denied != nil || t.pool == nil || !t.pool.Forwards() {
+	if t.denied != nil || t.pool == nil || !forward.By.Forwards(t.pool) {
 		return false
 	}
 	// Whoever asks for variables may ask for what is in the body, and read it.
@@ -214,7 +214,7 @@ func (t *turn) relay() bool {
 		t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
 	}
 	t.own.note(&t.decision, nil)
-	x := t.pool.Forward(&t.fwd)
+	x := forward.By.Forward(t.pool, &t.fwd)
 	t.follow(x)
 	answer, err := x.Do()
 	t.waited()

@@ -161,7 +161,7 @@ func (s *Server) Stats() Stats {
 	var room []uint64
 	for i, r := range routes {
 		rs := RouteStats{ID: r.ID(), Upstream: r.Upstream(), RequestStats: noRequests}
-		if counted := r.Counted(); counted != nil {
+		if counted := meter.OfRoute.Counted(r); counted != nil {
 			if cap(room)-len(room) < meter.Buckets {
 				room = make([]uint64, 0, meter.Buckets*min(len(routes)-i, 1024))
 			}
@@ -204,7 +204,7 @@ func (s *Server) goOnCounting(old *snapshot, p *Prepared) {
 	for _, r := range p.routes {
 		stays[r.ID()] = true
 		if before, ok := old.routes.Get(r.ID()); ok {
-			r.Succeed(before)
+			meter.OfRoute.Succeed(r, before)
 		}
 	}
 	for _, id := range p.gone.Routes {

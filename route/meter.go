@@ -2,8 +2,14 @@ package route
 
 import "github.com/sallyport/sallyport/internal/meter"
 
-// Meter is where package gateway counts the requests for the route. It takes no lock.
-func (r *Route) Meter() *meter.Cell {
+func init() {
+	meter.OfRoute.Cell = func(r any) *meter.Cell { return r.(*Route).meter() }
+	meter.OfRoute.Counted = func(r any) *meter.Route { return r.(*Route).counted() }
+	meter.OfRoute.Succeed = func(r, old any) { r.(*Route).succeed(old.(*Route)) }
+}
+
+// meter is where the requests for the route are counted. It takes no lock.
+func (r *Route) meter() *meter.Cell {
 	if c := r.cell.Load(); c != nil {
 		return c
 	}
@@ -11,14 +17,13 @@ func (r *Route) Meter() *meter.Cell {
 	return r.cell.Load()
 }
 
-// Counted is what package gateway has counted for the route, or nil if nothing was.
-func (r *Route) Counted() *meter.Route {
+// counted is what was counted for the route, or nil if nothing was.
+func (r *Route) counted() *meter.Route {
 	if c := r.cell.Load(); c != nil {
 		return c.Peek()
 	}
 	return nil
 }
 
-// Succeed lets package gateway go on counting for r where it has counted for old, which r
-// replaces.
-func (r *Route) Succeed(old *Route) { r.cell.Store(old.Meter()) }
+// succeed lets r go on counting where was counted for old, which it replaces.
+func (r *Route) succeed(old *Route) { r.cell.Store(old.meter()) }

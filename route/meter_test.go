@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/meter"
 	"github.com/sallyport/sallyport/route"
 )
 
@@ -14,13 +15,14 @@ func TestSucceed(t *testing.T) {
 	c := route.Config{ID: "a", Paths: []string{"/"}}
 	for _, counted := range []bool{false, true} {
 		old, r := mustNew(t, c), mustNew(t, c)
-		require.Nil(t, old.Counted())
+		of := &meter.OfRoute
+		require.Nil(t, of.Counted(old))
 		if counted {
-			old.Meter().Route()
+			of.Cell(old).Route()
 		}
-		r.Succeed(old)
-		require.Same(t, old.Meter().Route(), r.Meter().Route())
-		require.Same(t, old.Counted(), r.Counted())
-		require.NotSame(t, mustNew(t, c).Meter().Route(), r.Counted())
+		of.Succeed(r, old)
+		require.Same(t, of.Cell(old).Route(), of.Cell(r).Route())
+		require.Same(t, of.Counted(old), of.Counted(r))
+		require.NotSame(t, of.Cell(mustNew(t, c)).Route(), of.Counted(r))
 	}
 }

@@ -15,13 +15,14 @@ import (
 // its answer need is in one piece that is used again. TestRelayAllocs of that package
 // keeps watch.
 
-// Forwards reports whether [*Pool.Forward] may be used: the nodes speak HTTP/1.1, by the
-// client of our own, and no [Picker] of the user's wants to see an [http.Request].
-func (p *Pool) Forwards() bool { return p.forwards }
+func init() {
+	forward.By.Forwards = func(pool any) bool { return pool.(*Pool).forwards }
+	forward.By.Forward = func(pool any, r *forward.Request) forward.Exchange { return pool.(*Pool).forward(r) }
+}
 
-// Forward is [*Pool.Do] for the engine of package gateway, which has no [http.Request].
-// The request is sent by Do of what it returns.
-func (p *Pool) Forward(r *forward.Request) forward.Exchange {
+// forward is [*Pool.Do] for the engine, which has no [http.Request]. The request is sent by
+// Do of what it returns.
+func (p *Pool) forward(r *forward.Request) forward.Exchange {
 	x := leanExchanges.Get().(*leanExchange)
 	x.r = *r
 	x.call.pool, x.call.ctx, x.call.lean = p, &x.ctx, x

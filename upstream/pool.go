@@ -72,7 +72,7 @@ type Pool struct {
 	log     *slog.Logger
 	closed  atomic.Bool
 
-	forwards bool // what Forwards says
+	forwards bool // what forward.By.Forwards says
 
 	probed   atomic.Bool   // probing has begun
 	probing  chan struct{} // holds what probes now; passed on if the checks are the same

@@ -11,6 +11,17 @@ import (
 	"github.com/sallyport/sallyport/internal/http1"
 )
 
+// By is how the engine reaches a pool, a *upstream.Pool, without exported methods with types
+// that nobody else can name. Package upstream sets it when it is initialised.
+var By struct {
+	// Forwards reports whether Forward may be used: the nodes speak HTTP/1.1, by the client
+	// of our own, and no Picker of the user's wants to see an http.Request.
+	Forwards func(pool any) bool
+
+	// Forward returns an exchange, whose Do sends the request.
+	Forward func(pool any, r *Request) Exchange
+}
+
 // A Request is what a pool must know of a request to send it. Its strings may be
 // parts of a buffer, which must stay as it is until Close of the [Exchange].
 type Request struct {

@@ -6,6 +6,15 @@ import (
 	"github.com/sallyport/sallyport/internal/sample"
 )
 
+// OfRoute is how package gateway reaches what is counted for a route, a *route.Route,
+// without exported methods with types that nobody else can name. Package route sets it when
+// it is initialised. None of it takes a lock.
+var OfRoute struct {
+	Cell    func(r any) *Cell
+	Counted func(r any) *Route // nil if nothing was
+	Succeed func(r, old any)   // lets r go on counting where was counted for old, which it replaces
+}
+
 // A Route is what package gateway keeps of the requests for one route, or for none. The
 // zero Route is empty.
 type Route struct {
