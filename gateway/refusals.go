@@ -198,7 +198,7 @@ func (r *Refusal) present(c *x509.Certificate) {
 		return
 	}
 	sum := sha256.Sum256(c.Raw)
-	r.Subject, r.Issuer = cut(clientcert.Subject(c)), cut(clientcert.Issuer(c))
+	r.Subject, r.Issuer = cut(clientcert.ShownSubject(c)), cut(clientcert.ShownIssuer(c))
 	r.Serial, r.SHA256 = cut(clientcert.Serial(c)), hex.EncodeToString(sum[:])
 }
 

@@ -222,8 +222,8 @@ func (a *anchors) names() string {
 // subject and issuer return the names of RFC 2253, which are printable ASCII with
 // everything else escaped.
 
-func subject(c *x509.Certificate) string { return orNone(cut(clientcert.Subject(c))) }
-func issuer(c *x509.Certificate) string  { return orNone(cut(clientcert.Issuer(c))) }
+func subject(c *x509.Certificate) string { return orNone(cut(clientcert.ShownSubject(c))) }
+func issuer(c *x509.Certificate) string  { return orNone(cut(clientcert.ShownIssuer(c))) }
 
 func orNone(name string) string {
 	if name == "" {

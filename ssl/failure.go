@@ -91,12 +91,12 @@ func (e *HandshakeError) LogValue() slog.Value {
 	}
 	if c := e.Certificate; c != nil {
 		attrs = append(attrs,
-			slog.String("subject", clientcert.Subject(c)),
-			slog.String("issuer", clientcert.Issuer(c)),
+			slog.String("subject", clientcert.ShownSubject(c)),
+			slog.String("issuer", clientcert.ShownIssuer(c)),
 			slog.String("serial", clientcert.Serial(c)),
 			slog.String("sha256", fingerprint(c)))
 	}
-	return slog.GroupValue(append(attrs, slog.String("error", e.Err.Error()), slog.String("advice", e.Advice()))...)
+	return slog.GroupValue(append(attrs, slog.String("error", cut(e.Err.Error())), slog.String("advice", e.Advice()))...)
 }
 
 // An attempt is what is known of a handshake while it goes on. It travels in the

@@ -156,7 +156,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 // unaccepted returns the refusal of a client with a certificate that a verdict was against.
 func (tm *Terminator) unaccepted(status int, message string, cs *tls.ConnectionState, host string, p *Profile, v *verdict) *Refusal {
 	now := tm.now()
-	r := refusal(status, policyReason(p, v.err, now), message, cs, host, p)
+	r := refusal(status, v.reason, message, cs, host, p)
 	r.Certificate, r.err, r.at = presented(cs), v.err, now
 	return r
 }

@@ -41,14 +41,17 @@ func (tm *Terminator) verdict(p *Profile, cs *tls.ConnectionState) *verdict {
 }
 
 func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Time) *verdict {
+	memory := refusalMemory
 	refused := func(err error) *verdict {
-		return &verdict{profile: p, until: now.Add(refusalMemory), err: err}
+		return &verdict{profile: p, until: now.Add(memory), err: err, reason: policyReason(p, err, now)}
 	}
 	chain, until, err := p.client.satisfiedBy(cs.VerifiedChains, now)
 	if errors.Is(err, errUnverified) {
 		// Not verified by crypto/tls, because the profile does not or did not ask
 		// for it, or verified against other roots.
+		begun := time.Now()
 		chains, verifyErr := p.client.verify(cs.PeerCertificates, now)
+		memory = max(memory, refusalPart*time.Since(begun))
 		if verifyErr != nil {
 			return refused(&tls.CertificateVerificationError{UnverifiedCertificates: slices.Clone(cs.PeerCertificates), Err: verifyErr})
 		}
@@ -81,6 +84,10 @@ func (tm *Terminator) satisfied(cs *tls.ConnectionState) bool {
 // policy: long enough that requests cannot make us verify the same wrong chain
 // over and over, short enough for a certificate that becomes valid.
 const refusalMemory = time.Second
+
+// refusalPart is how much longer than it took to find out it is remembered at least: a chain
+// may be long, and made to be slow to verify.
+const refusalPart = 500
 
 // verdicts remembers one verdict for each connection with a client certificate.
 //
@@ -118,6 +125,7 @@ type verdict struct {
 	profile  *Profile
 	identity *Identity // nil: not satisfied, because of err
 	err      error
+	reason   Reason // of err
 	until    time.Time
 
 	// satisfied says that the client has satisfied a profile that demands it of

@@ -104,6 +104,31 @@ func TestVerdictDoesNotAllocate(t *testing.T) {
 	}))
 }
 
+// A chain that is not accepted is not verified for each request, nor to find out why.
+func TestRefusalsAreRemembered(t *testing.T) {
+	people, strangers := ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
+	store := newStore(t, nil, server(people, "1", &ssl.ClientAuth{CAPEM: people.PEM(), SkipPaths: []string{"^/free$"}}, "a.test"))
+	cs := connection("a.test", strangers.Client("mallory"))
+	cs.VerifiedChains = nil
+	for range 5 {
+		cs.PeerCertificates = append(cs.PeerCertificates, strangers.Certificate())
+	}
+	refused := func() {
+		_, err := store.Judge(store.Table(), cs, "a.test", "/")
+		var refusal *ssl.Refusal
+		require.ErrorAs(t, err, &refusal)
+		require.Equal(t, ssl.UnknownCA, refusal.Reason)
+	}
+	refused()
+	few := testing.AllocsPerRun(10, refused)
+	for range 30 {
+		cs.PeerCertificates = append(cs.PeerCertificates, strangers.Certificate())
+	}
+	refused()
+	require.Equal(t, few, testing.AllocsPerRun(10, refused))
+	require.Less(t, few, 40.0)
+}
+
 // What is remembered ends with the first certificate of the chain.
 func TestVerdictExpires(t *testing.T) {
 	end := time.Now().Add(2 * time.Hour).Truncate(time.Second)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
 	"math/big"
 	"strings"
 )
@@ -15,6 +16,22 @@ func Subject(c *x509.Certificate) string { return Name(c.RawSubject) }
 
 // Issuer returns the issuer as RFC 2253 writes it, which is $ssl_client_i_dn.
 func Issuer(c *x509.Certificate) string { return Name(c.RawIssuer) }
+
+// ShownSubject and ShownIssuer are Subject and Issuer of a certificate that nobody has
+// verified, for a log. Who presents one can make a name as long as he likes, which costs to
+// write; what no CA would sign is told by its length.
+func ShownSubject(c *x509.Certificate) string { return shown(c.RawSubject) }
+func ShownIssuer(c *x509.Certificate) string  { return shown(c.RawIssuer) }
+
+func shown(der []byte) string {
+	if len(der) > maxShown {
+		return fmt.Sprintf("(a name of %d bytes)", len(der))
+	}
+	return Name(der)
+}
+
+// maxShown is more than a name in a certificate that was signed for somebody has.
+const maxShown = 2 << 10
 
 // Serial returns the serial number in upper-case hexadecimal, two digits a byte,
 // which is $ssl_client_serial.

@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net/url"
 	"os/exec"
@@ -90,6 +91,16 @@ func TestName(t *testing.T) {
 	for _, c := range names {
 		require.Equal(t, c.want, clientcert.Name(encode(t, c.name)))
 	}
+}
+
+// What is shown of a certificate that nobody has verified is not as long as it likes.
+func TestShownNames(t *testing.T) {
+	name := func(n int) []byte {
+		return encode(t, []rdn{{raw(commonName, asn1.TagUTF8String, strings.Repeat("x", n))}})
+	}
+	c := &x509.Certificate{RawSubject: name(1000), RawIssuer: name(100_000)}
+	require.Equal(t, "CN="+strings.Repeat("x", 1000), clientcert.ShownSubject(c))
+	require.Equal(t, fmt.Sprintf("(a name of %d bytes)", len(c.RawIssuer)), clientcert.ShownIssuer(c))
 }
 
 func TestNameOfWhatIsNone(t *testing.T) {

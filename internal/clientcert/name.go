@@ -112,8 +112,10 @@ func escape(b *strings.Builder, s string) {
 		c := s[i]
 		switch {
 		case c < 0x20 || c >= 0x7f:
-			fmt.Fprintf(b, "\\%02X", c)
-			continue
+			const digits = "0123456789ABCDEF"
+			b.WriteByte('\\')
+			b.WriteByte(digits[c>>4])
+			c = digits[c&15]
 		case strings.IndexByte(`,+"\<>;`, c) >= 0,
 			c == '#' && i == 0,
 			c == ' ' && (i == 0 || i == len(s)-1):

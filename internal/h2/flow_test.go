@@ -116,6 +116,8 @@ func TestInitialWindowInMidStream(t *testing.T) {
 		got := p.got()
 		slices.Sort(got)
 		require.Equal(t, []string{`DATA 1 "xx"`, `DATA 3 "xx"`, `SETTINGS ack`}, got)
+		p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 7}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 9}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 6}))
+		p.want(`SETTINGS ack`) // the last says what holds
 		window(1 << 20)
 		got = p.got()
 		for id, want := range map[uint32]int{1: 87, 3: 94} {
@@ -147,6 +149,10 @@ func TestWindowOverflow(t *testing.T) {
 	run("by settings", func(p *peer) {
 		p.ok(p.WriteWindowUpdate(1, 1<<31-1-65535))
 		p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65536}))
+	}, "GOAWAY 1 FLOW_CONTROL_ERROR")
+	run("by settings that another makes up for", func(p *peer) {
+		p.ok(p.WriteWindowUpdate(1, 1<<31-1-65535))
+		p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65536}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}))
 	}, "GOAWAY 1 FLOW_CONTROL_ERROR")
 	run("not by the most that may be", func(p *peer) {
 		p.ok(p.WriteWindowUpdate(0, 1<<31-1-65535))

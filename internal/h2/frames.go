@@ -263,13 +263,15 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 		return calm(LimitFrames)
 	}
 	c.settled = true
+	widest, window := int64(-1), int64(-1) // of the initial windows, and the last
 	err := f.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err
 		}
 		switch s.ID {
 		case http2.SettingInitialWindowSize:
-			return c.setInitialWindow(int64(s.Val))
+			window = int64(s.Val)
+			widest = max(widest, window)
 		case http2.SettingMaxFrameSize:
 			c.maxFrame = int(min(s.Val, maxReadFrame)) // larger ones would be in others' way
 		case http2.SettingHeaderTableSize:
@@ -281,6 +283,12 @@ func (c *Conn) settings(f *http2.SettingsFrame) error {
 		}
 		return nil
 	})
+	if err == nil && widest > window {
+		err = c.setInitialWindow(widest) // it may be too wide, for which the last does not make up
+	}
+	if err == nil && window >= 0 {
+		err = c.setInitialWindow(window)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,10 @@
 package http1
 
 import (
+	"io"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -36,5 +39,42 @@ func TestRecordReady(t *testing.T) {
 			s.ahead.w = copy(s.ahead.buf[:], c.there)
 			require.Equal(t, c.want, conn.RecordReady())
 		})
+	}
+}
+
+// counting counts the reads of a connection.
+type counting struct {
+	script
+	reads int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	c.reads++
+	return c.script.Read(p)
+}
+
+// However much of the buffer a head takes that is kept, what follows it is not read in small
+// pieces.
+func TestBodyAfterAnyHead(t *testing.T) {
+	const most, chunks = 32 << 10, 10_000
+	body := strings.Repeat("1\r\na\r\n", chunks) + "0\r\n\r\n"
+	for _, size := range []int{200, 4080, 4088, 4090, 4093, 4095, 4096, 8189, 8191, 16381, 16383} {
+		head := "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: "
+		head += strings.Repeat("x", size-len(head)-4) + "\r\n\r\n"
+		conn := &counting{script: script{in: head, step: 1 << 20}}
+		c := Server(conn, time.Minute)
+		require.NoError(t, c.Wait(time.Minute))
+		_, err := c.ReadRequest(&RequestLimit{Bytes: most, Fields: 64, Time: time.Minute})
+		require.NoError(t, err)
+		conn.in, conn.reads = body, 0
+		p, n := make([]byte, 64<<10), 0
+		for err == nil {
+			var m int
+			m, err = c.ReadBody(p)
+			n += m
+		}
+		require.Equal(t, io.EOF, err)
+		require.Equal(t, chunks, n)
+		require.Less(t, conn.reads, 100, size)
 	}
 }

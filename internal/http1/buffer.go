@@ -53,9 +53,10 @@ func (in *input) compact() {
 	}
 }
 
-// space returns where to read to. The buffer grows if it is full.
+// space returns where to read to. The buffer grows if it is full, or a head that is kept in
+// it leaves little for what follows, which would be read in small pieces.
 func (in *input) space() []byte {
-	if in.w == len(in.buf) {
+	if in.w == len(in.buf) || in.floor > 0 && len(in.buf)-in.floor < inputSize/4 {
 		grown := make([]byte, 2*len(in.buf))
 		copy(grown, in.buf[:in.w])
 		in.buf = grown
