@@ -50,9 +50,25 @@ type HTTPLookups struct {
 	form     string // the body, once it was read
 	formRead bool
 
-	// decoded is what decodedFrom says: one argument is often asked for by many
-	// routes, one after the other.
-	decoded, decodedFrom string
+	// What one route asks for, many do, one after the other: last is what was asked for
+	// last of what takes the longer the more the client sends, and before, what was
+	// asked for before that.
+	last   answer
+	before map[question]answer
+}
+
+// A question is a variable that is asked for.
+type question struct {
+	kind VarKind
+	name string
+}
+
+// An answer is what was found.
+type answer struct {
+	question
+	from  string // the query
+	value string
+	ok    bool
 }
 
 var _ Lookups = (*HTTPLookups)(nil)
@@ -65,15 +81,8 @@ func (l *HTTPLookups) Lookup(kind VarKind, name string) (value string, ok bool) 
 	switch kind {
 	case VarHeader:
 		return reqvar.Header(l.request, name)
-	case VarArg:
-		value, ok = reqvar.Argument(l.request.URL.RawQuery, name)
-		return l.decode(value), ok
-	case VarCookie:
-		return reqvar.Cookie(l.request.Header["Cookie"], name)
-	case VarPostArg:
-		l.readForm()
-		value, ok = reqvar.Argument(l.form, name)
-		return l.decode(value), ok
+	case VarArg, VarCookie, VarPostArg:
+		return l.once(question{kind, name})
 	case VarOther:
 		if strings.HasPrefix(name, "ssl_") {
 			return l.tls(name)
@@ -235,16 +244,41 @@ var cipherNames = map[uint16]string{
 	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
 
-// decode returns what an argument says. It allocates only where there is something
-// to decode.
-func (l *HTTPLookups) decode(s string) string {
-	if !strings.ContainsAny(s, "%+") {
-		return s
+// once looks for what was not asked for yet.
+func (l *HTTPLookups) once(q question) (value string, ok bool) {
+	from := l.request.URL.RawQuery
+	if l.last.question == q && l.last.from == from && q.name != "" {
+		return l.last.value, l.last.ok
 	}
-	if s != l.decodedFrom {
-		l.decoded, l.decodedFrom = reqvar.Decode(s), s
+	a, known := l.before[q]
+	if !known || a.from != from {
+		a = answer{question: q, from: from}
+		a.value, a.ok = l.find(q)
 	}
-	return l.decoded
+	if l.last.name != "" {
+		if l.before == nil {
+			l.before = map[question]answer{}
+		}
+		l.before[l.last.question] = l.last
+	}
+	l.last = a
+	return a.value, a.ok
+}
+
+func (l *HTTPLookups) find(q question) (value string, ok bool) {
+	switch q.kind {
+	case VarCookie:
+		return reqvar.Cookie(l.request.Header["Cookie"], q.name)
+	case VarPostArg:
+		l.readForm()
+		value, ok = reqvar.Argument(l.form, q.name)
+	default:
+		value, ok = reqvar.Argument(l.request.URL.RawQuery, q.name)
+	}
+	if strings.ContainsAny(value, "%+") {
+		value = reqvar.Decode(value)
+	}
+	return value, ok
 }
 
 // readForm reads the body, if it may be a form.

@@ -584,3 +584,25 @@ func ExampleHTTPLookups() {
 	// v=2 session=abc user=Al Ice (true) client certificate: false
 	// Al Ice
 }
+
+// What takes long for a long request is looked for once, whatever is asked for between.
+func TestLookupsOnce(t *testing.T) {
+	r := httptest.NewRequest("GET", "/?a=%31&b=2", nil)
+	r.Header.Set("Cookie", "a=3; b=4")
+	l := route.NewHTTPLookups(r)
+	ask := func() (all []string) {
+		for _, kind := range []route.VarKind{route.VarArg, route.VarCookie} {
+			for _, name := range []string{"a", "b", "c"} {
+				value, ok := l.Lookup(kind, name)
+				all = append(all, fmt.Sprint(value, ok))
+			}
+		}
+		return all
+	}
+	want := []string{"1true", "2true", "false", "3true", "4true", "false"}
+	require.Equal(t, want, ask())
+	r.Header.Set("Cookie", "c=5") // for those who look again
+	require.Equal(t, want, ask())
+	r.URL.RawQuery = "c=6" // another query is another question
+	require.Equal(t, []string{"false", "false", "6true", "3true", "4true", "false"}, ask())
+}
