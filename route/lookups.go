@@ -66,7 +66,7 @@ type question struct {
 // An answer is what was found.
 type answer struct {
 	question
-	from  string // the query
+	from  string // the query, for an argument of it
 	value string
 	ok    bool
 }
@@ -246,7 +246,10 @@ var cipherNames = map[uint16]string{
 
 // once looks for what was not asked for yet.
 func (l *HTTPLookups) once(q question) (value string, ok bool) {
-	from := l.request.URL.RawQuery
+	from := ""
+	if q.kind == VarArg {
+		from = l.request.URL.RawQuery
+	}
 	if l.last.question == q && l.last.from == from && q.name != "" {
 		return l.last.value, l.last.ok
 	}
