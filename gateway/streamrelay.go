@@ -176,8 +176,15 @@ func (t *turn) passStream(x forward.Exchange, head *h2.Block, large bool) (sent 
 	}()
 	buffer := buffers.New()
 	defer func() { buffer.Release() }()
+	// No more is read ahead than the client takes: one that takes nothing of many answers
+	// would hold a large buffer for each.
+	grow := func() {
+		if t.stream.Window() > buffers.Small {
+			buffer = buffer.Grow()
+		}
+	}
 	if large {
-		buffer = buffer.Grow()
+		grow()
 	}
 	n, full := 0, false
 	for {
@@ -188,7 +195,8 @@ func (t *turn) passStream(x forward.Exchange, head *h2.Block, large bool) (sent 
 			sent += int64(n)
 			head, n = nil, 0
 			if full {
-				buffer, full = buffer.Grow(), false
+				grow()
+				full = false
 			}
 		}
 		m, err := x.ReadBody(buffer.B[n:])

@@ -135,6 +135,13 @@ func (st *Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Window returns how many bytes of a body the client takes now.
+func (st *Stream) Window() int64 {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	return min(st.sendWindow, st.c.sendWindow)
+}
+
 // Received returns how many bytes of the body were read.
 func (st *Stream) Received() int64 { return st.read.Load() }
 
