@@ -3,7 +3,6 @@ package gateway_test
 import (
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -16,22 +15,11 @@ import (
 	"github.com/sallyport/sallyport/upstream"
 )
 
-// inUse is how much memory is.
-func inUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC() // what pools hold goes with the second
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-// A client may wait with the bodies of many requests for as long as Limits.BodyTimeout. Little
-// is held for them meanwhile.
-func TestWaitingUploads(t *testing.T) {
-	h := newHarness(t, nil)
+// nodeThat returns the address of a node that does something once it is asked, and keeps the
+// connection open.
+func nodeThat(t *testing.T, asked func(conn net.Conn)) string {
 	l := listen(t)
-	defer l.Close()
-	asked := make(chan struct{}, 1000) // one for each request that has reached the node
+	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -41,14 +29,23 @@ func TestWaitingUploads(t *testing.T) {
 			t.Cleanup(func() { conn.Close() })
 			go func(conn net.Conn) {
 				if _, err := io.ReadAtLeast(conn, make([]byte, 100), 10); err == nil {
-					asked <- struct{}{}
+					asked(conn)
 				}
 			}(conn)
 		}
 	}()
+	return l.Addr().String()
+}
+
+// A client may wait with the bodies of many requests for as long as Limits.BodyTimeout. Little
+// is held for them meanwhile.
+func TestWaitingUploads(t *testing.T) {
+	h := newHarness(t, nil)
+	asked := make(chan struct{}, 1000) // one for each request that has reached the node
+	node := nodeThat(t, func(net.Conn) { asked <- struct{}{} })
 	h.apply(gateway.Config{
 		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
-		Upstreams: []upstream.Config{upstreamTo("1", l.Addr().String())},
+		Upstreams: []upstream.Config{upstreamTo("1", node)},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1", AllowPlain: true}},
 	})
 	const n = 100
@@ -78,12 +75,13 @@ func TestWaitingUploads(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ask := c.open()
-			before := inUse()
+			before, _ := use()
 			ask()
 			for range n {
 				<-asked
 			}
-			held := (inUse() - before) / n
+			after, _ := use()
+			held := (int64(after) - int64(before)) / n
 			t.Logf("%d KiB an upload", held>>10)
 			require.Less(t, held, int64(48<<10))
 		})
@@ -93,32 +91,17 @@ func TestWaitingUploads(t *testing.T) {
 // A client that takes nothing of many large answers is not read ahead for.
 func TestShutWindows(t *testing.T) {
 	h := newHarness(t, nil)
-	l := listen(t)
-	defer l.Close()
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 1_000_000))
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-			go func(conn net.Conn) {
-				if _, err := io.ReadAtLeast(conn, make([]byte, 100), 10); err == nil {
-					_, _ = conn.Write(answer)
-				}
-			}(conn)
-		}
-	}()
+	node := nodeThat(t, func(conn net.Conn) { _, _ = conn.Write(answer) })
 	h.apply(gateway.Config{
 		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
-		Upstreams: []upstream.Config{upstreamTo("1", l.Addr().String())},
+		Upstreams: []upstream.Config{upstreamTo("1", node)},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1"}},
 	})
 	const n = 100
 	conn := h.h2(h.http2, "a.test")
 	conn.frame(h2Settings, 0, 0, []byte{0, byte(http2.SettingInitialWindowSize), 0, 0, 0, 0})
-	before := inUse()
+	before, _ := use()
 	for i := range uint32(n) {
 		conn.get(1+2*i, "https", "a.test", "/")
 	}
@@ -127,7 +110,8 @@ func TestShutWindows(t *testing.T) {
 		require.True(t, ok)
 		require.EqualValues(t, h2Headers, f.kind)
 	}
-	held := (inUse() - before) / n
+	after, _ := use()
+	held := (int64(after) - int64(before)) / n
 	t.Logf("%d KiB an answer", held>>10)
 	require.Less(t, held, int64(48<<10))
 }

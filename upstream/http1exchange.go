@@ -263,12 +263,11 @@ func (x *http1Exchange) sendBody() error {
 	pool := &firstSendBuffers
 	buffer := pool.Get().(*[]byte)
 	defer func() { pool.Put(buffer) }()
-	room := (*buffer)[http1.ChunkHead : len(*buffer)-http1.ChunkTail]
 
 	total := 0
 	left, ended := x.length, false // left is negative if the length is not known
 	for left != 0 && !ended {
-		p := room
+		p := (*buffer)[http1.ChunkHead : len(*buffer)-http1.ChunkTail]
 		if left > 0 && int64(len(p)) > left {
 			p = p[:left]
 		}
@@ -304,12 +303,11 @@ func (x *http1Exchange) sendBody() error {
 			pool.Put(buffer)
 			pool = &sendBuffers
 			buffer = pool.Get().(*[]byte)
-			room = (*buffer)[http1.ChunkHead : len(*buffer)-http1.ChunkTail]
 		}
 	}
 	x.allSent()
 	for !ended { // whoever gave the body may wait to see that all was read
-		n, err := x.body.Read(room[:1])
+		n, err := x.body.Read((*buffer)[:1])
 		if n > 0 {
 			return errLost
 		}

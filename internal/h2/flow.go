@@ -13,9 +13,9 @@ const maxInt31 = 1<<31 - 1
 //
 // A window that is used up as fast as it is opened is too narrow for the distance to the
 // client: it becomes four times as wide, as far as what widens those of all streams is half
-// of the connection's. So a large upload is not slower than its reader, the memory for bodies that
-// nobody reads is that of one window of the connection, and a stream whose reader stops does
-// not use it up.
+// of the connection's. So a large upload is not slower than its reader, the memory for
+// bodies that nobody reads is that of one window of the connection, and a stream whose
+// reader stops does not use it up.
 func (c *Conn) consume(st *Stream, n int) {
 	c.mu.Lock()
 	c.credit(st, n)
