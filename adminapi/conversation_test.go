@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/internal/freeport"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
@@ -333,9 +333,9 @@ func (c check) failure(a answer, failed error, v map[string]string) string {
 func (w *world) variables() map[string]string {
 	cert, key := string(w.pair.CertPEM), string([]byte(w.pair.KeyPEM))
 	block, _ := pem.Decode(w.pair.KeyPEM)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	closed, port, err := freeport.Hold()
 	require.NoError(w.t, err)
-	require.NoError(w.t, closed.Close())
+	w.t.Cleanup(func() { port.Close() })
 	servers := ssltest.NewCA(w.t, "servers")
 	expired := servers.ServerWith([]string{"a.test"}, ssltest.Expired)
 	elsewhere := servers.Server("elsewhere.test")
@@ -356,7 +356,7 @@ func (w *world) variables() map[string]string {
 		"BODY_KEY":   base64.StdEncoding.EncodeToString(block.Bytes),
 		"CUT_CERT":   cert[:len(cert)/2],
 
-		"ORIGIN": w.origins[0], "ORIGIN2": w.origins[1], "MTLS_ORIGIN": w.mtlsOrigin(), "DEAD": closed.Addr().String(),
+		"ORIGIN": w.origins[0], "ORIGIN2": w.origins[1], "MTLS_ORIGIN": w.mtlsOrigin(), "DEAD": closed,
 		"TOO_MUCH": strings.Repeat(" ", adminapi.MaxBody+1), "LONG": strings.Repeat("x", 65),
 		"BLANK": " \r\n\t ",
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/internal/freeport"
 )
 
 // A hooked storage lets a test stand in front of every write.
@@ -434,9 +435,9 @@ func TestStorageChangedBehind(t *testing.T) {
 // the client.
 func TestNodeRefuses(t *testing.T) {
 	w := newWorld(t, setup{})
-	l := listen(t)
-	dead := l.Addr().String()
-	require.NoError(t, l.Close())
+	dead, port, err := freeport.Hold()
+	require.NoError(t, err)
+	defer port.Close()
 	w.put("/routes/1", map[string]any{"uri": "/1", "upstream": map[string]any{"nodes": map[string]any{dead: 1}}})
 	got := w.get("http://a.test/1")
 	require.Contains(t, got, "502")

@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/internal/freeport"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
@@ -656,9 +657,10 @@ func listen(t testing.TB) net.Listener {
 // refusing is an address at which nothing listens.
 func refusing(t testing.TB) string {
 	t.Helper()
-	l := listen(t)
-	defer l.Close()
-	return l.Addr().String()
+	address, port, err := freeport.Hold()
+	require.NoError(t, err)
+	t.Cleanup(func() { port.Close() })
+	return address
 }
 
 // A syncBuffer takes what a logger writes.

@@ -751,5 +751,6 @@ func TestH2ClosesTheBody(t *testing.T) {
 	body := newBody(strings.NewReader("abc"))
 	_, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
 	wantError(t, err, 502, 1)
+	<-body.done
 	require.EqualValues(t, 1, body.closed.Load())
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/freeport"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -129,23 +130,14 @@ func newTLSServer(t testing.TB, config *tls.Config, h http.Handler) *origin {
 	return o
 }
 
-// refusing is a node on which nothing listens. Its port is that of a connection's other
-// end, so nothing else can come to listen there.
+// refusing is a node on which nothing listens.
 func refusing(t testing.TB) upstream.Node {
 	t.Helper()
-	l, err := refusingPeer()
+	address, port, err := freeport.Hold()
 	require.NoError(t, err)
-	conn, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	return nodeAt(conn.LocalAddr().String())
+	t.Cleanup(func() { port.Close() })
+	return nodeAt(address)
 }
-
-// refusingPeer is the other end of the connections that hold the ports of refusing. There
-// is one: connections to different ones may have the same port.
-var refusingPeer = sync.OnceValues(func() (net.Listener, error) {
-	return net.Listen("tcp", "127.0.0.1:0")
-})
 
 // readHead reads a request up to its body, and returns the head as it came.
 func readHead(r *bufio.Reader) (string, error) {

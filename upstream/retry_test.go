@@ -150,6 +150,7 @@ func TestBodyGoesToOneNode(t *testing.T) {
 	req.ContentLength = 3
 	_, got := roundTrip(t, p, req)
 	require.Equal(t, "abc", got)
+	<-body.done
 	require.EqualValues(t, 1, body.closed.Load())
 
 	p = newPool(t, upstream.Config{Nodes: []upstream.Node{eater.Node, echo.Node}}, nil)

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/freeport"
 )
 
 // A bench is what the measurements have in common: a directory, its keys, and the
@@ -39,9 +41,12 @@ func newBench(ctx context.Context, o options, progress io.Writer) (_ *bench, err
 		return nil, err
 	}
 	b.roots.AddCert(b.servers.cert)
-	if b.site.Origin, err = freeAddr(); err != nil {
+	address, held, err := freeport.Hold()
+	if err != nil {
 		return nil, err
 	}
+	defer held.Close() // the origin listens by then
+	b.site.Origin = address
 	command, err := role("origin", b.site)
 	if err != nil {
 		return nil, err
@@ -66,24 +71,18 @@ func (b *bench) close() {
 	os.RemoveAll(b.site.Dir)
 }
 
-// freeAddr returns an address that nobody listens on at the moment.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
 // startProxy starts a proxy and waits until it answers for a name, for which it returns
 // how long it took.
 func (b *bench) startProxy(ctx context.Context, p proxy, names int, name string) (*process, site, time.Duration, error) {
 	s := b.site
 	s.Names = names
-	var err error
-	if s.Listen, err = freeAddr(); err != nil {
+	// Of its own, so that the ends of connections to the one before are in nobody's way.
+	address, held, err := freeport.Hold()
+	if err != nil {
 		return nil, s, 0, err
 	}
+	defer held.Close() // the proxy listens by then
+	s.Listen = address
 	command, err := p.command(p, s)
 	if err != nil {
 		return nil, s, 0, err

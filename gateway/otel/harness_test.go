@@ -22,6 +22,7 @@ import (
 
 	"github.com/sallyport/sallyport/gateway"
 	gatewayotel "github.com/sallyport/sallyport/gateway/otel"
+	"github.com/sallyport/sallyport/internal/freeport"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
@@ -99,10 +100,10 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 	}))
 	t.Cleanup(origin.Close)
 	h.node = origin.Listener.Addr().String()
-	closed := httptest.NewServer(http.NotFoundHandler())
-	gone := closed.Listener.Addr().String()
-	closed.Close()
-	_, err := h.gw.Apply(gateway.Change{Put: gateway.Config{
+	gone, port, err := freeport.Hold()
+	require.NoError(t, err)
+	t.Cleanup(func() { port.Close() })
+	_, err = h.gw.Apply(gateway.Change{Put: gateway.Config{
 		SSL: []ssl.Config{
 			{ID: "partners", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{h.servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: h.people.PEM()}},
 			{ID: "web", Names: []string{"b.test"}, Certificates: []ssl.KeyPair{h.servers.Server("b.test")}},

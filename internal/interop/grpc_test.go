@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/internal/freeport"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 	"github.com/sallyport/sallyport/upstream"
 )
@@ -40,7 +41,7 @@ func newNode(t testing.TB, config *tls.Config, options ...grpc.ServerOption) *no
 	if config != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(config)))
 	}
-	n := &node{grpc.NewServer(options...), nodeAt(l.Addr()), &service{TestServiceServer: interop.NewTestServer()}}
+	n := &node{grpc.NewServer(options...), nodeAt(l.Addr().String()), &service{TestServiceServer: interop.NewTestServer()}}
 	testpb.RegisterTestServiceServer(n.Server, n.service)
 	go n.Serve(l)
 	t.Cleanup(n.Stop)
@@ -125,10 +126,9 @@ func TestInterop(t *testing.T) {
 
 // What goes wrong on the way to the nodes is told in gRPC's words.
 func TestFailuresAreOutcomes(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, port, err := freeport.Hold()
 	require.NoError(t, err)
-	refusing := nodeAt(l.Addr())
-	require.NoError(t, l.Close())
+	defer port.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer silent.Close()
@@ -140,8 +140,8 @@ func TestFailuresAreOutcomes(t *testing.T) {
 		text string
 	}{
 		{upstream.Config{Scheme: "grpc"}, "the upstream has no node"},
-		{upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{refusing}}, "the upstream could not be reached"},
-		{upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{nodeAt(silent.Addr())}, Timeout: upstream.Timeout{Connect: 20 * time.Millisecond}}, "the upstream did not answer in time"},
+		{upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{nodeAt(address)}}, "the upstream could not be reached"},
+		{upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{nodeAt(silent.Addr().String())}, Timeout: upstream.Timeout{Connect: 20 * time.Millisecond}}, "the upstream did not answer in time"},
 	} {
 		f.put(t, c.u)
 		var header metadata.MD

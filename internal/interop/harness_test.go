@@ -59,8 +59,8 @@ func (f *front) put(t testing.TB, u upstream.Config) {
 
 func (f *front) roots() *x509.CertPool { return f.ca.Pool() }
 
-func nodeAt(addr net.Addr) upstream.Node {
-	a := netip.MustParseAddrPort(addr.String())
+func nodeAt(address string) upstream.Node {
+	a := netip.MustParseAddrPort(address)
 	return upstream.Node{Host: a.Addr().String(), Port: int(a.Port()), Weight: 1}
 }
 

@@ -44,7 +44,7 @@ func TestWebSocket(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	f := newFront(t, gateway.Options{}, upstream.Config{Nodes: []upstream.Node{nodeAt(server.Listener.Addr())}})
+	f := newFront(t, gateway.Options{}, upstream.Config{Nodes: []upstream.Node{nodeAt(server.Listener.Addr().String())}})
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: f.roots(), ServerName: "a.test"}}}
 	dial := func(compression websocket.CompressionMode) *websocket.Conn {
 		conn, res, err := websocket.Dial(t.Context(), "wss://"+f.addr+"/chat", &websocket.DialOptions{

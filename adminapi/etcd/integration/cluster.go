@@ -5,7 +5,7 @@ package integration
 import (
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -13,12 +13,15 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/internal/freeport"
 )
 
 // A Cluster is an etcd of some members in this process, on loopback.
 type Cluster struct {
 	configs []*embed.Config
 	members []*embed.Etcd // nil: stopped
+	ports   []io.Closer   // nobody else is given them while a member is stopped
 }
 
 // NewCluster starts a cluster that keeps its data below a directory.
@@ -35,13 +38,13 @@ func NewCluster(dir string, members int) (*Cluster, error) {
 		config.UnsafeNoFsync = true
 		config.MaxRequestBytes = 8 << 20
 		config.EnableGRPCGateway = false
-		peer, err := freeURL()
+		peer, err := c.freeURL()
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, c.Close())
 		}
-		client, err := freeURL()
+		client, err := c.freeURL()
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, c.Close())
 		}
 		config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 		config.ListenClientUrls, config.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
@@ -54,12 +57,13 @@ func NewCluster(dir string, members int) (*Cluster, error) {
 	return c, c.Start()
 }
 
-func freeURL() (url.URL, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (c *Cluster) freeURL() (url.URL, error) {
+	address, port, err := freeport.Hold()
 	if err != nil {
 		return url.URL{}, err
 	}
-	return url.URL{Scheme: "http", Host: l.Addr().String()}, l.Close()
+	c.ports = append(c.ports, port)
+	return url.URL{Scheme: "http", Host: address}, nil
 }
 
 // Start starts the members that do not run, and waits until they serve.
@@ -122,5 +126,9 @@ func (c *Cluster) Close() error {
 	for i := range c.members {
 		c.Kill(i)
 	}
+	for _, port := range c.ports {
+		_ = port.Close()
+	}
+	c.ports = nil
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/adminapi/etcd"
 	"github.com/sallyport/sallyport/adminapi/storagetest"
+	"github.com/sallyport/sallyport/internal/freeport"
 )
 
 // testStorage runs all that is promised, each in a directory of its own.
@@ -43,14 +44,17 @@ func TestDebian(t *testing.T) {
 	if err != nil {
 		t.Skip("needs etcd, of Debian's etcd-server, which is not installed")
 	}
-	client, err := freeURL()
+	address, port, err := freeport.Hold()
 	require.NoError(t, err)
-	peer, err := freeURL()
+	defer port.Close()
+	peerAddress, peerPort, err := freeport.Hold()
 	require.NoError(t, err)
+	defer peerPort.Close()
+	client, peer := "http://"+address, "http://"+peerAddress
 	cmd := exec.Command(binary, "--data-dir", t.TempDir(), "--unsafe-no-fsync", "--max-request-bytes", fmt.Sprint(8<<20),
-		"--listen-client-urls", client.String(), "--advertise-client-urls", client.String(),
-		"--listen-peer-urls", peer.String(), "--initial-advertise-peer-urls", peer.String(),
-		"--initial-cluster", "default="+peer.String(), "--heartbeat-interval", "50", "--election-timeout", "500")
+		"--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+		"--initial-cluster", "default="+peer, "--heartbeat-interval", "50", "--election-timeout", "500")
 	cmd.Env = append(os.Environ(), "ETCD_UNSUPPORTED_ARCH=arm64")
 	version, err := exec.Command(binary, "--version").Output()
 	require.NoError(t, err)
@@ -59,7 +63,7 @@ func TestDebian(t *testing.T) {
 	}
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	c := newClient(t, client.Host)
+	c := newClient(t, address)
 	eventually(t, "etcd serves", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,11 +13,14 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/freeport"
 )
 
 // A database is a Prometheus in a process of its own.
 type database struct {
 	address string
+	port    io.Closer // nobody else is given it
 	dir     string
 	ended   chan struct{} // closed when the process is over; err is set then
 	err     error
@@ -42,11 +45,11 @@ scrape_configs:
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	address, err := freeAddress()
+	address, port, err := freeport.Hold()
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	d := &database{address: address, dir: dir, ended: make(chan struct{})}
+	d := &database{address: address, port: port, dir: dir, ended: make(chan struct{})}
 	ctx, d.kill = context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, program, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--log.level=error")
@@ -55,19 +58,10 @@ scrape_configs:
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
 		d.kill()
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, errors.Join(err, port.Close(), os.RemoveAll(dir))
 	}
 	go d.wait(cmd)
 	return d, nil
-}
-
-// freeAddress returns one that nobody listens at just now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func (d *database) wait(cmd *exec.Cmd) {
@@ -79,6 +73,7 @@ func (d *database) wait(cmd *exec.Cmd) {
 func (d *database) stop() {
 	d.kill()
 	<-d.ended
+	_ = d.port.Close()
 	_ = os.RemoveAll(d.dir)
 }
 
