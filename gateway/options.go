@@ -39,7 +39,7 @@ type Options struct {
 	// refused for one reason, or have no route; and, to Logger, of those that failed on
 	// one route. A flood of them would fill a disk. The next record says how many were
 	// left out ("unreported"). Zero is 10, and a negative number is no bound. It is that
-	// of TLS too, if that has none.
+	// of TLS and Upstream too, if they have none.
 	FailuresLogged int
 
 	// Refusals bounds how many of the last refusals [*Server.Refusals] returns, with

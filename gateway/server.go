@@ -84,6 +84,9 @@ func New(o *Options) *Server {
 	if s.o.Upstream.Logger == nil {
 		s.o.Upstream.Logger = s.o.Logger
 	}
+	if s.o.Upstream.FailuresLogged == 0 {
+		s.o.Upstream.FailuresLogged = s.o.FailuresLogged
+	}
 	s.snap.Store(&snapshot{routes: route.NewTable(s.o.Route)})
 	s.refusals.init(s.o.Refusals)
 	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, s.tlsOptions())

@@ -159,12 +159,30 @@ func (c *call) run() *Error {
 		if next < 0 {
 			return failure
 		}
-		p.log.LogAttrs(c.ctx, slog.LevelWarn, "upstream: a node failed, trying another",
-			slog.String("upstream", p.u.ID()),
-			slog.String("node", failure.Node),
-			slog.String("error", failure.Error()))
+		c.logRetry(&p.members[i], failure)
 		i = next
 	}
+}
+
+// logRetry logs a failure that the caller does not see, as far as there are not too many.
+func (c *call) logRetry(m *member, failure *Error) {
+	p := c.pool
+	if !p.log.Enabled(c.ctx, slog.LevelWarn) {
+		return
+	}
+	unreported, ok := m.state.failed.Next(time.Now(), p.logged)
+	if !ok {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("upstream", p.u.ID()),
+		slog.String("node", failure.Node),
+		slog.String("error", failure.Error()),
+	}
+	if unreported > 0 {
+		attrs = append(attrs, slog.Int("unreported", unreported))
+	}
+	p.log.LogAttrs(c.ctx, slog.LevelWarn, "upstream: a node failed, trying another", attrs...)
 }
 
 // check refuses what no node could be sent, and sets the target.

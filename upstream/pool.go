@@ -8,14 +8,22 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/sample"
 )
 
 // Options are the parts of the world outside that a [Pool] uses.
 // A nil *Options and a zero Options mean the same.
 type Options struct {
-	// Logger receives one record for each failure that the caller does not see,
-	// because another node answered. If nil, nothing is logged.
+	// Logger receives one record for each failure that the caller does not see, because
+	// another node is tried, as far as FailuresLogged allows; and for each change of a
+	// node's health and of its name. If nil, nothing is logged.
 	Logger *slog.Logger
+
+	// FailuresLogged bounds how many failures of one node are logged in a second, lest a
+	// node that is down fills a disk. The next record of the node says how many were left
+	// out ("unreported"). Zero is 10, and a negative number is no bound.
+	FailuresLogged int
 
 	// Resolver finds the addresses of nodes that are names. If nil, it is
 	// [net.DefaultResolver] where Dialer is nil as well, and nobody otherwise: a
@@ -70,6 +78,7 @@ type Pool struct {
 	budget  *budget  // passed on to a pool with the same RetryBudget
 	counts  *counts  // passed on
 	log     *slog.Logger
+	logged  int // Options.FailuresLogged, as package sample has it
 	closed  atomic.Bool
 
 	forwards bool // what forward.By.Forwards says
@@ -109,7 +118,8 @@ type node struct {
 	// that cores do not wait for each other for requests to different nodes.
 	_ [64 - 4*8]byte
 
-	names resolution // of its name, if it has one that is resolved here
+	names  resolution     // of its name, if it has one that is resolved here
+	failed sample.Sampler // failures that are logged
 }
 
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
@@ -132,6 +142,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		members: make([]member, len(u.targets)),
 		pickers: make([]Picker, len(u.levels)),
 		log:     o.Logger,
+		logged:  sample.Limit(o.FailuresLogged),
 		epoch:   time.Now(),
 	}
 	p.ejecting, p.counts = new(sync.Mutex), new(counts)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -222,6 +223,56 @@ func TestRetriesAreLogged(t *testing.T) {
 	_, err := alone.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
 	require.Error(t, err)
 	require.Equal(t, 2, strings.Count(log.String(), "\n"))
+}
+
+// A node that is down does not fill a disk, and hides no other one's failures.
+func TestRetriesThatAreLoggedAreFew(t *testing.T) {
+	for _, c := range []struct{ limit, logged, unreported int }{{0, 10, 90}, {3, 3, 97}, {-1, 100, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			var log syncBuffer
+			down := map[string]bool{"10.0.0.1:80": true}
+			dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+				if down[address] {
+					return nil, errors.New("it is down")
+				}
+				return inMemory(map[string]func(net.Conn){address: answering(ok)})(ctx, network, address)
+			}
+			config := upstream.Config{
+				ID:          "api",
+				Nodes:       []upstream.Node{{Host: "10.0.0.1", Port: 80, Weight: 1000, Priority: 1}, {Host: "10.0.0.2", Port: 80, Weight: 1000, Priority: 1}, {Host: "10.0.0.3", Port: 80, Weight: 1}},
+				RetryBudget: upstream.RetryBudget{Percent: 100, PerSecond: 1000},
+			}
+			options := &upstream.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), FailuresLogged: c.limit, Dialer: dial}
+			p := newPool(t, config, options)
+			retry := func(p *upstream.Pool, times int) {
+				t.Helper()
+				for failed := func() uint64 { return p.Nodes()[0].Failures }; failed() < uint64(times); {
+					status, _ := get(t, p, "http://a.test/")
+					require.Equal(t, 200, status)
+				}
+			}
+			retry(p, 100)
+			require.Equal(t, c.logged, strings.Count(log.String(), "node=10.0.0.1:80"))
+
+			down = map[string]bool{"10.0.0.2:80": true}
+			p.CloseIdle()
+			for p.Nodes()[1].Failures == 0 {
+				get(t, p, "http://a.test/")
+			}
+			require.Equal(t, 1, strings.Count(log.String(), "node=10.0.0.2:80"))
+
+			// What was left out is said by the pool that comes after as well.
+			time.Sleep(time.Second)
+			down = map[string]bool{"10.0.0.1:80": true}
+			q := upstream.NewPool(p.Upstream(), p, options)
+			defer q.Close()
+			q.CloseIdle()
+			said := len(log.String())
+			retry(q, 101)
+			_, unreported, _ := strings.Cut(log.String()[said:], "unreported=")
+			require.Equal(t, c.unreported > 0, strings.HasPrefix(unreported, fmt.Sprintf("%d\n", c.unreported)))
+		})
+	}
 }
 
 func TestErrorText(t *testing.T) {
