@@ -1,6 +1,6 @@
-// Package browser has tests of the status page in a real browser: chromium, without a window.
-// It is a module of its own, so that whoever imports the gateway downloads no driver of
-// browsers. Without chromium the tests are skipped.
+// Package browser has tests in a real browser, chromium without a window: of the status
+// page, and of a WebSocket over HTTP/2. It is a module of its own, so that whoever imports
+// the gateway downloads no driver of browsers. Without chromium the tests are skipped.
 //
 // The environment variable SALLYPORT_TEST_AXE names the file axe.min.js of axe-core, which
 // looks for what keeps people out who cannot see, or use no mouse. Without it that test is
