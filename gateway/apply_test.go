@@ -268,8 +268,8 @@ func TestOpenedNames(t *testing.T) {
 	h := newHarness(t, &gateway.Options{TLS: ssl.Options{FallbackName: "a.test"}})
 	strict := h.profile("1", []string{"a.test", "127.0.0.1"}, h.people)
 	nobody := []gateway.Warning{
-		{Kind: "ssl", ID: "1", Text: "the server name a.test demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none"},
-		{Kind: "ssl", ID: "1", Text: "the server name 127.0.0.1 demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none"},
+		{Kind: "ssl", ID: "1", Text: "the server name a.test demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none", Opened: true},
+		{Kind: "ssl", ID: "1", Text: "the server name 127.0.0.1 demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none", Opened: true},
 	}
 	for name, c := range map[string]struct {
 		change func() (gateway.Report, error)
@@ -282,8 +282,8 @@ func TestOpenedNames(t *testing.T) {
 		"replaced": {func() (gateway.Report, error) {
 			return h.gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test", "127.0.0.1"})}}})
 		}, []gateway.Warning{
-			{Kind: "ssl", ID: "1", Text: `the server name a.test demanded client certificates until this change: the profile "1" answers for it now, and demands none`},
-			{Kind: "ssl", ID: "1", Text: `the server name 127.0.0.1 demanded client certificates until this change: the profile "1" answers for it now, and demands none`},
+			{Kind: "ssl", ID: "1", Text: `the server name a.test demanded client certificates until this change: the profile "1" answers for it now, and demands none`, Opened: true},
+			{Kind: "ssl", ID: "1", Text: `the server name 127.0.0.1 demanded client certificates until this change: the profile "1" answers for it now, and demands none`, Opened: true},
 		}},
 		"kept": {func() (gateway.Report, error) { return h.gw.Configure(gateway.Config{SSL: []ssl.Config{strict}}) }, nil},
 	} {

@@ -45,4 +45,7 @@ type Warning struct {
 	Kind string // "ssl", "route" or "upstream"
 	ID   string
 	Text string
+
+	// Opened is as in [ssl.Warning]: it tells of the change itself, once.
+	Opened bool
 }

@@ -410,7 +410,7 @@ func (p *Prepared) report(old, snap *snapshot) (report Report) {
 		ids = append(ids, profile.ID())
 	}
 	for _, w := range p.server.term.Report(old.ssl, snap.ssl, append(ids, p.gone.SSL...)...).Warnings {
-		report.Warnings = append(report.Warnings, Warning{Kind: "ssl", ID: w.ID, Text: w.Text})
+		report.Warnings = append(report.Warnings, Warning{Kind: "ssl", ID: w.ID, Text: w.Text, Opened: w.Opened})
 	}
 	for _, r := range p.routes {
 		for _, text := range snap.routes.Warnings(r.ID()) {

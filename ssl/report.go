@@ -15,6 +15,11 @@ type Report struct {
 type Warning struct {
 	ID   string // of the profile
 	Text string
+
+	// Opened says that it is about server names that demanded client certificates until the
+	// change: a report has it once. The others are true for as long as the profile and its
+	// neighbours are as they are, and come back with each change of it.
+	Opened bool
 }
 
 // Report says what an administrator should know about a change of the table, for those
@@ -35,18 +40,21 @@ func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report
 			warn(id, text)
 		}
 	}
+	open := func(id, text string) {
+		report.Warnings = append(report.Warnings, Warning{ID: id, Text: text, Opened: true})
+	}
 	opened := 0
 	var first string // the profile of the first name that is only counted
 	for id, name := range openedNames(before, after, ids) {
 		switch opened++; {
 		case opened <= maxListed:
-			warn(id, after.opened(name))
+			open(id, after.opened(name))
 		case first == "":
 			first = id
 		}
 	}
 	if opened > maxListed {
-		warn(first, fmt.Sprintf("%d more server names demanded client certificates until this change, and demand none now", opened-maxListed))
+		open(first, fmt.Sprintf("%d more server names demanded client certificates until this change, and demand none now", opened-maxListed))
 	}
 	return report
 }

@@ -136,7 +136,10 @@ func (m *maker) apply(table *ssl.Table, rules string) (*ssl.Table, []string) {
 // openings are the warnings of a report about names that were opened.
 func openings(report ssl.Report) (texts []string) {
 	for _, w := range report.Warnings {
-		if strings.Contains(w.Text, "demanded client certificates until this change") {
+		if w.Opened != strings.Contains(w.Text, "demanded client certificates until this change") {
+			texts = append(texts, "Opened is wrong of "+w.Text)
+		}
+		if w.Opened {
 			texts = append(texts, w.ID+": "+w.Text)
 		}
 	}
@@ -157,7 +160,7 @@ func TestOpenedNamesOfMany(t *testing.T) {
 	require.Len(t, report.Warnings, 11)
 	require.Contains(t, report.Warnings[0].Text, "the server name a0.test demanded")
 	require.Contains(t, report.Warnings[9].Text, "the server name b4.test demanded")
-	require.Equal(t, ssl.Warning{ID: "5", Text: "4 more server names demanded client certificates until this change, and demand none now"}, report.Warnings[10])
+	require.Equal(t, ssl.Warning{ID: "5", Text: "4 more server names demanded client certificates until this change, and demand none now", Opened: true}, report.Warnings[10])
 }
 
 // Whatever the change: a name that the guard let nobody at without a certificate before it,
