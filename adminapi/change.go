@@ -29,6 +29,7 @@ type edit struct {
 	expires time.Time      // zero: never
 
 	old     *object        // what is replaced or deleted, if anything
+	kept    []string       // what is to be told of private keys that doc has from old
 	decoded *apisix.Object // doc as Configs
 
 	// Of what others have stored:

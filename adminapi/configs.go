@@ -312,7 +312,7 @@ func (h *Handler) wholeEdit(it *item, doc map[string]any) error {
 		it.untouched = true
 		return nil
 	}
-	if _, f := h.restore(e); f != nil {
+	if f := h.restore(e); f != nil {
 		return errors.New(f.text)
 	}
 	if old != nil && sameButTimes(e.doc, old.doc) {
@@ -390,7 +390,9 @@ func (h *Handler) compileEach(items []*item) {
 	}
 }
 
-// putConfigs makes the configuration the given one, as one change.
+// putConfigs makes the configuration the given one, as one change. The answer has no body
+// where there is nothing to tell, as in APISIX. Its warnings are logged as well: programs
+// that put all of a configuration look at the status alone.
 func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	digest := r.Header.Get("X-Digest")
 	if digest == "" {
@@ -453,7 +455,7 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 		}
 	}
 	state := Write{Key: configsKey, Value: next.encode(), Prev: AnyRevision}
-	records, _, err := h.commit(r.Context(), prepared, edits, state)
+	records, report, err := h.commit(r.Context(), prepared, edits, state)
 	if err != nil {
 		return nil, h.failed(r, err)
 	}
@@ -466,7 +468,11 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	if h.logger != nil {
 		h.logger.Info("configuration changed", "action", "put", "kind", "configs", "documents", len(edits), "revision", next.revision, "remote", r.RemoteAddr)
 	}
-	return &reply{status: http.StatusAccepted, header: next.header(h.docs)}, nil
+	answer := &reply{status: http.StatusAccepted, header: next.header(h.docs)}
+	if warnings := h.warn(edits, report); len(warnings) > 0 {
+		answer.body = map[string]any{"warnings": warnings}
+	}
+	return answer, nil
 }
 
 // configsEdits returns the edits that make what is stored a whole configuration, or what

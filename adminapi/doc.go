@@ -25,7 +25,14 @@
 // 200, 201 and 202 mean that the documents are stored and that the next handshake and
 // the next request see them. Any other answer means that nothing has changed. An
 // answer that has something to tell has a member "warnings", a list of sentences, that of
-// a DELETE as well: that a name demands client certificates no more, for one.
+// a DELETE as well: that a name demands client certificates no more, for one. The answer to
+// PUT /configs has a body only then, and the sentences begin with the key of the document,
+// "/ssls/1: ...".
+//
+// What no request for one document has brought about, warns in the log ([Options.Logger]):
+// PUT /configs too, the documents that are there at the start, a file, what another gateway
+// has stored, what expires, and [*Handler.Refresh]. A warning that a document had before it
+// was written again is not repeated. Of one change, 100 are told, and the others counted.
 //
 // 409 means that the id is that of an object which the program has configured itself: see
 // [New].

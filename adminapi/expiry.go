@@ -124,12 +124,7 @@ func (h *Handler) expire() {
 			continue
 		}
 		h.logChange(nil, e, 0)
-		if h.logger == nil {
-			continue
-		}
-		for _, text := range warningsOf(e, nil, report) { // which no answer tells
-			h.logger.Warn("a document has expired", "kind", string(e.kind), "id", e.id, "warning", text)
-		}
+		h.warn([]*edit{e}, report)
 	}
 }
 

@@ -231,6 +231,6 @@ func TestTTLOpensAName(t *testing.T) {
 		require.Equal(t, 201, status, body)
 		require.NotContains(t, log.String(), "level=WARN")
 		sleep(61 * time.Second)
-		require.Contains(t, log.String(), `level=WARN msg="a document has expired" kind=ssls id=1 warning="the server name a.test demanded client certificates until this change`)
+		require.Contains(t, log.String(), `level=WARN msg="configuration warning" kind=ssls id=1 warning="the server name a.test demanded client certificates until this change`)
 	})
 }

@@ -156,6 +156,13 @@ func (h *Handler) reach(revision int64) {
 	f.state = Status{Revision: revision}
 }
 
+// awaits reports whether the writer of a record waits for it. changeMu is held.
+func (f *following) awaits(r Record) bool {
+	return slices.ContainsFunc(f.waiters, func(w *waiter) bool {
+		return w.revision == r.Modified && slices.Contains(w.keys, r.Key)
+	})
+}
+
 // take applies an update as one change, but for what is wrong, which it keeps out. changeMu
 // is held.
 func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
@@ -205,6 +212,10 @@ func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
 	if h.logger == nil {
 		return report
 	}
+	// What was written here, its writer tells.
+	h.warn(slices.DeleteFunc(slices.Clone(edits), func(e *edit) bool {
+		return len(news) == 0 && h.following.awaits(records[e])
+	}), report)
 	for _, key := range slices.Sorted(maps.Keys(news)) {
 		kind, id, _ := parseKey(key)
 		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].revision, "error", news[key].err, "last_good", h.docs.get(kind, id) != nil)
@@ -372,14 +383,20 @@ func (h *Handler) await(edits []*edit, records []Record) (gateway.Report, error)
 	f := h.following
 	f.waiters = append(f.waiters, w)
 	h.changeMu.Unlock()
-	defer h.changeMu.Lock()
 	timer := time.NewTimer(awaitTime)
 	defer timer.Stop()
 	select {
 	case <-w.done:
-		return w.report, w.err
 	case <-timer.C:
 	case <-f.done:
 	}
+	h.changeMu.Lock()
+	select {
+	case <-w.done:
+		return w.report, w.err
+	default:
+	}
+	// Nobody waits for it any more: when it comes, it is as if others had written it.
+	f.waiters = slices.DeleteFunc(f.waiters, func(other *waiter) bool { return other == w })
 	return gateway.Report{}, fmt.Errorf("adminapi: stored at revision %d, and not in force here yet: the storage does not tell its changes", w.revision)
 }

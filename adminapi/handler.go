@@ -35,6 +35,10 @@ type Handler struct {
 	// applying. A storage may take its time, and reads do not wait for it.
 	changeMu sync.Mutex
 
+	// told are the warnings that were told of documents and still hold, by key: see fresh.
+	// changeMu guards them.
+	told map[string][]string
+
 	// mu guards what follows. Changing it takes changeMu as well, so that whoever holds
 	// that may read it.
 	mu      sync.RWMutex
@@ -84,6 +88,7 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 		configs: newConfigsState(),
 
 		rejected: map[string]*rejection{},
+		told:     map[string][]string{},
 	}
 	h.expiry.handler = h
 	if h.storage == nil {
@@ -175,13 +180,15 @@ func (h *Handler) applyStored(ctx context.Context, edits []*edit, stored []Recor
 	if err != nil {
 		return err
 	}
-	if _, err := h.server.Apply(change); err != nil {
+	report, err := h.server.Apply(change)
+	if err != nil {
 		return err
 	}
 	for i, e := range edits {
 		h.docs.apply(e, stored[i])
 	}
-	h.expiry.plan(edits, stored)
+	h.warn(edits, report)
+	h.expiry.plan(edits, stored) // last: from here on, documents may go out
 	return nil
 }
 

@@ -51,7 +51,8 @@ type Options struct {
 	Keyring []Secret
 
 	// Logger receives one record for each change, each request that was not let
-	// in, and each failure of the storage. If nil, nothing is logged.
+	// in, and each failure of the storage, and of a change that no request for one
+	// document has made, one for each warning that is new. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 

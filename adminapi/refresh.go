@@ -12,7 +12,8 @@ import (
 // "$secret://", and applies it: a certificate that was renewed where it is kept is served
 // from the next handshake on. Documents stay as they are stored. One whose references
 // lead nowhere now, or to what cannot be used, goes on as it did; the error joins what
-// is wrong with each.
+// is wrong with each. Warnings that are new, of a certificate that was renewed too late for
+// example, are logged.
 //
 // Call it when secrets have changed, or every few minutes (APISIX remembers a secret for
 // five). Changes wait for it.
@@ -41,6 +42,6 @@ func (h *Handler) refresh(ctx context.Context, e *edit) error {
 	if err != nil {
 		return err
 	}
-	prepared.Commit()
+	h.warn([]*edit{e}, prepared.Commit())
 	return nil
 }

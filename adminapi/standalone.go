@@ -26,7 +26,8 @@ import (
 //
 // Where anything is wrong, nothing has changed, and the error joins what is wrong with each
 // object. (APISIX leaves such objects out, and takes the rest.) What is already as in the
-// document is not touched.
+// document is not touched. What there is to tell of a document that was taken, the warnings
+// of a PUT's answer, is logged.
 func (h *Handler) Load(ctx context.Context, r io.Reader) error {
 	data, err := io.ReadAll(io.LimitReader(r, maxConfigs+1))
 	switch {
@@ -83,11 +84,12 @@ func (h *Handler) loadWhole(ctx context.Context, whole map[string]any) (int, err
 	if f == nil {
 		prepared, err := h.prepare(ctx, edits...)
 		if err == nil {
-			_, _, err = h.commit(ctx, prepared, edits)
+			_, report, err := h.commit(ctx, prepared, edits)
 			if err != nil {
-				err = fmt.Errorf("adminapi: storage: %s", withoutKey(err.Error()))
+				return len(edits), fmt.Errorf("adminapi: storage: %s", withoutKey(err.Error()))
 			}
-			return len(edits), err
+			h.warn(edits, report)
+			return len(edits), nil
 		}
 		if h.compileEach(items); !slices.ContainsFunc(items, func(it *item) bool { return it.err != nil }) {
 			return 0, fmt.Errorf("adminapi: document: %s", withoutKey(err.Error()))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,12 +44,11 @@ func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (
 		doc["id"] = id
 	}
 	e := &edit{kind: kind, id: id, doc: doc, old: old}
-	warnings, f := h.restore(e)
-	if f != nil {
+	if f := h.restore(e); f != nil {
 		return nil, f
 	}
 	h.stamp(e)
-	return h.store(r, e, warnings)
+	return h.store(r, e)
 }
 
 // post stores a document under an id of its own.
@@ -70,7 +68,7 @@ func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) 
 	// So that a document that is refused leaves nothing behind, not even a
 	// revision, it is looked at before the id is made.
 	e := &edit{kind: kind, id: noID, doc: doc}
-	if _, f := h.restore(e); f != nil {
+	if f := h.restore(e); f != nil {
 		return nil, f
 	}
 	if _, f := h.check(r, e); f != nil {
@@ -81,7 +79,7 @@ func (h *Handler) post(r *http.Request, kind apisix.Kind, id string, sent body) 
 	}
 	e.doc["id"] = e.id
 	h.stamp(e)
-	return h.store(r, e, nil)
+	return h.store(r, e)
 }
 
 // noID stands for the id of a document that has none yet. No document has it, so that what
@@ -141,15 +139,14 @@ func (h *Handler) patch(r *http.Request, kind apisix.Kind, id, path string, sent
 		doc["update_time"] = float64(h.now().Unix())
 	}
 	e := &edit{kind: kind, id: id, doc: doc, old: old}
-	warnings, f := h.restore(e)
-	switch {
-	case f != nil:
+	if f := h.restore(e); f != nil {
 		return nil, f
-	case warnings == nil:
-		// What was not sent is kept too.
-		warnings = apisix.NewOrigin(kind, e.doc, old.doc)
 	}
-	return h.store(r, e, warnings)
+	if e.kept == nil {
+		// What was not sent is kept too.
+		e.kept = apisix.NewOrigin(kind, e.doc, old.doc)
+	}
+	return h.store(r, e)
 }
 
 // missingID is the answer to a request for one document that does not say which.
@@ -201,17 +198,17 @@ func withoutTimes(doc map[string]any, old *object) (map[string]any, *failure) {
 
 // restore puts stored private keys where a document has their placeholder, and decrypts
 // those that are encrypted.
-func (h *Handler) restore(e *edit) (warnings []string, _ *failure) {
+func (h *Handler) restore(e *edit) *failure {
 	var stored map[string]any
 	if e.old != nil {
 		stored = e.old.doc
 	}
 	doc, warnings, err := apisix.Restore(e.kind, h.keyring.Decrypt(e.kind, e.doc), stored)
 	if err != nil {
-		return nil, badRequest(err)
+		return badRequest(err)
 	}
-	e.doc = doc
-	return warnings, nil
+	e.doc, e.kept = doc, warnings
+	return nil
 }
 
 // stamp sets the times of a document. It keeps that of its creation.
@@ -224,7 +221,7 @@ func (h *Handler) stamp(e *edit) {
 }
 
 // store checks a document, stores it and applies it. changeMu is held.
-func (h *Handler) store(r *http.Request, e *edit, warnings []string) (*reply, *failure) {
+func (h *Handler) store(r *http.Request, e *edit) (*reply, *failure) {
 	prepared, f := h.check(r, e)
 	if f != nil {
 		return nil, f
@@ -240,9 +237,7 @@ func (h *Handler) store(r *http.Request, e *edit, warnings []string) (*reply, *f
 		status = http.StatusCreated
 	}
 	answer := map[string]any{"key": keyPrefix + e.key(), "value": apisix.Redact(e.kind, e.doc)}
-	if warnings := warningsOf(e, warnings, report); len(warnings) > 0 {
-		answer["warnings"] = warnings
-	}
+	h.addWarnings(answer, e, report)
 	return &reply{status: status, body: answer, revision: records[0].Modified}, nil
 }
 
@@ -314,24 +309,6 @@ func precondition(r *http.Request, old *object) *failure {
 	return nil
 }
 
-// warningsOf returns what is to be told of an edit in its answer.
-func warningsOf(e *edit, more []string, report gateway.Report) (warnings []any) {
-	if e.decoded != nil {
-		more = slices.Concat(more, e.decoded.Warnings)
-	}
-	for _, text := range more {
-		warnings = append(warnings, text)
-	}
-	for _, w := range report.Warnings {
-		// Of upstreams and of timeouts the decoder has warned, in the document's words, and of
-		// a service's routes the answers to theirs.
-		if w.Kind == e.kind.Singular() && w.ID == e.id && w.Kind != "upstream" && !strings.HasPrefix(w.Text, "Timeout.") {
-			warnings = append(warnings, w.Text)
-		}
-	}
-	return warnings
-}
-
 // checkReferences refuses a document that names one that is not there.
 func (h *Handler) checkReferences(e *edit) error {
 	for _, key := range references(e.kind, e.doc) {
@@ -388,9 +365,7 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, 
 	}
 	h.logChange(r, e, 0)
 	answer := map[string]any{"deleted": "1", "key": keyPrefix + e.key()}
-	if warnings := warningsOf(e, nil, report); len(warnings) > 0 {
-		answer["warnings"] = warnings
-	}
+	h.addWarnings(answer, e, report)
 	return &reply{status: http.StatusOK, body: answer}, nil
 }
 

@@ -1,0 +1,129 @@
+package adminapi
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sallyport/sallyport/gateway"
+)
+
+// This file is what an administrator should know of a change that was taken. A request for
+// one document has it in its answer. Of every other change it is logged, since nobody may
+// look at an answer: a file was loaded, another gateway has written, a time has passed.
+
+// A warning is a sentence about a document that was changed.
+type warning struct {
+	edit *edit
+	text string
+	once bool // it is about the change, and is no longer true after the next
+}
+
+// warningsOf returns what is to be told of edits, in their order.
+func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
+	type object struct{ kind, id string }
+	reported := map[object][]gateway.Warning{}
+	for _, w := range report.Warnings {
+		// Of upstreams and of timeouts the decoder has warned, in the document's words, and of
+		// a service's routes the answers to theirs.
+		if w.Kind != "upstream" && !strings.HasPrefix(w.Text, "Timeout.") {
+			about := object{w.Kind, w.ID}
+			reported[about] = append(reported[about], w)
+		}
+	}
+	for _, e := range edits {
+		add := func(text string, once bool) {
+			// What only refuses is nobody's document: that it does is told elsewhere.
+			if once || !e.refuses {
+				warnings = append(warnings, warning{e, withoutKey(text), once})
+			}
+		}
+		for _, text := range e.kept {
+			add(text, true)
+		}
+		if e.decoded != nil {
+			for _, text := range e.decoded.Warnings {
+				add(text, false)
+			}
+		}
+		for _, w := range reported[object{e.kind.Singular(), e.id}] {
+			add(w.Text, w.Opened)
+		}
+	}
+	return warnings
+}
+
+// addWarnings tells what is to be told of an edit in the answer to its request. changeMu is
+// held.
+func (h *Handler) addWarnings(answer map[string]any, e *edit, report gateway.Report) {
+	warnings := warningsOf([]*edit{e}, report)
+	h.fresh([]*edit{e}, warnings)
+	if len(warnings) > 0 {
+		answer["warnings"] = mapped(warnings, func(w warning) any { return w.text })
+	}
+}
+
+// maxWarnings is how many warnings of one change are logged, and how many an answer has that
+// is about many documents.
+const maxWarnings = 100
+
+// warn logs what is to be told of edits and was not told before. It returns all of it for an
+// answer, each with the key of its document. changeMu is held.
+func (h *Handler) warn(edits []*edit, report gateway.Report) []any {
+	warnings := warningsOf(edits, report)
+	// Where there are too many, what has been opened is not among those that are left out.
+	slices.SortStableFunc(warnings, func(a, b warning) int {
+		switch {
+		case a.once == b.once:
+			return 0
+		case a.once:
+			return -1
+		}
+		return 1
+	})
+	h.logWarnings(h.fresh(edits, warnings))
+
+	some := warnings[:min(len(warnings), maxWarnings)]
+	texts := mapped(some, func(w warning) any { return w.edit.key() + ": " + w.text })
+	if more := len(warnings) - len(some); more > 0 {
+		texts = append(texts, fmt.Sprintf("there are %d more warnings", more))
+	}
+	return texts
+}
+
+func (h *Handler) logWarnings(warnings []warning) {
+	if h.logger == nil {
+		return
+	}
+	for i, w := range warnings {
+		if i == maxWarnings {
+			h.logger.Warn("more warnings of the same change are left out", "count", len(warnings)-i)
+			return
+		}
+		h.logger.Warn("configuration warning", "kind", string(w.edit.kind), "id", w.edit.id, "warning", w.text)
+	}
+}
+
+// fresh returns those of the warnings about edits that were not told when their documents
+// were changed before, and notes that they are told now. A document that is written every
+// minute, so that its ttl does not end, is warned of once. changeMu is held.
+func (h *Handler) fresh(edits []*edit, warnings []warning) (fresh []warning) {
+	hold := map[string][]string{}
+	for _, w := range warnings {
+		key := w.edit.key()
+		if !slices.Contains(h.told[key], w.text) {
+			fresh = append(fresh, w)
+		}
+		if !w.once {
+			hold[key] = append(hold[key], w.text)
+		}
+	}
+	for _, e := range edits {
+		if key := e.key(); hold[key] != nil {
+			h.told[key] = hold[key]
+		} else {
+			delete(h.told, key)
+		}
+	}
+	return fresh
+}
