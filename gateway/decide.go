@@ -99,7 +99,7 @@ func (s *Server) find(d *decision) *denial {
 		}
 		if match != nil && !ssl.ACMEChallenge(guarded) {
 			if why := d.snap.secluded(match, d.req.Host); why != "" {
-				return denied(&ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.PlainHTTP, Message: why, Host: d.authority})
+				return denied(&ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.ReasonPlainHTTP, Message: why, Host: d.authority})
 			}
 		}
 	}

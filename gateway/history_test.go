@@ -158,8 +158,8 @@ func TestHistoryOfHandshakes(t *testing.T) {
 		require.Len(b.t, m, 4)
 		require.Equal(b.t, []uint64{0, 0, 3, 1}, []uint64{m[0].Handshakes, m[1].Handshakes, m[2].Handshakes, m[3].Handshakes})
 		require.Empty(b.t, m[0].Failed)
-		require.Equal(b.t, []ssl.ReasonCount{{Reason: ssl.UnknownSNI, Count: 1}}, m[2].Failed)
-		require.Equal(b.t, []ssl.ReasonCount{{Reason: ssl.UnknownSNI, Count: 2}}, m[3].Failed)
+		require.Equal(b.t, []ssl.ReasonCount{{Reason: ssl.ReasonUnknownSNI, Count: 1}}, m[2].Failed)
+		require.Equal(b.t, []ssl.ReasonCount{{Reason: ssl.ReasonUnknownSNI, Count: 2}}, m[3].Failed)
 	})
 }
 

@@ -236,13 +236,13 @@ func (r *Refusal) unauthorized(d *decision, why *denial) {
 	cause := ""
 	switch {
 	case errors.Is(why.unauthorized, errNoIdentity):
-		r.Reason = ssl.NoClientCert
+		r.Reason = ssl.ReasonNoClientCert
 		cause = fmt.Sprintf("the route %q takes only clients with a verified certificate, which this one has not", r.Route)
 	case d.identity == nil:
-		r.Reason = ssl.NotAllowed
+		r.Reason = ssl.ReasonNotAllowed
 		cause = fmt.Sprintf("Authorize of the route %q refuses the client, which has no verified certificate", r.Route)
 	default:
-		r.Reason, r.Profile = ssl.NotAllowed, d.identity.Profile().ID()
+		r.Reason, r.Profile = ssl.ReasonNotAllowed, d.identity.Profile().ID()
 		cause = fmt.Sprintf("Authorize of the route %q refuses %s", r.Route, cut(d.identity.Subject()))
 		r.present(d.identity.Certificate())
 	}
@@ -252,7 +252,7 @@ func (r *Refusal) unauthorized(d *decision, why *denial) {
 // refuseHost answers a request whose Host is no name.
 func (s *Server) refuseHost(w http.ResponseWriter, r *http.Request, v *visit) {
 	why := &denial{status: http.StatusBadRequest, message: "the Host is no valid name"}
-	why.refusal = &ssl.Refusal{Status: why.status, Reason: ssl.BadHost, Message: why.message, Host: r.Host}
+	why.refusal = &ssl.Refusal{Status: why.status, Reason: ssl.ReasonBadHost, Message: why.message, Host: r.Host}
 	d := &decision{tls: r.TLS, authority: r.Host, visit: v}
 	if v.event != nil {
 		v.event.note(d, why)

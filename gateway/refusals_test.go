@@ -67,23 +67,23 @@ func TestRefusedHandshakes(t *testing.T) {
 		serverName, profile, subject string
 		issuer, cause                string
 	}{
-		{shake(""), ssl.NoSNI, "", "", "", "", "the client named no server"},
-		{shake("unknown.test"), ssl.UnknownSNI, "unknown.test", "", "", "", `no profile answers for the server name "unknown.test"`},
-		{shake("strict.test"), ssl.NoClientCert, "strict.test", "strict", "", "", `the profile "strict" demands a certificate of CN=people`},
-		{shake("strict.test", aliens.Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory", "CN=aliens", `the client's issuer CN=aliens is not among the CAs of the profile "strict" (CN=people)`},
-		{shake("strict.test", people.Client("old", ssltest.Expired)), ssl.Expired, "strict.test", "strict", "CN=old", "CN=people", "the certificate of CN=old expired on "},
-		{shake("crl.test", lost), ssl.Revoked, "crl.test", "crl", "CN=lost", "CN=people", `a CRL of the profile "crl" names`},
-		{shake("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.Depth, "strict.test", "strict", "CN=deep", "CN=b", "the chain of CN=deep"},
-		{shake("strict.test", serverCert), ssl.KeyUsage, "strict.test", "strict", "CN=x.test", "CN=people", "the certificate of CN=x.test is not for clients"},
-		{shake("allow.test", people.Client("alice")), ssl.NotAllowed, "allow.test", "allow", "CN=alice", "CN=people", "the allow-list"},
+		{shake(""), ssl.ReasonNoSNI, "", "", "", "", "the client named no server"},
+		{shake("unknown.test"), ssl.ReasonUnknownSNI, "unknown.test", "", "", "", `no profile answers for the server name "unknown.test"`},
+		{shake("strict.test"), ssl.ReasonNoClientCert, "strict.test", "strict", "", "", `the profile "strict" demands a certificate of CN=people`},
+		{shake("strict.test", aliens.Client("mallory")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=mallory", "CN=aliens", `the client's issuer CN=aliens is not among the CAs of the profile "strict" (CN=people)`},
+		{shake("strict.test", people.Client("old", ssltest.Expired)), ssl.ReasonExpired, "strict.test", "strict", "CN=old", "CN=people", "the certificate of CN=old expired on "},
+		{shake("crl.test", lost), ssl.ReasonRevoked, "crl.test", "crl", "CN=lost", "CN=people", `a CRL of the profile "crl" names`},
+		{shake("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.ReasonDepth, "strict.test", "strict", "CN=deep", "CN=b", "the chain of CN=deep"},
+		{shake("strict.test", serverCert), ssl.ReasonKeyUsage, "strict.test", "strict", "CN=x.test", "CN=people", "the certificate of CN=x.test is not for clients"},
+		{shake("allow.test", people.Client("alice")), ssl.ReasonNotAllowed, "allow.test", "allow", "CN=alice", "CN=people", "the allow-list"},
 		{func() {
 			conn, err := net.Dial("tcp", h.http1.addr.String())
 			require.NoError(t, err)
 			defer conn.Close()
 			_, _ = io.Copy(io.Discard, conn) // says nothing, until its time is over
-		}, ssl.Timeout, "", "", "", "", "the handshake was not done within 300ms"},
-		{talk("GET / HTTP/1.1\r\n\r\n"), ssl.Protocol, "", "", "", "", "the client spoke HTTP without TLS"},
-		{talk(""), ssl.ClientAbort, "", "", "", "", "the client ended the connection"},
+		}, ssl.ReasonTimeout, "", "", "", "", "the handshake was not done within 300ms"},
+		{talk("GET / HTTP/1.1\r\n\r\n"), ssl.ReasonProtocol, "", "", "", "", "the client spoke HTTP without TLS"},
+		{talk(""), ssl.ReasonClientAbort, "", "", "", "", "the client ended the connection"},
 	} {
 		t.Run(string(c.reason), func(t *testing.T) {
 			before := len(h.log.String())
@@ -149,20 +149,20 @@ func TestRefusedRequests(t *testing.T) {
 			}
 			alice := people.Client("alice")
 			cases := []request{
-				{"public.test", nil, "strict.test", "/", 421, ssl.Misdirected, "strict", "", "", `the request is for "strict.test", and its connection was made for "public.test"`},
-				{"optional.test", nil, "optional.test", "/", 400, ssl.NoClientCert, "optional", "", "", `the profile "optional" demands a certificate of CN=people, and the client sent none`},
-				{"optional.test", []tls.Certificate{aliens.Client("mallory")}, "optional.test", "/", 400, ssl.UnknownCA, "optional", "", "CN=mallory", `the client's issuer CN=aliens is not among the CAs of the profile "optional" (CN=people)`},
-				{"public.test", nil, "public.test", "/known", 403, ssl.NoClientCert, "", "known", "", `the route "known" takes only clients with a verified certificate`},
-				{"strict.test", []tls.Certificate{alice}, "strict.test", "/picky", 403, ssl.NotAllowed, "strict", "picky", "CN=alice", `Authorize of the route "picky" refuses CN=alice`},
-				{"public.test", nil, "public.test", "/picky", 403, ssl.NotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`},
-				{"public.test", nil, "b..test", "/", 400, ssl.BadHost, "", "", "", `the Host "b..test" is no valid name`},
+				{"public.test", nil, "strict.test", "/", 421, ssl.ReasonMisdirected, "strict", "", "", `the request is for "strict.test", and its connection was made for "public.test"`},
+				{"optional.test", nil, "optional.test", "/", 400, ssl.ReasonNoClientCert, "optional", "", "", `the profile "optional" demands a certificate of CN=people, and the client sent none`},
+				{"optional.test", []tls.Certificate{aliens.Client("mallory")}, "optional.test", "/", 400, ssl.ReasonUnknownCA, "optional", "", "CN=mallory", `the client's issuer CN=aliens is not among the CAs of the profile "optional" (CN=people)`},
+				{"public.test", nil, "public.test", "/known", 403, ssl.ReasonNoClientCert, "", "known", "", `the route "known" takes only clients with a verified certificate`},
+				{"strict.test", []tls.Certificate{alice}, "strict.test", "/picky", 403, ssl.ReasonNotAllowed, "strict", "picky", "CN=alice", `Authorize of the route "picky" refuses CN=alice`},
+				{"public.test", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`},
+				{"public.test", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`},
 			}
 			if !d.tls {
 				cases = []request{
-					{"", nil, "strict.test", "/", 403, ssl.PlainHTTP, "strict", "all", "", `the request for "strict.test" came over plain HTTP`},
-					{"", nil, "nobody.test", "/", 403, ssl.PlainHTTP, "", "all", "", `the request for "nobody.test" came over plain HTTP`},
-					{"", nil, "public.test", "/picky", 403, ssl.NotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`},
-					{"", nil, "b..test", "/", 400, ssl.BadHost, "", "", "", `the Host "b..test" is no valid name`},
+					{"", nil, "strict.test", "/", 403, ssl.ReasonPlainHTTP, "strict", "all", "", `the request for "strict.test" came over plain HTTP`},
+					{"", nil, "nobody.test", "/", 403, ssl.ReasonPlainHTTP, "", "all", "", `the request for "nobody.test" came over plain HTTP`},
+					{"", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`},
+					{"", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`},
 				}
 			}
 			for i, c := range cases {
@@ -205,7 +205,7 @@ func TestRefusedLater(t *testing.T) {
 	status, _ = h.get(client, h.http2, "a.test", "/")
 	require.Equal(t, 421, status)
 	r := h.gw.Refusals()[0]
-	require.Equal(t, ssl.UnknownCA, r.Reason)
+	require.Equal(t, ssl.ReasonUnknownCA, r.Reason)
 	require.Equal(t, "CN=alice", r.Subject)
 	require.True(t, strings.HasPrefix(r.Advice, `what the client was let in with does not hold any more, as the client's issuer CN=people is not among the CAs of the profile "1" (CN=others): `), r.Advice)
 }
@@ -233,7 +233,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 	require.Equal(t, []string{"99..test", "98..test", "97..test", "a.test"}, hosts)
 	require.EqualValues(t, 101, gw.Stats().Refusals)
-	require.Equal(t, []gateway.RefusalCount{{Status: 400, Reason: ssl.BadHost, Count: 100}, {Status: 403, Reason: ssl.PlainHTTP, Count: 1}}, gw.Stats().Refused)
+	require.Equal(t, []gateway.RefusalCount{{Status: 400, Reason: ssl.ReasonBadHost, Count: 100}, {Status: 403, Reason: ssl.ReasonPlainHTTP, Count: 1}}, gw.Stats().Refused)
 
 	ask(gw, strings.Repeat("x", 10_000))
 	require.Len(t, gw.Refusals()[0].Host, 255)
@@ -274,6 +274,6 @@ func TestRefusalsLeaveTheTraceAlone(t *testing.T) {
 	h := newHarness(t, &gateway.Options{TLS: ssl.Options{Trace: trace}, Logger: slog.New(slog.DiscardHandler)})
 	_, err := tls.Dial("tcp", h.http1.addr.String(), ssltest.ClientConfig("unknown.test"))
 	require.Error(t, err)
-	require.Equal(t, ssl.UnknownSNI, (<-told).Reason)
+	require.Equal(t, ssl.ReasonUnknownSNI, (<-told).Reason)
 	require.Len(t, h.gw.Refusals(), 1)
 }

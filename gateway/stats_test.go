@@ -92,19 +92,19 @@ func TestStatsOfRequests(t *testing.T) {
 				{"POST", host, "/local", 418, "local", "", 0, 0, gateway.RefusalCount{}},
 				{"GET", host, "/silent", 200, "silent", "", 0, 0, gateway.RefusalCount{}},
 				{"GET", host, "/nowhere", 404, "", "", 0, 0, gateway.RefusalCount{}},
-				{"GET", host, "/never", 403, "never", "", 0, 0, gateway.RefusalCount{Status: 403, Reason: ssl.NotAllowed}},
-				{"GET", "b.test", "/x", 421, "", "", 0, 0, gateway.RefusalCount{Status: 421, Reason: ssl.Misdirected}},
-				{"GET", "a.test", "/nowhere", 403, "", "", 0, 0, gateway.RefusalCount{Status: 403, Reason: ssl.PlainHTTP}},
-				{"GET", "b.test", "/strict", 403, "strict", "", 0, 0, gateway.RefusalCount{Status: 403, Reason: ssl.NoClientCert}},
-				{"GET", "a..test", "/x", 400, "", "", 0, 0, gateway.RefusalCount{Status: 400, Reason: ssl.BadHost}},
+				{"GET", host, "/never", 403, "never", "", 0, 0, gateway.RefusalCount{Status: 403, Reason: ssl.ReasonNotAllowed}},
+				{"GET", "b.test", "/x", 421, "", "", 0, 0, gateway.RefusalCount{Status: 421, Reason: ssl.ReasonMisdirected}},
+				{"GET", "a.test", "/nowhere", 403, "", "", 0, 0, gateway.RefusalCount{Status: 403, Reason: ssl.ReasonPlainHTTP}},
+				{"GET", "b.test", "/strict", 403, "strict", "", 0, 0, gateway.RefusalCount{Status: 403, Reason: ssl.ReasonNoClientCert}},
+				{"GET", "a..test", "/x", 400, "", "", 0, 0, gateway.RefusalCount{Status: 400, Reason: ssl.ReasonBadHost}},
 				{"GET", host, "/%zz", 400, "", "", 0, 0, gateway.RefusalCount{}},
 			} {
 				switch c.refused.Reason {
-				case ssl.Misdirected, ssl.NoClientCert:
+				case ssl.ReasonMisdirected, ssl.ReasonNoClientCert:
 					if !d.tls {
 						continue
 					}
-				case ssl.PlainHTTP:
+				case ssl.ReasonPlainHTTP:
 					if d.tls {
 						continue
 					}
@@ -121,7 +121,7 @@ func TestStatsOfRequests(t *testing.T) {
 					req.Body, req.ContentLength = io.NopCloser(strings.NewReader("body")), 4
 				}
 				asking := client
-				if c.refused.Reason == ssl.NoClientCert {
+				if c.refused.Reason == ssl.ReasonNoClientCert {
 					asking = stranger
 				}
 				status, body := h.do(asking, req)

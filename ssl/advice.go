@@ -20,63 +20,63 @@ import (
 
 // words are what there is to say of a reason, whoever the client is.
 var words = map[Reason]struct{ meaning, remedy string }{
-	NoSNI: {
+	ReasonNoSNI: {
 		"the client named no server, as those do that connect to an IP address, and there is no fallback",
 		"let the client connect by name, or set FallbackName",
 	},
-	UnknownSNI: {
+	ReasonUnknownSNI: {
 		"no profile answers for the server name",
 		"correct the name that the client connects to, or add it to a profile",
 	},
-	NoClientCert: {
+	ReasonNoClientCert: {
 		"a client certificate is demanded, and the client sent none",
 		"give the client a certificate and its key; a client that has them sends nothing if no CA that the server names has issued its certificate",
 	},
-	UnknownCA: {
+	ReasonUnknownCA: {
 		"the client's certificate leads to none of the profile's CAs",
 		"have the client use a certificate of one of these CAs and send its intermediates along, or add the client's CA to the profile",
 	},
-	Expired: {
+	ReasonExpired: {
 		"a certificate of the client's chain has expired, or is not valid yet",
 		"renew that certificate; if it is new, compare the clocks",
 	},
-	Revoked: {
+	ReasonRevoked: {
 		"a CRL names a certificate of the client's chain, or a CRL that is needed is missing or out of date",
 		"give the client a new certificate if it was revoked; else renew the CRLs of the profile, one for each CA of the chain",
 	},
-	Depth: {
+	ReasonDepth: {
 		"there are more intermediates in the client's chain than the profile allows",
 		"raise the profile's depth, or have the client use a certificate from nearer to the root",
 	},
-	KeyUsage: {
+	ReasonKeyUsage: {
 		"the client's certificate is not for clients",
 		"issue a certificate whose extended key usage has clientAuth",
 	},
-	NotAllowed: {
+	ReasonNotAllowed: {
 		"the client's certificate is good, but the policy refuses this client",
 		"add the client to the allow-list, or ask whoever wrote the function why it refuses",
 	},
-	Timeout: {
+	ReasonTimeout: {
 		"the handshake was not done in time",
 		"look at the network and the load on both sides; who connects and says nothing is often a port scanner or a health check",
 	},
-	Protocol: {
+	ReasonProtocol: {
 		"what the client sent was no TLS, or both sides have no version, cipher suite or kind of key in common",
 		"let the client speak TLS (https) in a version that the profile allows; the error says more",
 	},
-	ClientAbort: {
+	ReasonClientAbort: {
 		"the client ended the connection in the midst of the handshake",
 		"look into the client's log: most often it does not trust the server's certificate, or does not find the name in it; without an alert it may be a port scanner or a health check",
 	},
-	Misdirected: {
+	ReasonMisdirected: {
 		"the request is for another server name than its connection was made for, and client certificates are demanded",
 		"let the client open a connection for each name, with SNI and Host alike, as browsers do after a 421",
 	},
-	PlainHTTP: {
+	ReasonPlainHTTP: {
 		"the request came over plain HTTP, and client certificates are demanded",
 		"let the client use https; if it is meant to be open, say AllowPlain in the route",
 	},
-	BadHost: {
+	ReasonBadHost: {
 		"the Host of the request is no valid name",
 		"let the client send the name that it means in Host",
 	},
@@ -97,16 +97,16 @@ func (e *HandshakeError) Advice() string {
 // cause says what was wrong.
 func (e *HandshakeError) cause() string {
 	switch e.Reason {
-	case UnknownSNI:
+	case ReasonUnknownSNI:
 		if e.below {
 			return fmt.Sprintf("the server name %s stands more than one label below a wildcard that demands client certificates, which covers one", quoted(e.ServerName))
 		}
 		return fmt.Sprintf("no profile answers for the server name %s", quoted(e.ServerName))
-	case Timeout:
+	case ReasonTimeout:
 		return fmt.Sprintf("the handshake was not done within %v", e.limit)
-	case Protocol:
+	case ReasonProtocol:
 		return protocolCause(e.Err)
-	case ClientAbort:
+	case ReasonClientAbort:
 		var alert *net.OpError
 		if errors.As(e.Err, &alert) && alert.Op == "remote error" {
 			return "the client ended the handshake with the alert " + quoted(strings.TrimPrefix(alert.Err.Error(), "tls: "))
@@ -136,18 +136,18 @@ func protocolCause(err error) string {
 // certificateCause says what was wrong with the certificate that a client presented, or
 // with its absence.
 func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error, now time.Time) string {
-	if reason == NotAllowed && !errors.Is(err, errNotAllowed) && !errors.Is(err, errNotAuthorized) {
+	if reason == ReasonNotAllowed && !errors.Is(err, errNotAllowed) && !errors.Is(err, errNotAuthorized) {
 		return "VerifyConnection of Options.Base refuses the client"
 	}
-	if p == nil || p.client == nil || c == nil && reason != NoClientCert {
+	if p == nil || p.client == nil || c == nil && reason != ReasonNoClientCert {
 		return reason.Meaning()
 	}
 	switch reason {
-	case NoClientCert:
+	case ReasonNoClientCert:
 		return fmt.Sprintf("the profile %q demands a certificate of %s, and the client sent none", p.id, p.client.names())
-	case UnknownCA:
+	case ReasonUnknownCA:
 		return unknownCA(p, c)
-	case Expired:
+	case ReasonExpired:
 		var invalid x509.CertificateInvalidError
 		if errors.As(err, &invalid) && invalid.Cert != nil {
 			c = invalid.Cert // perhaps one above
@@ -159,7 +159,7 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 			return fmt.Sprintf("the certificate of %s is not valid before %s", subject(c), c.NotBefore.UTC().Format(time.RFC3339))
 		}
 		return fmt.Sprintf("a certificate above that of %s is not valid now", subject(c))
-	case Revoked:
+	case ReasonRevoked:
 		switch {
 		case errors.Is(err, errCRLMissing):
 			return fmt.Sprintf("the profile %q has no CRL of an issuer in the chain of %s", p.id, subject(c))
@@ -167,11 +167,11 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 			return fmt.Sprintf("a CRL of the profile %q that the chain of %s needs is past its next update", p.id, subject(c))
 		}
 		return fmt.Sprintf("a CRL of the profile %q names a certificate in the chain of %s", p.id, subject(c))
-	case Depth:
+	case ReasonDepth:
 		return fmt.Sprintf("the chain of %s has more intermediates than the %d that the profile %q allows", subject(c), p.client.depth, p.id)
-	case KeyUsage:
+	case ReasonKeyUsage:
 		return fmt.Sprintf("the certificate of %s is not for clients", subject(c))
-	case NotAllowed:
+	case ReasonNotAllowed:
 		if errors.Is(err, errNotAllowed) {
 			return fmt.Sprintf("the allow-list of the profile %q does not name %s", p.id, subject(c))
 		}
@@ -251,14 +251,14 @@ func (r *Refusal) Advice() string {
 
 func (r *Refusal) cause() string {
 	switch r.Reason {
-	case Misdirected:
+	case ReasonMisdirected:
 		if r.ServerName == "" {
 			return fmt.Sprintf("the request is for %s, and its connection was made without a server name", quoted(r.Host))
 		}
 		return fmt.Sprintf("the request is for %s, and its connection was made for %s", quoted(r.Host), quoted(r.ServerName))
-	case PlainHTTP:
+	case ReasonPlainHTTP:
 		return fmt.Sprintf("the request for %s came over plain HTTP, and client certificates are demanded", quoted(r.Host))
-	case BadHost:
+	case ReasonBadHost:
 		return fmt.Sprintf("the Host %s is no valid name", quoted(r.Host))
 	}
 	cause := certificateCause(r.Reason, r.profile, r.Certificate, r.err, r.at)

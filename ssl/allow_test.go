@@ -257,7 +257,7 @@ func TestNotAllowed(t *testing.T) {
 			bob := people.Client("bob")
 			client, passage := d.visit(t, client(version, "a.test", bob))
 			require.Equal(t, badCertificate, alertOf(client.err))
-			require.Equal(t, ssl.NotAllowed, passage.err.Reason)
+			require.Equal(t, ssl.ReasonNotAllowed, passage.err.Reason)
 			require.Equal(t, bob.Leaf.Raw, passage.err.Certificate.Raw)
 			require.Equal(t, "a.test", passage.err.ServerName)
 		})

@@ -170,7 +170,7 @@ func TestAuthorizerRefuses(t *testing.T) {
 				d := newDoor(t, nil, server(servers, "1", auth, "a.test"))
 				_, passage := d.visit(t, client(tls.VersionTLS13, "a.test", alice))
 				require.NotNil(t, passage.err)
-				require.Equal(t, ssl.NotAllowed, passage.err.Reason)
+				require.Equal(t, ssl.ReasonNotAllowed, passage.err.Reason)
 				require.ErrorContains(t, passage.err, "the profile's Authorizer refuses the client")
 				require.Equal(t, alice.Leaf.Raw, passage.err.Certificate.Raw)
 			})

@@ -72,14 +72,14 @@ func TestCacheNeverAcceptsMore(t *testing.T) {
 		after  *ssl.ClientAuth // nil: time goes on to the end of validity
 		reason ssl.Reason
 	}{
-		{"the leaf expires", auth(ssl.ClientAuth{}), people.Client("alice", until), nil, ssl.Expired},
-		{"the intermediate expires", auth(ssl.ClientAuth{}), people.Intermediate("middle", until).Client("alice"), nil, ssl.Expired},
-		{"the root expires", auth(ssl.ClientAuth{CAPEM: dying.PEM()}), dying.Client("alice"), nil, ssl.Expired},
-		{"a revocation list arrives", auth(ssl.ClientAuth{}), alice, auth(ssl.ClientAuth{CRLs: [][]byte{people.CRL(next, alice.Leaf)}}), ssl.Revoked},
-		{"a revocation list is replaced", auth(ssl.ClientAuth{CRLs: [][]byte{people.CRL(next)}}), alice, auth(ssl.ClientAuth{CRLs: [][]byte{people.CRL(next, alice.Leaf)}}), ssl.Revoked},
-		{"the CA is replaced", auth(ssl.ClientAuth{}), alice, auth(ssl.ClientAuth{CAPEM: others.PEM()}), ssl.UnknownCA},
-		{"the depth is lowered", auth(ssl.ClientAuth{}), people.Intermediate("middle").Client("alice"), auth(ssl.ClientAuth{Depth: ssl.NoIntermediates}), ssl.Depth},
-		{"an allow-list arrives", auth(ssl.ClientAuth{}), alice, auth(ssl.ClientAuth{Allow: &ssl.Allow{CommonNames: []string{"bob"}}}), ssl.NotAllowed},
+		{"the leaf expires", auth(ssl.ClientAuth{}), people.Client("alice", until), nil, ssl.ReasonExpired},
+		{"the intermediate expires", auth(ssl.ClientAuth{}), people.Intermediate("middle", until).Client("alice"), nil, ssl.ReasonExpired},
+		{"the root expires", auth(ssl.ClientAuth{CAPEM: dying.PEM()}), dying.Client("alice"), nil, ssl.ReasonExpired},
+		{"a revocation list arrives", auth(ssl.ClientAuth{}), alice, auth(ssl.ClientAuth{CRLs: [][]byte{people.CRL(next, alice.Leaf)}}), ssl.ReasonRevoked},
+		{"a revocation list is replaced", auth(ssl.ClientAuth{CRLs: [][]byte{people.CRL(next)}}), alice, auth(ssl.ClientAuth{CRLs: [][]byte{people.CRL(next, alice.Leaf)}}), ssl.ReasonRevoked},
+		{"the CA is replaced", auth(ssl.ClientAuth{}), alice, auth(ssl.ClientAuth{CAPEM: others.PEM()}), ssl.ReasonUnknownCA},
+		{"the depth is lowered", auth(ssl.ClientAuth{}), people.Intermediate("middle").Client("alice"), auth(ssl.ClientAuth{Depth: ssl.NoIntermediates}), ssl.ReasonDepth},
+		{"an allow-list arrives", auth(ssl.ClientAuth{}), alice, auth(ssl.ClientAuth{Allow: &ssl.Allow{CommonNames: []string{"bob"}}}), ssl.ReasonNotAllowed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			forVersions(t, func(t *testing.T, version uint16, none int) {
@@ -117,7 +117,7 @@ func TestCacheNeverAcceptsMore(t *testing.T) {
 				side, passage = d.visit(t, bare)
 				require.NotNil(t, passage.err)
 				require.Equal(t, none, alertOf(side.err))
-				require.Equal(t, ssl.NoClientCert, passage.err.Reason)
+				require.Equal(t, ssl.ReasonNoClientCert, passage.err.Reason)
 
 				// The connections: crypto/tls verified nothing in them.
 				for _, state := range []*tls.ConnectionState{&open.state, &again.state, &resumed.state} {
@@ -224,7 +224,7 @@ func TestCacheOfTwoProfiles(t *testing.T) {
 	ssl.Mislead(d.store.Table().Lookup("a.test"), servers.Certificate())
 	_, passage = d.visit(t, ssltest.ClientConfig("b.test", alice))
 	require.NotNil(t, passage.err)
-	require.Equal(t, ssl.Depth, passage.err.Reason)
+	require.Equal(t, ssl.ReasonDepth, passage.err.Reason)
 	_, passage = d.visit(t, ssltest.ClientConfig("c.test", alice))
 	require.Nil(t, passage.err)
 	require.Zero(t, ssl.Verified(d.store.Table().Lookup("b.test")), "what was refused is not remembered")
@@ -255,7 +255,7 @@ func TestCacheAndForgeries(t *testing.T) {
 	} {
 		_, passage := d.visit(t, ssltest.ClientConfig("a.test", cert))
 		require.NotNil(t, passage.err, name)
-		require.Equal(t, ssl.UnknownCA, passage.err.Reason, name)
+		require.Equal(t, ssl.ReasonUnknownCA, passage.err.Reason, name)
 	}
 	// The right certificates, and the key of another: crypto/tls sees to it.
 	stolen := tls.Certificate{Certificate: alice.Certificate, PrivateKey: forged.PrivateKey.(*ecdsa.PrivateKey)}
@@ -272,12 +272,12 @@ func TestCacheReasons(t *testing.T) {
 		reason ssl.Reason
 		client []tls.Certificate
 	}{
-		{ssl.UnknownCA, []tls.Certificate{others.Client("alice")}},
-		{ssl.Expired, []tls.Certificate{people.Client("alice", ssltest.Expired)}},
-		{ssl.Expired, []tls.Certificate{people.Client("alice", ssltest.NotYetValid)}},
-		{ssl.KeyUsage, []tls.Certificate{people.Client("alice", ssltest.Usage(x509.ExtKeyUsageServerAuth))}},
-		{ssl.Depth, []tls.Certificate{people.Intermediate("1").Intermediate("2").Client("alice")}},
-		{ssl.NoClientCert, nil},
+		{ssl.ReasonUnknownCA, []tls.Certificate{others.Client("alice")}},
+		{ssl.ReasonExpired, []tls.Certificate{people.Client("alice", ssltest.Expired)}},
+		{ssl.ReasonExpired, []tls.Certificate{people.Client("alice", ssltest.NotYetValid)}},
+		{ssl.ReasonKeyUsage, []tls.Certificate{people.Client("alice", ssltest.Usage(x509.ExtKeyUsageServerAuth))}},
+		{ssl.ReasonDepth, []tls.Certificate{people.Intermediate("1").Intermediate("2").Client("alice")}},
+		{ssl.ReasonNoClientCert, nil},
 	} {
 		t.Run(string(c.reason), func(t *testing.T) {
 			forVersions(t, func(t *testing.T, version uint16, none int) {

@@ -39,7 +39,7 @@ type handshakeCounts struct {
 
 // handshakeReasons is the list of [HandshakeReasons].
 var handshakeReasons = [...]Reason{
-	NoSNI, UnknownSNI, NoClientCert, UnknownCA, Expired, Revoked, Depth, KeyUsage, NotAllowed, Timeout, Protocol, ClientAbort,
+	ReasonNoSNI, ReasonUnknownSNI, ReasonNoClientCert, ReasonUnknownCA, ReasonExpired, ReasonRevoked, ReasonDepth, ReasonKeyUsage, ReasonNotAllowed, ReasonTimeout, ReasonProtocol, ReasonClientAbort,
 }
 
 // of returns the counts of a profile's ID.

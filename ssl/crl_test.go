@@ -254,7 +254,7 @@ func TestCRL(t *testing.T) {
 							continue
 						}
 						require.Equal(t, badCertificate, alertOf(client.err))
-						require.Equal(t, ssl.Revoked, passage.err.Reason)
+						require.Equal(t, ssl.ReasonRevoked, passage.err.Reason)
 						require.Equal(t, c.client.Leaf.Raw, passage.err.Certificate.Raw)
 						require.Equal(t, "1", passage.err.Profile)
 					}
@@ -301,7 +301,7 @@ func TestCRLOfAnchors(t *testing.T) {
 			_, passage := d.visit(t, ssltest.ClientConfig("a.test", client))
 			if !c.taken {
 				require.NotNil(t, passage.err)
-				require.Equal(t, ssl.Revoked, passage.err.Reason)
+				require.Equal(t, ssl.ReasonRevoked, passage.err.Reason)
 				return
 			}
 			require.Nil(t, passage.err)
@@ -341,7 +341,7 @@ func TestAnchorsBelowAnExpiredRoot(t *testing.T) {
 	clock.Set(time.Now().Add(2 * time.Hour))
 	_, passage = d.visit(t, ssltest.ClientConfig("a.test", alice))
 	require.NotNil(t, passage.err)
-	require.Equal(t, ssl.Expired, passage.err.Reason)
+	require.Equal(t, ssl.ReasonExpired, passage.err.Reason)
 	_, err = d.store.Judge(d.store.Table(), &state, "a.test", "/")
 	require.Error(t, err, "the connection that was open")
 
@@ -355,7 +355,7 @@ func TestAnchorsBelowAnExpiredRoot(t *testing.T) {
 	d = newDoor(t, o(), server(servers, "1", &ssl.ClientAuth{CAPEM: join(under.pem(), shortRoot.pem())}, "a.test"))
 	client, passage := d.visit(t, ssltest.ClientConfig("a.test", newAuthority(t, under, leaf("carol")).pair()))
 	require.NotNil(t, passage.err)
-	require.Equal(t, ssl.Depth, passage.err.Reason)
+	require.Equal(t, ssl.ReasonDepth, passage.err.Reason)
 	require.Equal(t, unknownCA, alertOf(client.err))
 }
 
@@ -490,7 +490,7 @@ func TestCRLIsCheckedWithCertificates(t *testing.T) {
 	alice := newAuthority(t, middle, leaf("alice"))
 	_, passage := d.visit(t, ssltest.ClientConfig("a.test", alice.pair(unable)))
 	require.NotNil(t, passage.err)
-	require.Equal(t, ssl.Revoked, passage.err.Reason)
+	require.Equal(t, ssl.ReasonRevoked, passage.err.Reason)
 	_, passage = d.visit(t, ssltest.ClientConfig("a.test", alice.pair(middle)))
 	require.Nil(t, passage.err)
 }
@@ -624,7 +624,7 @@ func TestCRLOfOpenSSL(t *testing.T) {
 				require.Nil(t, passage.err, name)
 			} else {
 				require.NotNil(t, passage.err, name)
-				require.Equal(t, ssl.Revoked, passage.err.Reason)
+				require.Equal(t, ssl.ReasonRevoked, passage.err.Reason)
 			}
 		}
 	}

@@ -103,7 +103,7 @@ func TestEncryptedClientHello(t *testing.T) {
 	require.Equal(t, "strict", <-reports.done)
 	require.Equal(t, certificateRequired, alertOf(handshake(t, l.Addr(), hidden("strict.test", list)).err))
 	e := <-reports.failed
-	require.Equal(t, ssl.NoClientCert, e.Reason)
+	require.Equal(t, ssl.ReasonNoClientCert, e.Reason)
 	require.Equal(t, "strict.test", e.ServerName)
 	require.Equal(t, "strict", e.Profile)
 }

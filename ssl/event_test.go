@@ -51,7 +51,7 @@ func TestHandshakeEvent(t *testing.T) {
 		require.Equal(t, "a.test", e.ServerName)
 		require.Equal(t, "1", e.Profile)
 		require.Nil(t, e.State)
-		require.Equal(t, ssl.Timeout, e.Err.Reason)
+		require.Equal(t, ssl.ReasonTimeout, e.Err.Reason)
 		c.Close()
 	})
 }
@@ -69,7 +69,7 @@ func TestHandshakeEventDoesNotLinger(t *testing.T) {
 		require.NoError(t, err)
 		go func() { _, _ = io.Copy(io.Discard, c) }()
 		e := <-events
-		require.Equal(t, ssl.Protocol, e.Err.Reason)
+		require.Equal(t, ssl.ReasonProtocol, e.Err.Reason)
 		require.Zero(t, e.Took)
 		c.Close()
 	})

@@ -24,30 +24,32 @@ type Reason string
 
 // The reasons of handshakes.
 const (
-	NoSNI        Reason = "no_sni"         // the client named no server, and there is no fallback
-	UnknownSNI   Reason = "unknown_sni"    // no profile answers for the name
-	NoClientCert Reason = "no_client_cert" // the profile demands a certificate
-	UnknownCA    Reason = "unknown_ca"     // the chain ends in none of the profile's roots
-	Expired      Reason = "expired"        // a certificate of the chain is not valid now
-	Revoked      Reason = "revoked"        // a CRL names a certificate of the chain, or one that is needed is missing or out of date
-	Depth        Reason = "depth"          // more intermediates than the profile allows
-	KeyUsage     Reason = "key_usage"      // the certificate is not for clients
-	NotAllowed   Reason = "not_allowed"    // the policy refuses this client
-	Timeout      Reason = "timeout"        // the handshake took too long
-	Protocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic
-	ClientAbort  Reason = "client_abort"   // the client went away or sent an alert
+	ReasonNoSNI        Reason = "no_sni"         // the client named no server, and there is no fallback
+	ReasonUnknownSNI   Reason = "unknown_sni"    // no profile answers for the name
+	ReasonNoClientCert Reason = "no_client_cert" // the profile demands a certificate
+	ReasonUnknownCA    Reason = "unknown_ca"     // the chain ends in none of the profile's roots
+	ReasonExpired      Reason = "expired"        // a certificate of the chain is not valid now
+	ReasonRevoked      Reason = "revoked"        // a CRL names a certificate of the chain, or one that is needed is missing or out of date
+	ReasonDepth        Reason = "depth"          // more intermediates than the profile allows
+	ReasonKeyUsage     Reason = "key_usage"      // the certificate is not for clients
+	ReasonNotAllowed   Reason = "not_allowed"    // the policy refuses this client
+	ReasonTimeout      Reason = "timeout"        // the handshake took too long
+	ReasonProtocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic
+	ReasonClientAbort  Reason = "client_abort"   // the client went away or sent an alert
 )
 
 // The reasons that only the guard has. What a client certificate lacks has the same reasons
 // as in a handshake.
 const (
-	Misdirected Reason = "misdirected" // the connection was made for another server name
-	PlainHTTP   Reason = "plain_http"  // plain HTTP, where client certificates are demanded
-	BadHost     Reason = "bad_host"    // the Host is no valid name
+	ReasonMisdirected Reason = "misdirected" // the connection was made for another server name
+	ReasonPlainHTTP   Reason = "plain_http"  // plain HTTP, where client certificates are demanded
+	ReasonBadHost     Reason = "bad_host"    // the Host is no valid name
 )
 
 // Reasons returns all reasons, those of handshakes first.
-func Reasons() []Reason { return append(HandshakeReasons(), Misdirected, PlainHTTP, BadHost) }
+func Reasons() []Reason {
+	return append(HandshakeReasons(), ReasonMisdirected, ReasonPlainHTTP, ReasonBadHost)
+}
 
 // HandshakeReasons returns the reasons why handshakes fail, in the order in which they
 // stand in the documentation.
@@ -130,22 +132,22 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		// kind, such as the time that ran out on its way to a server of its own.
 		e.Certificate, e.Reason = policy.presented, policy.reason
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		e.Reason = Timeout
+		e.Reason = ReasonTimeout
 	case errors.As(err, &invalid) && len(invalid.UnverifiedCertificates) > 0:
 		e.Certificate = invalid.UnverifiedCertificates[0]
 		e.Reason = certificateReason(a.profile, invalid, e.at)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
-		e.Reason = NoClientCert
+		e.Reason = ReasonNoClientCert
 	case errors.As(err, &alert) && alert.Op == "remote error", a.hello && illegible(err),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		e.Reason = ClientAbort
+		e.Reason = ReasonClientAbort
 	case a.hello && a.profile == nil && a.serverName == "":
-		e.Reason = NoSNI
+		e.Reason = ReasonNoSNI
 	case a.hello && a.profile == nil:
-		e.Reason = UnknownSNI
+		e.Reason = ReasonUnknownSNI
 	default:
-		e.Reason = Protocol
+		e.Reason = ReasonProtocol
 	}
 	return e
 }
@@ -179,19 +181,19 @@ func policyReason(p *Profile, err error, now time.Time) Reason {
 	var invalid *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, errNotAuthorized):
-		return NotAllowed
+		return ReasonNotAllowed
 	case errors.As(err, &invalid):
 		return certificateReason(p, invalid, now)
 	case errors.Is(err, errRevoked), errors.Is(err, errCRLMissing), errors.Is(err, errCRLExpired):
-		return Revoked
+		return ReasonRevoked
 	case errors.Is(err, errExpired):
-		return Expired
+		return ReasonExpired
 	case errors.Is(err, errDepth):
-		return Depth
+		return ReasonDepth
 	case errors.Is(err, errUnverified):
-		return UnknownCA
+		return ReasonUnknownCA
 	default:
-		return NotAllowed
+		return ReasonNotAllowed
 	}
 }
 
@@ -200,15 +202,15 @@ func certificateReason(p *Profile, e *tls.CertificateVerificationError, now time
 	if errors.As(e, &invalid) {
 		switch invalid.Reason {
 		case x509.Expired:
-			return Expired
+			return ReasonExpired
 		case x509.IncompatibleUsage:
-			return KeyUsage
+			return ReasonKeyUsage
 		case x509.TooManyIntermediates:
-			return Depth
+			return ReasonDepth
 		}
 	}
 	if p != nil && p.client != nil && p.client.tooDeep(e.UnverifiedCertificates, now) {
-		return Depth
+		return ReasonDepth
 	}
-	return UnknownCA
+	return ReasonUnknownCA
 }

@@ -32,7 +32,7 @@ type Refusal struct {
 	// nothing about the configuration.
 	Message string
 
-	// Reason is why: [Misdirected], [PlainHTTP], [BadHost], or what the client
+	// Reason is why: [ReasonMisdirected], [ReasonPlainHTTP], [ReasonBadHost], or what the client
 	// certificate lacks, as in a handshake.
 	Reason Reason
 
@@ -109,13 +109,13 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	if host != "" {
 		var ok bool
 		if name, ok = hostname.CanonicalHost(host); !ok {
-			return nil, &Refusal{Status: http.StatusBadRequest, Reason: BadHost, Message: msgHost, Host: host}
+			return nil, &Refusal{Status: http.StatusBadRequest, Reason: ReasonBadHost, Message: msgHost, Host: host}
 		}
 	}
 	governing, closed := t.find(name)
 	if cs == nil {
 		if (governing.Demands() || closed) && !ACMEChallenge(path) {
-			return nil, refusal(http.StatusForbidden, PlainHTTP, msgPlain, cs, host, governing)
+			return nil, refusal(http.StatusForbidden, ReasonPlainHTTP, msgPlain, cs, host, governing)
 		}
 		return nil, nil
 	}
@@ -128,7 +128,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	switch {
 	case made != governing || closed:
 		if made.Demands() || governing.Demands() || closed {
-			return nil, refusal(http.StatusMisdirectedRequest, Misdirected, msgMisdirected, cs, host, governing)
+			return nil, refusal(http.StatusMisdirectedRequest, ReasonMisdirected, msgMisdirected, cs, host, governing)
 		}
 		return nil, nil
 	case !governing.Demands():
@@ -149,7 +149,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	case len(cs.PeerCertificates) > 0:
 		return nil, tm.unaccepted(http.StatusBadRequest, msgBadCert, cs, host, governing, v)
 	default:
-		return nil, refusal(http.StatusBadRequest, NoClientCert, msgNoCert, cs, host, governing)
+		return nil, refusal(http.StatusBadRequest, ReasonNoClientCert, msgNoCert, cs, host, governing)
 	}
 }
 

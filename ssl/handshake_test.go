@@ -329,10 +329,10 @@ func TestHideCAs(t *testing.T) {
 					reason ssl.Reason
 					alert  int
 				}{
-					{nil, ssl.NoClientCert, none},
-					{[]tls.Certificate{aliens.Client("mallory")}, ssl.UnknownCA, badCertificate},
-					{[]tls.Certificate{people.Client("old", ssltest.Expired)}, ssl.Expired, badCertificate},
-					{[]tls.Certificate{people.Intermediate("1").Intermediate("2").Client("deep")}, ssl.Depth, badCertificate},
+					{nil, ssl.ReasonNoClientCert, none},
+					{[]tls.Certificate{aliens.Client("mallory")}, ssl.ReasonUnknownCA, badCertificate},
+					{[]tls.Certificate{people.Client("old", ssltest.Expired)}, ssl.ReasonExpired, badCertificate},
+					{[]tls.Certificate{people.Intermediate("1").Intermediate("2").Client("deep")}, ssl.ReasonDepth, badCertificate},
 				} {
 					there, here := d.visit(t, client(version, "a.test", c.certs...))
 					if name != "optional" {
@@ -362,7 +362,7 @@ func TestHideCAs(t *testing.T) {
 				_, here := d.visit(t, config)
 				if name != "optional" {
 					require.NotNil(t, here.err)
-					require.Equal(t, ssl.UnknownCA, here.err.Reason)
+					require.Equal(t, ssl.ReasonUnknownCA, here.err.Reason)
 					return
 				}
 				require.False(t, here.state.DidResume)

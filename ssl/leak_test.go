@@ -177,8 +177,8 @@ func TestNothingLeaks(t *testing.T) {
 			identity, *identity, ssl.NewContext(context.Background(), identity),
 			refusal, *refusal.(*ssl.Refusal),
 			configError, *configError,
-			&ssl.HandshakeError{RemoteAddr: &net.TCPAddr{}, Certificate: identity.Certificate(), Err: errors.New("x"), Reason: ssl.Expired},
-			ssl.Expired, ssl.XFCCCert,
+			&ssl.HandshakeError{RemoteAddr: &net.TCPAddr{}, Certificate: identity.Certificate(), Err: errors.New("x"), Reason: ssl.ReasonExpired},
+			ssl.ReasonExpired, ssl.XFCCCert,
 			store.Stats(), store.Handshakes(), ssl.ProfileStats{}, ssl.VersionCounts{}, ssl.ReasonCount{}, ssl.Histogram{}, ssl.HandshakeEvent{},
 			// Not a pointer below the top: fmt shows what a verb that does not fit
 			// a pointer points to without asking it.

@@ -162,43 +162,43 @@ func TestHandshakeReasons(t *testing.T) {
 		subject    string // of the certificate that was presented
 		cause      string // the beginning of the advice
 	}{
-		{"no name", tlsClient(""), ssl.NoSNI, "", "", "", "the client named no server"},
-		{"unknown name", tlsClient("unknown.test", alice), ssl.UnknownSNI, "unknown.test", "", "", "no profile answers for the server name \"unknown.test\""},
-		{"below a strict wildcard", tlsClient("x.y.wild.test", alice), ssl.UnknownSNI, "x.y.wild.test", "", "", "the server name \"x.y.wild.test\" stands more than one label below a wildcard"},
-		{"no certificate", tlsClient("strict.test"), ssl.NoClientCert, "strict.test", "strict", "", "the profile \"strict\" demands a certificate of CN=people, and the client sent none"},
-		{"another CA", tlsClient("strict.test", aliens.Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory", "the client's issuer CN=aliens is not among the CAs of the profile \"strict\" (CN=people)"},
-		{"a CA with the same name", tlsClient("strict.test", ssltest.NewCA(t, "people").Client("mallory")), ssl.UnknownCA, "strict.test", "strict", "CN=mallory", "the profile \"strict\" has a CA by the name of the client's issuer CN=people, but its key has not signed"},
-		{"expired", tlsClient("strict.test", people.Client("old", ssltest.Expired)), ssl.Expired, "strict.test", "strict", "CN=old", "the certificate of CN=old expired on 20"},
-		{"not yet valid", tlsClient("strict.test", people.Client("new", ssltest.NotYetValid)), ssl.Expired, "strict.test", "strict", "CN=new", "the certificate of CN=new is not valid before 20"},
-		{"too deep", tlsClient("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.Depth, "strict.test", "strict", "CN=deep", "the chain of CN=deep has more intermediates than the 1 that the profile \"strict\" allows"},
-		{"too deep, of another CA", tlsClient("strict.test", aliens.Intermediate("a").Intermediate("b").Client("deep")), ssl.UnknownCA, "strict.test", "strict", "CN=deep", "the client's issuer CN=b is not among the CAs"},
-		{"a server's", tlsClient("strict.test", asClient(t, people.Server("x.test"))), ssl.KeyUsage, "strict.test", "strict", "CN=x.test", "the certificate of CN=x.test is not for clients"},
-		{"revoked", tlsClient("crl.test", lost), ssl.Revoked, "crl.test", "crl", "CN=lost", "a CRL of the profile \"crl\" names a certificate in the chain of CN=lost"},
-		{"not on the list", tlsClient("allow.test", alice), ssl.NotAllowed, "allow.test", "allow", "CN=alice", "the allow-list of the profile \"allow\" does not name CN=alice"},
-		{"refused by VerifyConnection", tlsClient("verify.test", alice), ssl.NotAllowed, "verify.test", "verify", "CN=alice", "VerifyConnection of Options.Base refuses the client"},
-		{"refused by VerifyConnection, with an error that looks like another", tlsClient("late.test"), ssl.NotAllowed, "late.test", "late", "", "VerifyConnection of Options.Base refuses the client"},
+		{"no name", tlsClient(""), ssl.ReasonNoSNI, "", "", "", "the client named no server"},
+		{"unknown name", tlsClient("unknown.test", alice), ssl.ReasonUnknownSNI, "unknown.test", "", "", "no profile answers for the server name \"unknown.test\""},
+		{"below a strict wildcard", tlsClient("x.y.wild.test", alice), ssl.ReasonUnknownSNI, "x.y.wild.test", "", "", "the server name \"x.y.wild.test\" stands more than one label below a wildcard"},
+		{"no certificate", tlsClient("strict.test"), ssl.ReasonNoClientCert, "strict.test", "strict", "", "the profile \"strict\" demands a certificate of CN=people, and the client sent none"},
+		{"another CA", tlsClient("strict.test", aliens.Client("mallory")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=mallory", "the client's issuer CN=aliens is not among the CAs of the profile \"strict\" (CN=people)"},
+		{"a CA with the same name", tlsClient("strict.test", ssltest.NewCA(t, "people").Client("mallory")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=mallory", "the profile \"strict\" has a CA by the name of the client's issuer CN=people, but its key has not signed"},
+		{"expired", tlsClient("strict.test", people.Client("old", ssltest.Expired)), ssl.ReasonExpired, "strict.test", "strict", "CN=old", "the certificate of CN=old expired on 20"},
+		{"not yet valid", tlsClient("strict.test", people.Client("new", ssltest.NotYetValid)), ssl.ReasonExpired, "strict.test", "strict", "CN=new", "the certificate of CN=new is not valid before 20"},
+		{"too deep", tlsClient("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.ReasonDepth, "strict.test", "strict", "CN=deep", "the chain of CN=deep has more intermediates than the 1 that the profile \"strict\" allows"},
+		{"too deep, of another CA", tlsClient("strict.test", aliens.Intermediate("a").Intermediate("b").Client("deep")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=deep", "the client's issuer CN=b is not among the CAs"},
+		{"a server's", tlsClient("strict.test", asClient(t, people.Server("x.test"))), ssl.ReasonKeyUsage, "strict.test", "strict", "CN=x.test", "the certificate of CN=x.test is not for clients"},
+		{"revoked", tlsClient("crl.test", lost), ssl.ReasonRevoked, "crl.test", "crl", "CN=lost", "a CRL of the profile \"crl\" names a certificate in the chain of CN=lost"},
+		{"not on the list", tlsClient("allow.test", alice), ssl.ReasonNotAllowed, "allow.test", "allow", "CN=alice", "the allow-list of the profile \"allow\" does not name CN=alice"},
+		{"refused by VerifyConnection", tlsClient("verify.test", alice), ssl.ReasonNotAllowed, "verify.test", "verify", "CN=alice", "VerifyConnection of Options.Base refuses the client"},
+		{"refused by VerifyConnection, with an error that looks like another", tlsClient("late.test"), ssl.ReasonNotAllowed, "late.test", "late", "", "VerifyConnection of Options.Base refuses the client"},
 		{"no version in common", func(t *testing.T, _ uint16) error {
 			return handshake(t, l.Addr(), client(tls.VersionTLS11, "public.test")).err
-		}, ssl.Protocol, "public.test", "public", "", "client and server do not agree (tls: client offered only unsupported versions"},
+		}, ssl.ReasonProtocol, "public.test", "public", "", "client and server do not agree (tls: client offered only unsupported versions"},
 		{"no protocol in common", func(t *testing.T, version uint16) error {
 			config := client(version, "public.test")
 			config.NextProtos = []string{"spdy/9\n"}
 			return handshake(t, l.Addr(), config).err
-		}, ssl.Protocol, "public.test", "public", "", "client and server do not agree (tls: "},
-		{"no TLS", talk("SSH-2.0-OpenSSH_9.9\r\n"), ssl.Protocol, "", "", "", "what the client sent was no TLS"},
-		{"HTTP", talk("GET / HTTP/1.1\r\nHost: public.test\r\n\r\n"), ssl.Protocol, "", "", "", "the client spoke HTTP without TLS"},
-		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.Protocol, "", "", "", "what the client sent was no TLS"},
-		{"nothing", talk(""), ssl.ClientAbort, "", "", "", "the client ended the connection in the midst of the handshake"},
-		{"half a record", talk("\x16\x03\x01\x02\x00\x01"), ssl.ClientAbort, "", "", "", "the client ended the connection"},
-		{"half a handshake", talk(string(ssltest.ClientHello(t, "public.test"))), ssl.ClientAbort, "public.test", "public", "", "the client ended the connection"},
+		}, ssl.ReasonProtocol, "public.test", "public", "", "client and server do not agree (tls: "},
+		{"no TLS", talk("SSH-2.0-OpenSSH_9.9\r\n"), ssl.ReasonProtocol, "", "", "", "what the client sent was no TLS"},
+		{"HTTP", talk("GET / HTTP/1.1\r\nHost: public.test\r\n\r\n"), ssl.ReasonProtocol, "", "", "", "the client spoke HTTP without TLS"},
+		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.ReasonProtocol, "", "", "", "what the client sent was no TLS"},
+		{"nothing", talk(""), ssl.ReasonClientAbort, "", "", "", "the client ended the connection in the midst of the handshake"},
+		{"half a record", talk("\x16\x03\x01\x02\x00\x01"), ssl.ReasonClientAbort, "", "", "", "the client ended the connection"},
+		{"half a handshake", talk(string(ssltest.ClientHello(t, "public.test"))), ssl.ReasonClientAbort, "public.test", "public", "", "the client ended the connection"},
 		{"a client that does not trust the server", func(t *testing.T, version uint16) error {
 			config := client(version, "public.test")
 			config.InsecureSkipVerify, config.RootCAs = false, aliens.Pool()
 			return handshake(t, l.Addr(), config).err
-		}, ssl.ClientAbort, "public.test", "public", "", "the client ended the handshake with the alert \"bad certificate\""},
-		{"a client that says so in the clear", talk(string(ssltest.ClientHello(t, "public.test")) + "\x15\x03\x03\x00\x02\x02\x30"), ssl.ClientAbort, "public.test", "public", "", "the client ended the handshake with something illegible"},
-		{"an evil name", talk(string(ssltest.ClientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.UnknownSNI, "a\nb\x1b[31m\u202e\xff", "", "", "no profile answers for the server name \"a\\nb\\x1b[31m\\u202e\\xff\""},
-		{"an evil subject", tlsClient("strict.test", aliens.Client("x\nlevel=INFO\x1b[31m")), ssl.UnknownCA, "strict.test", "strict", "*", "the client's issuer CN=aliens is not among"},
+		}, ssl.ReasonClientAbort, "public.test", "public", "", "the client ended the handshake with the alert \"bad certificate\""},
+		{"a client that says so in the clear", talk(string(ssltest.ClientHello(t, "public.test")) + "\x15\x03\x03\x00\x02\x02\x30"), ssl.ReasonClientAbort, "public.test", "public", "", "the client ended the handshake with something illegible"},
+		{"an evil name", talk(string(ssltest.ClientHello(t, "a\nb\x1b[31m\u202e\xff"))), ssl.ReasonUnknownSNI, "a\nb\x1b[31m\u202e\xff", "", "", "no profile answers for the server name \"a\\nb\\x1b[31m\\u202e\\xff\""},
+		{"an evil subject", tlsClient("strict.test", aliens.Client("x\nlevel=INFO\x1b[31m")), ssl.ReasonUnknownCA, "strict.test", "strict", "*", "the client's issuer CN=aliens is not among"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			forVersions(t, func(t *testing.T, version uint16, _ int) {
@@ -240,7 +240,7 @@ func TestHandshakeReasons(t *testing.T) {
 		})
 	}
 
-	covered[ssl.Timeout] = true // TestHandshakeTimeout
+	covered[ssl.ReasonTimeout] = true // TestHandshakeTimeout
 	for _, reason := range ssl.HandshakeReasons() {
 		require.True(t, covered[reason], "no test of the reason %s", reason)
 	}
@@ -405,9 +405,9 @@ func TestHandshakeTimeout(t *testing.T) {
 					var client sync.WaitGroup
 					client.Go(func() { drip(c) })
 					e := <-reports.failed
-					require.Equal(t, ssl.Timeout, e.Reason, "%v", e.Err)
+					require.Equal(t, ssl.ReasonTimeout, e.Reason, "%v", e.Err)
 					require.Equal(t, want, time.Since(start))
-					require.Equal(t, fmt.Sprintf("the handshake was not done within %v: %s", want, ssl.Timeout.Remedy()), e.Advice())
+					require.Equal(t, fmt.Sprintf("the handshake was not done within %v: %s", want, ssl.ReasonTimeout.Remedy()), e.Advice())
 					c.Close()
 					client.Wait()
 				})
@@ -588,7 +588,7 @@ func TestMaxHandshakesPerAddr(t *testing.T) {
 				// A handshake that fails gives its place back, once.
 				silent[0].Close()
 				synctest.Wait()
-				require.Equal(t, ssl.ClientAbort, (<-reports.failed).Reason)
+				require.Equal(t, ssl.ReasonClientAbort, (<-reports.failed).Reason)
 				silent[0] = free("one has failed")
 				full("and another has come")
 
@@ -618,7 +618,7 @@ func TestMaxHandshakesPerAddr(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				for range 3 {
-					require.Equal(t, ssl.Timeout, (<-reports.failed).Reason)
+					require.Equal(t, ssl.ReasonTimeout, (<-reports.failed).Reason)
 					free("their time is over").Close()
 				}
 			})
@@ -768,7 +768,7 @@ func TestListenerClose(t *testing.T) {
 		require.ErrorIs(t, err, net.ErrClosed)
 		require.Error(t, l.Close(), "the listener below says that it is closed")
 		for len(failed) > 0 {
-			require.Equal(t, ssl.ClientAbort, (<-failed).Reason)
+			require.Equal(t, ssl.ReasonClientAbort, (<-failed).Reason)
 		}
 		for _, c := range clients[1:] {
 			_, err := c.Read(make([]byte, 1))
@@ -902,10 +902,10 @@ func TestPanicInAHandshake(t *testing.T) {
 	for range 3 {
 		require.Error(t, handshake(t, l.Addr(), ssltest.ClientConfig("panic.test")).err)
 		e := <-reports.failed
-		require.Equal(t, ssl.Protocol, e.Reason)
+		require.Equal(t, ssl.ReasonProtocol, e.Reason)
 		require.Equal(t, "1", e.Profile)
 		require.ErrorContains(t, e, "at the disco")
-		require.Equal(t, "a function of the server's panicked: see the error: "+ssl.Protocol.Remedy(), e.Advice())
+		require.Equal(t, "a function of the server's panicked: see the error: "+ssl.ReasonProtocol.Remedy(), e.Advice())
 		require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
 		require.Equal(t, "1", <-reports.done)
 	}

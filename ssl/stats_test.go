@@ -284,13 +284,13 @@ func TestGuardAdvice(t *testing.T) {
 		reason ssl.Reason
 		cause  string
 	}{
-		{state("public.test"), "strict.test", 421, ssl.Misdirected, `the request is for "strict.test", and its connection was made for "public.test": `},
-		{&tls.ConnectionState{}, "strict.test", 421, ssl.Misdirected, `the request is for "strict.test", and its connection was made without a server name: `},
-		{nil, "strict.test", 403, ssl.PlainHTTP, `the request for "strict.test" came over plain HTTP, and client certificates are demanded: `},
-		{nil, "a..\n", 400, ssl.BadHost, `the Host "a..\n" is no valid name: `},
-		{state("optional.test"), "optional.test", 400, ssl.NoClientCert, `the profile "optional" demands a certificate of CN=people, and the client sent none: `},
-		{state("optional.test", aliens.Client("mallory")), "optional.test", 400, ssl.UnknownCA, `the client's issuer CN=aliens is not among the CAs of the profile "optional" (CN=people): `},
-		{state("optional.test", people.Client("old", ssltest.Expired)), "optional.test", 400, ssl.Expired, `the certificate of CN=old expired on `},
+		{state("public.test"), "strict.test", 421, ssl.ReasonMisdirected, `the request is for "strict.test", and its connection was made for "public.test": `},
+		{&tls.ConnectionState{}, "strict.test", 421, ssl.ReasonMisdirected, `the request is for "strict.test", and its connection was made without a server name: `},
+		{nil, "strict.test", 403, ssl.ReasonPlainHTTP, `the request for "strict.test" came over plain HTTP, and client certificates are demanded: `},
+		{nil, "a..\n", 400, ssl.ReasonBadHost, `the Host "a..\n" is no valid name: `},
+		{state("optional.test"), "optional.test", 400, ssl.ReasonNoClientCert, `the profile "optional" demands a certificate of CN=people, and the client sent none: `},
+		{state("optional.test", aliens.Client("mallory")), "optional.test", 400, ssl.ReasonUnknownCA, `the client's issuer CN=aliens is not among the CAs of the profile "optional" (CN=people): `},
+		{state("optional.test", people.Client("old", ssltest.Expired)), "optional.test", 400, ssl.ReasonExpired, `the certificate of CN=old expired on `},
 	} {
 		_, err := store.Judge(store.Table(), c.cs, c.host, "/")
 		var refusal *ssl.Refusal
@@ -306,7 +306,7 @@ func TestGuardAdvice(t *testing.T) {
 	var refusal *ssl.Refusal
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, http.StatusMisdirectedRequest, refusal.Status)
-	require.Equal(t, ssl.UnknownCA, refusal.Reason)
+	require.Equal(t, ssl.ReasonUnknownCA, refusal.Reason)
 	require.True(t, strings.HasPrefix(refusal.Advice(), `what the client was let in with does not hold any more, as the client's issuer CN=people is not among`), refusal.Advice())
 }
 
@@ -336,13 +336,13 @@ func TestFloodOfHandshakes(t *testing.T) {
 					for range n {
 						c := p.dial(t)
 						_ = c.Close()
-						require.Equal(t, ssl.ClientAbort, (<-reports.failed).Reason)
+						require.Equal(t, ssl.ReasonClientAbort, (<-reports.failed).Reason)
 					}
 				}
 				scan(500)
 				c := tls.Client(p.dial(t), ssltest.ClientConfig("unknown.test"))
 				require.Error(t, c.Handshake())
-				require.Equal(t, ssl.UnknownSNI, (<-reports.failed).Reason)
+				require.Equal(t, ssl.ReasonUnknownSNI, (<-reports.failed).Reason)
 				require.Equal(t, 10, count("client_abort"))
 				require.Equal(t, 1, count("unknown_sni"))
 				require.Zero(t, count("unreported"))

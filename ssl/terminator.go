@@ -188,7 +188,7 @@ func (tm *Terminator) verify(p *Profile, cs *tls.ConnectionState) error {
 	}
 	if tm.verifyConnection != nil {
 		if err := tm.verifyConnection(*cs); err != nil {
-			return &policyError{presented(cs), NotAllowed, err}
+			return &policyError{presented(cs), ReasonNotAllowed, err}
 		}
 	}
 	return nil

@@ -117,7 +117,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 		_, err := store.Judge(store.Table(), cs, "a.test", "/")
 		var refusal *ssl.Refusal
 		require.ErrorAs(t, err, &refusal)
-		require.Equal(t, ssl.UnknownCA, refusal.Reason)
+		require.Equal(t, ssl.ReasonUnknownCA, refusal.Reason)
 	}
 	refused()
 	few := testing.AllocsPerRun(10, refused)

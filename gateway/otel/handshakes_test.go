@@ -33,7 +33,7 @@ func TestSpansOfHandshakes(t *testing.T) {
 			_, err := ssltest.Client(t, h.front, "a.test", strangers.Client("mallory")).Get("https://a.test/")
 			require.Error(t, err)
 			e := <-h.shaken
-			require.Equal(t, ssl.UnknownCA, e.Err.Reason)
+			require.Equal(t, ssl.ReasonUnknownCA, e.Err.Reason)
 			spans := h.spans.Ended()
 			if !c.failed {
 				require.Empty(t, spans)

@@ -109,7 +109,7 @@ func TestCounters(t *testing.T) {
 	require.NoError(t, err)
 	_, err = ssltest.Client(t, h.front, "a.test").Get("https://a.test/")
 	require.Error(t, err)
-	require.Equal(t, ssl.NoClientCert, (<-h.shaken).Err.Reason)
+	require.Equal(t, ssl.ReasonNoClientCert, (<-h.shaken).Err.Reason)
 	client := ssltest.Client(t, h.front, "a.test", h.people.Client("alice"))
 	h.ask(client, "GET", "https://a.test/users/7", nil)
 	h.ask(client, "GET", "https://a.test/users/8", nil)
@@ -215,12 +215,12 @@ func busy() gateway.Stats {
 		Config:      gateway.ConfigStats{Revision: 1, Changed: now, Profiles: 1, Routes: 1, Upstreams: 1},
 		Connections: gateway.ConnectionStats{Accepted: 1, Open: 1, HTTP1: gateway.ProtocolStats{Accepted: 1, Open: 1, Idle: 1}},
 		TLS: ssl.Stats{TurnedAway: 1, Profiles: []ssl.ProfileStats{{ID: "1", NotAfter: []time.Time{now}, Handshakes: ssl.HandshakeStats{
-			Full: ssl.VersionCounts{TLS13: 1}, Resumed: ssl.VersionCounts{TLS12: 1}, Failed: []ssl.ReasonCount{{Reason: ssl.Expired, Count: 1}}, Duration: ssl.Histogram(took),
+			Full: ssl.VersionCounts{TLS13: 1}, Resumed: ssl.VersionCounts{TLS12: 1}, Failed: []ssl.ReasonCount{{Reason: ssl.ReasonExpired, Count: 1}}, Duration: ssl.Histogram(took),
 		}}}},
 		Routes:    []gateway.RouteStats{{ID: "1", RequestStats: gateway.RequestStats{Requests: gateway.StatusCounts{2: 1}, Duration: took}}},
 		NotFound:  1,
 		Malformed: 1,
-		Refused:   []gateway.RefusalCount{{Status: 421, Reason: ssl.Misdirected, Count: 1}},
+		Refused:   []gateway.RefusalCount{{Status: 421, Reason: ssl.ReasonMisdirected, Count: 1}},
 		Limits:    []gateway.LimitCount{{Limit: gateway.LimitConnections, Count: 1}},
 		Upstreams: []gateway.UpstreamStats{{ID: "1", Stats: upstream.Stats{Answers: gateway.StatusCounts{2: 1}, Wait: took, Retries: 1}, Nodes: []upstream.NodeStatus{{Address: "10.0.0.1:80"}}}},
 	}

@@ -50,14 +50,14 @@ func busy() gateway.Stats {
 			All: ssl.HandshakeStats{ // a profile was deleted
 				Full: ssl.VersionCounts{TLS10: 1, TLS12: 1, TLS13: 20}, Resumed: ssl.VersionCounts{TLS13: 4},
 				Failed: []ssl.ReasonCount{
-					{Reason: ssl.NoSNI, Count: 11}, {Reason: ssl.UnknownSNI, Count: 1}, {Reason: ssl.NoClientCert, Count: 2}, {Reason: ssl.UnknownCA, Count: 8},
+					{Reason: ssl.ReasonNoSNI, Count: 11}, {Reason: ssl.ReasonUnknownSNI, Count: 1}, {Reason: ssl.ReasonNoClientCert, Count: 2}, {Reason: ssl.ReasonUnknownCA, Count: 8},
 				},
 				Duration: ssl.Histogram(measured(3, 22, 1)),
 			},
 			Profiles: []ssl.ProfileStats{
 				{ID: "partners", NotAfter: []time.Time{started.Add(48 * time.Hour), started.Add(24 * time.Hour)}, Handshakes: ssl.HandshakeStats{
 					Full: ssl.VersionCounts{TLS12: 1, TLS13: 9}, Resumed: ssl.VersionCounts{TLS13: 4},
-					Failed:   []ssl.ReasonCount{{Reason: ssl.NoClientCert, Count: 2}, {Reason: ssl.UnknownCA, Count: 7}},
+					Failed:   []ssl.ReasonCount{{Reason: ssl.ReasonNoClientCert, Count: 2}, {Reason: ssl.ReasonUnknownCA, Count: 7}},
 					Duration: ssl.Histogram(measured(3, 10, 1)),
 				}},
 				{ID: "web\xff", NotAfter: []time.Time{started.Add(12 * time.Hour)}, Handshakes: ssl.HandshakeStats{
@@ -66,7 +66,7 @@ func busy() gateway.Stats {
 				}},
 			},
 			NoProfile: ssl.HandshakeStats{
-				Failed: []ssl.ReasonCount{{Reason: ssl.NoSNI, Count: 11}, {Reason: ssl.UnknownSNI, Count: 1}},
+				Failed: []ssl.ReasonCount{{Reason: ssl.ReasonNoSNI, Count: 11}, {Reason: ssl.ReasonUnknownSNI, Count: 1}},
 			},
 			TurnedAway: 4,
 		},
@@ -78,8 +78,8 @@ func busy() gateway.Stats {
 		NotFound:  6,
 		Malformed: 2,
 		Refused: []gateway.RefusalCount{
-			{Status: 400, Reason: ssl.NoClientCert, Count: 1},
-			{Status: 421, Reason: ssl.Misdirected, Count: 2},
+			{Status: 400, Reason: ssl.ReasonNoClientCert, Count: 1},
+			{Status: 421, Reason: ssl.ReasonMisdirected, Count: 2},
 		},
 		Refusals: 24,
 		Upstreams: []gateway.UpstreamStats{
@@ -160,11 +160,11 @@ func TestTable(t *testing.T) {
 // A gateway with many objects is shown in few series, and sums are the same either way.
 func TestManyObjects(t *testing.T) {
 	var st gateway.Stats
-	st.TLS.All = ssl.HandshakeStats{Full: ssl.VersionCounts{TLS13: 2000}, Failed: []ssl.ReasonCount{{Reason: ssl.Expired, Count: 2000}}, Duration: ssl.Histogram(measured(2000, 0, 0))}
+	st.TLS.All = ssl.HandshakeStats{Full: ssl.VersionCounts{TLS13: 2000}, Failed: []ssl.ReasonCount{{Reason: ssl.ReasonExpired, Count: 2000}}, Duration: ssl.Histogram(measured(2000, 0, 0))}
 	for i := range 2000 {
 		id := fmt.Sprint(i)
 		st.TLS.Profiles = append(st.TLS.Profiles, ssl.ProfileStats{ID: id, NotAfter: []time.Time{started}, Handshakes: ssl.HandshakeStats{
-			Full: ssl.VersionCounts{TLS13: 1}, Failed: []ssl.ReasonCount{{Reason: ssl.Expired, Count: 1}}, Duration: ssl.Histogram(measured(1, 0, 0)),
+			Full: ssl.VersionCounts{TLS13: 1}, Failed: []ssl.ReasonCount{{Reason: ssl.ReasonExpired, Count: 1}}, Duration: ssl.Histogram(measured(1, 0, 0)),
 		}})
 		st.Routes = append(st.Routes, gateway.RouteStats{ID: id, RequestStats: gateway.RequestStats{Requests: gateway.StatusCounts{2: 1}, Duration: measured(0, 1, 0)}})
 		st.Upstreams = append(st.Upstreams, gateway.UpstreamStats{ID: id, Stats: upstream.Stats{Answers: gateway.StatusCounts{2: 1}, Wait: measured(0, 1, 0)}, Nodes: []upstream.NodeStatus{{Address: "10.0.0.1:80"}}})

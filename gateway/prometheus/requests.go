@@ -34,8 +34,8 @@ func (c *collector) requests(s sink, st *gateway.Stats) {
 
 // guardReasons are the reasons why requests are refused.
 var guardReasons = []ssl.Reason{
-	ssl.Misdirected, ssl.PlainHTTP, ssl.BadHost,
-	ssl.NoClientCert, ssl.UnknownCA, ssl.Expired, ssl.Revoked, ssl.Depth, ssl.KeyUsage, ssl.NotAllowed,
+	ssl.ReasonMisdirected, ssl.ReasonPlainHTTP, ssl.ReasonBadHost,
+	ssl.ReasonNoClientCert, ssl.ReasonUnknownCA, ssl.ReasonExpired, ssl.ReasonRevoked, ssl.ReasonDepth, ssl.ReasonKeyUsage, ssl.ReasonNotAllowed,
 }
 
 // refused shows every reason, as [sink.handshakes] does.

@@ -37,7 +37,7 @@ func Report() *statuspage.Report {
 		},
 	}
 	t := &r.Traffic
-	reason := statuspage.Reason{Reason: "unknown_ca", Meaning: ssl.UnknownCA.Meaning()}
+	reason := statuspage.Reason{Reason: "unknown_ca", Meaning: ssl.ReasonUnknownCA.Meaning()}
 	for i := range 61 {
 		wave := 1.5 + math.Sin(float64(i)/9) + 0.15*math.Sin(float64(i)*2.3)
 		m := statuspage.Minute{
@@ -60,7 +60,7 @@ func Report() *statuspage.Report {
 	}
 	expired := make([]uint64, 61)
 	expired[12], expired[55] = 1, 1
-	t.Reasons = []statuspage.Reason{reason, {Reason: "expired", Meaning: ssl.Expired.Meaning(), Count: 2, Minutes: expired}}
+	t.Reasons = []statuspage.Reason{reason, {Reason: "expired", Meaning: ssl.ReasonExpired.Meaning(), Count: 2, Minutes: expired}}
 	t.RequestsPerSecond, t.HandshakesPerSecond = 16.2, 0.73
 
 	r.Refused = 1203
@@ -70,10 +70,10 @@ func Report() *statuspage.Report {
 		Advice: `the client's issuer CN=Partner CA 2,O=Partner is not among the CAs of the profile "billing" (CN=Partner CA 1,O=Partner; CN=People): have the client use a certificate of one of these CAs and send its intermediates along, or add the client's CA to the profile`,
 	}, statuspage.Refusal{
 		Time: now.Add(-95 * time.Second), Status: 421, Reason: "misdirected", Remote: "192.0.2.9:40001", Client: "203.0.113.4", ServerName: "shop.example.com", Host: "billing.example.com", Profile: "billing",
-		Advice: `the request is for "billing.example.com", and its connection was made for "shop.example.com": ` + ssl.Misdirected.Remedy(),
+		Advice: `the request is for "billing.example.com", and its connection was made for "shop.example.com": ` + ssl.ReasonMisdirected.Remedy(),
 	}, statuspage.Refusal{
 		Time: now.Add(-20 * time.Minute), Reason: "no_sni", Remote: "198.51.100.200:1024",
-		Advice: "the client named no server: " + ssl.NoSNI.Remedy(),
+		Advice: "the client named no server: " + ssl.ReasonNoSNI.Remedy(),
 	})
 	names := 2000
 	r.Names = list(4, statuspage.Name{
