@@ -185,9 +185,9 @@ func addTo(c *gateway.Change, v view, e *edit) {
 	}
 	switch {
 	case e.kind == apisix.SSLs && o.Enabled:
-		c.Put.SSL = append(c.Put.SSL, *o.SSL)
+		c.Put.Profiles = append(c.Put.Profiles, *o.SSL)
 	case e.kind == apisix.SSLs:
-		c.Delete.SSL = append(c.Delete.SSL, e.id)
+		c.Delete.Profiles = append(c.Delete.Profiles, e.id)
 	case e.kind == apisix.Routes && e.decoded == nil:
 		c.Delete.Routes = append(c.Delete.Routes, e.id)
 	case e.kind == apisix.Routes:

@@ -68,7 +68,7 @@ func (h *Handler) explain(asked *http.Request, sni string) map[string]any {
 		return answer
 	}
 	answer["route"] = found.ID()
-	if asked.TLS == nil && !found.AllowPlain() && h.server.Profiles().Lookup(asked.URL.Hostname()).Demands() {
+	if asked.TLS == nil && !found.AllowPlain() && h.server.Profiles().Lookup(asked.URL.Hostname()).DemandsClientCert() {
 		answer["reason"] = "the host demands client certificates: over plain HTTP the answer is 403, unless the gateway was told otherwise (PlainHTTP)"
 	}
 	answer["upstream"] = h.explainUpstream(found)
@@ -135,17 +135,17 @@ func (h *Handler) explainSSL(r *http.Request, sni string) map[string]any {
 		return map[string]any{"id": nil, "reason": fmt.Sprintf("no ssl object has the name %s: the handshake ends with the alert unrecognized_name", printable(sni))}
 	}
 	names := profile.Names()
-	out := map[string]any{"id": profile.ID(), "client_certificate": profile.Demands()}
+	out := map[string]any{"id": profile.ID(), "client_certificate": profile.DemandsClientCert()}
 	for _, name := range names {
 		suffix, star := strings.CutPrefix(name, "*")
 		if strings.EqualFold(name, sni) || star && strings.HasSuffix(strings.ToLower(sni), suffix) {
 			out["name"] = name
 		}
 	}
-	if profile.Demands() {
+	if profile.DemandsClientCert() {
 		out["reason"] = "a client certificate that its client.ca does not vouch for is refused"
 	}
-	if host := (&url.URL{Host: r.Host}).Hostname(); table.Lookup(host) != profile && (profile.Demands() || table.Lookup(host).Demands()) {
+	if host := (&url.URL{Host: r.Host}).Hostname(); table.Lookup(host) != profile && (profile.DemandsClientCert() || table.Lookup(host).DemandsClientCert()) {
 		out["reason"] = fmt.Sprintf("the host %s is not one of this ssl object: the answer is 421", printable(host))
 	}
 	return out

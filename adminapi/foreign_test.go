@@ -19,7 +19,7 @@ import (
 // "a", which the route "uses" uses, and the ssl object "s".
 func (w *world) configure(gw *gateway.Server) {
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{ID: "s", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{w.pair}}},
+		Profiles: []ssl.Config{{ID: "s", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{w.pair}}},
 		Routes: []route.Config{
 			{ID: "hello", Paths: []string{"/hello"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })},
 			{ID: "uses", Paths: []string{"/uses"}, Upstream: "a"},

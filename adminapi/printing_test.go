@@ -66,7 +66,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	require.NoError(t, err)
 	pool := upstream.NewPool(compiled, nil, nil)
 	defer pool.Close()
-	prepared, err := gw.Prepare(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{profileConfig}, Upstreams: []upstream.Config{upstreamConfig}}})
+	prepared, err := gw.Prepare(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{profileConfig}, Upstreams: []upstream.Config{upstreamConfig}}})
 	require.NoError(t, err)
 	file, err := adminapi.OpenFile(filepath.Join(t.TempDir(), "data"))
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	// made of them.
 	values := []any{
 		handler, memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
-		file, adminapi.FileOptions{}, fileWatcher, adminapi.Rejected{}, adminapi.Status{}, adminapi.Update{},
+		file, adminapi.WatchFileOptions{}, fileWatcher, adminapi.Rejected{}, adminapi.Status{}, adminapi.Update{},
 		gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
 		gateway.Report{}, gateway.RequestEvent{}, gateway.RequestStart{}, gateway.Trace{}, gateway.Warning{},
 		gateway.Stats{}, gateway.ConfigStats{}, gateway.ConnectionStats{}, gateway.ProtocolStats{}, gateway.RequestStats{}, gateway.RouteStats{},

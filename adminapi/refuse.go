@@ -83,8 +83,8 @@ func (e *edit) refuseNames() *apisix.Object {
 		names = append(names, snis...)
 	}
 	c := ssl.Config{ID: e.id, Certificates: []ssl.KeyPair{nobody()}, Client: &ssl.ClientAuth{
-		CAPEM: nobody().CertPEM, HideCAs: true, AuthorizerID: "nobody",
-		Authorizer: func(context.Context, *ssl.Identity) error { return errNobody },
+		CAPEM: nobody().CertPEM, HideCAs: true, AuthorizeID: "nobody",
+		Authorize: func(context.Context, *ssl.Identity) error { return errNobody },
 	}}
 	for _, v := range names {
 		name, _ := v.(string)

@@ -174,7 +174,7 @@ func TestWatchFile(t *testing.T) {
 		require.NoError(t, err)
 		defer h.Close()
 		var failures []string
-		o := &adminapi.FileOptions{
+		o := &adminapi.WatchFileOptions{
 			Interval: time.Minute,
 			Decode:   func(data []byte) ([]byte, error) { return bytes.TrimPrefix(data, []byte("#")), nil },
 			Failed:   func(err error) { failures = append(failures, err.Error()) },

@@ -13,9 +13,9 @@ import (
 	"github.com/sallyport/sallyport/internal/files"
 )
 
-// FileOptions are for [*Handler.WatchFile]. A nil *FileOptions and a zero one mean the
+// WatchFileOptions are for [*Handler.WatchFile]. A nil *FileOptions and a zero one mean the
 // same.
-type FileOptions struct {
+type WatchFileOptions struct {
 	// Interval is how often the file is looked at. Zero is one second, as in APISIX. Looking
 	// costs a stat; the file is read if it has changed, once more if that was a moment
 	// ago, and again for as long as something is wrong with it.
@@ -37,7 +37,7 @@ const defaultFileInterval = time.Second
 type FileWatcher struct {
 	handler *Handler
 	path    string
-	o       FileOptions
+	o       WatchFileOptions
 
 	mu    sync.Mutex // serialises looking, and guards what follows
 	seen  files.State
@@ -64,7 +64,7 @@ type fileTrouble struct {
 //
 // Replace the file by renaming another to its name: one that is written in place may be
 // read half.
-func (h *Handler) WatchFile(path string, o *FileOptions) (*FileWatcher, error) {
+func (h *Handler) WatchFile(path string, o *WatchFileOptions) (*FileWatcher, error) {
 	w := &FileWatcher{handler: h, path: path, done: make(chan struct{})}
 	if o != nil {
 		w.o = *o

@@ -25,7 +25,7 @@ func BenchmarkStatusPage(b *testing.B) {
 	pair := ca.Server("*.a.test")
 	var c gateway.Change
 	for i := range names {
-		c.Put.SSL = append(c.Put.SSL, ssl.Config{
+		c.Put.Profiles = append(c.Put.Profiles, ssl.Config{
 			ID: fmt.Sprintf("ssl-%d", i), Names: []string{fmt.Sprintf("n%d.a.test", i)}, Certificates: []ssl.KeyPair{pair},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 		})

@@ -49,7 +49,7 @@ func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []
 		case len(table.Warnings(s.ID)) > 0: // some of which are about the above
 			odd = append(odd, s.ID)
 		}
-		if p.Demands() && slices.ContainsFunc(p.Client().CRLs, func(l ssl.CRL) bool { return stats.At.After(l.NextUpdate) }) {
+		if p.DemandsClientCert() && slices.ContainsFunc(p.Client().CRLs, func(l ssl.CRL) bool { return stats.At.After(l.NextUpdate) }) {
 			stale = append(stale, s.ID)
 		}
 	}

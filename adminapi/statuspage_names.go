@@ -108,7 +108,7 @@ func reportClient(p *ssl.ClientPolicy, now time.Time) *statuspage.Client {
 	}
 	c := &statuspage.Client{
 		Required: len(p.SkipPaths) == 0, SkipPaths: append([]string{}, p.SkipPaths...),
-		Depth: p.Depth, CAs: []string{}, Authorizer: p.AuthorizerID, CRLs: []statuspage.CRL{},
+		Depth: p.Depth, CAs: []string{}, Authorizer: p.AuthorizeID, CRLs: []statuspage.CRL{},
 	}
 	for _, ca := range p.CAs {
 		c.CAs = append(c.CAs, clientcert.Subject(ca))

@@ -24,7 +24,7 @@ func (h *Handler) report(q *statushtml.Query) *statuspage.Report {
 		Configuration: h.reportConfiguration(&stats),
 		Connections:   reportConnections(&stats),
 		Traffic:       reportTraffic(&history),
-		Refused:       stats.Refusals,
+		Refused:       stats.RefusalsTotal,
 		Refusals:      reportRefusals(h.server.Refusals(), q),
 		Names:         h.reportNames(&stats, q),
 		Routes:        h.reportRoutes(&stats, &history, q),
@@ -122,7 +122,7 @@ func reportTraffic(history *gateway.History) statuspage.Traffic {
 	})
 	if n := len(t.Minutes); n > 0 {
 		last := t.Minutes[max(n-2, 0)] // the last one has just begun
-		t.RequestsPerSecond = perSecond(last.Answers.Sum(), last.Seconds)
+		t.RequestsPerSecond = perSecond(last.Answers.Total(), last.Seconds)
 		t.HandshakesPerSecond = perSecond(last.Handshakes, last.Seconds)
 	}
 	return t
@@ -132,16 +132,16 @@ func reportTraffic(history *gateway.History) statuspage.Traffic {
 func reportRefusals(all []gateway.Refusal, q *statushtml.Query) statuspage.List[statuspage.Refusal] {
 	fits := filter(q.Refusals.Filter)
 	matching := slices.DeleteFunc(slices.Clone(all), func(r gateway.Refusal) bool {
-		return !fits(r.Remote, r.Client, r.ServerName, r.Host, r.Profile, r.Route, string(r.Reason), r.Subject, r.Issuer, r.Serial, r.SHA256)
+		return !fits(r.RemoteAddr, r.ClientAddr, r.ServerName, r.Host, r.Profile, r.Route, string(r.Reason), r.Subject, r.Issuer, r.Serial, r.SHA256)
 	})
 	return listed(len(all), matching, q.Refusals.Page, q.Size, func(r gateway.Refusal) (statuspage.Refusal, bool) {
 		out := statuspage.Refusal{
 			Time: r.At, Status: r.Status, Reason: string(r.Reason), Advice: r.Advice,
-			ServerName: r.ServerName, Host: r.Host, Remote: r.Remote, Profile: r.Profile, Route: r.Route,
+			ServerName: r.ServerName, Host: r.Host, Remote: r.RemoteAddr, Profile: r.Profile, Route: r.Route,
 			Subject: r.Subject, Issuer: r.Issuer, Serial: r.Serial, SHA256: r.SHA256,
 		}
-		if host, _, err := net.SplitHostPort(r.Remote); err != nil || host != r.Client {
-			out.Client = r.Client
+		if host, _, err := net.SplitHostPort(r.RemoteAddr); err != nil || host != r.ClientAddr {
+			out.Client = r.ClientAddr
 		}
 		return out, true
 	})

@@ -297,7 +297,7 @@ func TestStatusPageLists(t *testing.T) {
 	}
 	for i := range 15 { // the last ends first
 		id := fmt.Sprintf("%02d", i)
-		c.Put.SSL = append(c.Put.SSL, ssl.Config{
+		c.Put.Profiles = append(c.Put.Profiles, ssl.Config{
 			ID: "s" + id, Names: []string{"name" + id + ".test"},
 			Certificates: []ssl.KeyPair{ca.ServerWith([]string{"name" + id + ".test"}, ssltest.Until(time.Now().Add(time.Duration(100-i)*24*time.Hour)))},
 		})
@@ -411,7 +411,7 @@ func TestStatusPageConcerns(t *testing.T) {
 		return ca.ServerWith([]string{"a.test", "b.test", "c.test", "d.test", "e.test"}, ssltest.Until(time.Now().Add(to)), func(c *x509.Certificate) { c.NotBefore = time.Now().Add(from) })
 	}
 	const day = 24 * time.Hour
-	_, err := w.gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{
+	_, err := w.gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{
 		{ID: "ended", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{life(-90*day, -day)}},
 		{ID: "soon", Names: []string{"b.test"}, Certificates: []ssl.KeyPair{life(-90*day, 300*day), life(-80*day, 10*day)}},
 		{ID: "short", Names: []string{"c.test"}, Certificates: []ssl.KeyPair{life(-day, 6*day)}}, // meant to be
@@ -442,7 +442,7 @@ func TestStatusPageStorage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "apisix.json")
 	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
 	write(`{"routes":[{"uri":"/1","upstream":{"nodes":{}}}]}`)
-	watcher, err := w.handler.WatchFile(path, &adminapi.FileOptions{Interval: time.Hour})
+	watcher, err := w.handler.WatchFile(path, &adminapi.WatchFileOptions{Interval: time.Hour})
 	require.NoError(t, err)
 	require.Equal(t, []statuspage.File{{Path: path}}, w.reportOf("").Configuration.Storage.Files)
 	write(`{"routes":[{"uri":"1","upstream":{"nodes":{}}}]}  `)
@@ -569,7 +569,7 @@ func TestStatusPageRefusals(t *testing.T) {
 	require.NoError(t, err)
 	servers, people, strangers := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
 	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{ID: "mtls", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: people.PEM()}}},
+		Profiles: []ssl.Config{{ID: "mtls", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: people.PEM()}}},
 		Routes: []route.Config{{ID: "r", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/500" {
 				w.WriteHeader(500)
@@ -631,7 +631,7 @@ func TestStatusPageRefusals(t *testing.T) {
 	require.EqualValues(t, 1, r.Traffic.Answers.ServerError)
 	require.Equal(t, map[string]uint64{"unknown_ca": 1}, r.Names.List[0].Failed)
 	require.EqualValues(t, 1, r.Names.List[0].Handshakes)
-	require.EqualValues(t, 4, r.Routes.List[0].LastHour.Sum())
+	require.EqualValues(t, 4, r.Routes.List[0].LastHour.Total())
 	require.Equal(t, 0.25, r.Routes.List[0].ErrorShare)
 	require.Positive(t, r.Routes.List[0].MeanSeconds)
 	require.Equal(t, "the program itself", r.Routes.List[0].Target)

@@ -66,7 +66,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	room := accessRooms.Get().(*[accessRoom]slog.Attr)
 	var attrs []slog.Attr
 	if k := v.client; k != nil {
-		direct, same := e.Client == k.peer, false
+		direct, same := e.ClientAddr == k.peer, false
 		handler, same = k.connectionLog(handler, e, direct).handler(e, v.match)
 		if attrs = room[:0]; !direct {
 			attrs = appendClient(attrs, e)
@@ -167,12 +167,12 @@ func (l *connectionLog) handler(e *RequestEvent, match *route.Route) (_ slog.Han
 
 // appendClient appends where the client is.
 func appendClient(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
-	return appendText(attrs, "client", e.Client)
+	return appendText(attrs, "client", e.ClientAddr)
 }
 
 // appendPeer appends what the access log says of a connection, and of who has made it.
 func appendPeer(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
-	attrs = append(attrs, slog.String("remote", e.Remote))
+	attrs = append(attrs, slog.String("remote", e.RemoteAddr))
 	attrs = appendText(attrs, "server_name", e.ServerName)
 	if e.Identity != nil {
 		attrs = append(attrs, slog.Any("identity", e.Identity))

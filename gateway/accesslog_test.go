@@ -217,8 +217,8 @@ func TestAccessLogOfPanics(t *testing.T) {
 	access := newRecords()
 	h := newHarness(t, &gateway.Options{AccessLog: access.logger()})
 	h.apply(gateway.Config{
-		SSL:    []ssl.Config{h.profile("a", []string{"a.test"})},
-		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })}},
+		Profiles: []ssl.Config{h.profile("a", []string{"a.test"})},
+		Routes:   []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })}},
 	})
 	for _, d := range h.tlsDoors() {
 		_, err := h.client(d, "a.test").Get("https://a.test/x")
@@ -283,7 +283,7 @@ func TestFloodOfRecords(t *testing.T) {
 				gw := gateway.New(o)
 				defer gw.Close()
 				_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-					SSL: []ssl.Config{{ID: "1", Names: []string{"strict.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "s").Server("strict.test")},
+					Profiles: []ssl.Config{{ID: "1", Names: []string{"strict.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "s").Server("strict.test")},
 						Client: &ssl.ClientAuth{CAPEM: ssltest.NewCA(t, "c").PEM()}}},
 					Routes: []route.Config{
 						{ID: "1", Hosts: []string{"a.test"}, Paths: []string{"/fine"}, AllowPlain: true, Handler: named("fine")},
@@ -335,7 +335,7 @@ func TestFloodOfRecords(t *testing.T) {
 					want = map[string]int{"plain_http": 1, "plain_http unreported": 95, "bad_host": 1, "bad_host unreported": 95, "2": 1, "2 unreported": 95, "3": 1, "3 unreported": 95}
 				}
 				require.Equal(t, want, count())
-				require.EqualValues(t, 202, gw.Stats().Refusals, "they are counted all the same")
+				require.EqualValues(t, 202, gw.Stats().RefusalsTotal, "they are counted all the same")
 			})
 		})
 	}

@@ -52,7 +52,7 @@ func BenchmarkAccessLog(b *testing.B) {
 			s.o.AccessLog = slog.New(handler)
 			v.event = &RequestEvent{
 				Begun: time.Now(), Waited: time.Millisecond, Protocol: "HTTP/1.1", Method: "GET", Host: "a.test", Path: "/small",
-				Remote: "127.0.0.1:40000", Client: "127.0.0.1", ServerName: "a.test", Route: "1", Upstream: "1", Node: "127.0.0.1:8080", Attempts: 1,
+				RemoteAddr: "127.0.0.1:40000", ClientAddr: "127.0.0.1", ServerName: "a.test", Route: "1", Upstream: "1", Node: "127.0.0.1:8080", Attempts: 1,
 			}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -62,7 +62,7 @@ func TestApplyAllOrNothing(t *testing.T) {
 	h := newHarness(t, nil)
 	names := []string{"a.test", "b.test", "c.test"}
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("a", names[:1]), h.profile("b", names[1:2], h.people)},
+		Profiles:  []ssl.Config{h.profile("a", names[:1]), h.profile("b", names[1:2], h.people)},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address), upstreamTo("2", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1"), local("a", "/a", "a")},
 	})
@@ -73,15 +73,15 @@ func TestApplyAllOrNothing(t *testing.T) {
 
 	good := gateway.Change{
 		Put: gateway.Config{
-			SSL:       []ssl.Config{h.profile("a", names[:1], h.people), h.profile("c", names[2:])},
+			Profiles:  []ssl.Config{h.profile("a", names[:1], h.people), h.profile("c", names[2:])},
 			Upstreams: []upstream.Config{upstreamTo("1", refusing(t)), upstreamTo("3", h.origin.address)},
 			Routes:    []route.Config{local("a", "/a", "changed"), local("b", "/b", "b"), everything("c", "3")},
 		},
-		Delete: gateway.IDs{SSL: []string{"b"}, Upstreams: []string{"2"}},
+		Delete: gateway.IDs{Profiles: []string{"b"}, Upstreams: []string{"2"}},
 	}
 	clone := func() gateway.Change {
 		c := good
-		c.Put.SSL = append([]ssl.Config(nil), c.Put.SSL...)
+		c.Put.Profiles = append([]ssl.Config(nil), c.Put.Profiles...)
 		c.Put.Upstreams = append([]upstream.Config(nil), c.Put.Upstreams...)
 		c.Put.Routes = append([]route.Config(nil), c.Put.Routes...)
 		return c
@@ -91,10 +91,10 @@ func TestApplyAllOrNothing(t *testing.T) {
 		as    any
 		field string
 	}{
-		"ssl: no certificate":  {func(c *gateway.Change) { c.Put.SSL[1].Certificates = nil }, new(*ssl.ConfigError), "Certificates"},
-		"ssl: no CA":           {func(c *gateway.Change) { c.Put.SSL[0].Client = &ssl.ClientAuth{} }, new(*ssl.ConfigError), "Client.CAPEM"},
-		"ssl: no ID":           {func(c *gateway.Change) { c.Put.SSL[1].ID = "" }, new(*ssl.ConfigError), "ID"},
-		"ssl: twice":           {func(c *gateway.Change) { c.Put.SSL[1].ID = "a" }, new(*ssl.ConfigError), "ID"},
+		"ssl: no certificate":  {func(c *gateway.Change) { c.Put.Profiles[1].Certificates = nil }, new(*ssl.ConfigError), "Certificates"},
+		"ssl: no CA":           {func(c *gateway.Change) { c.Put.Profiles[0].Client = &ssl.ClientAuth{} }, new(*ssl.ConfigError), "Client.CAPEM"},
+		"ssl: no ID":           {func(c *gateway.Change) { c.Put.Profiles[1].ID = "" }, new(*ssl.ConfigError), "ID"},
+		"ssl: twice":           {func(c *gateway.Change) { c.Put.Profiles[1].ID = "a" }, new(*ssl.ConfigError), "ID"},
 		"route: path":          {func(c *gateway.Change) { c.Put.Routes[2].Paths = []string{"x"} }, new(*route.ConfigError), "Paths[0]"},
 		"route: no target":     {func(c *gateway.Change) { c.Put.Routes[2].Upstream = "" }, new(*route.ConfigError), "Upstream"},
 		"route: twice":         {func(c *gateway.Change) { c.Put.Routes[2].ID = "b" }, new(*gateway.ConfigError), "ID"},
@@ -104,7 +104,7 @@ func TestApplyAllOrNothing(t *testing.T) {
 		"dangling by deleting": {func(c *gateway.Change) { c.Put.Routes[2].Upstream = "2" }, new(*gateway.ConfigError), "Upstream"},
 		"in use":               {func(c *gateway.Change) { c.Delete.Upstreams = []string{"1"}; c.Put.Upstreams = c.Put.Upstreams[1:] }, new(*gateway.ConfigError), "ID"},
 		"three faults": {func(c *gateway.Change) {
-			c.Put.SSL[1].Names, c.Put.Routes[0].Paths, c.Put.Upstreams[1].Scheme = nil, nil, "x"
+			c.Put.Profiles[1].Names, c.Put.Routes[0].Paths, c.Put.Upstreams[1].Scheme = nil, nil, "x"
 		}, new(*upstream.ConfigError), "Scheme"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestApplyAllOrNothing(t *testing.T) {
 		})
 	}
 	_, err := h.gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{ID: "x"}}, Routes: []route.Config{{ID: "y"}}, Upstreams: []upstream.Config{{ID: "z", Scheme: "x"}},
+		Profiles: []ssl.Config{{ID: "x"}}, Routes: []route.Config{{ID: "y"}}, Upstreams: []upstream.Config{{ID: "z", Scheme: "x"}},
 	}})
 	for _, kind := range []any{new(*ssl.ConfigError), new(*route.ConfigError), new(*upstream.ConfigError)} {
 		require.ErrorAs(t, err, kind, "all faults are said at once")
@@ -268,26 +268,26 @@ func TestOpenedNames(t *testing.T) {
 	h := newHarness(t, &gateway.Options{TLS: ssl.Options{FallbackName: "a.test"}})
 	strict := h.profile("1", []string{"a.test", "127.0.0.1"}, h.people)
 	nobody := []gateway.Warning{
-		{Kind: "ssl", ID: "1", Text: "the server name a.test demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none", Opened: true},
-		{Kind: "ssl", ID: "1", Text: "the server name 127.0.0.1 demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none", Opened: true},
+		{Kind: "profile", ID: "1", Text: "the server name a.test demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none", Opened: true},
+		{Kind: "profile", ID: "1", Text: "the server name 127.0.0.1 demanded client certificates until this change, and no profile answers for it now: a request for it that comes over plain HTTP, or a connection made for another name, needs none", Opened: true},
 	}
 	for name, c := range map[string]struct {
 		change func() (gateway.Report, error)
 		want   []gateway.Warning
 	}{
 		"deleted": {func() (gateway.Report, error) {
-			return h.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"1"}}})
+			return h.gw.Apply(gateway.Change{Delete: gateway.IDs{Profiles: []string{"1"}}})
 		}, nobody},
 		"configured": {func() (gateway.Report, error) { return h.gw.Configure(gateway.Config{}) }, nobody},
 		"replaced": {func() (gateway.Report, error) {
-			return h.gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test", "127.0.0.1"})}}})
+			return h.gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test", "127.0.0.1"})}}})
 		}, []gateway.Warning{
-			{Kind: "ssl", ID: "1", Text: `the server name a.test demanded client certificates until this change: the profile "1" answers for it now, and demands none`, Opened: true},
-			{Kind: "ssl", ID: "1", Text: `the server name 127.0.0.1 demanded client certificates until this change: the profile "1" answers for it now, and demands none`, Opened: true},
+			{Kind: "profile", ID: "1", Text: `the server name a.test demanded client certificates until this change: the profile "1" answers for it now, and demands none`, Opened: true},
+			{Kind: "profile", ID: "1", Text: `the server name 127.0.0.1 demanded client certificates until this change: the profile "1" answers for it now, and demands none`, Opened: true},
 		}},
-		"kept": {func() (gateway.Report, error) { return h.gw.Configure(gateway.Config{SSL: []ssl.Config{strict}}) }, nil},
+		"kept": {func() (gateway.Report, error) { return h.gw.Configure(gateway.Config{Profiles: []ssl.Config{strict}}) }, nil},
 	} {
-		report, err := h.gw.Configure(gateway.Config{SSL: []ssl.Config{strict}})
+		report, err := h.gw.Configure(gateway.Config{Profiles: []ssl.Config{strict}})
 		require.NoError(t, err, name)
 		require.Empty(t, report.Warnings, name)
 		report, err = c.change()
@@ -301,14 +301,14 @@ func TestConfigure(t *testing.T) {
 	h := newHarness(t, nil)
 	older, newer := local("older", "/", "older"), local("newer", "/", "newer")
 	first := gateway.Config{
-		SSL:       []ssl.Config{h.profile("older", []string{"a.test"}), h.profile("newer", []string{"a.test", "b.test"}, h.people), h.profile("gone", []string{"gone.test"})},
+		Profiles:  []ssl.Config{h.profile("older", []string{"a.test"}), h.profile("newer", []string{"a.test", "b.test"}, h.people), h.profile("gone", []string{"gone.test"})},
 		Routes:    []route.Config{older, newer, everything("1", "1"), local("gone", "/gone", "gone")},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address), upstreamTo("gone")},
 	}
 	report, err := h.gw.Configure(first)
 	require.NoError(t, err)
 	require.Equal(t, []gateway.Warning{
-		{Kind: "ssl", ID: "newer", Text: `the server name a.test is that of the older profile "older" too, which answers for it`},
+		{Kind: "profile", ID: "newer", Text: `the server name a.test is that of the older profile "older" too, which answers for it`},
 		{Kind: "route", ID: "older", Text: `route "newer" is never found any more: route "older" goes before it and takes all of its requests`},
 		{Kind: "route", ID: "newer", Text: `it is never found: route "older" goes before it and takes all of its requests`},
 	}, report.Warnings)
@@ -323,7 +323,7 @@ func TestConfigure(t *testing.T) {
 
 	// The same again in another order, without what is to go.
 	second := gateway.Config{
-		SSL:       []ssl.Config{first.SSL[1], first.SSL[0]},
+		Profiles:  []ssl.Config{first.Profiles[1], first.Profiles[0]},
 		Routes:    []route.Config{newer, first.Routes[2], older},
 		Upstreams: first.Upstreams[:1],
 	}
@@ -337,10 +337,10 @@ func TestConfigure(t *testing.T) {
 
 	// All or nothing.
 	for _, bad := range []gateway.Config{
-		{SSL: second.SSL, Routes: second.Routes},                          // its upstream would go
-		{SSL: second.SSL, Routes: append(second.Routes, older)},           // twice
-		{SSL: append(second.SSL, ssl.Config{ID: "x"}), Routes: nil},       // wrong
-		{Routes: []route.Config{everything("1", "gone")}, Upstreams: nil}, // gone already
+		{Profiles: second.Profiles, Routes: second.Routes},                    // its upstream would go
+		{Profiles: second.Profiles, Routes: append(second.Routes, older)},     // twice
+		{Profiles: append(second.Profiles, ssl.Config{ID: "x"}), Routes: nil}, // wrong
+		{Routes: []route.Config{everything("1", "gone")}, Upstreams: nil},     // gone already
 	} {
 		_, err = h.gw.Configure(bad)
 		require.Error(t, err)
@@ -400,7 +400,7 @@ func TestPrepare(t *testing.T) {
 func TestConfigIsCopied(t *testing.T) {
 	h := newHarness(t, nil)
 	r, u, p := everything("1", "1"), upstreamTo("1", h.origin.address), h.profile("1", []string{"a.test"})
-	h.apply(gateway.Config{Routes: []route.Config{r}, Upstreams: []upstream.Config{u}, SSL: []ssl.Config{p}})
+	h.apply(gateway.Config{Routes: []route.Config{r}, Upstreams: []upstream.Config{u}, Profiles: []ssl.Config{p}})
 	r.Paths[0], u.Nodes[0].Host, p.Names[0] = "/none", "192.0.2.1", "b.test"
 	clear(p.Certificates[0].CertPEM)
 	clear(p.Certificates[0].KeyPEM)
@@ -411,10 +411,10 @@ func TestConfigIsCopied(t *testing.T) {
 	// Nor does it after Prepare.
 	skipping := upstreamTo("2", h.origin.address)
 	skipping.Scheme, skipping.TLS.DangerouslySkipServerVerify = "https", true
-	c := gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{skipping}}, Delete: gateway.IDs{Routes: []string{"none"}, SSL: []string{"none"}, Upstreams: []string{"none"}}}
+	c := gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{skipping}}, Delete: gateway.IDs{Routes: []string{"none"}, Profiles: []string{"none"}, Upstreams: []string{"none"}}}
 	prepared, err := h.gw.Prepare(c)
 	require.NoError(t, err)
-	c.Delete.Routes[0], c.Delete.SSL[0], c.Delete.Upstreams[0], c.Put.Upstreams[0].Scheme = "1", "1", "1", "http"
+	c.Delete.Routes[0], c.Delete.Profiles[0], c.Delete.Upstreams[0], c.Put.Upstreams[0].Scheme = "1", "1", "1", "http"
 	require.Len(t, prepared.Commit().Warnings, 1)
 	status, _ = h.get(h.client(h.http1, "a.test"), h.http1, "a.test", "/")
 	require.Equal(t, 200, status)
@@ -523,12 +523,12 @@ func TestOneSnapshot(t *testing.T) {
 	h := newHarness(t, nil)
 	public := newOrigin(t)
 	closed := gateway.Config{
-		SSL:    []ssl.Config{h.profile("1", []string{"a.test"}, h.people)},
-		Routes: []route.Config{{ID: "1", Hosts: []string{"a.test"}, Paths: []string{"/*"}, Upstream: "secret"}},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)},
+		Routes:   []route.Config{{ID: "1", Hosts: []string{"a.test"}, Paths: []string{"/*"}, Upstream: "secret"}},
 	}
 	open := gateway.Config{
-		SSL:    []ssl.Config{h.profile("1", []string{"a.test"})},
-		Routes: []route.Config{{ID: "1", Hosts: []string{"a.test"}, Paths: []string{"/*"}, Upstream: "public"}},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Routes:   []route.Config{{ID: "1", Hosts: []string{"a.test"}, Paths: []string{"/*"}, Upstream: "public"}},
 	}
 	h.apply(gateway.Config{Upstreams: []upstream.Config{upstreamTo("secret", h.origin.address), upstreamTo("public", public.address)}})
 	h.apply(closed)
@@ -606,7 +606,7 @@ func TestApplyUnderLoad(t *testing.T) {
 		r := everything("1", "1")
 		r.Priority = n
 		return gateway.Config{
-			SSL:       []ssl.Config{h.profile("1", []string{"a.test"}, h.people)},
+			Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}, h.people)},
 			Routes:    []route.Config{r, local(fmt.Sprint("other", n%7), "/other", "")},
 			Upstreams: []upstream.Config{u},
 		}

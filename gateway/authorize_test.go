@@ -33,7 +33,7 @@ func TestRoutePolicies(t *testing.T) {
 	skip := h.profile("skip", []string{"skip.test"}, h.people)
 	skip.Client.SkipPaths = []string{"^/"}
 	config := gateway.Config{
-		SSL: []ssl.Config{
+		Profiles: []ssl.Config{
 			h.profile("pub", []string{"pub.test"}), h.profile("mtls", []string{"mtls.test"}, h.people), skip,
 		},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
@@ -143,7 +143,7 @@ func TestAuthorizeEndsWithTheRequest(t *testing.T) {
 		ended <- ctx.Err()
 		return ctx.Err()
 	}
-	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("a", []string{"a.test"})}, Routes: []route.Config{r}})
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("a", []string{"a.test"})}, Routes: []route.Config{r}})
 	for _, d := range h.doors() {
 		ctx, cancel := context.WithCancel(t.Context())
 		req, err := http.NewRequestWithContext(ctx, "GET", d.scheme()+"://a.test/", nil)

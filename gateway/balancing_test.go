@@ -31,7 +31,7 @@ func TestHashOnVariables(t *testing.T) {
 		"user": {HashOn: "header", HashKey: "X-User"},
 		"addr": {HashKey: "remote_addr"},
 	}
-	c := gateway.Config{SSL: []ssl.Config{h.profile("mtls", []string{"a.test"}, h.people)}}
+	c := gateway.Config{Profiles: []ssl.Config{h.profile("mtls", []string{"a.test"}, h.people)}}
 	for id, u := range upstreams {
 		u.ID, u.Balancer, u.Nodes = id, "chash", nodes
 		c.Upstreams = append(c.Upstreams, u)

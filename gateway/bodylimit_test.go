@@ -27,7 +27,7 @@ func TestBodyBytes(t *testing.T) {
 		}
 	})}
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1"), local},
 	})
@@ -69,7 +69,7 @@ func TestBodyBytes(t *testing.T) {
 func TestRequestsOfAConnection(t *testing.T) {
 	h := newHarness(t, &gateway.Options{Limits: gateway.Limits{Requests: 3}})
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1")},
 	})

@@ -9,7 +9,7 @@ import (
 // A Config is a whole configuration, or the part of one that a [Change] puts.
 // Within each kind the ID is the key.
 type Config struct {
-	SSL       []ssl.Config
+	Profiles  []ssl.Config
 	Routes    []route.Config
 	Upstreams []upstream.Config
 }
@@ -29,7 +29,7 @@ type Change struct {
 
 // IDs name what a [Change] deletes.
 type IDs struct {
-	SSL       []string
+	Profiles  []string
 	Routes    []string
 	Upstreams []string
 }
@@ -42,7 +42,7 @@ type Report struct {
 
 // A Warning is one sentence about one object of a change.
 type Warning struct {
-	Kind string // "ssl", "route" or "upstream"
+	Kind string // "profile", "route" or "upstream"
 	ID   string
 	Text string
 

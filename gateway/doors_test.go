@@ -329,7 +329,7 @@ func doorsHarness(t *testing.T, o *gateway.Options) *harness {
 		Remove: []string{"X-Debug", "X-Forwarded-Port"},
 	}
 	_, err := h.gw.Apply(gateway.Change{AllowDangling: true, Put: gateway.Config{
-		SSL:       []ssl.Config{h.profile("a", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("a", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("origin", h.origin.address), upstreamTo("refused", refusing(t)), upstreamTo("nonode")},
 		Routes: []route.Config{
 			main, slow, to("refused", "/refused/*", "refused"), to("nonode", "/nonode/*", "nonode"), to("dangling", "/dangling/*", "nobody"),
@@ -731,8 +731,8 @@ func TestHandlerRoute(t *testing.T) {
 		}
 		h := newHarness(t, o)
 		h.apply(gateway.Config{
-			SSL:    []ssl.Config{h.profile("pub", []string{"pub.test"}), h.profile("mtls", []string{"mtls.test"}, h.people)},
-			Routes: []route.Config{{ID: "1", Hosts: []string{"pub.test", "mtls.test"}, Paths: []string{"/*"}, Handler: tell}},
+			Profiles: []ssl.Config{h.profile("pub", []string{"pub.test"}), h.profile("mtls", []string{"mtls.test"}, h.people)},
+			Routes:   []route.Config{{ID: "1", Hosts: []string{"pub.test", "mtls.test"}, Paths: []string{"/*"}, Handler: tell}},
 		})
 		alice := h.people.Client("alice")
 		for _, d := range h.doors() {

@@ -27,7 +27,7 @@ func ExampleOptions_clientCert() {
 		fmt.Fprintf(w, "%.5s %s", r.Header.Get("X-Forwarded-Client-Cert"), r.Header.Get("X-User"))
 	})
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{
+		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 		}},
@@ -66,7 +66,7 @@ func ExampleServer_authorize() {
 	defer gw.Close()
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{
+		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 		}},
@@ -132,7 +132,7 @@ func ExampleErrorBody() {
 func ExamplePlainHTTP_redirect() {
 	gw := gateway.New(&gateway.Options{PlainHTTP: gateway.PlainRedirect, HTTPSPort: 8443})
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{{
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
 		ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("a.test")},
 	}}}})
 	if err != nil {

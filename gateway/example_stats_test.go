@@ -92,7 +92,7 @@ func ExampleServer_Refusals() {
 		HandshakeFailed: func(*ssl.HandshakeError) { failed <- struct{}{} }, // for the example alone
 	}}})
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{{
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
 		ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{servers.Server("intern.test")},
 		Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 	}}}})

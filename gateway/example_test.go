@@ -66,7 +66,7 @@ func Example() {
 	gw := gateway.New(nil)
 	defer gw.Close()
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{
+		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 		}},
@@ -117,7 +117,7 @@ func ExampleServer_ServeHTTP() {
 	gw := gateway.New(nil)
 	defer gw.Close()
 	_, err := gw.Configure(gateway.Config{
-		SSL: []ssl.Config{{
+		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 		}},
@@ -153,7 +153,7 @@ func ExampleServer_TLSConfig() {
 	gw := gateway.New(nil)
 	defer gw.Close()
 	_, err := gw.Configure(gateway.Config{
-		SSL: []ssl.Config{
+		Profiles: []ssl.Config{
 			{ID: "pub", Names: []string{"pub.test"}, Certificates: []ssl.KeyPair{servers.Server("pub.test")}},
 			{ID: "mtls", Names: []string{"mtls.test"}, Certificates: []ssl.KeyPair{servers.Server("mtls.test")}, Client: &ssl.ClientAuth{CAPEM: people.PEM()}},
 		},
@@ -322,7 +322,7 @@ func ExampleServer_Serve() {
 	gw := gateway.New(nil)
 	defer gw.Close()
 	_, err := gw.Configure(gateway.Config{
-		SSL: []ssl.Config{{
+		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"mtls.test"}, Certificates: []ssl.KeyPair{servers.Server("mtls.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 		}},
@@ -363,7 +363,7 @@ func ExampleServer_ServeTLS() {
 	reasons := make(chan string, 1)
 	gw := gateway.New(&gateway.Options{Logger: slog.New(reasonHandler{slog.DiscardHandler, reasons})})
 	defer gw.Close()
-	_, err := gw.Configure(gateway.Config{SSL: []ssl.Config{{
+	_, err := gw.Configure(gateway.Config{Profiles: []ssl.Config{{
 		ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 		Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 	}}})
@@ -471,7 +471,7 @@ func ExamplePlainHTTP() {
 	for _, plain := range []gateway.PlainHTTP{gateway.PlainGuarded, gateway.PlainOpen} {
 		gw := gateway.New(&gateway.Options{PlainHTTP: plain})
 		_, err := gw.Configure(gateway.Config{
-			SSL: []ssl.Config{{
+			Profiles: []ssl.Config{{
 				ID: "1", Names: []string{"mtls.test"}, Certificates: []ssl.KeyPair{servers.Server("mtls.test")},
 				Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 			}},

@@ -29,7 +29,7 @@ func TestHandlerReturnedLongAgo(t *testing.T) {
 	var w http.ResponseWriter
 	var r *http.Request
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"})},
 		Routes: []route.Config{
 			{ID: "1", Paths: []string{"/keep"}, Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 				_, _ = io.Copy(io.Discard, req.Body)
@@ -109,8 +109,8 @@ func TestLogsKeepWhatTheyWereTold(t *testing.T) {
 	h := newHarness(t, &gateway.Options{Logger: slog.New(kept)})
 	people := h.people
 	h.apply(gateway.Config{
-		SSL:    []ssl.Config{h.profile("1", []string{"*.secret.test"}, people)},
-		Routes: []route.Config{local("1", "/*", "fine")},
+		Profiles: []ssl.Config{h.profile("1", []string{"*.secret.test"}, people)},
+		Routes:   []route.Config{local("1", "/*", "fine")},
 	})
 	conn, want := h.raw(h.plain, ""), []string(nil)
 	for i := range 200 {
@@ -150,7 +150,7 @@ func (k *keptHosts) Handle(_ context.Context, r slog.Record) error {
 func TestClientLeavesEarlyAnswers(t *testing.T) {
 	h := newHarness(t, nil)
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1")},
 	})

@@ -34,7 +34,7 @@ func BenchmarkHandshakeFlood(b *testing.B) {
 			gw := gateway.New(nil)
 			defer gw.Close()
 			_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-				SSL:       []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},
+				Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},
 				Upstreams: []upstream.Config{upstreamTo("1", quietOrigin(b, smallAnswer))},
 				Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1"}},
 			}})

@@ -34,7 +34,7 @@ func (h *harness) calling(addresses ...string) {
 	u := upstreamTo("1", addresses...)
 	u.Scheme = "grpc"
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{u},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1", AllowPlain: true}},
 	})
@@ -175,7 +175,7 @@ func TestUpgradeToAnHTTP2Node(t *testing.T) {
 	u := upstreamTo("1", address)
 	u.Scheme = "h2c"
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{u},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1", WebSocket: true}},
 	})

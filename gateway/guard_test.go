@@ -43,7 +43,7 @@ func newGuarded(t *testing.T, o *gateway.Options) *guarded {
 	allowedNoHost := to("allowed nohost", "/allowed-nohost")
 	allowedNoHost.AllowPlain = true
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{
+		Profiles: []ssl.Config{
 			h.profile("pub", []string{"pub.test"}),
 			h.profile("pub2", []string{"pub2.test"}),
 			h.profile("mtls", []string{"mtls.test", "also.mtls.test"}, h.people),
@@ -282,28 +282,28 @@ func TestGuardAfterAChange(t *testing.T) {
 		gone       bool // the connection
 	}{
 		{"another CA", "mtls.test", func(g *guarded) gateway.Change {
-			return gateway.Change{Put: gateway.Config{SSL: []ssl.Config{g.profile("mtls", []string{"mtls.test"}, g.strangers)}}}
+			return gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{g.profile("mtls", []string{"mtls.test"}, g.strangers)}}}
 		}, 421, true},
 		{"a CA more", "mtls.test", func(g *guarded) gateway.Change {
-			return gateway.Change{Put: gateway.Config{SSL: []ssl.Config{g.profile("mtls", []string{"mtls.test"}, g.strangers, g.people)}}}
+			return gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{g.profile("mtls", []string{"mtls.test"}, g.strangers, g.people)}}}
 		}, 200, false},
 		{"no demand any more", "mtls.test", func(g *guarded) gateway.Change {
-			return gateway.Change{Put: gateway.Config{SSL: []ssl.Config{g.profile("mtls", []string{"mtls.test"})}}}
+			return gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{g.profile("mtls", []string{"mtls.test"})}}}
 		}, 200, false},
 		{"a demand, and there is a certificate", "skip.test", func(g *guarded) gateway.Change {
-			return gateway.Change{Put: gateway.Config{SSL: []ssl.Config{g.profile("skip", []string{"skip.test"}, g.people)}}}
+			return gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{g.profile("skip", []string{"skip.test"}, g.people)}}}
 		}, 200, false},
 		{"a demand, and there is none", "pub.test", func(g *guarded) gateway.Change {
-			return gateway.Change{Put: gateway.Config{SSL: []ssl.Config{g.profile("pub", []string{"pub.test"}, g.people)}}}
+			return gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{g.profile("pub", []string{"pub.test"}, g.people)}}}
 		}, 400, false},
 		{"the name goes to a profile that demands", "pub.test", func(g *guarded) gateway.Change {
 			return gateway.Change{
-				Put:    gateway.Config{SSL: []ssl.Config{g.profile("new", []string{"pub.test"}, g.people)}},
-				Delete: gateway.IDs{SSL: []string{"pub"}},
+				Put:    gateway.Config{Profiles: []ssl.Config{g.profile("new", []string{"pub.test"}, g.people)}},
+				Delete: gateway.IDs{Profiles: []string{"pub"}},
 			}
 		}, 400, false},
 		{"the profile is gone", "pub.test", func(g *guarded) gateway.Change {
-			return gateway.Change{Delete: gateway.IDs{SSL: []string{"pub"}}}
+			return gateway.Change{Delete: gateway.IDs{Profiles: []string{"pub"}}}
 		}, 200, false},
 		{"the route is gone", "pub.test", func(g *guarded) gateway.Change {
 			return gateway.Change{Delete: gateway.IDs{Routes: []string{"hosts"}}}
@@ -464,7 +464,7 @@ func TestPlainPort(t *testing.T) {
 		}
 
 		// It goes by what is demanded now.
-		_, err := g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"mtls", "mtls", "mtls", "other", "wild"}}})
+		_, err := g.gw.Apply(gateway.Change{Delete: gateway.IDs{Profiles: []string{"mtls", "mtls", "mtls", "other", "wild"}}})
 		require.NoError(t, err)
 		for c, status := range map[string]int{"mtls.test /": 200, "x.mtls.test /": 200, "x.two.test /two": 403, "nobody.test /short": 403, "nobody.test /nohost": 403, "nobody.test /star": 403} {
 			host, target, _ := strings.Cut(c, " ")
@@ -472,7 +472,7 @@ func TestPlainPort(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, status, res.StatusCode, c)
 		}
-		_, err = g.gw.Apply(gateway.Change{Delete: gateway.IDs{SSL: []string{"skip", "two", "two"}}})
+		_, err = g.gw.Apply(gateway.Change{Delete: gateway.IDs{Profiles: []string{"skip", "two", "two"}}})
 		require.NoError(t, err)
 		for c, status := range map[string]int{"skip.test /": 200, "x.two.test /two": 200, "nobody.test /tld": 200, "nobody.test /short": 200, "nobody.test /nohost": 200, "nobody.test /star": 200} {
 			host, target, _ := strings.Cut(c, " ")

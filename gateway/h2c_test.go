@@ -176,8 +176,8 @@ func TestH2CLifeCycle(t *testing.T) {
 func TestH2CGuard(t *testing.T) {
 	h := newHarness(t, nil)
 	h.apply(gateway.Config{
-		SSL:    []ssl.Config{h.profile("1", []string{"mtls.test"}, h.people), h.profile("2", []string{"a.test"})},
-		Routes: []route.Config{local("1", "/*", "mtls", "mtls.test"), local("2", "/*", "open", "a.test")},
+		Profiles: []ssl.Config{h.profile("1", []string{"mtls.test"}, h.people), h.profile("2", []string{"a.test"})},
+		Routes:   []route.Config{local("1", "/*", "mtls", "mtls.test"), local("2", "/*", "open", "a.test")},
 	})
 	conn := h.h2(h.plain2, "")
 	for i, c := range []struct{ authority, scheme, status string }{

@@ -33,7 +33,7 @@ func TestHTTP2Clients(t *testing.T) {
 	h := newHarness(t, o)
 	early := route.Config{ID: "early", Paths: []string{"/early"}, Upstream: "1"}
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("pub", []string{"pub.test"}), h.profile("1", []string{"a.test"}, h.people)},
+		Profiles:  []ssl.Config{h.profile("pub", []string{"pub.test"}), h.profile("1", []string{"a.test"}, h.people)},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1"), early},
 	})

@@ -70,8 +70,8 @@ func TestH2Spec(t *testing.T) {
 		_, _ = io.WriteString(w, "hello")
 	})
 	h.apply(gateway.Config{
-		SSL:    []ssl.Config{h.profile("1", []string{"a.test"})},
-		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: reader}},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Routes:   []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: reader}},
 	})
 	cases, baseline := h2spec(t, program, h.handler2)
 	t.Logf("net/http's server: %d of %d", cases-len(baseline), cases)

@@ -44,7 +44,7 @@ func TestWaitingUploads(t *testing.T) {
 	asked := make(chan struct{}, 1000) // one for each request that has reached the node
 	node := nodeThat(t, func(net.Conn) { asked <- struct{}{} })
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", node)},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1", AllowPlain: true}},
 	})
@@ -94,7 +94,7 @@ func TestShutWindows(t *testing.T) {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 1_000_000))
 	node := nodeThat(t, func(conn net.Conn) { _, _ = conn.Write(answer) })
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", node)},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1"}},
 	})

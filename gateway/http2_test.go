@@ -18,8 +18,8 @@ import (
 // handling is a configuration of one name, with a handler for everything.
 func handling(h *harness, handler http.HandlerFunc) gateway.Config {
 	return gateway.Config{
-		SSL:    []ssl.Config{h.profile("1", []string{"a.test"})},
-		Routes: []route.Config{{ID: "all", Paths: []string{"/*"}, Handler: handler, AllowPlain: true}},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Routes:   []route.Config{{ID: "all", Paths: []string{"/*"}, Handler: handler, AllowPlain: true}},
 	}
 }
 

@@ -64,12 +64,12 @@ func TestClientCertHeaders(t *testing.T) {
 				forms[0] = forms[byDefault]
 			}
 			config := gateway.Config{
-				SSL: []ssl.Config{
+				Profiles: []ssl.Config{
 					h.profile("pub", []string{"pub.test"}), h.profile("mtls", []string{"mtls.test"}, h.people), h.profile("skip", []string{"skip.test"}, h.people),
 				},
 				Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 			}
-			config.SSL[2].Client.SkipPaths = []string{"^/"}
+			config.Profiles[2].Client.SkipPaths = []string{"^/"}
 			for form := range forms {
 				node := everything(fmt.Sprintf("node %d", form), "1")
 				node.Paths, node.ClientCert, node.AllowPlain = []string{fmt.Sprintf("/node/%d", form)}, form, true
@@ -159,7 +159,7 @@ func TestClientCertHeadersAreMadeOnce(t *testing.T) {
 	h := newHarness(t, nil)
 	clients := make(chan *ssl.Identity, 2)
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people)},
+		Profiles: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people)},
 		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			clients <- ssl.FromContext(r.Context())
 		})}},
@@ -206,7 +206,7 @@ func TestConfiguredIdentityNames(t *testing.T) {
 		again := tells
 		again.ID, again.Paths, again.Disabled = "again", []string{"/again"}, true
 		h.apply(gateway.Config{
-			SSL:       []ssl.Config{h.profile("a", []string{"a.test"})},
+			Profiles:  []ssl.Config{h.profile("a", []string{"a.test"})},
 			Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 			Routes:    []route.Config{local, node, chosen},
 		})

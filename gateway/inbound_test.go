@@ -54,7 +54,7 @@ var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, 
 func (h *harness) applyOrigin(further ...route.Config) {
 	h.t.Helper()
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    append(further, everything("1", "1")),
 	})
@@ -298,7 +298,7 @@ func TestConnections(t *testing.T) {
 			e := <-events
 			require.Equal(t, gateway.LimitConnections, e.Limit)
 			require.Equal(t, count, e.Count)
-			require.Contains(t, e.Remote.String(), "127.0.0.1:")
+			require.Contains(t, e.RemoteAddr.String(), "127.0.0.1:")
 		}
 	}
 	away()
@@ -340,7 +340,7 @@ func TestConnectionsPerAddr(t *testing.T) {
 			turnedAway(t, d.addr, line(addr))
 			e := <-events
 			require.Equal(t, gateway.LimitConnectionsPerAddr, e.Limit)
-			require.Equal(t, addr, e.Remote.(*net.TCPAddr).IP.String())
+			require.Equal(t, addr, e.RemoteAddr.(*net.TCPAddr).IP.String())
 		}
 		conn := h.rawAfter(line("2001:db8:0:1::"), d, "a.test")
 		status, _ := h.ask(d, conn, "/")

@@ -21,7 +21,7 @@ func TestLimitEvents(t *testing.T) {
 		Trace:  &gateway.Trace{LimitReached: func(e gateway.LimitEvent) { events <- e }},
 	})
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1")},
 	})
@@ -44,7 +44,7 @@ func TestLimitEvents(t *testing.T) {
 			require.Equal(t, []int{c.status}, conn.statuses(), "%s %s", d.name, c.limit)
 			e := <-events
 			counts[c.limit]++
-			require.Equal(t, gateway.LimitEvent{Limit: c.limit, Remote: conn.LocalAddr(), Count: counts[c.limit]}, e)
+			require.Equal(t, gateway.LimitEvent{Limit: c.limit, RemoteAddr: conn.LocalAddr(), Count: counts[c.limit]}, e)
 			require.Empty(t, events)
 		}
 	}

@@ -69,7 +69,7 @@ func inBubbleOf(t *testing.T, o gateway.Options, handler http.HandlerFunc, test 
 			handler = func(http.ResponseWriter, *http.Request) {}
 		}
 		_, err := b.gw.Apply(gateway.Change{Put: gateway.Config{
-			SSL:       []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},
+			Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},
 			Upstreams: []upstream.Config{u},
 			Routes:    []route.Config{everything("1", "1"), {ID: "local", Paths: []string{"/local"}, Handler: handler}},
 		}})
@@ -342,7 +342,7 @@ func TestEarlyAnswerToAStalledClient(t *testing.T) {
 func TestWriteTimeout(t *testing.T) {
 	h := newHarness(t, &gateway.Options{Limits: gateway.Limits{BodyTimeout: 200 * time.Millisecond}})
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1")},
 	})
@@ -691,7 +691,7 @@ func TestShutdown(t *testing.T) {
 func TestPanic(t *testing.T) {
 	h := newHarness(t, nil)
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"})},
 		Routes: []route.Config{local("1", "/*", "fine"), {ID: "2", Paths: []string{"/panic"}, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			panic(errors.New("a mistake"))
 		})}},
@@ -715,7 +715,7 @@ func TestMultipartFilesAreRemoved(t *testing.T) {
 	files := make(chan int, 1)
 	h := newHarness(t, nil)
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"})},
 		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := r.ParseMultipartForm(1); err != nil {
 				panic(err)
@@ -743,7 +743,7 @@ func TestBodyOutlivesItsHandler(t *testing.T) {
 	h := newHarness(t, nil)
 	ended := make(chan error, 1)
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles: []ssl.Config{h.profile("1", []string{"a.test"})},
 		Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, err := r.Body.Read(make([]byte, 1))
 			require.NoError(t, err)

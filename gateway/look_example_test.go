@@ -17,7 +17,7 @@ func ExampleServer_Profiles() {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	gw := gateway.New(nil)
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{{
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
 		ID:           "internal",
 		Names:        []string{"*.internal.test"},
 		Certificates: []ssl.KeyPair{servers.Server("*.internal.test")},
@@ -27,7 +27,7 @@ func ExampleServer_Profiles() {
 		log.Fatal(err)
 	}
 	p := gw.Profiles().Lookup("api.internal.test")
-	fmt.Println(p.ID(), p.Names(), p.Demands())
+	fmt.Println(p.ID(), p.Names(), p.DemandsClientCert())
 	fmt.Println(gw.Profiles().Lookup("api.test") == nil)
 	// Output:
 	// internal [*.internal.test] true

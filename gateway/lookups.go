@@ -67,7 +67,7 @@ type lookups struct {
 // returns is r, or a copy of which the body may be read.
 func (a *arrival) ask(req *route.Request, r *http.Request, identity *ssl.Identity) *http.Request {
 	if client, err := netip.ParseAddr(a.from.client); err == nil {
-		req.Client = client.Unmap().WithZone("")
+		req.ClientAddr = client.Unmap().WithZone("")
 	}
 	if r.ContentLength != 0 {
 		// What reads ahead puts another body in its place, and net/http wants to

@@ -42,9 +42,9 @@ type Options struct {
 	// of TLS and Upstream too, if they have none.
 	FailuresLogged int
 
-	// Refusals bounds how many of the last refusals [*Server.Refusals] returns, with
+	// RefusalsKept bounds how many of the last refusals [*Server.Refusals] returns, with
 	// about a kilobyte for each. Zero is 64, and a negative number is none.
-	Refusals int
+	RefusalsKept int
 
 	// Trace, if not nil, is told of requests, for whose targets it may set header fields,
 	// and of limits that were reached.

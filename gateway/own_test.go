@@ -33,7 +33,7 @@ func TestErrorBody(t *testing.T) {
 	}})
 	dangling := route.Config{ID: "dangling", Hosts: []string{"a.test"}, Paths: []string{"/dangling"}, Upstream: "nobody"}
 	_, err := h.gw.Apply(gateway.Change{AllowDangling: true, Put: gateway.Config{
-		SSL: []ssl.Config{h.profile("a", []string{"a.test"}), h.profile("m", []string{"mtls.test"}, h.people)},
+		Profiles: []ssl.Config{h.profile("a", []string{"a.test"}), h.profile("m", []string{"mtls.test"}, h.people)},
 		Routes: []route.Config{
 			dangling,
 			{ID: "refused", Hosts: []string{"a.test"}, Paths: []string{"/refused"}, Upstream: "refused"},
@@ -118,7 +118,7 @@ func TestServerHeader(t *testing.T) {
 		websocket := everything("ws", "1")
 		websocket.Paths, websocket.WebSocket = []string{"/ws"}, true
 		h.apply(gateway.Config{
-			SSL:       []ssl.Config{h.profile("a", []string{"a.test"})},
+			Profiles:  []ssl.Config{h.profile("a", []string{"a.test"})},
 			Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 			Routes:    []route.Config{everything("1", "1"), silent, own, websocket},
 		})

@@ -45,8 +45,8 @@ func newLot(t testing.TB, limits gateway.Limits) *lot {
 	l := &lot{t: t, gw: gateway.New(&gateway.Options{Limits: limits})}
 	servers := ssltest.NewCA(t, "servers")
 	_, err := l.gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL:    []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},
-		Routes: []route.Config{local("1", "/*", "ok")},
+		Profiles: []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},
+		Routes:   []route.Config{local("1", "/*", "ok")},
 	}})
 	require.NoError(t, err)
 	plain, secure := listen(t), listen(t)

@@ -82,7 +82,7 @@ func TestRedirect(t *testing.T) {
 func TestRedirectBehindAProxy(t *testing.T) {
 	h := newHarness(t, &gateway.Options{PlainHTTP: gateway.PlainRedirect, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	c := gateway.Config{Routes: []route.Config{local("1", "/", "ok", "pub.test", "mtls.test")}}
-	c.SSL = append(c.SSL, h.profile("pub", []string{"pub.test"}), h.profile("mtls", []string{"mtls.test"}, h.people))
+	c.Profiles = append(c.Profiles, h.profile("pub", []string{"pub.test"}), h.profile("mtls", []string{"mtls.test"}, h.people))
 	h.apply(c)
 	client := h.client(h.plain, "")
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -37,8 +37,8 @@ type Refusal struct {
 
 	ServerName string // of the connection, as the client sent it; empty without TLS
 	Host       string // of the request, as the client sent it; empty for a handshake
-	Remote     string // the address of the connection's peer, "10.0.0.1:40000"
-	Client     string // of the client, if a trusted proxy named another; else that of Remote
+	RemoteAddr string // the address of the connection's peer, "10.0.0.1:40000"
+	ClientAddr string // of the client, if a trusted proxy named another; else that of Remote
 	Profile    string // ID of the profile that refused it, if there is one
 	Route      string // ID of the route that was not for the client, if one was found
 
@@ -54,8 +54,8 @@ type Refusal struct {
 // refused.
 func (r Refusal) Handshake() bool { return r.Status == 0 }
 
-// Refusals returns the last refusals, the newest first. [Options.Refusals] bounds how many
-// are kept, and [Stats.Refusals] counts all that ever were. When there are too many, the
+// Refusals returns the last refusals, the newest first. [Options.RefusalsKept] bounds how many
+// are kept, and [Stats.RefusalsTotal] counts all that ever were. When there are too many, the
 // oldest of the most frequent reason goes first, so that a flood of one kind does not hide
 // the others.
 func (s *Server) Refusals() []Refusal {
@@ -175,8 +175,8 @@ func (s *Server) handshakeFailed(e *ssl.HandshakeError) {
 		Reason:     e.Reason,
 		Advice:     e.Advice(),
 		ServerName: cut(e.ServerName),
-		Remote:     e.RemoteAddr.String(),
-		Client:     hostOf(e.RemoteAddr.String()),
+		RemoteAddr: e.RemoteAddr.String(),
+		ClientAddr: hostOf(e.RemoteAddr.String()),
 		Profile:    e.Profile,
 	}
 	r.present(e.Certificate)
@@ -205,17 +205,17 @@ func (r *Refusal) present(c *x509.Certificate) {
 // refused counts, keeps and logs a request that is refused.
 func (s *Server) refused(r *http.Request, d *decision, why *denial) {
 	refusal := Refusal{
-		At:     time.Now(),
-		Status: why.status,
-		Host:   cut(d.authority),
-		Remote: r.RemoteAddr,
-		Client: cut(d.header.from.client),
+		At:         time.Now(),
+		Status:     why.status,
+		Host:       cut(d.authority),
+		RemoteAddr: r.RemoteAddr,
+		ClientAddr: cut(d.header.from.client),
 	}
 	if d.tls != nil {
 		refusal.ServerName = cut(d.tls.ServerName)
 	}
-	if refusal.Client == "" {
-		refusal.Client = hostOf(r.RemoteAddr)
+	if refusal.ClientAddr == "" {
+		refusal.ClientAddr = hostOf(r.RemoteAddr)
 	}
 	if match := d.found.Route; match != nil {
 		refusal.Route = match.ID()

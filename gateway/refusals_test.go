@@ -32,7 +32,7 @@ func TestRefusedHandshakes(t *testing.T) {
 	crl.Client.CRLs = [][]byte{people.CRL(time.Now().Add(time.Hour), lost.Leaf)}
 	allow := h.profile("allow", []string{"allow.test"}, people)
 	allow.Client.Allow = &ssl.Allow{CommonNames: []string{"bob"}}
-	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("strict", []string{"strict.test"}, people), crl, allow}})
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("strict", []string{"strict.test"}, people), crl, allow}})
 	shake := func(name string, certs ...tls.Certificate) func() {
 		return func() {
 			conn, err := tls.Dial("tcp", h.http1.addr.String(), ssltest.ClientConfig(name, certs...))
@@ -88,14 +88,14 @@ func TestRefusedHandshakes(t *testing.T) {
 		t.Run(string(c.reason), func(t *testing.T) {
 			before := len(h.log.String())
 			c.connect()
-			eventually(t, func() bool { return h.gw.Stats().Refusals == uint64(i+1) }, "not kept")
+			eventually(t, func() bool { return h.gw.Stats().RefusalsTotal == uint64(i+1) }, "not kept")
 			list := h.gw.Refusals()
 			require.Len(t, list, i+1)
 			r := list[0]
 			require.WithinDuration(t, time.Now(), r.At, time.Minute)
 			require.True(t, r.Handshake())
-			require.NotEmpty(t, r.Remote)
-			require.Equal(t, "127.0.0.1", r.Client)
+			require.NotEmpty(t, r.RemoteAddr)
+			require.Equal(t, "127.0.0.1", r.ClientAddr)
 			require.Equal(t, []string{string(c.reason), c.serverName, c.profile, c.subject, c.issuer, "", ""},
 				[]string{string(r.Reason), r.ServerName, r.Profile, r.Subject, r.Issuer, r.Host, r.Route})
 			require.Equal(t, c.subject != "", len(r.SHA256) == 64 && r.Serial != "")
@@ -123,7 +123,7 @@ func TestRefusedRequests(t *testing.T) {
 			optional.Client.SkipPaths = []string{"^/free"}
 			strict := h.profile("strict", []string{"strict.test"}, people)
 			h.apply(gateway.Config{
-				SSL: []ssl.Config{strict, optional, h.profile("public", []string{"public.test"})},
+				Profiles: []ssl.Config{strict, optional, h.profile("public", []string{"public.test"})},
 				Routes: []route.Config{
 					{ID: "all", Paths: []string{"/*"}, Handler: named("all")},
 					{ID: "known", Paths: []string{"/known"}, RequireIdentity: true, Handler: named("known")},
@@ -180,7 +180,7 @@ func TestRefusedRequests(t *testing.T) {
 				require.False(t, r.Handshake())
 				require.Equal(t, c.status, r.Status)
 				require.Equal(t, []string{string(c.reason), c.serverName, c.host, c.profile, c.route, c.subject, "127.0.0.1"},
-					[]string{string(r.Reason), r.ServerName, r.Host, r.Profile, r.Route, r.Subject, r.Client})
+					[]string{string(r.Reason), r.ServerName, r.Host, r.Profile, r.Route, r.Subject, r.ClientAddr})
 				require.Equal(t, c.subject != "", len(r.SHA256) == 64 && r.Serial != "" && r.Issuer != "")
 				require.True(t, strings.HasPrefix(r.Advice, c.cause), r.Advice)
 				require.True(t, strings.HasSuffix(r.Advice, ": "+c.reason.Remedy()), r.Advice)
@@ -189,7 +189,7 @@ func TestRefusedRequests(t *testing.T) {
 				require.Contains(t, log, fmt.Sprintf(`msg="request refused" status=%d reason=%s message=`, c.status, c.reason))
 				require.Contains(t, log, "advice=")
 			}
-			require.EqualValues(t, len(cases), h.gw.Stats().Refusals)
+			require.EqualValues(t, len(cases), h.gw.Stats().RefusalsTotal)
 		})
 	}
 }
@@ -197,11 +197,11 @@ func TestRefusedRequests(t *testing.T) {
 // A client that was let in, and is not any more, is told of with what it lacks now.
 func TestRefusedLater(t *testing.T) {
 	h := newHarness(t, nil)
-	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}, Routes: []route.Config{local("1", "/*", "fine")}})
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}, Routes: []route.Config{local("1", "/*", "fine")}})
 	client := h.client(h.http2, "a.test", h.people.Client("alice"))
 	status, _ := h.get(client, h.http2, "a.test", "/")
 	require.Equal(t, 200, status)
-	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test"}, ssltest.NewCA(t, "others"))}})
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, ssltest.NewCA(t, "others"))}})
 	status, _ = h.get(client, h.http2, "a.test", "/")
 	require.Equal(t, 421, status)
 	r := h.gw.Refusals()[0]
@@ -219,9 +219,9 @@ func TestRefusalsAreBounded(t *testing.T) {
 		gw.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	h := newHarness(t, nil)
-	gw := gateway.New(&gateway.Options{Refusals: 4})
+	gw := gateway.New(&gateway.Options{RefusalsKept: 4})
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}}})
+	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}}})
 	require.NoError(t, err)
 	ask(gw, "a.test")
 	for i := range 100 {
@@ -232,18 +232,18 @@ func TestRefusalsAreBounded(t *testing.T) {
 		hosts = append(hosts, r.Host)
 	}
 	require.Equal(t, []string{"99..test", "98..test", "97..test", "a.test"}, hosts)
-	require.EqualValues(t, 101, gw.Stats().Refusals)
+	require.EqualValues(t, 101, gw.Stats().RefusalsTotal)
 	require.Equal(t, []gateway.RefusalCount{{Status: 400, Reason: ssl.ReasonBadHost, Count: 100}, {Status: 403, Reason: ssl.ReasonPlainHTTP, Count: 1}}, gw.Stats().Refused)
 
 	ask(gw, strings.Repeat("x", 10_000))
 	require.Len(t, gw.Refusals()[0].Host, 255)
 	require.Less(t, len(gw.Refusals()[0].Advice), 1000)
 
-	none := gateway.New(&gateway.Options{Refusals: -1})
+	none := gateway.New(&gateway.Options{RefusalsKept: -1})
 	defer none.Close()
 	ask(none, "..")
 	require.Empty(t, none.Refusals())
-	require.EqualValues(t, 1, none.Stats().Refusals)
+	require.EqualValues(t, 1, none.Stats().RefusalsTotal)
 
 	many := gateway.New(nil)
 	defer many.Close()
@@ -256,15 +256,15 @@ func TestRefusalsAreBounded(t *testing.T) {
 // What a trusted proxy says of its client is told too.
 func TestRefusedBehindAProxy(t *testing.T) {
 	h := newHarness(t, &gateway.Options{TrustedProxies: loopback})
-	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}, Routes: []route.Config{local("1", "/*", "fine")}})
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}, Routes: []route.Config{local("1", "/*", "fine")}})
 	req, err := http.NewRequest("GET", "http://a.test/", nil)
 	require.NoError(t, err)
 	req.Header.Set("X-Forwarded-For", "192.0.2.7")
 	status, _ := h.do(h.client(h.plain, ""), req)
 	require.Equal(t, 403, status)
 	r := h.gw.Refusals()[0]
-	require.Equal(t, "192.0.2.7", r.Client)
-	require.True(t, strings.HasPrefix(r.Remote, "127.0.0.1:"), r.Remote)
+	require.Equal(t, "192.0.2.7", r.ClientAddr)
+	require.True(t, strings.HasPrefix(r.RemoteAddr, "127.0.0.1:"), r.RemoteAddr)
 }
 
 // The user's own Trace is told of handshakes as before.

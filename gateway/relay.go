@@ -241,7 +241,7 @@ func (t *turn) newEvent() *RequestEvent {
 	both := t.authority + t.path.Normal // in memory of its own, which a handler of the log may keep
 	e.Host, e.Path = both[:len(t.authority)], both[len(t.authority):]
 	e.Method = keptMethod(t.req.Method)
-	e.Remote = k.remote
+	e.RemoteAddr = k.remote
 	switch {
 	case t.stream != nil:
 		e.Protocol = "HTTP/2.0"

@@ -135,12 +135,12 @@ func dialRelay(tb testing.TB, secure bool, protocol string, o *gateway.Options) 
 	gw := gateway.New(o)
 	tb.Cleanup(func() { gw.Close() })
 	config := gateway.Config{
-		SSL:       []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: clients.PEM()}}},
+		Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: clients.PEM()}}},
 		Upstreams: []upstream.Config{upstreamTo("1", quietOrigin(tb, smallAnswer))},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1"}},
 	}
 	if !secure {
-		config.SSL = nil
+		config.Profiles = nil
 	}
 	_, err := gw.Apply(gateway.Change{Put: config})
 	require.NoError(tb, err)

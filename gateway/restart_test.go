@@ -31,8 +31,8 @@ func newProcessGateway(t testing.TB, name string) *gateway.Server {
 	t.Helper()
 	gw := gateway.New(nil)
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL:    []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("a.test")}}},
-		Routes: []route.Config{local("1", "/*", name)},
+		Profiles: []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("a.test")}}},
+		Routes:   []route.Config{local("1", "/*", name)},
 	}})
 	require.NoError(t, err)
 	return gw

@@ -37,7 +37,7 @@ func vars(condition ...any) []any { return []any{condition} }
 func TestRoutingThroughEveryDoor(t *testing.T) {
 	h := newHarness(t, &gateway.Options{Route: route.Options{Router: route.RouterURIWithParameter}})
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{h.profile("open", []string{"a.test"})},
+		Profiles: []ssl.Config{h.profile("open", []string{"a.test"})},
 		Routes: []route.Config{
 			routed(route.Config{ID: "parameter", Paths: []string{"/users/:id/files/*rest"}}),
 			routed(route.Config{ID: "star", Paths: []string{"/a/*/z"}}),
@@ -111,7 +111,7 @@ func TestRoutingThroughEveryDoor(t *testing.T) {
 func TestFormIsForwarded(t *testing.T) {
 	h := newHarness(t, nil)
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("open", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("open", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes: []route.Config{
 			{ID: "never", Paths: []string{"/*"}, Upstream: "1", Vars: vars("post_arg_a", "==", "never"), Priority: 1},
@@ -146,7 +146,7 @@ func TestRoutingByIdentity(t *testing.T) {
 	skipping := h.profile("skipping", []string{"skip.test"}, h.people)
 	skipping.Client.SkipPaths = []string{"^/"}
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people), skipping, h.profile("open", []string{"open.test"})},
+		Profiles: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people), skipping, h.profile("open", []string{"open.test"})},
 		Routes: []route.Config{
 			routed(route.Config{ID: "alice", Paths: []string{"/*"}, Vars: vars("ssl_client_s_dn", "==", "CN=alice")}),
 			routed(route.Config{ID: "verified", Paths: []string{"/*"}, Vars: vars("ssl_client_verify", "==", "SUCCESS")}),
@@ -189,7 +189,7 @@ func TestRoutingByClient(t *testing.T) {
 		}
 		h := newHarness(t, o)
 		h.apply(gateway.Config{
-			SSL: []ssl.Config{h.profile("open", []string{"a.test"})},
+			Profiles: []ssl.Config{h.profile("open", []string{"a.test"})},
 			Routes: []route.Config{
 				routed(route.Config{ID: "client", Paths: []string{"/"}, RemoteAddrs: []string{"192.0.2.1"}}),
 				routed(route.Config{ID: "peer", Paths: []string{"/"}, Vars: vars("remote_addr", "ipmatch", []any{"127.0.0.1"})}),
@@ -215,7 +215,7 @@ func TestRoutingByForgedHeader(t *testing.T) {
 		}
 		h := newHarness(t, o)
 		h.apply(gateway.Config{
-			SSL: []ssl.Config{h.profile("open", []string{"a.test"})},
+			Profiles: []ssl.Config{h.profile("open", []string{"a.test"})},
 			Routes: []route.Config{
 				routed(route.Config{ID: "identity", Paths: []string{"/*"}, Vars: []any{"OR",
 					[]any{"http_x_client_verify", "~=", nil}, []any{"http_x_ssl_client_s_dn", "~=", nil},
@@ -256,7 +256,7 @@ func TestPathOptionsAndTheGuard(t *testing.T) {
 	p := h.profile("mtls", []string{"mtls.test"}, h.people)
 	p.Client.SkipPaths = []string{"^/public(/|$)"}
 	h.apply(gateway.Config{
-		SSL: []ssl.Config{p},
+		Profiles: []ssl.Config{p},
 		Routes: []route.Config{
 			routed(route.Config{ID: "public", Paths: []string{"/public"}}),
 			routed(route.Config{ID: "slash", Paths: []string{"/public/a%2Fb"}}),

@@ -48,7 +48,7 @@ type snapshot struct {
 // Over TLS, such a route may be reached with a client certificate alone: by which name,
 // a Host that anyone can write does not tell.
 func (snap *snapshot) secluded(match *route.Route, host string) string {
-	if !snap.ssl.Demanding() {
+	if !snap.ssl.DemandsClientCert() {
 		return ""
 	}
 	if match.EveryHost() {
@@ -114,10 +114,10 @@ func (s *Server) Prepare(c Change) (*Prepared, error) {
 
 func (s *Server) prepare(snap *snapshot, c Change) (*Prepared, error) {
 	p := &Prepared{server: s}
-	p.gone = IDs{slices.Clone(c.Delete.SSL), slices.Clone(c.Delete.Routes), slices.Clone(c.Delete.Upstreams)}
+	p.gone = IDs{slices.Clone(c.Delete.Profiles), slices.Clone(c.Delete.Routes), slices.Clone(c.Delete.Upstreams)}
 	var faults []error
 	var err error
-	if p.profiles, err = ssl.Compile(c.Put.SSL); err != nil {
+	if p.profiles, err = ssl.Compile(c.Put.Profiles); err != nil {
 		faults = append(faults, err)
 	}
 	if p.routes, err = compile("route", c.Put.Routes, route.New, (*route.Route).ID); err != nil {
@@ -249,7 +249,7 @@ func (snap *snapshot) routesMoved(p *Prepared) iter.Seq2[*route.Route, int] {
 func (snap *snapshot) demandingAfter(p *Prepared) hamt.Map[int] {
 	demanding := snap.demanding
 	add := func(profile *ssl.Profile, delta int) {
-		if !profile.Demands() {
+		if !profile.DemandsClientCert() {
 			return
 		}
 		for _, name := range profile.Names() {
@@ -267,7 +267,7 @@ func (snap *snapshot) demandingAfter(p *Prepared) hamt.Map[int] {
 			add(snap.ssl.Get(id), -1)
 		}
 	}
-	for _, id := range p.gone.SSL {
+	for _, id := range p.gone.Profiles {
 		release(id)
 	}
 	for _, profile := range p.profiles {
@@ -312,9 +312,9 @@ func (s *Server) Configure(c Config) (Report, error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	snap := s.snap.Load()
-	kept := map[string]map[string]bool{"ssl": {}, "route": {}, "upstream": {}}
-	for _, c := range c.SSL {
-		kept["ssl"][c.ID] = true
+	kept := map[string]map[string]bool{"profile": {}, "route": {}, "upstream": {}}
+	for _, c := range c.Profiles {
+		kept["profile"][c.ID] = true
 	}
 	for _, c := range c.Routes {
 		kept["route"][c.ID] = true
@@ -324,8 +324,8 @@ func (s *Server) Configure(c Config) (Report, error) {
 	}
 	var gone IDs
 	for p := range snap.ssl.All() {
-		if !kept["ssl"][p.ID()] {
-			gone.SSL = append(gone.SSL, p.ID())
+		if !kept["profile"][p.ID()] {
+			gone.Profiles = append(gone.Profiles, p.ID())
 		}
 	}
 	for r := range snap.routes.All() {
@@ -359,7 +359,7 @@ func (p *Prepared) commitLocked() Report {
 	s := p.server
 	old := s.snap.Load()
 	next := &snapshot{
-		ssl:       old.ssl.Without(p.gone.SSL...).With(p.profiles...),
+		ssl:       old.ssl.Without(p.gone.Profiles...).With(p.profiles...),
 		routes:    old.routes.Without(p.gone.Routes...).With(p.routes...),
 		pools:     old.pools,
 		users:     old.usersAfter(p),
@@ -405,12 +405,12 @@ func (p *Prepared) commitLocked() Report {
 }
 
 func (p *Prepared) report(old, snap *snapshot) (report Report) {
-	ids := make([]string, 0, len(p.profiles)+len(p.gone.SSL))
+	ids := make([]string, 0, len(p.profiles)+len(p.gone.Profiles))
 	for _, profile := range p.profiles {
 		ids = append(ids, profile.ID())
 	}
-	for _, w := range p.server.term.Report(old.ssl, snap.ssl, append(ids, p.gone.SSL...)...).Warnings {
-		report.Warnings = append(report.Warnings, Warning{Kind: "ssl", ID: w.ID, Text: w.Text, Opened: w.Opened})
+	for _, w := range p.server.term.Report(old.ssl, snap.ssl, append(ids, p.gone.Profiles...)...).Warnings {
+		report.Warnings = append(report.Warnings, Warning{Kind: "profile", ID: w.ID, Text: w.Text, Opened: w.Opened})
 	}
 	for _, r := range p.routes {
 		for _, text := range snap.routes.Warnings(r.ID()) {

@@ -47,9 +47,9 @@ type Stats struct {
 	// was not for the client: only what occurred, by status and then reason.
 	Refused []RefusalCount
 
-	// Refusals counts all that [*Server.Refusals] ever had: Refused, and the handshakes
+	// RefusalsTotal counts all that [*Server.Refusals] ever had: Refused, and the handshakes
 	// that failed.
-	Refusals uint64
+	RefusalsTotal uint64
 
 	// Upstreams are those of the configuration, by ID.
 	Upstreams []UpstreamStats
@@ -141,14 +141,14 @@ type LimitCount struct {
 func (s *Server) Stats() Stats {
 	snap := s.snap.Load()
 	st := Stats{
-		At:          time.Now(),
-		Since:       s.epoch,
-		Connections: s.connectionStats(),
-		TLS:         s.term.Stats(),
-		NotFound:    s.counts.notFound.Load(),
-		Malformed:   s.counts.malformed.Load(),
-		Refused:     s.refusals.read(),
-		Refusals:    s.refusals.total.Load(),
+		At:            time.Now(),
+		Since:         s.epoch,
+		Connections:   s.connectionStats(),
+		TLS:           s.term.Stats(),
+		NotFound:      s.counts.notFound.Load(),
+		Malformed:     s.counts.malformed.Load(),
+		Refused:       s.refusals.read(),
+		RefusalsTotal: s.refusals.total.Load(),
 	}
 	st.Config = ConfigStats{
 		Revision: snap.revision,
@@ -217,7 +217,7 @@ func (s *Server) goOnCounting(old *snapshot, p *Prepared) {
 // changedBy reports whether a change puts something, or deletes what is there.
 func (snap *snapshot) changedBy(p *Prepared) bool {
 	return len(p.profiles)+len(p.routes)+len(p.upstreams) > 0 ||
-		slices.ContainsFunc(p.gone.SSL, func(id string) bool { return snap.ssl.Get(id) != nil }) ||
+		slices.ContainsFunc(p.gone.Profiles, func(id string) bool { return snap.ssl.Get(id) != nil }) ||
 		slices.ContainsFunc(p.gone.Routes, func(id string) bool { _, ok := snap.routes.Get(id); return ok }) ||
 		slices.ContainsFunc(p.gone.Upstreams, func(id string) bool { _, ok := snap.pools.Get(id); return ok })
 }

@@ -57,7 +57,7 @@ func observed(t *testing.T, o *gateway.Options) *harness {
 	two := upstreamTo("3", refusing(t), h.origin.address)
 	two.Nodes[0].Priority = 1
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("a", []string{"a.test"}, h.people), h.profile("b", []string{"b.test"})},
+		Profiles:  []ssl.Config{h.profile("a", []string{"a.test"}, h.people), h.profile("b", []string{"b.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address), upstreamTo("2", refusing(t)), two},
 		Routes:    []route.Config{here, gone, local, strict, never, dead, silent},
 	})
@@ -141,7 +141,7 @@ func TestStatsOfRequests(t *testing.T) {
 				eventually(t, func() bool { return counted() == 1 }, "not counted: "+c.path)
 				now := h.gw.Stats()
 				require.Equal(t, c.status == 404, now.NotFound > before.NotFound, "%s", c.path)
-				require.Equal(t, c.refused.Reason != "", now.Refusals > before.Refusals)
+				require.Equal(t, c.refused.Reason != "", now.RefusalsTotal > before.RefusalsTotal)
 				if c.refused.Reason != "" {
 					want := c.refused
 					want.Count = 1
@@ -310,7 +310,7 @@ func TestStatsOverChanges(t *testing.T) {
 	here := everything("here", "1")
 	here.Paths, here.AllowPlain = []string{"/x"}, true
 	_, err := h.gw.Apply(gateway.Change{
-		Put:    gateway.Config{SSL: []ssl.Config{h.profile("a", []string{"a.test"}, h.people)}, Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)}, Routes: []route.Config{here}},
+		Put:    gateway.Config{Profiles: []ssl.Config{h.profile("a", []string{"a.test"}, h.people)}, Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)}, Routes: []route.Config{here}},
 		Delete: gateway.IDs{Routes: []string{"here", "here"}},
 	})
 	require.NoError(t, err)
@@ -323,14 +323,14 @@ func TestStatsOverChanges(t *testing.T) {
 	require.EqualValues(t, 1, st.TLS.Profiles[0].Handshakes.Succeeded())
 
 	// A change that changes nothing, and one that fails.
-	_, err = h.gw.Apply(gateway.Change{Delete: gateway.IDs{Routes: []string{"nobody"}, SSL: []string{"nobody"}, Upstreams: []string{"nobody"}}})
+	_, err = h.gw.Apply(gateway.Change{Delete: gateway.IDs{Routes: []string{"nobody"}, Profiles: []string{"nobody"}, Upstreams: []string{"nobody"}}})
 	require.NoError(t, err)
 	_, err = h.gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: ""}}}})
 	require.Error(t, err)
 	require.EqualValues(t, 2, h.gw.Stats().Config.Revision)
 
 	// Deleted, and there again.
-	_, err = h.gw.Apply(gateway.Change{Delete: gateway.IDs{Routes: []string{"here"}, SSL: []string{"a"}}})
+	_, err = h.gw.Apply(gateway.Change{Delete: gateway.IDs{Routes: []string{"here"}, Profiles: []string{"a"}}})
 	require.NoError(t, err)
 	st = h.gw.Stats()
 	require.Empty(t, routeStats(st, "here"))
@@ -352,7 +352,7 @@ func TestStatsInOrder(t *testing.T) {
 	var c gateway.Config
 	until := time.Now().Add(90 * time.Minute).Truncate(time.Second).UTC()
 	for _, id := range []string{"m", "z", "b"} {
-		c.SSL = append(c.SSL, ssl.Config{ID: id, Names: []string{id + ".test"}, Certificates: []ssl.KeyPair{
+		c.Profiles = append(c.Profiles, ssl.Config{ID: id, Names: []string{id + ".test"}, Certificates: []ssl.KeyPair{
 			servers.ServerWith([]string{id + ".test"}, ssltest.Until(until)), servers.ServerWith([]string{id + ".test"}, ssltest.Until(until.Add(time.Hour))),
 		}})
 		c.Routes = append(c.Routes, everything(id, id))

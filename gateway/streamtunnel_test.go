@@ -54,7 +54,7 @@ func tunnelConfig(h *harness) gateway.Config {
 	get.Paths, get.Methods, get.WebSocket = []string{"/by-method"}, []string{"GET"}, true
 	post.Paths, post.Methods, post.WebSocket = []string{"/by-method", "/post"}, []string{"POST", "CONNECT"}, true
 	return gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test", "b.test"}), h.profile("2", []string{"mtls.test"}, h.people)},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test", "b.test"}), h.profile("2", []string{"mtls.test"}, h.people)},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("all", "1"), ws, get, post},
 	}
@@ -284,7 +284,7 @@ func TestTunnelEnds(t *testing.T) {
 		h := tunnelHarness(t, nil)
 		c := open(h)
 		c.opened(3, "b.test", "/ws")
-		h.apply(gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test"}, h.people), h.profile("3", []string{"b.test"})}})
+		h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people), h.profile("3", []string{"b.test"})}})
 		require.Equal(t, "CANCEL", c.ends(1))
 		// b.test has another profile than the connection's a.test has, and is over as well:
 		// 421 is what it would be answered now.

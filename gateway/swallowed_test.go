@@ -198,7 +198,7 @@ func swallowedHarness(t *testing.T, o *gateway.Options) *harness {
 	here, nohost := everything("1", "1"), everything("2", "1")
 	here.Hosts, nohost.Paths = []string{"a.test"}, []string{"/nohost"}
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{here, nohost},
 	})
@@ -374,7 +374,7 @@ func swallowedHTTP2(t *testing.T, h *harness, d door) {
 // can destroy what is on its way.
 func TestEarlyAnswersArrive(t *testing.T) {
 	h := swallowedHarness(t, nil)
-	h.apply(gateway.Config{SSL: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people)}})
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("mtls", []string{"mtls.test"}, h.people)}})
 	h.origin.on(func(v *visit) {
 		v.write("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig")
 		if v.target() != "/reset" {
@@ -437,7 +437,7 @@ func TestFormLeftUnread(t *testing.T) {
 		})}
 	}
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("open", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("open", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("gone", gone.Addr().String())},
 		Routes: []route.Config{
 			{ID: "never", Paths: []string{"/leave", "/close", "/duplex", "/*"}, Upstream: "gone", Vars: vars("post_arg_a", "==", "never"), Priority: 1},

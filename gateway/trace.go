@@ -96,9 +96,9 @@ func (s *Server) bodyFailed(err error, remote net.Addr) {
 
 // A LimitEvent says that a limit was reached.
 type LimitEvent struct {
-	Limit  Limit
-	Remote net.Addr // of the connection; nil behind a server of one's own that does not tell
-	Count  uint64   // how often it was reached since the Server was made, this time included
+	Limit      Limit
+	RemoteAddr net.Addr // of the connection; nil behind a server of one's own that does not tell
+	Count      uint64   // how often it was reached since the Server was made, this time included
 }
 
 // A RequestEvent is what became of a request. It, and what it holds, stays as it is and may
@@ -115,8 +115,8 @@ type RequestEvent struct {
 	Host     string
 	Path     string // without the query
 
-	Remote     string               // the peer, "10.0.0.1:40000"
-	Client     string               // the address of the client: see [Options.TrustedProxies]
+	RemoteAddr string               // the peer, "10.0.0.1:40000"
+	ClientAddr string               // the address of the client: see [Options.TrustedProxies]
 	ServerName string               // of the connection; empty without TLS
 	TLS        *tls.ConnectionState // likewise, nil without TLS; it must not be changed
 	Identity   *ssl.Identity        // nil if there is none
@@ -142,9 +142,9 @@ type RequestEvent struct {
 
 // note fills an event with what was decided.
 func (e *RequestEvent) note(d *decision, why *denial) {
-	e.Identity, e.Client = d.identity, d.header.from.client
+	e.Identity, e.ClientAddr = d.identity, d.header.from.client
 	if d.header.from.trusted { // or else it is the peer's address, which is no part of a buffer
-		e.Client = strings.Clone(e.Client)
+		e.ClientAddr = strings.Clone(e.ClientAddr)
 	}
 	if match := d.found.Route; match != nil {
 		e.Route, e.Upstream, e.Pattern = match.ID(), match.Upstream(), d.found.Pattern()
@@ -165,12 +165,12 @@ func (e *RequestEvent) note(d *decision, why *denial) {
 // eventOf returns the event of a request of net/http.
 func eventOf(r *http.Request) *RequestEvent {
 	e := &RequestEvent{
-		Begun:    time.Now(),
-		Protocol: r.Proto,
-		Method:   r.Method,
-		Host:     r.Host,
-		Path:     r.URL.Path,
-		Remote:   r.RemoteAddr,
+		Begun:      time.Now(),
+		Protocol:   r.Proto,
+		Method:     r.Method,
+		Host:       r.Host,
+		Path:       r.URL.Path,
+		RemoteAddr: r.RemoteAddr,
 	}
 	if r.TLS != nil {
 		e.ServerName, e.TLS = r.TLS.ServerName, r.TLS

@@ -37,7 +37,7 @@ func TestTraceOfRequests(t *testing.T) {
 		_, _ = io.WriteString(w, "tea")
 	})
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"}, clients), h.profile("2", []string{"b.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}, clients), h.profile("2", []string{"b.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address), upstreamTo("2", "127.0.0.1:1")},
 		Routes:    []route.Config{here, gone, local},
 	})
@@ -87,7 +87,7 @@ func TestTraceOfRequests(t *testing.T) {
 				require.Equal(t, strings.TrimSuffix(c.path, "?secret"), got.Path)
 				require.Equal(t, "a.test", got.ServerName)
 				require.Equal(t, "a.test", got.TLS.ServerName)
-				require.Equal(t, "127.0.0.1", got.Client)
+				require.Equal(t, "127.0.0.1", got.ClientAddr)
 				require.Equal(t, c.status == 421, got.Refusal != nil)
 				require.Equal(t, c.status != 421, got.Identity != nil)
 				require.Equal(t, c.status == 502, got.Err != nil)

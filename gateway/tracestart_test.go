@@ -87,7 +87,7 @@ func TestRequestBegun(t *testing.T) {
 	edited.Paths = []string{"/edited"}
 	edited.Headers.Set = []route.HeaderField{{Name: "traceparent", Value: "the route's"}}
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"}, clients), h.profile("2", []string{"b.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}, clients), h.profile("2", []string{"b.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1"), local, edited},
 	})
@@ -129,7 +129,7 @@ func TestRequestBegun(t *testing.T) {
 				require.False(t, got.trusted)
 				require.Equal(t, "CN=alice", got.identity)
 				require.Equal(t, []string{"1", "/*", "1", "/x", "127.0.0.1", ""},
-					[]string{got.event.Route, got.event.Pattern, got.event.Upstream, got.event.Path, got.event.Client, got.event.Node})
+					[]string{got.event.Route, got.event.Pattern, got.event.Upstream, got.event.Path, got.event.ClientAddr, got.event.Node})
 				require.Equal(t, "span of /x", e.Context.Value(spanKey{}))
 				require.NoError(t, e.Context.Err())
 				require.Equal(t, "/*", e.Pattern)
@@ -184,7 +184,7 @@ func TestRequestBegunAlone(t *testing.T) {
 		}},
 	})
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1")},
 	})

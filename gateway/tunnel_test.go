@@ -28,7 +28,7 @@ func TestTunnelsEndWithThePolicy(t *testing.T) {
 		}
 		t.Run(d.name, func(t *testing.T) {
 			h.apply(gateway.Config{
-				SSL:       []ssl.Config{h.profile("1", []string{"a.test"}, old), h.profile("2", []string{"b.test"}, old)},
+				Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}, old), h.profile("2", []string{"b.test"}, old)},
 				Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 				Routes:    []route.Config{ws},
 			})
@@ -44,10 +44,10 @@ func TestTunnelsEndWithThePolicy(t *testing.T) {
 			alice, other := open("a.test", old.Client("alice")), open("b.test", old.Client("bob"))
 
 			// The policy is another, and takes the client as well.
-			h.apply(gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test"}, old, next)}})
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, old, next)}})
 			alice.wantEcho("still")
 
-			h.apply(gateway.Config{SSL: []ssl.Config{h.profile("1", []string{"a.test"}, next)}})
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, next)}})
 			alice.wantEnd()
 			other.wantEcho("still")
 		})

@@ -36,7 +36,7 @@ func webSocketHarness(t *testing.T) *harness {
 	ws, local := everything("ws", "1"), route.Config{ID: "local", Paths: []string{"/local"}, Handler: http.HandlerFunc(hijackAndEcho)}
 	ws.Paths, ws.WebSocket = []string{"/ws"}, true
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("all", "1"), ws, local},
 	})

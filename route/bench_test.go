@@ -182,7 +182,7 @@ func BenchmarkMatchAdversarial(b *testing.B) {
 			func(i int) route.Config {
 				return route.Config{Paths: []string{"/a"}, RemoteAddrs: []string{fmt.Sprintf("10.%d.0.0/16", i%256), "2001:db8::/32", "192.0.2.1"}}
 			},
-			route.Request{Method: "GET", Host: "a.test", Path: "/a", Client: netip.MustParseAddr("198.51.100.1")},
+			route.Request{Method: "GET", Host: "a.test", Path: "/a", ClientAddr: netip.MustParseAddr("198.51.100.1")},
 		},
 		{
 			// A pattern with stars that fit almost everywhere, and do not fit.

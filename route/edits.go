@@ -55,7 +55,7 @@ func (e *Edits) Removes(name string) bool {
 
 func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 
-// NeedsVars reports whether [*Edits.Append] asks for Client or for Lookups of the request
+// NeedsVars reports whether [*Edits.Append] asks for ClientAddr or for Lookups of the request
 // beyond the variables that begin with "ssl_client_": see [*Edits.IdentityNames] for
 // those.
 func (e *Edits) NeedsVars() bool { return e != nil && e.needsVars }

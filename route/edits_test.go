@@ -80,7 +80,7 @@ func TestEditsRefused(t *testing.T) {
 func TestEditValues(t *testing.T) {
 	table := route.NewTable(route.Options{Router: route.RouterURIWithParameter})
 	req := &route.Request{
-		Method: "GET", Host: "a.test", Path: "/u/7", Client: netip.MustParseAddr("::ffff:192.0.2.1"),
+		Method: "GET", Host: "a.test", Path: "/u/7", ClientAddr: netip.MustParseAddr("::ffff:192.0.2.1"),
 		Lookups: known{
 			"X-Id": "42", "v": "a b", "scheme": "https", "ssl_client_dns_sans": "a.test,b.test",
 			"evil": "a\r\nX-Admin: 1", "nul": "ad\x00min", "tab": "a\tb", "around": "\r\n a \n", "empty": "", "latin": "caf\xe9",

@@ -419,7 +419,7 @@ func ExampleRoute_Headers() {
 		Remove: []string{"X-Debug"},
 	}}))
 	client := []route.HeaderField{{Name: "Accept", Value: "*/*"}, {Name: "X_From", Value: "root"}, {Name: "x-debug", Value: "1"}}
-	req := &route.Request{Host: "a.test", Path: "/", Client: netip.MustParseAddr("192.0.2.1")}
+	req := &route.Request{Host: "a.test", Path: "/", ClientAddr: netip.MustParseAddr("192.0.2.1")}
 
 	var node []route.HeaderField
 	for _, field := range client {

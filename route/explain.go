@@ -152,11 +152,11 @@ func (c *candidate) whyNot(req *Request) string {
 	switch m := (Match{r, c.pattern, req.Path}); {
 	case !r.takesMethod(req.Method):
 		return fmt.Sprintf("the method is none of %s", strings.Join(r.methodNames(), ", "))
-	case r.addrs != nil && !r.addrs.contains(plainAddr(req.Client)):
-		if !req.Client.IsValid() {
+	case r.addrs != nil && !r.addrs.contains(plainAddr(req.ClientAddr)):
+		if !req.ClientAddr.IsValid() {
 			return "RemoteAddrs: the address of the client is not known"
 		}
-		return fmt.Sprintf("RemoteAddrs: the client's address %v is not in them", req.Client)
+		return fmt.Sprintf("RemoteAddrs: the client's address %v is not in them", req.ClientAddr)
 	case !c.takesHost(req):
 		return fmt.Sprintf("the host fits none of %s", strings.Join(hostNames(c.hosts()), ", "))
 	case !c.pattern.fits(req.Path, nil):

@@ -30,7 +30,7 @@ func TestExplain(t *testing.T) {
 		mustNew(t, route.Config{ID: "other", Paths: []string{"/b/*"}}),
 		mustNew(t, route.Config{ID: "off", Hosts: []string{"a.test"}, Paths: []string{"/api/*"}, Disabled: true}),
 	)
-	x := table.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/api/x", Client: netip.MustParseAddr("192.0.2.1")})
+	x := table.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/api/x", ClientAddr: netip.MustParseAddr("192.0.2.1")})
 	require.Equal(t, "api", idOf(x.Found))
 	require.Equal(t, "/api/*", x.Found.Pattern())
 	require.Equal(t, `GET a.test/api/x: route "api"

@@ -148,7 +148,7 @@ func (r *Route) conditional(router Router) bool {
 // and the cut of its pattern. The last is the one that may cost most.
 func (c *candidate) holds(req *Request) bool {
 	r := c.route
-	return (r.addrs == nil || r.addrs.contains(plainAddr(req.Client))) &&
+	return (r.addrs == nil || r.addrs.contains(plainAddr(req.ClientAddr))) &&
 		c.takesHost(req) &&
 		c.pattern.fits(req.Path, nil) &&
 		(r.vars == nil || r.vars.holds(req, &Match{r, c.pattern, req.Path}))
@@ -231,7 +231,7 @@ func (t *Table) request(r *http.Request) (Request, error) {
 		return req, nil
 	}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		req.Client = plainAddr(peer.Addr())
+		req.ClientAddr = plainAddr(peer.Addr())
 	}
 	return req, nil
 }

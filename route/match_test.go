@@ -94,7 +94,7 @@ func TestClientAddress(t *testing.T) {
 	for _, c := range []struct{ addr, plain, want string }{
 		{"192.0.2.1", "192.0.2.1", "4"}, {"::ffff:192.0.2.1", "192.0.2.1", "4"}, {"fe80::1%eth0", "fe80::1", "6"}, {"fe80::2", "fe80::2", ""},
 	} {
-		require.Equal(t, c.want, idOf(table.Match(&route.Request{Path: "/", Client: netip.MustParseAddr(c.addr)})), c.addr)
+		require.Equal(t, c.want, idOf(table.Match(&route.Request{Path: "/", ClientAddr: netip.MustParseAddr(c.addr)})), c.addr)
 		r := request(t, "GET", "a.test", "/")
 		r.RemoteAddr = "[" + c.addr + "]:1234"
 		if !strings.Contains(c.addr, ":") {
@@ -105,7 +105,7 @@ func TestClientAddress(t *testing.T) {
 		require.Equal(t, c.want, idOf(m), c.addr)
 		x, err := table.ExplainHTTP(r)
 		require.NoError(t, err)
-		require.Equal(t, c.plain, x.Request.Client.String())
+		require.Equal(t, c.plain, x.Request.ClientAddr.String())
 	}
 	for _, addr := range []string{"", "@", "192.0.2.1", "localhost:80"} {
 		r := request(t, "GET", "a.test", "/")

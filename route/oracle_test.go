@@ -104,9 +104,9 @@ func takes(c route.Config, req route.Request) bool {
 	}
 	if len(c.RemoteAddrs) > 0 && !slices.ContainsFunc(c.RemoteAddrs, func(s string) bool {
 		if !strings.Contains(s, "/") {
-			return s == req.Client.String()
+			return s == req.ClientAddr.String()
 		}
-		return netip.MustParsePrefix(s).Contains(req.Client)
+		return netip.MustParsePrefix(s).Contains(req.ClientAddr)
 	}) {
 		return false
 	}

@@ -21,9 +21,9 @@ type Request struct {
 	// empty segments dropped, without the query. See [PathOptions].
 	Path string
 
-	// Client is the address of the client. The zero Addr is in no range: it finds
+	// ClientAddr is the address of the client. The zero Addr is in no range: it finds
 	// only routes without RemoteAddrs.
-	Client netip.Addr
+	ClientAddr netip.Addr
 
 	// Lookups answers what Vars ask of the request beyond these fields. If nil, it
 	// has nothing more.
@@ -41,7 +41,7 @@ func (r *Request) Var(name string, m *Match) (value string, ok bool) {
 // first returns the value of a variable, and the first of several.
 func (x *variable) first(r *Request, m *Match) (value string, ok bool) {
 	if x.source == fromClient {
-		addr := plainAddr(r.Client)
+		addr := plainAddr(r.ClientAddr)
 		if !addr.IsValid() {
 			return "", false
 		}

@@ -35,7 +35,7 @@ type Table struct {
 }
 
 // Conditional reports whether a route of the table has RemoteAddrs or Vars. If none
-// has, a [Request] needs neither Client nor Lookups.
+// has, a [Request] needs neither ClientAddr nor Lookups.
 func (t *Table) Conditional() bool { return t != nil && t.withAddrs+t.withVars > 0 }
 
 // An entry is a route with its age.

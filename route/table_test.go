@@ -469,7 +469,7 @@ func (s source) request() route.Request {
 		req.Lookups = argA([]string{"1", "2", "3"}[s(3)])
 	}
 	if i := s(len(clientWords) + 1); i > 0 {
-		req.Client = netip.MustParseAddr(clientWords[i-1])
+		req.ClientAddr = netip.MustParseAddr(clientWords[i-1])
 	}
 	return req
 }

@@ -138,7 +138,7 @@ func (c *condition) holds(req *Request, m *Match) bool {
 // compare reports whether the comparison holds, whatever negated says.
 func (c *condition) compare(req *Request, m *Match) bool {
 	if c.of.source == fromClient {
-		return c.compareClient(req.Client)
+		return c.compareClient(req.ClientAddr)
 	}
 	value, values, ok := c.of.lookup(req, m)
 	switch {

@@ -54,10 +54,10 @@ func (c *condition) reasons(to []string, req *Request, m *Match) []string {
 // shown returns the value of a variable for a person.
 func (x *variable) shown(req *Request, m *Match) string {
 	if x.source == fromClient {
-		if !req.Client.IsValid() {
+		if !req.ClientAddr.IsValid() {
 			return "absent"
 		}
-		return literal(plainAddr(req.Client).String())
+		return literal(plainAddr(req.ClientAddr).String())
 	}
 	switch value, values, ok := x.lookup(req, m); {
 	case !ok:

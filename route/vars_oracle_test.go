@@ -71,7 +71,7 @@ func (w world) request() (*route.Request, *route.Match) {
 	}
 	req.Path, req.Host, req.Method = one("uri"), one("host"), one("request_method")
 	if s := one("remote_addr"); s != "" {
-		req.Client = netip.MustParseAddr(s)
+		req.ClientAddr = netip.MustParseAddr(s)
 	}
 	var params []string
 	for _, name := range slices.Sorted(maps.Keys(w)) {

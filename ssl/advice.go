@@ -175,7 +175,7 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 		if errors.Is(err, errNotAllowed) {
 			return fmt.Sprintf("the allow-list of the profile %q does not name %s", p.id, subject(c))
 		}
-		return fmt.Sprintf("the Authorizer of the profile %q refuses %s", p.id, subject(c))
+		return fmt.Sprintf("the function Authorize of the profile %q refuses %s", p.id, subject(c))
 	}
 	return reason.Meaning()
 }

@@ -137,17 +137,17 @@ type ClientAuth struct {
 	// however good their chain.
 	Allow *Allow
 
-	// Authorizer, if not nil, has the last word on a client whose chain is
+	// Authorize, if not nil, has the last word on a client whose chain is
 	// accepted and that Allow names. It is asked at each handshake, also of a
 	// resumed session, and again when the profile is replaced while the
 	// connection is open. Its answer holds for the connection; nil lets the
 	// client in. It may be called by any number of goroutines; the context ends
 	// after [Options.HandshakeTimeout]. A panic in it counts as a refusal.
-	Authorizer func(context.Context, *Identity) error
+	Authorize func(context.Context, *Identity) error
 
-	// AuthorizerID names what the Authorizer decides by, such as a version of its
-	// rules: sessions end when it changes. Required with an Authorizer.
-	AuthorizerID string
+	// AuthorizeID names what Authorize decides by, such as a version of its
+	// rules: sessions end when it changes. Required with Authorize.
+	AuthorizeID string
 
 	// CacheVerified remembers which chains were verified, so that a full handshake
 	// of a client that comes again costs less: by the checking of one signature

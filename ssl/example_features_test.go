@@ -103,7 +103,7 @@ func ExampleClientAuth_crls() {
 }
 
 // A rule of one's own, after all the others.
-func ExampleClientAuth_authorizer() {
+func ExampleClientAuth_authorize() {
 	t := &testing.T{}
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	visit, stop := greet(ssl.Config{
@@ -112,14 +112,14 @@ func ExampleClientAuth_authorizer() {
 		Certificates: []ssl.KeyPair{servers.Server("a.test")},
 		Client: &ssl.ClientAuth{
 			CAPEM: people.PEM(),
-			Authorizer: func(_ context.Context, i *ssl.Identity) error {
+			Authorize: func(_ context.Context, i *ssl.Identity) error {
 				if i.Certificate().NotAfter.Sub(i.Certificate().NotBefore) > 48*time.Hour {
 					return errors.New("certificates must be short-lived")
 				}
 				return nil
 			},
 			// Sessions end when it changes: change it with the rule.
-			AuthorizerID: "short-lived-48h",
+			AuthorizeID: "short-lived-48h",
 		},
 	})
 	defer stop()
@@ -310,7 +310,7 @@ func ExampleWatch_gateway() {
 
 	server := gateway.New(nil)
 	watcher, err := ssl.Watch(func(profiles ...ssl.Config) (ssl.Report, error) {
-		_, err := server.Apply(gateway.Change{Put: gateway.Config{SSL: profiles}})
+		_, err := server.Apply(gateway.Change{Put: gateway.Config{Profiles: profiles}})
 		return ssl.Report{}, err
 	}, nil, ssl.FileConfig{
 		Config:   ssl.Config{ID: "1", Names: []string{"a.test"}},

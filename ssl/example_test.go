@@ -210,7 +210,7 @@ func ExampleFromContext() {
 		}
 		leaf, chain := client.Certificate(), client.Chain()
 		fmt.Fprintf(w, "%v, by %s, chain of %d, resumed: %t, organisation: %s, hex digits: %d",
-			client, client.Profile().ID(), len(chain), client.Resumed(), leaf.Subject.Organization, len(client.Fingerprint()))
+			client, client.Profile().ID(), len(chain), client.Resumed(), leaf.Subject.Organization, len(client.SHA256()))
 	}
 	server := httptest.NewUnstartedServer(store.Handler(http.HandlerFunc(handler)))
 	server.TLS = store.TLSConfig()
@@ -291,7 +291,7 @@ func ExampleCompile() {
 		return
 	}
 	for _, p := range profiles {
-		fmt.Println(p.ID(), p.Names(), p.Demands())
+		fmt.Println(p.ID(), p.Names(), p.DemandsClientCert())
 	}
 	// Output:
 	// 1 [a.test] false
@@ -388,7 +388,7 @@ func ExampleTable() {
 			fmt.Println(name, "-> refused")
 		}
 	}
-	fmt.Println(table.Demanding(), table.Without("strict").Demanding(), table.Get("one").Names())
+	fmt.Println(table.DemandsClientCert(), table.Without("strict").DemandsClientCert(), table.Get("one").Names())
 	// Output:
 	// b.test -> all
 	// X.A.Test. -> one

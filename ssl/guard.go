@@ -114,7 +114,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	}
 	governing, closed := t.find(name)
 	if cs == nil {
-		if (governing.Demands() || closed) && !ACMEChallenge(path) {
+		if (governing.DemandsClientCert() || closed) && !ACMEChallenge(path) {
 			return nil, refusal(http.StatusForbidden, ReasonPlainHTTP, msgPlain, cs, host, governing)
 		}
 		return nil, nil
@@ -127,11 +127,11 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	}
 	switch {
 	case made != governing || closed:
-		if made.Demands() || governing.Demands() || closed {
+		if made.DemandsClientCert() || governing.DemandsClientCert() || closed {
 			return nil, refusal(http.StatusMisdirectedRequest, ReasonMisdirected, msgMisdirected, cs, host, governing)
 		}
 		return nil, nil
-	case !governing.Demands():
+	case !governing.DemandsClientCert():
 		return nil, nil
 	}
 	v := tm.verdict(governing, cs)

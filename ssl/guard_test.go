@@ -585,7 +585,7 @@ func TestSameRuleForServerNameAndHost(t *testing.T) {
 				// What the guard does with the Host, without TLS and with it.
 				_, err = tm.Judge(table, nil, host, "/")
 				plain, refused := err.(*ssl.Refusal)
-				require.Equal(t, table.Lookup(name).Demands(), asks, "%q", name)
+				require.Equal(t, table.Lookup(name).DemandsClientCert(), asks, "%q", name)
 				require.Equal(t, table.Lookup(name) == nil, unknown, "%q", name)
 				if refused {
 					require.Equal(t, 403, plain.Status)

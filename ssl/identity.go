@@ -55,9 +55,9 @@ func (i *Identity) Serial() string {
 	return i.text(textSerial, func(i *Identity) string { return clientcert.Serial(i.chain[0]) })
 }
 
-// Fingerprint returns the SHA-256 of the client's certificate in lower-case
+// SHA256 returns the SHA-256 of the client's certificate in lower-case
 // hexadecimal.
-func (i *Identity) Fingerprint() string {
+func (i *Identity) SHA256() string {
 	return i.text(textSHA256, func(i *Identity) string { return fingerprint(i.chain[0]) })
 }
 
@@ -70,7 +70,7 @@ func (i *Identity) LogValue() slog.Value {
 		slog.String("profile", i.profile.id),
 		slog.String("subject", i.Subject()),
 		slog.String("serial", i.Serial()),
-		slog.String("sha256", i.Fingerprint()))
+		slog.String("sha256", i.SHA256()))
 	if id, ok := i.SPIFFEID(); ok {
 		attrs = append(attrs, slog.String("spiffe_id", id))
 	}

@@ -31,7 +31,7 @@ func TestIdentityHeaders(t *testing.T) {
 	require.NoError(t, err)
 
 	binary := func(c *x509.Certificate) string { return ":" + base64.StdEncoding.EncodeToString(c.Raw) + ":" }
-	hash := "By=" + gate + ";Hash=" + i.Fingerprint()
+	hash := "By=" + gate + ";Hash=" + i.SHA256()
 	names := `;Subject="CN=alice";URI=spiffe://td/alice;DNS=alice.test`
 	cert := `;Cert="` + clientcert.EscapedPEM(alice.Leaf) + `"`
 	chain := `;Chain="` + clientcert.EscapedPEM(alice.Leaf, people.Certificate(), root.Certificate()) + `"`

@@ -29,10 +29,10 @@ func (p *Profile) Client() *ClientPolicy {
 		return nil
 	}
 	out := &ClientPolicy{
-		CAs:          slices.Clone(c.certs),
-		Depth:        c.depth,
-		CRLs:         c.crls.list(),
-		AuthorizerID: c.authorizerID,
+		CAs:         slices.Clone(c.certs),
+		Depth:       c.depth,
+		CRLs:        c.crls.list(),
+		AuthorizeID: c.authorizerID,
 	}
 	if c.allow != nil {
 		allow := c.allow.written
@@ -60,8 +60,8 @@ type ClientPolicy struct {
 	// looked at.
 	CRLs []CRL
 
-	// AuthorizerID is [ClientAuth.AuthorizerID]: empty if there is no Authorizer.
-	AuthorizerID string
+	// AuthorizeID is [ClientAuth.AuthorizeID]: empty if Authorize is nil.
+	AuthorizeID string
 
 	// SkipPaths are the expressions of paths that need no certificate. If there is any, a
 	// client without one gets through the handshake.

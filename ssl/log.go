@@ -50,7 +50,7 @@ func (tm *Terminator) logDone(p *Profile, remote net.Addr, cs *tls.ConnectionSta
 		slog.Duration("took", took))
 	if p != nil {
 		attrs = append(attrs, slog.String("profile", p.id))
-		if p.Demands() && !p.optional() {
+		if p.DemandsClientCert() && !p.optional() {
 			// The handshake has judged this, and it is remembered.
 			if identity, err := tm.judge(p, cs); err == nil {
 				attrs = append(attrs, slog.Any("identity", identity))

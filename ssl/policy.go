@@ -34,7 +34,7 @@ var (
 	errDepth         = errors.New("ssl: more intermediates than the profile's depth allows")
 	errExpired       = errors.New("ssl: a certificate of the chain is not valid now")
 	errUnverified    = errors.New("ssl: the chain ends in none of the profile's roots")
-	errNotAuthorized = errors.New("ssl: the profile's Authorizer refuses the client")
+	errNotAuthorized = errors.New("ssl: the profile's Authorize refuses the client")
 )
 
 // newPolicy checks a ClientAuth. Each fault is reported with its field.
@@ -58,10 +58,10 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 	}
 	p.crls = newCRLs(c, fault)
 	p.allow = newAllowList(c.Allow, fault)
-	p.authorizer, p.authorizerID = c.Authorizer, c.AuthorizerID
+	p.authorizer, p.authorizerID = c.Authorize, c.AuthorizeID
 	p.hideCAs = c.HideCAs
-	if c.Authorizer != nil && c.AuthorizerID == "" {
-		fault("Client.AuthorizerID", errors.New("is empty: sessions must end when the Authorizer changes, and it says when"))
+	if c.Authorize != nil && c.AuthorizeID == "" {
+		fault("Client.AuthorizeID", errors.New("is empty: sessions must end when Authorize changes, and it says when"))
 	}
 	if c.CacheVerified {
 		p.verified = &verifiedChains{}
@@ -115,7 +115,7 @@ func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain
 	return nil, time.Time{}, err
 }
 
-// authorize asks the Authorizer.
+// authorize asks Authorize.
 func (p *policy) authorize(i *Identity, timeout time.Duration) (err error) {
 	if p.authorizer == nil {
 		return nil

@@ -134,9 +134,9 @@ func (p *Profile) ID() string { return p.id }
 // Names returns the profile's names in canonical form.
 func (p *Profile) Names() []string { return slices.Clone(p.names) }
 
-// Demands reports whether the profile takes only clients with a certificate, on
+// DemandsClientCert reports whether the profile takes only clients with a certificate, on
 // some path at least.
-func (p *Profile) Demands() bool { return p != nil && p.client != nil }
+func (p *Profile) DemandsClientCert() bool { return p != nil && p.client != nil }
 
 // optional reports whether a client may connect without a certificate, because
 // some paths do not need it.

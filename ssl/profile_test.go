@@ -357,8 +357,8 @@ func TestProfile(t *testing.T) {
 	p := profile(t, config)
 	require.Equal(t, "1", p.ID())
 	require.Equal(t, []string{"a.test", "*.a.test", "*"}, p.Names(), "canonical, each once")
-	require.True(t, p.Demands())
-	require.False(t, (*ssl.Profile)(nil).Demands())
+	require.True(t, p.DemandsClientCert())
+	require.False(t, (*ssl.Profile)(nil).DemandsClientCert())
 
 	// What the caller does with its slices afterwards is nothing to the profile.
 	p.Names()[0] = "x"

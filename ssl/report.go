@@ -96,16 +96,16 @@ func isAddress(pattern string) bool {
 // as well as those after it: an older profile may take a name from a younger.
 func openedNames(before, after *Table, ids []string) iter.Seq2[string, string] {
 	return func(yield func(id, name string) bool) {
-		if !before.Demanding() {
+		if !before.DemandsClientCert() {
 			return
 		}
 		opened := func(name string) bool {
 			claims, _ := before.names.Get(name)
-			if len(claims) == 0 || !claims[0].profile.Demands() {
+			if len(claims) == 0 || !claims[0].profile.DemandsClientCert() {
 				return false
 			}
 			now, closed := after.answering(name)
-			return !closed && !now.Demands()
+			return !closed && !now.DemandsClientCert()
 		}
 		told := map[string]bool{}
 		for _, id := range ids {

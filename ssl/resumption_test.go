@@ -159,7 +159,7 @@ func TestResumption(t *testing.T) {
 				server := check(c.want, certs...)
 
 				// Whoever is let in is judged by what holds now.
-				if p := store.Table().Lookup(c.at); c.want <= full && p.Demands() {
+				if p := store.Table().Lookup(c.at); c.want <= full && p.DemandsClientCert() {
 					identity, err := store.Judge(store.Table(), &server.state, c.at, "/")
 					require.NoError(t, err)
 					require.Same(t, p, identity.Profile())

@@ -236,7 +236,7 @@ func TestAdvice(t *testing.T) {
 	_, err := store.Put(
 		server(servers, "missing", &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{servers.CRL(time.Now().Add(time.Hour))}}, "missing.test"),
 		server(servers, "stale", &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{people.CRL(time.Now().Add(-time.Hour))}}, "stale.test"),
-		server(servers, "asks", &ssl.ClientAuth{CAPEM: people.PEM(), Authorizer: authorize, AuthorizerID: "1"}, "asks.test"),
+		server(servers, "asks", &ssl.ClientAuth{CAPEM: people.PEM(), Authorize: authorize, AuthorizeID: "1"}, "asks.test"),
 		server(servers, "many", &ssl.ClientAuth{CAPEM: many}, "many.test"),
 		server(servers, "old", &ssl.ClientAuth{CAPEM: old.PEM()}, "old.test"),
 	)
@@ -251,7 +251,7 @@ func TestAdvice(t *testing.T) {
 	}{
 		{"missing.test", alice, `the profile "missing" has no CRL of an issuer in the chain of CN=alice: `},
 		{"stale.test", alice, `a CRL of the profile "stale" that the chain of CN=alice needs is past its next update: `},
-		{"asks.test", alice, `the Authorizer of the profile "asks" refuses CN=alice: `},
+		{"asks.test", alice, `the function Authorize of the profile "asks" refuses CN=alice: `},
 		{"many.test", alice, `the client's issuer CN=people is not among the CAs of the profile "many" (CN=ca0; CN=ca1; CN=ca2; CN=ca3 and 3 more): `},
 		{"many.test", self, `the certificate of CN=self is signed by itself, and not among the CAs of the profile "many"`},
 		{"old.test", old.Client("bob"), `the certificate of CN=old expired on `},

@@ -93,7 +93,7 @@ func (t *Table) add(c claim) {
 		i, _ := slices.BinarySearchFunc(claims, c, func(a, b claim) int { return cmp.Compare(a.age, b.age) })
 		t.names = t.names.With(name, slices.Insert(slices.Clone(claims), i, c))
 	}
-	if c.profile.Demands() {
+	if c.profile.DemandsClientCert() {
 		t.demanding++
 	}
 }
@@ -109,7 +109,7 @@ func (t *Table) drop(c claim) {
 			t.names = t.names.With(name, claims)
 		}
 	}
-	if c.profile.Demands() {
+	if c.profile.DemandsClientCert() {
 		t.demanding--
 	}
 }
@@ -162,8 +162,8 @@ func (t *Table) sorted() []*Profile {
 	return list
 }
 
-// Demanding reports whether any profile demands client certificates.
-func (t *Table) Demanding() bool { return t != nil && t.demanding > 0 }
+// DemandsClientCert reports whether any profile demands client certificates.
+func (t *Table) DemandsClientCert() bool { return t != nil && t.demanding > 0 }
 
 // Lookup returns the profile that answers for a server name, or nil. The name
 // may be in any case and end in a dot. Lookup does not allocate but for a name with
@@ -204,8 +204,8 @@ func firstOf(m *hostname.Matches[[]claim]) (p *Profile, closed bool) {
 		p := m.Value()[0].profile
 		switch {
 		case m.Labels() > 1 && !m.Any():
-			closed = closed || p.Demands()
-		case closed && !p.Demands():
+			closed = closed || p.DemandsClientCert()
+		case closed && !p.DemandsClientCert():
 			return nil, true
 		default:
 			return p, false
@@ -230,7 +230,7 @@ func (t *Table) Warnings(id string) []string {
 			warnings = append(warnings, fmt.Sprintf("the server name %s is that of the older profile %q too, which answers for it", name, oldest.id))
 			continue
 		}
-		if p.Demands() {
+		if p.DemandsClientCert() {
 			continue
 		}
 		if stricter := t.stricterAbove(p, name); stricter != nil {
@@ -254,7 +254,7 @@ func (t *Table) stricterAbove(p *Profile, pattern string) *Profile {
 	m := t.names.Match(name)
 	for m.Next() {
 		oldest := m.Value()[0].profile
-		if below && oldest != p && oldest.Demands() {
+		if below && oldest != p && oldest.DemandsClientCert() {
 			return oldest
 		}
 		below = below || oldest == p

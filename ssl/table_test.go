@@ -74,11 +74,11 @@ func (o oracle) lookup(name string) *ssl.Profile {
 	for _, c := range fitting {
 		if suffix, star := strings.CutPrefix(c.pattern, "*"); star && suffix != "" {
 			if strings.Contains(strings.TrimSuffix(name, suffix), ".") {
-				closed = closed || c.profile.Demands()
+				closed = closed || c.profile.DemandsClientCert()
 				continue
 			}
 		}
-		if closed && !c.profile.Demands() {
+		if closed && !c.profile.DemandsClientCert() {
 			return nil
 		}
 		return c.profile
@@ -149,7 +149,7 @@ func TestTableAgainstOracle(t *testing.T) {
 		}
 		require.Equal(t, len(at.oracle), at.table.Len())
 		require.True(t, slices.Equal(at.oracle, slices.Collect(at.table.All())))
-		require.Equal(t, slices.ContainsFunc(at.oracle, (*ssl.Profile).Demands), at.table.Demanding())
+		require.Equal(t, slices.ContainsFunc(at.oracle, (*ssl.Profile).DemandsClientCert), at.table.DemandsClientCert())
 		for _, p := range at.oracle {
 			require.Same(t, p, at.table.Get(p.ID()))
 		}
@@ -295,7 +295,7 @@ func TestEmptyTable(t *testing.T) {
 		require.Nil(t, table.Lookup("a.test"))
 		require.Nil(t, table.Get("1"))
 		require.Zero(t, table.Len())
-		require.False(t, table.Demanding())
+		require.False(t, table.DemandsClientCert())
 		require.Empty(t, slices.Collect(table.All()))
 		require.Empty(t, table.Warnings("1"))
 	}
@@ -306,7 +306,7 @@ func TestEmptyTable(t *testing.T) {
 	for range table.All() {
 		break // the loop may end early
 	}
-	require.False(t, table.Without("a").Demanding())
+	require.False(t, table.Without("a").DemandsClientCert())
 }
 
 func TestLookupDoesNotAllocate(t *testing.T) {

@@ -58,8 +58,8 @@ type Answers struct {
 	None          uint64 `json:"none"` // the client went away before
 }
 
-// Sum returns how many requests there were.
-func (a Answers) Sum() uint64 {
+// Total returns how many requests there were.
+func (a Answers) Total() uint64 {
 	return a.Informational + a.Success + a.Redirection + a.ClientError + a.ServerError + a.None
 }
 

@@ -1,7 +1,7 @@
 // Package yaml reads the apisix.yaml of APISIX's standalone mode. It is a module of its
 // own, so that nobody else has to download a YAML library.
 //
-//	watcher, err := handler.WatchFile("apisix.yaml", &adminapi.FileOptions{Decode: yaml.Decode})
+//	watcher, err := handler.WatchFile("apisix.yaml", &adminapi.WatchFileOptions{Decode: yaml.Decode})
 package yaml
 
 import (
@@ -23,7 +23,7 @@ import (
 var end = regexp.MustCompile(`#END\s*$`)
 
 // Decode makes of YAML the JSON that [*adminapi.Handler.Load] takes. It is for
-// [adminapi.FileOptions].
+// [adminapi.WatchFileOptions].
 //
 // As in APISIX, the text must end with "#END", and "${{NAME}}" and "${{NAME:=text}}" are
 // replaced by the environment before it is read, so that it is the quotes that say whether

@@ -40,7 +40,7 @@ routes:
 	if err != nil {
 		log.Fatal(err)
 	}
-	watcher, err := handler.WatchFile(path, &adminapi.FileOptions{Decode: yaml.Decode})
+	watcher, err := handler.WatchFile(path, &adminapi.WatchFileOptions{Decode: yaml.Decode})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func runGateway(config []byte) error {
 		if err != nil {
 			return err
 		}
-		all.SSL = append(all.SSL, p)
+		all.Profiles = append(all.Profiles, p)
 	}
 
 	gw := gateway.New(&gateway.Options{Limits: gateway.Limits{IdleTimeout: idleTimeout, Streams: maxStreams}})
@@ -74,7 +74,7 @@ func runGateway(config []byte) error {
 		if err != nil {
 			return err
 		}
-		_, err = gw.Apply(gateway.Change{Put: gateway.Config{SSL: []ssl.Config{p}}})
+		_, err = gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{p}}})
 		return err
 	})
 	l, err := net.Listen("tcp", s.Listen)

@@ -85,10 +85,10 @@ func attributesOf(e *gateway.RequestEvent) []attribute.KeyValue {
 			list = append(list, semconv.ServerPort(port))
 		}
 	}
-	if e.Client != "" {
-		list = append(list, semconv.ClientAddress(text(e.Client)))
+	if e.ClientAddr != "" {
+		list = append(list, semconv.ClientAddress(text(e.ClientAddr)))
 	}
-	if peer, port := splitPort(e.Remote); peer != "" {
+	if peer, port := splitPort(e.RemoteAddr); peer != "" {
 		list = append(list, semconv.NetworkPeerAddress(text(peer)))
 		if port > 0 {
 			list = append(list, semconv.NetworkPeerPort(port))
@@ -136,7 +136,7 @@ func appendIdentity(list []attribute.KeyValue, e *gateway.RequestEvent) []attrib
 		profileKey.String(text(i.Profile().ID())),
 		semconv.TLSClientSubject(text(i.Subject())),
 		semconv.TLSClientIssuer(text(i.Certificate().Issuer.String())),
-		semconv.TLSClientHashSha256(strings.ToUpper(i.Fingerprint())),
+		semconv.TLSClientHashSha256(strings.ToUpper(i.SHA256())),
 		serialKey.String(i.Serial()))
 	if id, ok := i.SPIFFEID(); ok {
 		list = append(list, spiffeKey.String(text(id)))

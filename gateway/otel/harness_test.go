@@ -104,7 +104,7 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 	require.NoError(t, err)
 	t.Cleanup(func() { port.Close() })
 	_, err = h.gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{
+		Profiles: []ssl.Config{
 			{ID: "partners", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{h.servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: h.people.PEM()}},
 			{ID: "web", Names: []string{"b.test"}, Certificates: []ssl.KeyPair{h.servers.Server("b.test")}},
 		},

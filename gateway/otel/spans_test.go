@@ -80,7 +80,7 @@ func TestSpanOfRequest(t *testing.T) {
 			require.Equal(t, []string{parentOf(span)}, got.header["Traceparent"])
 
 			attributes := of(span)
-			_, port, _ := net.SplitHostPort(got.event.Remote)
+			_, port, _ := net.SplitHostPort(got.event.RemoteAddr)
 			require.Equal(t, port, fmt.Sprint(attributes["network.peer.port"]))
 			require.Positive(t, attributes["sallyport.upstream.wait"])
 			if d.version == "2" {

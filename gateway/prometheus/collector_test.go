@@ -81,7 +81,7 @@ func busy() gateway.Stats {
 			{Status: 400, Reason: ssl.ReasonNoClientCert, Count: 1},
 			{Status: 421, Reason: ssl.ReasonMisdirected, Count: 2},
 		},
-		Refusals: 24,
+		RefusalsTotal: 24,
 		Upstreams: []gateway.UpstreamStats{
 			{ID: "backend", Stats: upstream.Stats{Answers: gateway.StatusCounts{1, 0, 90, 0, 0, 4}, Wait: measured(60, 30, 5), Retries: 3},
 				Nodes: []upstream.NodeStatus{

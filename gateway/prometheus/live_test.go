@@ -44,7 +44,7 @@ func TestLive(t *testing.T) {
 	defer gw.Close()
 	pair := func(name string) []ssl.KeyPair { return []ssl.KeyPair{servers.Server(name)} }
 	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{
+		Profiles: []ssl.Config{
 			{ID: "partners", Names: []string{"partners.test"}, Certificates: pair("partners.test"), Client: &ssl.ClientAuth{CAPEM: partners.PEM()}},
 			{ID: "web", Names: []string{"www.test"}, Certificates: pair("www.test")},
 		},

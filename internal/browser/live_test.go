@@ -37,7 +37,7 @@ func newLive(t *testing.T) *live {
 	l.gw = gateway.New(&gateway.Options{TLS: ssl.Options{Trace: &ssl.Trace{HandshakeFailed: func(*ssl.HandshakeError) { l.failed <- struct{}{} }}}})
 	t.Cleanup(func() { _ = l.gw.Close() })
 	_, err := l.gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{
+		Profiles: []ssl.Config{{
 			ID: "mtls", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: l.people.PEM()},
 		}},

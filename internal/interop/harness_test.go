@@ -50,7 +50,7 @@ func (f *front) put(t testing.TB, u upstream.Config) {
 	t.Helper()
 	u.ID = "1"
 	_, err := f.gw.Configure(gateway.Config{
-		SSL:       []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{f.ca.Server("a.test")}}},
+		Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{f.ca.Server("a.test")}}},
 		Upstreams: []upstream.Config{u},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1", WebSocket: true}},
 	})

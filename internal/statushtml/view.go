@@ -126,7 +126,7 @@ type sortView struct {
 func newView(r *statuspage.Report, q Query) *view {
 	v := &view{
 		Report: r, Query: queryView{q}, Title: "Gateway status", Style: template.CSS(pageCSS), Script: template.JS(pageJS),
-		ErrorShare: ratio(r.Traffic.Answers.ServerError, r.Traffic.Answers.Sum()),
+		ErrorShare: ratio(r.Traffic.Answers.ServerError, r.Traffic.Answers.Total()),
 		Charts:     charts(r.Traffic.Minutes),
 		Minutes:    slices.Clone(r.Traffic.Minutes),
 	}

@@ -28,7 +28,7 @@ func serveGateway(servers, partners *ca) (_ *gateway.Server, address string, err
 	}
 	gw := gateway.New(nil)
 	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL: []ssl.Config{{ID: "partners", Names: []string{serverName}, Certificates: []ssl.KeyPair{pair}, Client: &ssl.ClientAuth{CAPEM: partners.pem}}},
+		Profiles: []ssl.Config{{ID: "partners", Names: []string{serverName}, Certificates: []ssl.KeyPair{pair}, Client: &ssl.ClientAuth{CAPEM: partners.pem}}},
 		Routes: []route.Config{{ID: "hello", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, "Hello, %s.\n", ssl.FromContext(r.Context()).Subject())
 		})}},

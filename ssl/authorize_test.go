@@ -18,7 +18,7 @@ import (
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
-// A judge is an Authorizer that remembers whom it was asked about.
+// A judge has an Authorize that remembers whom it was asked about.
 type judge struct {
 	mu     sync.Mutex
 	asked  []*ssl.Identity
@@ -51,16 +51,16 @@ func (j *judge) refuse(err error) {
 	j.answer = func(context.Context, *ssl.Identity) error { return err }
 }
 
-// The Authorizer is asked once for each handshake, full or resumed, and again when
+// Authorize is asked once for each handshake, full or resumed, and again when
 // the profile was replaced; never for each request.
-func TestAuthorizerIsAsked(t *testing.T) {
+func TestAuthorizeIsAsked(t *testing.T) {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	alice := people.Client("alice")
 	for _, cached := range []bool{false, true} {
 		forVersions(t, func(t *testing.T, version uint16, none int) {
 			var j judge
 			auth := func(id string) *ssl.ClientAuth {
-				return &ssl.ClientAuth{CAPEM: people.PEM(), Authorizer: j.ask, AuthorizerID: id, CacheVerified: cached}
+				return &ssl.ClientAuth{CAPEM: people.PEM(), Authorize: j.ask, AuthorizeID: id, CacheVerified: cached}
 			}
 			one := server(servers, "1", auth("v1"), "a.test")
 			store := newStore(t, nil, one)
@@ -125,13 +125,13 @@ func TestAuthorizerIsAsked(t *testing.T) {
 }
 
 // It is asked about those alone whom all else lets in.
-func TestAuthorizerIsAskedLast(t *testing.T) {
+func TestAuthorizeIsAskedLast(t *testing.T) {
 	servers, people, others := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "others")
 	revoked := people.Client("alice")
 	for _, cached := range []bool{false, true} {
 		var j judge
 		d := newDoor(t, nil, server(servers, "1", &ssl.ClientAuth{
-			CAPEM: people.PEM(), Authorizer: j.ask, AuthorizerID: "1", CacheVerified: cached,
+			CAPEM: people.PEM(), Authorize: j.ask, AuthorizeID: "1", CacheVerified: cached,
 			CRLs: [][]byte{people.CRL(time.Now().Add(time.Hour), revoked.Leaf)}, Allow: &ssl.Allow{CommonNames: []string{"alice"}},
 		}, "a.test"))
 		for _, cert := range []tls.Certificate{
@@ -147,7 +147,7 @@ func TestAuthorizerIsAskedLast(t *testing.T) {
 
 // Whatever becomes of it, short of nil, keeps the client out, with the reason
 // not_allowed and what it presented.
-func TestAuthorizerRefuses(t *testing.T) {
+func TestAuthorizeRefuses(t *testing.T) {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	alice := people.Client("alice")
 	for name, answer := range map[string]func(context.Context, *ssl.Identity) error{
@@ -166,12 +166,12 @@ func TestAuthorizerRefuses(t *testing.T) {
 	} {
 		for _, cached := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
-				auth := &ssl.ClientAuth{CAPEM: people.PEM(), Authorizer: answer, AuthorizerID: "1", CacheVerified: cached}
+				auth := &ssl.ClientAuth{CAPEM: people.PEM(), Authorize: answer, AuthorizeID: "1", CacheVerified: cached}
 				d := newDoor(t, nil, server(servers, "1", auth, "a.test"))
 				_, passage := d.visit(t, client(tls.VersionTLS13, "a.test", alice))
 				require.NotNil(t, passage.err)
 				require.Equal(t, ssl.ReasonNotAllowed, passage.err.Reason)
-				require.ErrorContains(t, passage.err, "the profile's Authorizer refuses the client")
+				require.ErrorContains(t, passage.err, "the profile's Authorize refuses the client")
 				require.Equal(t, alice.Leaf.Raw, passage.err.Certificate.Raw)
 			})
 		}
@@ -179,13 +179,13 @@ func TestAuthorizerRefuses(t *testing.T) {
 }
 
 // The context ends after the time of a handshake.
-func TestAuthorizerContext(t *testing.T) {
+func TestAuthorizeContext(t *testing.T) {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	alice := people.Client("alice")
 	config := server(servers, "1", nil, "a.test")
 	synctest.Test(t, func(t *testing.T) {
 		var took time.Duration
-		config.Client = &ssl.ClientAuth{CAPEM: people.PEM(), AuthorizerID: "1", Authorizer: func(ctx context.Context, _ *ssl.Identity) error {
+		config.Client = &ssl.ClientAuth{CAPEM: people.PEM(), AuthorizeID: "1", Authorize: func(ctx context.Context, _ *ssl.Identity) error {
 			start := time.Now()
 			<-ctx.Done()
 			took = time.Since(start)
@@ -204,12 +204,12 @@ func TestAuthorizerContext(t *testing.T) {
 }
 
 // Without a name for what it decides by, no session could know when to end.
-func TestAuthorizerID(t *testing.T) {
+func TestAuthorizeID(t *testing.T) {
 	ca := ssltest.NewCA(t, "ca")
 	var j judge
-	_, err := ssl.New(server(ca, "1", &ssl.ClientAuth{CAPEM: ca.PEM(), Authorizer: j.ask}, "a.test"))
+	_, err := ssl.New(server(ca, "1", &ssl.ClientAuth{CAPEM: ca.PEM(), Authorize: j.ask}, "a.test"))
 	faults := configErrors(t, err)
 	require.Len(t, faults, 1)
-	require.Equal(t, "Client.AuthorizerID", faults[0].Field)
+	require.Equal(t, "Client.AuthorizeID", faults[0].Field)
 	require.ErrorContains(t, err, "is empty")
 }
