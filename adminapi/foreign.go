@@ -37,8 +37,7 @@ func (h *Handler) isForeign(kind apisix.Kind, id string) bool {
 	}
 	switch kind {
 	case apisix.Routes:
-		_, there := h.server.Routes().Get(id)
-		return there
+		return h.server.Routes().Get(id) != nil
 	case apisix.SSLs:
 		return h.server.Profiles().Get(id) != nil
 	case apisix.Upstreams:

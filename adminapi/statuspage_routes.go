@@ -24,8 +24,8 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 	for i := range stats.Routes {
 		s := &stats.Routes[i]
 		if q.Routes.Filter != "" && !fits(s.ID, s.Upstream) {
-			r, ok := table.Get(s.ID)
-			if !ok || !fits(r.Paths()...) && !fits(r.Hosts()...) {
+			r := table.Get(s.ID)
+			if r == nil || !fits(r.Paths()...) && !fits(r.Hosts()...) {
 				continue
 			}
 		}
@@ -39,8 +39,8 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 		return cmp.Compare(weight(hours[b.ID].Hour), weight(hours[a.ID].Hour))
 	})
 	return listed(len(stats.Routes), append(first, rest...), q.Routes.Page, q.Size, func(s *gateway.RouteStats) (statuspage.Route, bool) {
-		r, ok := table.Get(s.ID)
-		if !ok {
+		r := table.Get(s.ID)
+		if r == nil {
 			return statuspage.Route{}, false
 		}
 		var hour gateway.RouteHistory

@@ -21,7 +21,7 @@ func counting(tb testing.TB) (*Server, *visit) {
 	tb.Cleanup(func() { s.Close() })
 	_, err := s.Apply(Change{Put: Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.NotFoundHandler()}}}})
 	require.NoError(tb, err)
-	match, _ := s.Routes().Get("1")
+	match := s.Routes().Get("1")
 	return s, &visit{begun: s.clock(), status: http.StatusOK, match: match}
 }
 

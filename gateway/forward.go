@@ -160,11 +160,7 @@ func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if agent := r.Header["User-Agent"]; len(agent) == 1 && agent[0] == "" {
 		delete(r.Header, "User-Agent") // ReverseProxy has put it there, against http.Transport's
 	}
-	o := &upstream.CallOptions{Vars: x.vars}
-	if timeout, ok := x.route.Timeout(); ok {
-		t := upstream.Timeout(timeout)
-		o.Timeout = &t
-	}
+	o := &upstream.CallOptions{Vars: x.vars, Timeout: upstream.Timeout(x.route.Timeout())}
 	e := x.visit.event
 	if e == nil {
 		return x.pool.Do(r, o)

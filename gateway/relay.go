@@ -210,9 +210,8 @@ func (t *turn) ask(d *decision) {
 func (t *turn) relay() bool {
 	t.takeBody()
 	t.fwd.Method, t.fwd.Host, t.fwd.Vars = t.req.Method, t.authority, t.vars
-	if timeout, ok := t.found.Route.Timeout(); ok {
-		t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
-	}
+	timeout := t.found.Route.Timeout()
+	t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
 	t.own.note(&t.decision, nil)
 	x := forward.By.Forward(t.pool, &t.fwd)
 	t.follow(x)

@@ -87,7 +87,7 @@ func New(o *Options) *Server {
 	if s.o.Upstream.FailuresLogged == 0 {
 		s.o.Upstream.FailuresLogged = s.o.FailuresLogged
 	}
-	s.snap.Store(&snapshot{routes: route.NewTable(s.o.Route)})
+	s.snap.Store(&snapshot{routes: route.NewTable(&s.o.Route)})
 	s.refusals.init(s.o.RefusalsKept)
 	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, s.tlsOptions())
 	s.proxy = s.newProxy()

@@ -226,8 +226,8 @@ func (snap *snapshot) routesMoved(p *Prepared) iter.Seq2[*route.Route, int] {
 	return func(yield func(*route.Route, int) bool) {
 		released := map[string]bool{}
 		release := func(id string) bool {
-			old, ok := snap.routes.Get(id)
-			if !ok || released[id] {
+			old := snap.routes.Get(id)
+			if old == nil || released[id] {
 				return true
 			}
 			released[id] = true

@@ -203,12 +203,12 @@ func (s *Server) goOnCounting(old *snapshot, p *Prepared) {
 	stays := make(map[string]bool, len(p.routes))
 	for _, r := range p.routes {
 		stays[r.ID()] = true
-		if before, ok := old.routes.Get(r.ID()); ok {
+		if before := old.routes.Get(r.ID()); before != nil {
 			meter.OfRoute.Succeed(r, before)
 		}
 	}
 	for _, id := range p.gone.Routes {
-		if before, ok := old.routes.Get(id); ok && !stays[id] {
+		if before := old.routes.Get(id); before != nil && !stays[id] {
 			s.history.leave(before)
 		}
 	}
@@ -218,7 +218,7 @@ func (s *Server) goOnCounting(old *snapshot, p *Prepared) {
 func (snap *snapshot) changedBy(p *Prepared) bool {
 	return len(p.profiles)+len(p.routes)+len(p.upstreams) > 0 ||
 		slices.ContainsFunc(p.gone.Profiles, func(id string) bool { return snap.ssl.Get(id) != nil }) ||
-		slices.ContainsFunc(p.gone.Routes, func(id string) bool { _, ok := snap.routes.Get(id); return ok }) ||
+		slices.ContainsFunc(p.gone.Routes, func(id string) bool { return snap.routes.Get(id) != nil }) ||
 		slices.ContainsFunc(p.gone.Upstreams, func(id string) bool { _, ok := snap.pools.Get(id); return ok })
 }
 

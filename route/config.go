@@ -89,8 +89,9 @@ type Config struct {
 	// WebSocket lets "Upgrade: websocket" through. Every other Upgrade is dropped.
 	WebSocket bool
 
-	// Timeout, if not nil, replaces that of the upstream.
-	Timeout *Timeout
+	// Timeout bounds the waiting for a node in place of what the upstream says. A zero
+	// field is the upstream's.
+	Timeout Timeout
 
 	// Headers are changes to the header of a request on its way to the target of
 	// the route. Package gateway makes them, and others can: see [*Route.Headers].
@@ -148,7 +149,7 @@ type HeaderEdits struct {
 // A HeaderField is a line of a header.
 type HeaderField struct{ Name, Value string }
 
-// Timeout bounds the waiting for a node. All three must be over zero.
+// Timeout bounds the waiting for a node. No field may be negative.
 type Timeout struct {
 	Connect time.Duration // until the connection stands, TLS included
 	Send    time.Duration // between two writes

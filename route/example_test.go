@@ -250,17 +250,16 @@ func ExampleTable_All() {
 	for r := range table.All() {
 		fmt.Println(r.ID(), r.Upstream())
 	}
-	r, ok := table.Get("a")
-	fmt.Println(r.ID(), ok)
+	fmt.Println(table.Get("a").Upstream(), table.Get("c") == nil)
 	// Output:
 	// b u
 	// a v
-	// a true
+	// v true
 }
 
 // What stood where a pattern has a parameter or a star can be read afterwards.
 func ExampleMatch_Param() {
-	table := route.NewTable(route.Options{Router: route.RouterURIWithParameter}).With(
+	table := route.NewTable(&route.Options{Router: route.RouterURIWithParameter}).With(
 		must(route.New(route.Config{ID: "avatar", Paths: []string{"/users/:id/avatars/*file"}, Upstream: "u"})),
 	)
 	m := table.Match(&route.Request{Method: "GET", Path: "/users/4711/avatars/2026/large.png"})
@@ -299,7 +298,7 @@ func ExampleNewTable() {
 		must(route.New(route.Config{ID: "path", Paths: []string{"/login"}, Upstream: "u"})),
 	}
 	for _, router := range []route.Router{route.RouterHostURI, route.RouterURI} {
-		table := route.NewTable(route.Options{Router: router}).With(routes...)
+		table := route.NewTable(&route.Options{Router: router}).With(routes...)
 		fmt.Println(table.Options().Router, table.Match(&route.Request{Method: "GET", Host: "a.test", Path: "/login"}).Route.ID())
 	}
 	// Output:

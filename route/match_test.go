@@ -147,7 +147,7 @@ func TestTableConcurrently(t *testing.T) {
 			table := base
 			for i := range 100 {
 				if (i+w)%3 == 0 {
-					r, _ := table.Get("route-" + string('1'+rune(i%9)))
+					r := table.Get("route-" + string('1'+rune(i%9)))
 					table = table.Without("route-" + string('1'+rune(i%9)))
 					if r != nil {
 						table = table.With(r)

@@ -3,7 +3,7 @@ package route
 import "fmt"
 
 // Options say how a [Table] finds routes. They are those of APISIX, with its
-// defaults.
+// defaults. A nil *Options and a zero Options mean the same.
 type Options struct {
 	// Router is what goes first, the host or the path, and whether paths have
 	// parameters. Zero is [RouterHostURI].

@@ -35,7 +35,7 @@ type Route struct {
 	handler    http.Handler
 	allowPlain bool
 	webSocket  bool
-	timeout    *Timeout
+	timeout    *Timeout // nil if it is zero, as most are
 	edits      *Edits
 	clientCert ClientCertHeaders
 	identified bool
@@ -168,8 +168,7 @@ func New(c Config) (*Route, error) {
 	case c.Upstream != "" && c.Handler != nil:
 		fault("Upstream", fmt.Errorf("%q is set, and Handler too: a route has one target", c.Upstream))
 	}
-	if c.Timeout != nil {
-		t := *c.Timeout
+	if t := c.Timeout; t != (Timeout{}) {
 		r.timeout = &t
 		for _, d := range []struct {
 			field string
@@ -180,9 +179,9 @@ func New(c Config) (*Route, error) {
 			{"Timeout.Read", t.Read},
 		} {
 			switch {
-			case d.value <= 0:
-				fault(d.field, fmt.Errorf("%v is not over zero", d.value))
-			case d.value < time.Millisecond: // most likely seconds were meant
+			case d.value < 0:
+				fault(d.field, fmt.Errorf("is %v, and must not be negative", d.value))
+			case d.value > 0 && d.value < time.Millisecond: // most likely seconds were meant
 				r.warnings = append(r.warnings, fmt.Sprintf("%s is %v, below a millisecond, in which hardly a node answers: is a unit missing?", d.field, d.value))
 			}
 		}
@@ -257,10 +256,10 @@ func (r *Route) Headers() *Edits { return r.edits }
 // ClientCert returns [Config.ClientCert].
 func (r *Route) ClientCert() ClientCertHeaders { return r.clientCert }
 
-// Timeout returns [Config.Timeout]. ok is false if the upstream's holds.
-func (r *Route) Timeout() (t Timeout, ok bool) {
+// Timeout returns [Config.Timeout].
+func (r *Route) Timeout() Timeout {
 	if r.timeout == nil {
-		return Timeout{}, false
+		return Timeout{}
 	}
-	return *r.timeout, true
+	return *r.timeout
 }

@@ -25,7 +25,7 @@ func TestNewRefuses(t *testing.T) {
 	addr := func(s ...string) func(*route.Config) { return func(c *route.Config) { c.RemoteAddrs = s } }
 	method := func(s ...string) func(*route.Config) { return func(c *route.Config) { c.Methods = s } }
 	timeout := func(c, s, r time.Duration) func(*route.Config) {
-		return func(cfg *route.Config) { cfg.Timeout = &route.Timeout{Connect: c, Send: s, Read: r} }
+		return func(cfg *route.Config) { cfg.Timeout = route.Timeout{Connect: c, Send: s, Read: r} }
 	}
 	for _, c := range []struct {
 		change func(*route.Config)
@@ -94,9 +94,9 @@ func TestNewRefuses(t *testing.T) {
 		{func(c *route.Config) { c.Upstream = "" }, "Upstream", `either this or Handler must be set`},
 		{func(c *route.Config) { c.Handler = http.NotFoundHandler() }, "Upstream", `"u" is set, and Handler too: a route has one target`},
 
-		{timeout(0, 1, 1), "Timeout.Connect", `0s is not over zero`},
-		{timeout(1, -time.Second, 1), "Timeout.Send", `-1s is not over zero`},
-		{timeout(1, 1, 0), "Timeout.Read", `0s is not over zero`},
+		{timeout(-1, 1, 1), "Timeout.Connect", `is -1ns, and must not be negative`},
+		{timeout(1, -time.Second, 1), "Timeout.Send", `is -1s, and must not be negative`},
+		{timeout(1, 0, -1), "Timeout.Read", `is -1ns, and must not be negative`},
 	} {
 		cfg := valid
 		c.change(&cfg)
@@ -130,7 +130,7 @@ func TestNewReportsEveryFault(t *testing.T) {
 		Hosts:   []string{"a.test:x", "b.test", "a b"},
 		Paths:   []string{"x", "/y//z"},
 		Methods: []string{"get", "PUT", "PUT"},
-		Timeout: &route.Timeout{},
+		Timeout: route.Timeout{Connect: -1, Send: -1, Read: -1},
 	})
 	var fields []string
 	for _, f := range faults(err) {
@@ -175,7 +175,7 @@ func TestRoute(t *testing.T) {
 		Upstream:   "u",
 		AllowPlain: true,
 		WebSocket:  true,
-		Timeout:    &route.Timeout{Connect: 1, Send: 2, Read: 3},
+		Timeout:    route.Timeout{Connect: 1, Send: 2, Read: 3},
 	}
 	r, err := route.New(c)
 	require.NoError(t, err)
@@ -194,9 +194,7 @@ func TestRoute(t *testing.T) {
 	require.Nil(t, r.Handler())
 	require.True(t, r.AllowPlain())
 	require.True(t, r.WebSocket())
-	timeout, ok := r.Timeout()
-	require.True(t, ok)
-	require.Equal(t, route.Timeout{Connect: 1, Send: 2, Read: 3}, timeout)
+	require.Equal(t, route.Timeout{Connect: 1, Send: 2, Read: 3}, r.Timeout())
 
 	require.False(t, r.RequireIdentity())
 	require.Nil(t, r.Authorize())
@@ -209,8 +207,7 @@ func TestRoute(t *testing.T) {
 	require.False(t, r.WebSocket())
 	require.NotNil(t, r.Handler())
 	require.Empty(t, r.Upstream())
-	_, ok = r.Timeout()
-	require.False(t, ok)
+	require.Zero(t, r.Timeout())
 }
 
 func TestHostFor(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 // A Table holds routes and finds the one for a request. It never changes: With
 // and Without return changed copies. A nil Table and a zero Table are empty.
 //
-//	t.With(r).Get(r.ID())                     // r, true
-//	t.With(r).Without(r.ID()).Get(r.ID())     // nil, false
+//	t.With(r).Get(r.ID())                     // r
+//	t.With(r).Without(r.ID()).Get(r.ID())     // nil
 //	t.With(a, b), t.With(a).With(b)           // the same routes in the same order
 type Table struct {
 	o Options
@@ -44,8 +44,13 @@ type entry struct {
 	age   uint64
 }
 
-// NewTable returns an empty table. One with zero Options is a zero Table.
-func NewTable(o Options) *Table { return &Table{o: o} }
+// NewTable returns an empty table. One with nil or zero Options is a zero Table.
+func NewTable(o *Options) *Table {
+	if o == nil {
+		return &Table{}
+	}
+	return &Table{o: *o}
+}
 
 // Options returns those that the table was made with.
 func (t *Table) Options() Options {
@@ -218,16 +223,13 @@ func (t *Table) count(r *Route, delta int) {
 	}
 }
 
-// Get returns the route of an ID.
-func (t *Table) Get(id string) (r *Route, ok bool) {
+// Get returns the route with an ID, or nil.
+func (t *Table) Get(id string) *Route {
 	if t == nil {
-		return nil, false
+		return nil
 	}
-	c, ok := t.byID.Get(id)
-	if !ok {
-		return nil, false
-	}
-	return c.route, true
+	c, _ := t.byID.Get(id)
+	return c.route
 }
 
 // Len returns the number of routes.

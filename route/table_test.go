@@ -215,7 +215,7 @@ func TestLongPaths(t *testing.T) {
 					want := ""
 					for shorter, j := i, j; shorter >= 0 && want == ""; shorter-- {
 						for _, id := range []string{fmt.Sprint(shorter, ".", j), fmt.Sprint(shorter, ".1")} {
-							if _, ok := table.Get(id); ok && want == "" {
+							if r := table.Get(id); r != nil && want == "" {
 								want = id
 							}
 						}
@@ -253,8 +253,7 @@ func TestTable(t *testing.T) {
 		require.Zero(t, table.Match(&route.Request{Method: "GET", Host: "a.test", Path: "/"}))
 		require.Zero(t, table.Len())
 		require.Empty(t, ids(table))
-		_, ok := table.Get("a")
-		require.False(t, ok)
+		require.Nil(t, table.Get("a"))
 		require.Same(t, table, table.Without("a"))
 		require.Same(t, table, table.With())
 	}
@@ -268,9 +267,8 @@ func TestTable(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, ids(one))
 	require.Same(t, one, one.With(a1), "the same route is no change")
 	require.Same(t, one, one.Without("x", "y"))
-	got, ok := one.Get("a")
-	require.True(t, ok)
-	require.Same(t, a1, got)
+	require.Same(t, a1, one.Get("a"))
+	require.Nil(t, one.Get("c"))
 
 	two := one.With(c, a2)
 	require.Equal(t, []string{"a", "b", "c"}, ids(two), "a route that is replaced keeps its place")
@@ -282,8 +280,7 @@ func TestTable(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, ids(one), "the old table is what it was")
 	require.Equal(t, "a", idOf(one.Match(&route.Request{Method: "GET", Path: "/x"})))
 
-	got, _ = empty.With(a1, a2).Get("a")
-	require.Same(t, a2, got, "the last of one ID holds")
+	require.Same(t, a2, empty.With(a1, a2).Get("a"), "the last of one ID holds")
 	require.NoError(t, empty.With(a1, a2).Check())
 
 	gone := two.Without("a", "a", "x", "b", "c")
@@ -348,11 +345,11 @@ func TestReplaceInPlace(t *testing.T) {
 			changed := c
 			changed.Hosts, changed.Paths = slices.Clone(c.Hosts), slices.Clone(c.Paths)
 			change(&changed)
-			old := route.NewTable(route.Options{Router: router}).With(mustNew(t, c), mustNew(t, others))
+			old := route.NewTable(&route.Options{Router: router}).With(mustNew(t, c), mustNew(t, others))
 			table := old.With(mustNew(t, changed))
 			require.NoError(t, old.Check())
 			require.NoError(t, table.Check(), "%+v", changed)
-			fresh := route.NewTable(route.Options{Router: router}).With(mustNew(t, changed), mustNew(t, others))
+			fresh := route.NewTable(&route.Options{Router: router}).With(mustNew(t, changed), mustNew(t, others))
 			require.Equal(t, fresh.Conditional(), table.Conditional())
 			for _, host := range []string{"a.test", "x.a.test", "x.b.test", "c.test"} {
 				for _, path := range []string{"/a", "/a/x", "/ab"} {
@@ -361,10 +358,10 @@ func TestReplaceInPlace(t *testing.T) {
 						found, want := table.Match(&req), fresh.Match(&req)
 						require.Equal(t, idOf(want), idOf(found), "%+v %+v", changed, req)
 						require.Equal(t, want.Pattern(), found.Pattern())
-						if r, _ := table.Get("a"); found.Route != nil && found.Route.ID() == "a" {
+						if r := table.Get("a"); found.Route != nil && found.Route.ID() == "a" {
 							require.Same(t, r, found.Route)
 						}
-						if r, _ := old.Get("a"); idOf(old.Match(&req)) == "a" {
+						if r := old.Get("a"); idOf(old.Match(&req)) == "a" {
 							require.Same(t, r, old.Match(&req).Route)
 						}
 					}
@@ -556,7 +553,7 @@ func TestTableAgainstOracle(t *testing.T) {
 				oracle oracle
 			}
 			// After half of the changes, no edit has a number any more.
-			empty := route.NewTable(route.Options{Router: router}).Age(math.MaxUint32 - 75)
+			empty := route.NewTable(&route.Options{Router: router}).Age(math.MaxUint32 - 75)
 			now := state{empty, oracle{router: router}}
 			var old []state
 			for range 150 {
@@ -653,7 +650,7 @@ func TestRandomPatterns(t *testing.T) {
 			}
 			for router := range route.Router(3) {
 				want, fits := fullMatch(pattern, req.Path, router)
-				m := route.NewTable(route.Options{Router: router}).With(r).Match(&req)
+				m := route.NewTable(&route.Options{Router: router}).With(r).Match(&req)
 				if fits != (m.Route != nil) || fits && !maps.Equal(want, maps.Collect(m.Params())) {
 					t.Fatalf("%v: %q: %q: got %t %q, want %t %q", router, pattern, req.Path, m.Route != nil, maps.Collect(m.Params()), fits, want)
 				}
@@ -672,7 +669,7 @@ func TestManyParameters(t *testing.T) {
 		pattern += fmt.Sprintf("/:p%d", i)
 		path += fmt.Sprintf("/v%d", i)
 	}
-	table := route.NewTable(route.Options{Router: route.RouterURIWithParameter}).With(mustNew(t, route.Config{ID: "r", Paths: []string{pattern}}))
+	table := route.NewTable(&route.Options{Router: route.RouterURIWithParameter}).With(mustNew(t, route.Config{ID: "r", Paths: []string{pattern}}))
 	m := table.Match(&route.Request{Path: path})
 	for i := range 20 {
 		value, ok := m.Param(fmt.Sprintf("p%d", i))
@@ -702,7 +699,7 @@ func FuzzTable(f *testing.F) {
 			return v
 		})
 		o := oracle{router: route.Router(s(3))}
-		table := route.NewTable(route.Options{Router: o.router})
+		table := route.NewTable(&route.Options{Router: o.router})
 		for len(program) > 0 {
 			table, o = s.step(t, table, o)
 			s.compare(t, table, o, 3)

@@ -21,9 +21,9 @@ import (
 // CallOptions are for one request. A nil *CallOptions and a zero CallOptions
 // mean the same.
 type CallOptions struct {
-	// Timeout, if not nil, replaces that of the upstream. A zero field leaves the
-	// upstream's.
-	Timeout *Timeout
+	// Timeout bounds the waiting for a node in place of what the upstream says. A field
+	// of zero or less is the upstream's.
+	Timeout Timeout
 
 	// Vars, if not nil, has the variables that [Config.HashKey] names. If nil, the
 	// pool takes them from the request, where it can: uri, request_uri, args,
@@ -72,9 +72,7 @@ func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 	c := &call{pool: p, ctx: req.Context(), method: req.Method, req: req, timeout: p.u.timeout, nodes: Candidates{pool: p}}
 	if o != nil {
 		c.nodes.vars = o.Vars
-		if o.Timeout != nil {
-			c.timeout = o.Timeout.over(c.timeout)
-		}
+		c.timeout = o.Timeout.over(c.timeout)
 	}
 	if req.Body != http.NoBody {
 		c.body.src = req.Body

@@ -218,7 +218,7 @@ func ExamplePool_Do() {
 		log.Fatal(err)
 	}
 	_, err = pool.Do(req, &upstream.CallOptions{
-		Timeout: &upstream.Timeout{Read: 10 * time.Millisecond},
+		Timeout: upstream.Timeout{Read: 10 * time.Millisecond},
 	})
 	var failed *upstream.Error
 	if errors.As(err, &failed) {

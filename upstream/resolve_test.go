@@ -276,7 +276,7 @@ func TestLookupsEnd(t *testing.T) {
 		dns.delay = time.Hour
 		limit := upstream.Timeout{Connect: 2 * time.Second}
 		begun := time.Now()
-		_, err := p.Do(newRequest(t, "GET", "http://a.test/", nil), &upstream.CallOptions{Timeout: &limit})
+		_, err := p.Do(newRequest(t, "GET", "http://a.test/", nil), &upstream.CallOptions{Timeout: limit})
 		wantError(t, err, 504, 1, "connect: no connection within 2s")
 		require.Equal(t, 2*time.Second, time.Since(begun))
 		_, err = p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))

@@ -461,14 +461,14 @@ func TestCallOptionsTimeout(t *testing.T) {
 	nodes := map[string]func(net.Conn){"a.test:80": silent}
 	inBubble(t, upstream.Config{}, nodes, func(t *testing.T, p *upstream.Pool) {
 		for _, c := range []struct {
-			timeout *upstream.Timeout
+			timeout upstream.Timeout
 			after   time.Duration
 		}{
-			{&upstream.Timeout{Read: time.Second}, time.Second},
-			{&upstream.Timeout{Read: time.Hour}, time.Hour},
-			{&upstream.Timeout{Connect: time.Millisecond}, 5 * time.Second},
-			{&upstream.Timeout{Read: -1}, 5 * time.Second},
-			{nil, 5 * time.Second},
+			{upstream.Timeout{Read: time.Second}, time.Second},
+			{upstream.Timeout{Read: time.Hour}, time.Hour},
+			{upstream.Timeout{Connect: time.Millisecond}, 5 * time.Second},
+			{upstream.Timeout{Read: -1}, 5 * time.Second},
+			{upstream.Timeout{}, 5 * time.Second},
 		} {
 			begun := time.Now()
 			_, err := p.Do(newRequest(t, "GET", "http://a.test/", nil), &upstream.CallOptions{Timeout: c.timeout})
@@ -478,7 +478,7 @@ func TestCallOptionsTimeout(t *testing.T) {
 	})
 	inBubble(t, upstream.Config{}, nil, func(t *testing.T, p *upstream.Pool) {
 		begun := time.Now()
-		_, err := p.Do(newRequest(t, "GET", "http://a.test/", nil), &upstream.CallOptions{Timeout: &upstream.Timeout{Connect: time.Millisecond}})
+		_, err := p.Do(newRequest(t, "GET", "http://a.test/", nil), &upstream.CallOptions{Timeout: upstream.Timeout{Connect: time.Millisecond}})
 		wantError(t, err, 504, 1, "no connection within 1ms")
 		require.Equal(t, time.Millisecond, time.Since(begun))
 	})

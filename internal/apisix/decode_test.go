@@ -74,7 +74,7 @@ func TestDecodeRoute(t *testing.T) {
 		{`{"id":7,"name":"n","desc":"d","labels":{"a":"b"},"uris":["/a","/b/*"],"hosts":["a.test","*.b.test","[::1]"],"methods":["GET","PURGE"],"priority":-3,
 		   "enable_websocket":true,"timeout":{"connect":0.5,"send":6,"read":60},"upstream_id":9,"plugins":{},"vars":[],"remote_addrs":[],"status":1}`,
 			route.Config{Paths: []string{"/a", "/b/*"}, Hosts: []string{"a.test", "*.b.test", "[::1]"}, Methods: []string{"GET", "PURGE"}, Priority: -3, WebSocket: true,
-				Timeout:  &route.Timeout{Connect: 500 * time.Millisecond, Send: 6 * time.Second, Read: time.Minute},
+				Timeout:  route.Timeout{Connect: 500 * time.Millisecond, Send: 6 * time.Second, Read: time.Minute},
 				Upstream: "9"}},
 		{`{"uri":"x","host":"*","upstream_id":"up-1","methods":[],"plugins":[],"vars":{}}`,
 			route.Config{Paths: []string{"x"}, Hosts: []string{"*"}, Upstream: "up-1"}},
@@ -85,7 +85,7 @@ func TestDecodeRoute(t *testing.T) {
 			route.Config{Paths: []string{"/"}, RemoteAddrs: []string{"10.0.0.0/8", "192.0.2.1"}, Upstream: "1"}},
 		{`{"uri":"/","host":"::1","upstream_id":"1","timeout":{"connect":0.001,"send":1e300,"read":9223372036}}`,
 			route.Config{Paths: []string{"/"}, Hosts: []string{"::1"}, Upstream: "1",
-				Timeout: &route.Timeout{Connect: time.Millisecond, Send: math.MaxInt64, Read: 9223372036 * time.Second}}},
+				Timeout: route.Timeout{Connect: time.Millisecond, Send: math.MaxInt64, Read: 9223372036 * time.Second}}},
 	} {
 		c.want.ID = "7"
 		doc := f.doc(c.doc)
@@ -101,7 +101,7 @@ func TestDecodeRoute(t *testing.T) {
 
 	// Zero would mean something else.
 	o := f.decode(apisix.Routes, "7", `{"uri":"/","upstream_id":"1","timeout":{"connect":1e-12,"send":1,"read":1}}`)
-	require.Equal(t, &route.Timeout{Connect: 1, Send: time.Second, Read: time.Second}, o.Route.Timeout)
+	require.Equal(t, route.Timeout{Connect: 1, Send: time.Second, Read: time.Second}, o.Route.Timeout)
 
 	o = f.decode(apisix.Routes, "7", `{"uri":"/ip","upstream":{"nodes":{"httpbin.org":1},"type":"roundrobin"},"status":0}`)
 	require.False(t, o.Enabled)

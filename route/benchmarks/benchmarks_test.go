@@ -152,7 +152,7 @@ func newTable(b testing.TB, s shape, n int) *route.Table {
 	if s.name == "parameter" {
 		o.Router = route.RouterURIWithParameter
 	}
-	return route.NewTable(o).With(routes...)
+	return route.NewTable(&o).With(routes...)
 }
 
 // BenchmarkChange replaces one of n routes, in a copy, in what can be changed.
