@@ -561,7 +561,11 @@ func TestStatusPageEscapesJSON(t *testing.T) {
 func TestStatusPageRefusals(t *testing.T) {
 	failed, done := make(chan struct{}, 10), make(chan struct{}, 10)
 	gw := gateway.New(&gateway.Options{
-		TLS:   ssl.Options{Trace: &ssl.Trace{HandshakeFailed: func(*ssl.HandshakeError) { failed <- struct{}{} }}},
+		TLS: ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+			if e.Err != nil {
+				failed <- struct{}{}
+			}
+		}}},
 		Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) { done <- struct{}{} }},
 	})
 	defer gw.Close()

@@ -89,7 +89,7 @@ func ExampleServer_Refusals() {
 	servers, people, strangers := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
 	failed := make(chan struct{})
 	gw := gateway.New(&gateway.Options{TLS: ssl.Options{Trace: &ssl.Trace{
-		HandshakeFailed: func(*ssl.HandshakeError) { failed <- struct{}{} }, // for the example alone
+		HandshakeDone: func(*ssl.HandshakeEvent) { failed <- struct{}{} }, // for the example alone
 	}}})
 	defer gw.Close()
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{

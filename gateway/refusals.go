@@ -157,9 +157,11 @@ func (s *Server) tlsOptions() *ssl.Options {
 	if o.Trace != nil {
 		trace = *o.Trace
 	}
-	told := trace.HandshakeFailed
-	trace.HandshakeFailed = func(e *ssl.HandshakeError) {
-		s.handshakeFailed(e)
+	told := trace.HandshakeDone
+	trace.HandshakeDone = func(e *ssl.HandshakeEvent) {
+		if e.Err != nil {
+			s.handshakeFailed(e.Err)
+		}
 		if told != nil {
 			told(e)
 		}

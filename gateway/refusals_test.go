@@ -270,7 +270,7 @@ func TestRefusedBehindAProxy(t *testing.T) {
 // The user's own Trace is told of handshakes as before.
 func TestRefusalsLeaveTheTraceAlone(t *testing.T) {
 	told := make(chan *ssl.HandshakeError, 1)
-	trace := &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { told <- e }}
+	trace := &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) { told <- e.Err }}
 	h := newHarness(t, &gateway.Options{TLS: ssl.Options{Trace: trace}, Logger: slog.New(slog.DiscardHandler)})
 	_, err := tls.Dial("tcp", h.http1.addr.String(), ssltest.ClientConfig("unknown.test"))
 	require.Error(t, err)

@@ -51,8 +51,13 @@ func newDoor(t testing.TB, o *ssl.Options, configs ...ssl.Config) *door {
 		o = &ssl.Options{}
 	}
 	o.Trace = &ssl.Trace{
-		HandshakeDone:   func(_ string, state tls.ConnectionState) { d.results <- passage{state: state} },
-		HandshakeFailed: func(err *ssl.HandshakeError) { d.results <- passage{err: err} },
+		HandshakeDone: func(e *ssl.HandshakeEvent) {
+			if e.Err != nil {
+				d.results <- passage{err: e.Err}
+			} else {
+				d.results <- passage{state: *e.State}
+			}
+		},
 	}
 	d.store = newStore(t, o, configs...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -22,12 +22,12 @@ type HandshakeEvent struct {
 
 // over tells of a handshake that is over.
 func (tm *Terminator) over(a *attempt, begun time.Time, took time.Duration, remote net.Addr, cs *tls.ConnectionState, e *HandshakeError) {
-	if tm.o.Trace == nil || tm.o.Trace.Handshake == nil {
+	if tm.o.Trace == nil || tm.o.Trace.HandshakeDone == nil {
 		return
 	}
 	event := &HandshakeEvent{Begun: begun, Took: took, RemoteAddr: remote, ServerName: a.serverName, State: cs, Err: e}
 	if a.profile != nil {
 		event.Profile = a.profile.id
 	}
-	tm.o.Trace.Handshake(event)
+	tm.o.Trace.HandshakeDone(event)
 }

@@ -21,7 +21,7 @@ func TestHandshakeEvent(t *testing.T) {
 	hello := ssltest.ClientHello(t, "a.test")
 	synctest.Test(t, func(t *testing.T) {
 		events := make(chan *ssl.HandshakeEvent, 1)
-		o := &ssl.Options{Trace: &ssl.Trace{Handshake: func(e *ssl.HandshakeEvent) { events <- e }}}
+		o := &ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) { events <- e }}}
 		p := newPipes()
 		acceptAll(t, bubbleStore(t, o, config).Listener(p))
 		synctest.Wait()
@@ -61,7 +61,7 @@ func TestHandshakeEventDoesNotLinger(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
 	synctest.Test(t, func(t *testing.T) {
 		events := make(chan *ssl.HandshakeEvent, 1)
-		o := &ssl.Options{Trace: &ssl.Trace{Handshake: func(e *ssl.HandshakeEvent) { events <- e }}}
+		o := &ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) { events <- e }}}
 		p := newPipes()
 		acceptAll(t, bubbleStore(t, o, server(ca, "1", nil, "a.test")).Listener(lingering{p}))
 		c := p.dial(t)

@@ -53,7 +53,7 @@ func shakeHands(addr net.Addr, certs ...tls.Certificate) {
 func ExampleTerminator_Stats() {
 	people, strangers := ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
 	over := make(chan struct{}, 3) // handshakes, on the server's side: for the example alone
-	trace := &ssl.Trace{Handshake: func(*ssl.HandshakeEvent) { over <- struct{}{} }}
+	trace := &ssl.Trace{HandshakeDone: func(*ssl.HandshakeEvent) { over <- struct{}{} }}
 	store, addr, end := exampleListener(&ssl.Options{Trace: trace}, people)
 	defer end()
 	for _, client := range []tls.Certificate{people.Client("alice"), people.Client("bob"), strangers.Client("mallory")} {
@@ -78,7 +78,7 @@ func ExampleTerminator_Stats() {
 func ExampleTerminator_Handshakes() {
 	people := ssltest.NewCA(t, "people")
 	over := make(chan struct{}, 2) // as above
-	store, addr, end := exampleListener(&ssl.Options{Trace: &ssl.Trace{Handshake: func(*ssl.HandshakeEvent) { over <- struct{}{} }}}, people)
+	store, addr, end := exampleListener(&ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(*ssl.HandshakeEvent) { over <- struct{}{} }}}, people)
 	defer end()
 	shakeHands(addr, people.Client("alice"))
 	<-over
@@ -93,7 +93,7 @@ func ExampleTerminator_Handshakes() {
 func ExampleHandshakeError_Advice() {
 	failed := make(chan *ssl.HandshakeError)
 	people, strangers := ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
-	_, addr, end := exampleListener(&ssl.Options{Trace: &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { failed <- e }}}, people)
+	_, addr, end := exampleListener(&ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) { failed <- e.Err }}}, people)
 	defer end()
 	go shakeHands(addr, strangers.Client("mallory"))
 	fmt.Println((<-failed).Advice())

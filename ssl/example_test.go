@@ -430,7 +430,11 @@ func ExampleTerminator_Listener() {
 	store := ssl.NewStore(&ssl.Options{
 		MaxHandshakesPerAddr: 64,                            // where no load balancer stands in front
 		Logger:               slog.New(slog.DiscardHandler), // or slog.Default()
-		Trace:                &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { failures <- e }},
+		Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+			if e.Err != nil {
+				failures <- e.Err
+			}
+		}},
 	})
 	if _, err := store.Put(ssl.Config{
 		ID:           "1",

@@ -267,9 +267,6 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 		answerPlainHTTP(err)
 		defer linger(c)
 		tm.logFailed(e)
-		if tm.o.Trace != nil && tm.o.Trace.HandshakeFailed != nil {
-			tm.o.Trace.HandshakeFailed(e)
-		}
 		tm.over(a, begun, took, c.RemoteAddr(), nil, e)
 		return nil, e
 	}
@@ -278,9 +275,6 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 	tm.counts.succeeded(a.counts, &cs, took)
 	if tm.o.HandshakeLog != nil {
 		tm.logDone(a.profile, c.RemoteAddr(), &cs, took)
-	}
-	if tm.o.Trace != nil && tm.o.Trace.HandshakeDone != nil && a.profile != nil {
-		tm.o.Trace.HandshakeDone(a.profile.id, cs)
 	}
 	tm.over(a, begun, took, c.RemoteAddr(), &cs, nil)
 	return conn, nil

@@ -45,8 +45,13 @@ func newReports(o *ssl.Options) *reports {
 	r := &reports{done: make(chan string, 64), failed: make(chan *ssl.HandshakeError, 64)}
 	o.Logger = slog.New(slog.NewJSONHandler(r, nil))
 	o.Trace = &ssl.Trace{
-		HandshakeDone:   func(profile string, _ tls.ConnectionState) { r.done <- profile },
-		HandshakeFailed: func(e *ssl.HandshakeError) { r.failed <- e },
+		HandshakeDone: func(e *ssl.HandshakeEvent) {
+			if e.Err != nil {
+				r.failed <- e.Err
+			} else {
+				r.done <- e.Profile
+			}
+		},
 	}
 	return r
 }
@@ -736,7 +741,11 @@ func TestListenerClose(t *testing.T) {
 	for range 5 {
 		o := &ssl.Options{HandshakeTimeout: patience}
 		failed := make(chan *ssl.HandshakeError, 64)
-		o.Trace = &ssl.Trace{HandshakeFailed: func(e *ssl.HandshakeError) { failed <- e }}
+		o.Trace = &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+			if e.Err != nil {
+				failed <- e.Err
+			}
+		}}
 		under := listen(t)
 		l := newStore(t, o, config).Listener(under)
 		accepting := make(chan error)
@@ -961,8 +970,13 @@ func TestManyHandshakes(t *testing.T) {
 	o := &ssl.Options{MaxHandshakes: 8}
 	var done, failed atomic.Int32
 	o.Trace = &ssl.Trace{
-		HandshakeDone:   func(string, tls.ConnectionState) { done.Add(1) },
-		HandshakeFailed: func(*ssl.HandshakeError) { failed.Add(1) },
+		HandshakeDone: func(e *ssl.HandshakeEvent) {
+			if e.Err != nil {
+				failed.Add(1)
+			} else {
+				done.Add(1)
+			}
+		},
 	}
 	l := newStore(t, o, server(servers, "1", &ssl.ClientAuth{CAPEM: people.PEM()}, "a.test")).Listener(listen(t))
 	acceptAll(t, l)

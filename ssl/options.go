@@ -66,16 +66,9 @@ type Options struct {
 // goroutine of the connection and must not block, nor close the listener, which
 // waits for them.
 type Trace struct {
-	// HandshakeDone is called for a handshake that succeeded behind
-	// [*Terminator.Listener], with the ID of the profile.
-	HandshakeDone func(profile string, state tls.ConnectionState)
-
-	// HandshakeFailed is called for one that failed.
-	HandshakeFailed func(*HandshakeError)
-
-	// Handshake is called for each handshake that is over, after the two above: it tells
-	// of both outcomes, and how long it took.
-	Handshake func(*HandshakeEvent)
+	// HandshakeDone is called when a handshake behind [*Terminator.Listener] is over,
+	// whatever became of it: one that failed has an Err.
+	HandshakeDone func(*HandshakeEvent)
 
 	// TurnedAway is called for a connection that was closed without a handshake,
 	// because its address has [Options.MaxHandshakesPerAddr] already. Nothing is

@@ -24,8 +24,8 @@ func (s *spans) traceHandshakes(o *ssl.Options, which Handshakes) {
 	if o.Trace != nil {
 		t = *o.Trace
 	}
-	next := t.Handshake
-	t.Handshake = func(e *ssl.HandshakeEvent) {
+	next := t.HandshakeDone
+	t.HandshakeDone = func(e *ssl.HandshakeEvent) {
 		if e.Err != nil || which == AllHandshakes {
 			s.handshake(e)
 		}

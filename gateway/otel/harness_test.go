@@ -73,10 +73,10 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 	}
 	if o.TLS.Trace == nil {
 		o.TLS.Trace = &ssl.Trace{}
-	} else if o.TLS.Trace.Handshake != nil {
-		handshake = o.TLS.Trace.Handshake
+	} else if o.TLS.Trace.HandshakeDone != nil {
+		handshake = o.TLS.Trace.HandshakeDone
 	}
-	o.TLS.Trace.Handshake = func(e *ssl.HandshakeEvent) {
+	o.TLS.Trace.HandshakeDone = func(e *ssl.HandshakeEvent) {
 		handshake(e)
 		h.shaken <- e
 	}

@@ -38,7 +38,7 @@ func TestLive(t *testing.T) {
 	// What is over is counted before it is told of.
 	handshakes, requests := make(chan struct{}, 100), make(chan struct{}, 100)
 	gw := gateway.New(&gateway.Options{
-		TLS:   ssl.Options{Trace: &ssl.Trace{Handshake: func(*ssl.HandshakeEvent) { handshakes <- struct{}{} }}},
+		TLS:   ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(*ssl.HandshakeEvent) { handshakes <- struct{}{} }}},
 		Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) { requests <- struct{}{} }},
 	})
 	defer gw.Close()
