@@ -247,7 +247,8 @@ func ExampleOpenFile() {
 		fmt.Println(sendTo(admin.Client(), method, admin.URL+"/apisix/admin/upstreams/1", "edd1c9f0", `{"nodes":{"127.0.0.1:8081":1}}`)[:3])
 		admin.Close()
 		gw.Close()
-		if err := errors.Join(handler.Close(), storage.Close()); err != nil {
+		handler.Close()
+		if err := storage.Close(); err != nil {
 			log.Fatal(err)
 		}
 	}

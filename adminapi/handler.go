@@ -58,7 +58,8 @@ func (h *Handler) String() string { return "adminapi.Handler" }
 // New returns the Admin API of a server, and applies what the storage holds. The
 // error says which option or which stored document is wrong. Of a [Watcher], documents
 // that are wrong are kept out, and told by [*Handler.Status]: others write there too, and
-// one mistake of theirs must not keep a fleet from starting.
+// one mistake of theirs must not keep a fleet from starting. New waits for the storage, for
+// as long as that tries: one on the network bounds it (etcd.Options.Timeout).
 //
 // The program may have objects of its own on the server, made with [*gateway.Server.Apply]
 // before or after. The Admin API does not show them and changes none: a PUT, PATCH or DELETE
@@ -110,12 +111,11 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 // Close ends what the Handler does by itself: documents that were stored with a ttl stay
 // from then on, and a [Watcher] is not followed any more. It waits for what is going on, and closes neither the server nor the
 // storage.
-func (h *Handler) Close() error {
+func (h *Handler) Close() {
 	h.expiry.close()
 	if h.following != nil {
 		h.following.close()
 	}
-	return nil
 }
 
 // load applies what the storage holds, as one change. The error names each

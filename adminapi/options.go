@@ -11,7 +11,8 @@ import (
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
-// Options are the parts of the world outside that a [Handler] uses.
+// Options are the parts of the world outside that a [Handler] uses. [New] refuses nil and
+// zero Options, because they say nothing of who is let in.
 type Options struct {
 	// Keys are the keys that are let in. One is required, unless
 	// AllowUnauthenticated or Headless is set.

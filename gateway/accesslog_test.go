@@ -224,7 +224,7 @@ func TestAccessLogOfPanics(t *testing.T) {
 		_, err := h.client(d, "a.test").Get("https://a.test/x")
 		require.Error(t, err, d.name)
 		got := access.next(t)
-		require.Equal(t, []any{"ERROR", 0.0, "1", "the handler panicked"}, []any{got["level"], got["status"], got["route"], got["error"]}, d.name)
+		require.Equal(t, []any{"ERROR", 0.0, "1", "gateway: the handler panicked"}, []any{got["level"], got["status"], got["route"], got["error"]}, d.name)
 	}
 }
 

@@ -41,7 +41,7 @@ func (s *Server) authorize(d *decision) *denial {
 }
 
 var (
-	errNoIdentity   = errors.New("the client has no verified certificate")
+	errNoIdentity   = errors.New("gateway: the client has no verified certificate")
 	noIdentity      = &denial{status: http.StatusForbidden, message: "this is for clients with a verified certificate", unauthorized: errNoIdentity}
 	noIdentityPlain = &denial{status: http.StatusForbidden, message: "this is for clients with a verified certificate: use https", unauthorized: errNoIdentity}
 )

@@ -97,7 +97,7 @@ func (s *Server) find(d *decision) *denial {
 		if refused != nil {
 			return denied(refused)
 		}
-		if match != nil && !ssl.ACMEChallenge(guarded) {
+		if match != nil && !urlpath.ACMEChallenge(guarded) {
 			if why := d.snap.secluded(match, d.req.Host); why != "" {
 				return denied(&ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.ReasonPlainHTTP, Message: why, Host: d.authority})
 			}

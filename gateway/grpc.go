@@ -127,7 +127,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	x := exchangeOf(r.Context())
-	b.server.logFailure(x.visit, r, x.route, fmt.Errorf("the answer broke off: %w", err))
+	b.server.logFailure(x.visit, r, x.route, fmt.Errorf("gateway: the answer broke off: %w", err))
 	if b.answer.Trailer == nil {
 		b.answer.Trailer = http.Header{}
 	}

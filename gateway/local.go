@@ -49,7 +49,7 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 
 // errPanicked is what is told of a request whose handler panicked. With what is told to
 // Options.Logger, which has the stack.
-var errPanicked = errors.New("the handler panicked")
+var errPanicked = errors.New("gateway: the handler panicked")
 
 // A trailerBody is a body at whose end a trailer comes, which must not say what a
 // header must not.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/internal/urlpath"
 )
 
 // toHTTPS sends a client from plain HTTP to where the same is served over TLS.
@@ -17,7 +17,7 @@ var toHTTPS = &denial{status: http.StatusPermanentRedirect, message: "this is se
 func (s *Server) redirects(d *decision) bool {
 	return s.o.PlainHTTP == PlainRedirect &&
 		!d.header.from.saysHTTPS && // or a proxy that speaks TLS for the gateway would send the client round and round
-		!ssl.ACMEChallenge(d.path.Guard()) &&
+		!urlpath.ACMEChallenge(d.path.Guard()) &&
 		d.snap.ssl.Lookup(d.req.Host) != nil // or it would be sent to where the handshake fails
 }
 

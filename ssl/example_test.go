@@ -531,15 +531,6 @@ func ExampleNewContext() {
 	// true
 }
 
-func ExampleACMEChallenge() {
-	for _, path := range []string{"/.well-known/acme-challenge/token", "/.well-known/acme-challenge/../secret"} {
-		fmt.Println(path, ssl.ACMEChallenge(path))
-	}
-	// Output:
-	// /.well-known/acme-challenge/token true
-	// /.well-known/acme-challenge/../secret false
-}
-
 // Which certificate ends first, and where revocation lists will be out of date.
 func ExampleProfile_Client() {
 	ca, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/hostname"
@@ -64,13 +63,12 @@ func (r *Refusal) Error() string {
 
 // Messages to clients.
 const (
-	msgMisdirected  = "this connection was made for another server name than that of the request; connect with the name of the request"
-	msgNoCert       = "no required client certificate was sent"
-	msgBadCert      = "the client certificate is not accepted for this server name"
-	msgStaleCert    = "the client certificate is no longer accepted for this server name; connect again"
-	msgPlain        = "this name is served over TLS only, with a client certificate; use https"
-	msgHost         = "the Host is no valid name"
-	acmeChallengeAt = "/.well-known/acme-challenge/"
+	msgMisdirected = "this connection was made for another server name than that of the request; connect with the name of the request"
+	msgNoCert      = "no required client certificate was sent"
+	msgBadCert     = "the client certificate is not accepted for this server name"
+	msgStaleCert   = "the client certificate is no longer accepted for this server name; connect again"
+	msgPlain       = "this name is served over TLS only, with a client certificate; use https"
+	msgHost        = "the Host is no valid name"
 )
 
 // Judge is the guard. It says whether a request may be served, by the profiles
@@ -114,7 +112,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	}
 	governing, closed := t.find(name)
 	if cs == nil {
-		if (governing.DemandsClientCert() || closed) && !ACMEChallenge(path) {
+		if (governing.DemandsClientCert() || closed) && !urlpath.ACMEChallenge(path) {
 			return nil, refusal(http.StatusForbidden, ReasonPlainHTTP, msgPlain, cs, host, governing)
 		}
 		return nil, nil
@@ -180,14 +178,6 @@ func (p *Profile) skips(raw string) bool {
 	}
 	path, err := urlpath.Parse(raw)
 	return err == nil && path.Plain && p.client.skipped(path.Normal)
-}
-
-// ACMEChallenge reports whether a raw path is that of a challenge by which a
-// certificate is obtained over plain HTTP (RFC 8555, section 8.3). Only a plain
-// path is: "/.well-known/acme-challenge/../secret" is not.
-func ACMEChallenge(raw string) bool {
-	path, err := urlpath.Parse(raw)
-	return err == nil && path.Plain && strings.HasPrefix(path.Normal, acmeChallengeAt)
 }
 
 // Handler returns the guard in front of a handler: it answers the requests that

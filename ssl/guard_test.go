@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport/sallyport/internal/urlpath"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
@@ -522,9 +523,9 @@ func TestGuardPlainHTTP(t *testing.T) {
 			}
 		})
 	}
-	require.True(t, ssl.ACMEChallenge(token))
-	require.False(t, ssl.ACMEChallenge("/.well-known/acme-challenge/../x"))
-	require.False(t, ssl.ACMEChallenge(""))
+	require.True(t, urlpath.ACMEChallenge(token))
+	require.False(t, urlpath.ACMEChallenge("/.well-known/acme-challenge/../x"))
+	require.False(t, urlpath.ACMEChallenge(""))
 }
 
 // For every spelling of every name, a connection and a request are governed by the
@@ -641,9 +642,9 @@ func FuzzJudge(f *testing.F) {
 			name = strings.TrimSuffix(name, ".")
 			acme := cs == nil && strings.HasPrefix(path, "/")
 			if name == "strict.test" || strings.HasSuffix(name, ".strict.test") {
-				require.True(t, acme && ssl.ACMEChallenge(path), "%q %q %q", host, serverName, path)
+				require.True(t, acme && urlpath.ACMEChallenge(path), "%q %q %q", host, serverName, path)
 			}
-			if name == "optional.test" && !(acme && ssl.ACMEChallenge(path)) {
+			if name == "optional.test" && !(acme && urlpath.ACMEChallenge(path)) {
 				require.NotContains(t, path, "..")
 				require.True(t, strings.EqualFold(serverName, "optional.test") || strings.EqualFold(serverName, "optional.test."))
 			}

@@ -8,7 +8,8 @@ import (
 )
 
 // Options are the parts of the world outside that a [Terminator] uses. A nil
-// *Options and a zero Options mean the same.
+// *Options and a zero Options mean the same. Where nothing is said of a negative
+// number, it is as zero.
 type Options struct {
 	// Base is what every connection's configuration starts from: NextProtos,
 	// versions, cipher suites, curves, Time, Rand, KeyLogWriter,

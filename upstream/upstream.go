@@ -232,7 +232,8 @@ func (u *Upstream) Balancer() string {
 
 // Warnings returns sentences about what works otherwise with the upstream than it may
 // seem.
-func (u *Upstream) Warnings() (out []string) {
+func (u *Upstream) Warnings() []string {
+	var out []string
 	c := &u.config
 	if (c.Scheme == "https" || c.Scheme == "grpcs") && c.TLS.DangerouslySkipServerVerify {
 		out = append(out, "the certificates of its nodes are not verified")

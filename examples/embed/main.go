@@ -49,6 +49,7 @@ func newService(adminKey string) (*gateway.Server, http.Handler, error) {
 		return nil, nil, err
 	}
 	mux := http.NewServeMux()
+	mux.Handle("/apisix/admin", logged(admin)) // clients try their key there
 	mux.Handle("/apisix/admin/", logged(admin))
 	mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
 	return gw, mux, nil

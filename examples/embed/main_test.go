@@ -50,7 +50,7 @@ func TestService(t *testing.T) {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	pair := servers.Server("a.test")
 	status, body := put("/apisix/admin/ssls/1", map[string]any{
-		"sni": "a.test", "cert": string(pair.CertPEM), "key": string([]byte(pair.KeyPEM)),
+		"sni": "a.test", "cert": string(pair.CertPEM), "key": string(pair.KeyPEM),
 		"client": map[string]any{"ca": string(people.PEM())},
 	})
 	require.Equal(t, http.StatusCreated, status, body)

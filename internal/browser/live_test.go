@@ -50,7 +50,7 @@ func newLive(t *testing.T) *live {
 	require.NoError(t, err)
 	admin, err := adminapi.New(l.gw, &adminapi.Options{Keys: []adminapi.Key{{Value: key, Role: adminapi.RoleViewer}}})
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = admin.Close() })
+	t.Cleanup(admin.Close)
 	l.secure, err = net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	go func() {

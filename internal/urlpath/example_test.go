@@ -39,3 +39,12 @@ func ExamplePath_Guard() {
 	// "/public" matched as "/public", guarded as "/public"
 	// "/public/" matched as "/public", guarded as ""
 }
+
+func ExampleACMEChallenge() {
+	for _, path := range []string{"/.well-known/acme-challenge/token", "/.well-known/acme-challenge/../secret"} {
+		fmt.Println(path, urlpath.ACMEChallenge(path))
+	}
+	// Output:
+	// /.well-known/acme-challenge/token true
+	// /.well-known/acme-challenge/../secret false
+}

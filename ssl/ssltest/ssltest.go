@@ -53,12 +53,12 @@ type CA struct {
 // An Option changes a certificate before it is signed.
 type Option func(*x509.Certificate)
 
-// Expired makes a certificate that was valid until an hour ago.
+// Expired is an [Option]: the certificate was valid until an hour ago.
 func Expired(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)
 }
 
-// NotYetValid makes a certificate that will be valid in an hour.
+// NotYetValid is an [Option]: the certificate will be valid in an hour.
 func NotYetValid(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(time.Hour), time.Now().Add(48*time.Hour)
 }

@@ -88,7 +88,7 @@ func newNode(t *testing.T, s adminapi.Storage, keyring ...adminapi.Secret) *node
 	n.admin, err = adminapi.New(n.gw, &adminapi.Options{
 		AllowUnauthenticated: true, Storage: s, Keyring: keyring, Logger: slog.New(slog.NewTextHandler(n.logs, nil))})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, n.admin.Close()) })
+	t.Cleanup(n.admin.Close)
 	return n
 }
 
