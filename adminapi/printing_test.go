@@ -93,7 +93,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	values := []any{
 		handler, memory, adminapi.Key{}, adminapi.Options{}, adminapi.Record{}, adminapi.Secret(""), adminapi.Write{},
 		file, adminapi.WatchFileOptions{}, fileWatcher, adminapi.Rejected{}, adminapi.Status{}, adminapi.Update{},
-		gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
+		gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Kind(""), gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
 		gateway.Report{}, gateway.RequestEvent{}, gateway.RequestStart{}, gateway.Trace{}, gateway.Warning{},
 		gateway.Stats{}, gateway.ConfigStats{}, gateway.ConnectionStats{}, gateway.ProtocolStats{}, gateway.RequestStats{}, gateway.RouteStats{},
 		gateway.UpstreamStats{}, gateway.RefusalCount{}, gateway.LimitCount{}, gateway.Refusal{}, gateway.History{}, gateway.Minute{}, gateway.RouteHistory{},

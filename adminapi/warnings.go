@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/internal/apisix"
 )
 
 // This file is what an administrator should know of a change that was taken. A request for
@@ -19,14 +20,22 @@ type warning struct {
 	once bool // it is about the change, and is no longer true after the next
 }
 
+// gatewayKinds are the kinds of documents that a gateway has objects of.
+var gatewayKinds = map[apisix.Kind]gateway.Kind{
+	apisix.SSLs: gateway.KindProfile, apisix.Routes: gateway.KindRoute, apisix.Upstreams: gateway.KindUpstream,
+}
+
 // warningsOf returns what is to be told of edits, in their order.
 func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
-	type object struct{ kind, id string }
+	type object struct {
+		kind gateway.Kind
+		id   string
+	}
 	reported := map[object][]gateway.Warning{}
 	for _, w := range report.Warnings {
 		// Of upstreams and of timeouts the decoder has warned, in the document's words, and of
 		// a service's routes the answers to theirs.
-		if w.Kind != "upstream" && !strings.HasPrefix(w.Text, "Timeout.") {
+		if w.Kind != gateway.KindUpstream && !strings.HasPrefix(w.Text, "Timeout.") {
 			about := object{w.Kind, w.ID}
 			reported[about] = append(reported[about], w)
 		}
@@ -46,7 +55,7 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 				add(text, false)
 			}
 		}
-		for _, w := range reported[object{e.kind.Singular(), e.id}] {
+		for _, w := range reported[object{gatewayKinds[e.kind], e.id}] {
 			add(w.Text, w.Opened)
 		}
 	}

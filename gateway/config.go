@@ -9,9 +9,9 @@ import (
 // A Config is a whole configuration, or the part of one that a [Change] puts.
 // Within each kind the ID is the key.
 type Config struct {
-	Profiles  []ssl.Config
-	Routes    []route.Config
-	Upstreams []upstream.Config
+	Profiles  []ssl.Config      // which certificate answers for which server names, and whose client certificates they take
+	Routes    []route.Config    // which requests go where: see [route.Config.Upstream]
+	Upstreams []upstream.Config // the nodes that requests are sent to
 }
 
 // A Change is what [*Server.Apply] does in one step: it deletes, then puts. A
@@ -40,9 +40,19 @@ type Report struct {
 	Warnings []Warning
 }
 
+// A Kind is one of the three kinds of objects that a [Config] has.
+type Kind string
+
+// The kinds.
+const (
+	KindProfile  Kind = "profile"
+	KindRoute    Kind = "route"
+	KindUpstream Kind = "upstream"
+)
+
 // A Warning is one sentence about one object of a change.
 type Warning struct {
-	Kind string // "profile", "route" or "upstream"
+	Kind Kind
 	ID   string
 	Text string
 

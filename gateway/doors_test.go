@@ -318,7 +318,7 @@ func doorsHarness(t *testing.T, o *gateway.Options) *harness {
 		return route.Config{ID: id, Hosts: []string{"a.test"}, Paths: []string{path}, Upstream: upstream}
 	}
 	slow := to("slow", "/slow/*", "origin")
-	slow.Timeout = route.Timeout{Connect: patience, Send: patience, Read: 20 * time.Millisecond}
+	slow.Timeout = route.Timeout{Read: 20 * time.Millisecond} // the rest is the upstream's
 	edited := to("edited", "/edited/*name", "origin")
 	edited.Headers = route.HeaderEdits{
 		Set: []route.HeaderField{

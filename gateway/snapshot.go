@@ -78,7 +78,7 @@ type Prepared struct {
 
 // A ConfigError says which object of a [Change] does not fit the others.
 type ConfigError struct {
-	Kind  string // "route" or "upstream"
+	Kind  Kind
 	ID    string
 	Field string // as in Go
 	Err   error
@@ -120,10 +120,10 @@ func (s *Server) prepare(snap *snapshot, c Change) (*Prepared, error) {
 	if p.profiles, err = ssl.Compile(c.Put.Profiles); err != nil {
 		faults = append(faults, err)
 	}
-	if p.routes, err = compile("route", c.Put.Routes, route.New, (*route.Route).ID); err != nil {
+	if p.routes, err = compile(KindRoute, c.Put.Routes, route.New, (*route.Route).ID); err != nil {
 		faults = append(faults, err)
 	}
-	if p.upstreams, err = compile("upstream", c.Put.Upstreams, upstream.New, (*upstream.Upstream).ID); err != nil {
+	if p.upstreams, err = compile(KindUpstream, c.Put.Upstreams, upstream.New, (*upstream.Upstream).ID); err != nil {
 		faults = append(faults, err)
 	}
 	if len(faults) == 0 && !c.AllowDangling {
@@ -136,7 +136,7 @@ func (s *Server) prepare(snap *snapshot, c Change) (*Prepared, error) {
 }
 
 // compile makes a T of each Config, and refuses two with one ID.
-func compile[C, T any](kind string, configs []C, compile func(C) (T, error), id func(T) string) ([]T, error) {
+func compile[C, T any](kind Kind, configs []C, compile func(C) (T, error), id func(T) string) ([]T, error) {
 	var faults []error
 	seen := map[string]bool{}
 	list := make([]T, 0, len(configs))
@@ -172,13 +172,13 @@ func (snap *snapshot) dangling(p *Prepared) (faults []error) {
 	for _, r := range p.routes {
 		id := r.Upstream()
 		if _, there := snap.pools.Get(id); id != "" && !put[id] && (!there || deleted[id]) {
-			faults = append(faults, &ConfigError{Kind: "route", ID: r.ID(), Field: "Upstream", Err: fmt.Errorf("%q: %w", id, ErrNoUpstream)})
+			faults = append(faults, &ConfigError{Kind: KindRoute, ID: r.ID(), Field: "Upstream", Err: fmt.Errorf("%q: %w", id, ErrNoUpstream)})
 			users = addTo(users, id, -1) // said once is enough
 		}
 	}
 	for id, gone := range deleted {
 		if n, _ := users.Get(id); gone && n > 0 {
-			faults = append(faults, &ConfigError{Kind: "upstream", ID: id, Field: "ID", Err: fmt.Errorf("%w: %s", ErrInUse, snap.userOf(id, p))})
+			faults = append(faults, &ConfigError{Kind: KindUpstream, ID: id, Field: "ID", Err: fmt.Errorf("%w: %s", ErrInUse, snap.userOf(id, p))})
 		}
 	}
 	return faults
@@ -312,29 +312,29 @@ func (s *Server) Configure(c Config) (Report, error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	snap := s.snap.Load()
-	kept := map[string]map[string]bool{"profile": {}, "route": {}, "upstream": {}}
+	kept := map[Kind]map[string]bool{KindProfile: {}, KindRoute: {}, KindUpstream: {}}
 	for _, c := range c.Profiles {
-		kept["profile"][c.ID] = true
+		kept[KindProfile][c.ID] = true
 	}
 	for _, c := range c.Routes {
-		kept["route"][c.ID] = true
+		kept[KindRoute][c.ID] = true
 	}
 	for _, c := range c.Upstreams {
-		kept["upstream"][c.ID] = true
+		kept[KindUpstream][c.ID] = true
 	}
 	var gone IDs
 	for p := range snap.ssl.All() {
-		if !kept["profile"][p.ID()] {
+		if !kept[KindProfile][p.ID()] {
 			gone.Profiles = append(gone.Profiles, p.ID())
 		}
 	}
 	for r := range snap.routes.All() {
-		if !kept["route"][r.ID()] {
+		if !kept[KindRoute][r.ID()] {
 			gone.Routes = append(gone.Routes, r.ID())
 		}
 	}
 	for id := range snap.pools.All() {
-		if !kept["upstream"][id] {
+		if !kept[KindUpstream][id] {
 			gone.Upstreams = append(gone.Upstreams, id)
 		}
 	}
@@ -410,16 +410,16 @@ func (p *Prepared) report(old, snap *snapshot) (report Report) {
 		ids = append(ids, profile.ID())
 	}
 	for _, w := range p.server.term.Report(old.ssl, snap.ssl, append(ids, p.gone.Profiles...)...).Warnings {
-		report.Warnings = append(report.Warnings, Warning{Kind: "profile", ID: w.ID, Text: w.Text, Opened: w.Opened})
+		report.Warnings = append(report.Warnings, Warning{Kind: KindProfile, ID: w.ID, Text: w.Text, Opened: w.Opened})
 	}
 	for _, r := range p.routes {
 		for _, text := range snap.routes.Warnings(r.ID()) {
-			report.Warnings = append(report.Warnings, Warning{Kind: "route", ID: r.ID(), Text: text})
+			report.Warnings = append(report.Warnings, Warning{Kind: KindRoute, ID: r.ID(), Text: text})
 		}
 	}
 	for _, u := range p.upstreams {
 		for _, text := range u.Warnings() {
-			report.Warnings = append(report.Warnings, Warning{Kind: "upstream", ID: u.ID(), Text: text})
+			report.Warnings = append(report.Warnings, Warning{Kind: KindUpstream, ID: u.ID(), Text: text})
 		}
 	}
 	return report

@@ -167,7 +167,7 @@ func (m *member) close() {
 		}
 	}
 	if m.admin != nil {
-		_ = m.admin.Close()
+		m.admin.Close()
 	}
 	_ = m.gateway.Close()
 	if m.client != nil {
