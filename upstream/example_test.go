@@ -252,7 +252,7 @@ func ExampleError() {
 	proxy.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 	fmt.Println("answer:", answer.Code)
 	// Output:
-	// log: upstream "api": no node
+	// log: upstream: upstream "api": no node
 	// answer: 503
 }
 
