@@ -13,7 +13,8 @@ import (
 )
 
 // Options are the parts of the world outside that a [Pool] uses.
-// A nil *Options and a zero Options mean the same, and a negative number is as zero.
+// A nil *Options and a zero Options mean the same. Where nothing is said of a negative
+// number, it is as zero.
 type Options struct {
 	// Logger receives one record for each failure that the caller does not see, because
 	// another node is tried, as far as FailuresLogged allows; and for each change of a

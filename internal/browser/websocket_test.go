@@ -36,7 +36,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	}}})
 	t.Cleanup(func() { _ = gw.Close() })
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
-		SSL:       []ssl.Config{{ID: "page", Names: []string{"localhost"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("localhost")}}},
+		Profiles:  []ssl.Config{{ID: "page", Names: []string{"localhost"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("localhost")}}},
 		Upstreams: []upstream.Config{{ID: "echo", Nodes: []upstream.Node{{Host: node.Addr().String(), Port: int(node.Port()), Weight: 1}}}},
 		Routes: []route.Config{
 			{ID: "echo", Hosts: []string{"localhost"}, Paths: []string{"/echo"}, Upstream: "echo", WebSocket: true},
