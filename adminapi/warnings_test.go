@@ -125,7 +125,7 @@ func TestWatchFileWarns(t *testing.T) {
 		require.NoError(t, os.Rename(path+".new", path))
 	}
 	write(map[string]any{"ssls": list{c.expired}})
-	watcher, err := w.h.WatchFile(path, &adminapi.FileOptions{Interval: time.Hour})
+	watcher, err := w.h.WatchFile(path, &adminapi.WatchFileOptions{Interval: time.Hour})
 	require.NoError(t, err)
 	defer watcher.Close()
 	next := func(doc map[string]any) []string {

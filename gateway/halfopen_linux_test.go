@@ -45,7 +45,7 @@ func TestClientsThatAreGone(t *testing.T) {
 		TLS:    ssl.Options{HandshakeTimeout: limit},
 	})
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
 		Routes:    []route.Config{everything("1", "1")},
 	})
@@ -135,7 +135,7 @@ func TestNodesThatAreGone(t *testing.T) {
 	config := upstreamTo("1", h.origin.address)
 	config.Timeout.Read = 200 * time.Millisecond
 	h.apply(gateway.Config{
-		SSL:       []ssl.Config{h.profile("1", []string{"a.test"})},
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
 		Upstreams: []upstream.Config{config},
 		Routes:    []route.Config{everything("1", "1")},
 	})
