@@ -60,6 +60,10 @@ var words = map[Reason]struct{ meaning, remedy string }{
 		"the handshake was not done in time",
 		"look at the network and the load on both sides; who connects and says nothing is often a port scanner or a health check",
 	},
+	ReasonCrowdedOut: {
+		"all places for handshakes were taken, another connection waited for one, and this handshake had gone on for longest, and for more than a second",
+		"find out who has the places: connections that say nothing are an attack or a scanner, which a firewall holds off, or MaxHandshakesPerAddr where no load balancer stands in front; if they are your clients, look at the network and the load, or raise MaxHandshakes",
+	},
 	ReasonProtocol: {
 		"what the client sent was no TLS, or both sides have no version, cipher suite or kind of key in common",
 		"let the client speak TLS (https) in a version that the profile allows; the error says more",

@@ -276,3 +276,86 @@ func BenchmarkHandshake(b *testing.B) {
 		}
 	}
 }
+
+// What a handshake costs in memory that waits for its client, its socket in the kernel
+// aside: after silence; after the server's answer, with and without most of a certificate
+// message as long as crypto/tls takes it; and in the midst of such a ClientHello.
+// Options.MaxHandshakes tells what that makes of them all.
+func BenchmarkPendingHandshake(b *testing.B) {
+	servers, people := ssltest.NewCA(b, "servers"), ssltest.NewCA(b, "people")
+	store := newStore(b, nil, server(servers, "1", &ssl.ClientAuth{CAPEM: people.PEM()}, "a.test"))
+	hello := ssltest.ClientHello(b, "a.test")
+	long := []byte{1, 0, 0xff, 0xff} // a ClientHello of 64 KiB
+	var longHello []byte
+	for range 4 {
+		longHello = append(append(longHello, 22, 3, 1, 0x3f, 0xf0), append(long, make([]byte, 0x3ff0-len(long))...)...)
+		long = nil
+	}
+	many := people.Client("alice")
+	for range 250 {
+		many.Certificate = append(many.Certificate, make([]byte, 1<<10))
+	}
+	config := ssltest.ClientConfig("a.test", many)
+	for _, c := range []struct {
+		name  string
+		stall func(net.Conn) error
+	}{
+		{"silent", func(net.Conn) error { return nil }},
+		{"hello", func(c net.Conn) error {
+			_, _ = c.Write(hello)
+			_, err := c.Read(make([]byte, 1)) // of the answer
+			return err
+		}},
+		{"long_hello", func(c net.Conn) error {
+			_, err := c.Write(longHello)
+			return err
+		}},
+		{"long_certificate", func(c net.Conn) error {
+			return tls.Client(&cutConn{Conn: c, left: 250 << 10}, config).Handshake()
+		}},
+	} {
+		b.Run("client="+c.name, func(b *testing.B) {
+			const clients = 200
+			for b.Loop() {
+				l := store.Listener(listen(b))
+				go func() { _, _ = l.Accept() }()
+				before := inUse()
+				conns := make([]net.Conn, clients)
+				for i := range conns {
+					conn, err := net.Dial("tcp", l.Addr().String())
+					require.NoError(b, err)
+					require.NoError(b, c.stall(conn))
+					conns[i] = conn
+				}
+				b.ReportMetric((inUse()-before)/clients/1024, "KiB/handshake")
+				for _, conn := range conns {
+					_ = conn.Close()
+				}
+				require.NoError(b, l.Close())
+			}
+		})
+	}
+}
+
+// A cutConn sends so many bytes, and no more.
+type cutConn struct {
+	net.Conn
+	left int
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	n := min(len(p), c.left)
+	c.left -= n
+	if _, err := c.Conn.Write(p[:n]); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// inUse is the memory of the heap and of the stacks.
+func inUse() float64 {
+	live := liveBytes()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return live + float64(stats.StackInuse)
+}

@@ -39,7 +39,7 @@ type handshakeCounts struct {
 
 // handshakeReasons is the list of [HandshakeReasons].
 var handshakeReasons = [...]Reason{
-	ReasonNoSNI, ReasonUnknownSNI, ReasonNoClientCert, ReasonUnknownCA, ReasonExpired, ReasonRevoked, ReasonDepth, ReasonKeyUsage, ReasonNotAllowed, ReasonTimeout, ReasonProtocol, ReasonClientAbort,
+	ReasonNoSNI, ReasonUnknownSNI, ReasonNoClientCert, ReasonUnknownCA, ReasonExpired, ReasonRevoked, ReasonDepth, ReasonKeyUsage, ReasonNotAllowed, ReasonTimeout, ReasonCrowdedOut, ReasonProtocol, ReasonClientAbort,
 }
 
 // of returns the counts of a profile's ID.

@@ -128,7 +128,7 @@ func ExampleReasons() {
 	// 	let the client connect by name, or set FallbackName
 	// unknown_sni: no profile answers for the server name
 	// 	correct the name that the client connects to, or add it to a profile
-	// 12 reasons of handshakes, and 3 of the guard
+	// 13 reasons of handshakes, and 3 of the guard
 }
 
 // A record for each handshake.

@@ -34,6 +34,7 @@ const (
 	ReasonKeyUsage     Reason = "key_usage"      // the certificate is not for clients
 	ReasonNotAllowed   Reason = "not_allowed"    // the policy refuses this client
 	ReasonTimeout      Reason = "timeout"        // the handshake took too long
+	ReasonCrowdedOut   Reason = "crowded_out"    // the handshake lost its place to another connection: see Options.MaxHandshakes
 	ReasonProtocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic
 	ReasonClientAbort  Reason = "client_abort"   // the client went away or sent an alert
 )
@@ -65,7 +66,7 @@ type HandshakeError struct {
 	// Certificate is what the client presented, if it was refused.
 	Certificate *x509.Certificate
 
-	// Err is what crypto/tls said.
+	// Err is what crypto/tls said, or that the handshake was CrowdedOut.
 	Err error
 
 	// What [*HandshakeError.Advice] needs to know beyond that.
@@ -80,7 +81,7 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("ssl: handshake with %v for %q: %s: %v", e.RemoteAddr, e.ServerName, e.Reason, e.Err)
 }
 
-// Unwrap returns what crypto/tls said.
+// Unwrap returns Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // LogValue implements [slog.LogValuer].
@@ -108,6 +109,7 @@ type attempt struct {
 	serverName string
 	profile    *Profile
 	counts     *handshakeCounts // never nil
+	slot       *slot            // its place; nil before the handshake itself
 }
 
 type attemptKey struct{}
@@ -138,6 +140,8 @@ func (tm *Terminator) classify(a *attempt, remote net.Addr, err error) *Handshak
 		e.Reason = certificateReason(a.profile, invalid, e.at)
 	case strings.Contains(err.Error(), "client didn't provide a certificate"):
 		e.Reason = ReasonNoClientCert
+	case errors.Is(err, errCrowdedOut):
+		e.Reason = ReasonCrowdedOut
 	case errors.As(err, &alert) && alert.Op == "remote error", a.hello && illegible(err),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

@@ -18,7 +18,8 @@ import (
 // Listener returns a listener that yields *tls.Conn whose handshake is done. The
 // handshakes run off the accept loop, bounded in number and in time by
 // [Options.MaxHandshakes], [Options.MaxHandshakesPerAddr] and
-// [Options.HandshakeTimeout]. They are counted ([*Terminator.Stats]), and every one that
+// [Options.HandshakeTimeout]; where there are too many, those that were waited for longest
+// make room for others. They are counted ([*Terminator.Stats]), and every one that
 // fails is reported with its reason to [Options.Trace] and, as far as
 // [Options.FailuresLogged] allows, to [Options.Logger] or [Options.HandshakeLog];
 // [http.Server] would tell no more than a line.
@@ -31,19 +32,18 @@ import (
 //
 // If a connection of l has a method Admit() error, it is called before anything else,
 // off the accept loop: there a header of the PROXY protocol can be read, and RemoteAddr
-// be what that says. It must bound its own time. If it fails, the connection is closed,
-// and it is not reported.
+// be what that says. It must bound its own time, and end when the connection is closed. If
+// it fails, the connection is closed, and it is not reported, unless it was [ReasonCrowdedOut].
 func (tm *Terminator) Listener(l net.Listener) net.Listener {
 	tl := &listener{
 		Listener: l,
 		tm:       tm,
 		config:   tm.TLSConfig(),
-		slots:    make(chan struct{}, tm.o.MaxHandshakes),
 		ready:    make(chan *tls.Conn),
 		closed:   make(chan struct{}),
-		pending:  map[net.Conn]struct{}{},
 		perAddr:  map[netip.Prefix]int{},
 	}
+	tl.slots = slots{taken: make(chan struct{}, tm.o.MaxHandshakes), closed: tl.closed}
 	tl.start = sync.OnceFunc(tl.begin)
 	return tl
 }
@@ -53,17 +53,16 @@ type listener struct {
 	tm     *Terminator
 	config *tls.Config
 
-	slots  chan struct{}  // one for each connection on its way to Accept
+	slots  slots          // the places of the connections on their way to Accept
 	ready  chan *tls.Conn // from the handshakes to Accept
 	start  func()         // starts the accept loop, once
 	closed chan struct{}  // closed when the listener is, or has failed
 
 	running sync.WaitGroup // the accept loop and the handshakes
 
-	mu      sync.Mutex // guards what follows
-	err     error      // why closed is closed
-	pending map[net.Conn]struct{}
-	perAddr map[netip.Prefix]int // places in slots that a remote address has
+	mu      sync.Mutex           // guards what follows
+	err     error                // why closed is closed
+	perAddr map[netip.Prefix]int // places that a remote address has
 }
 
 // Accept returns the next connection whose handshake is done.
@@ -108,9 +107,7 @@ func (l *listener) stop(reason error) {
 	}
 	l.err = reason
 	close(l.closed)
-	for c := range l.pending {
-		c.Close()
-	}
+	l.slots.close()
 }
 
 // The pauses after an error of accept that may pass, such as a lack of file
@@ -122,13 +119,7 @@ const (
 
 // finish waits until what was begun is accepted, and then ends with a reason.
 func (l *listener) finish(reason error) {
-	for range cap(l.slots) {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.closed:
-			return
-		}
-	}
+	l.slots.takeAll()
 	l.stop(reason)
 }
 
@@ -136,14 +127,8 @@ func (l *listener) acceptLoop() {
 	defer l.running.Done()
 	var pause time.Duration
 	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.closed:
-			return
-		}
 		c, err := l.Listener.Accept()
 		if err != nil {
-			<-l.slots
 			var temporary interface{ Temporary() bool }
 			if !errors.As(err, &temporary) || !temporary.Temporary() {
 				l.finish(err)
@@ -153,12 +138,18 @@ func (l *listener) acceptLoop() {
 			select {
 			case <-time.After(pause):
 			case <-l.closed:
+				return
 			}
 			continue
 		}
 		pause = 0
+		// The place is taken after the connection, so that who waits for one is known.
+		p := l.slots.take(c)
+		if p == nil {
+			return
+		}
 		l.running.Add(1)
-		go l.handshake(c)
+		go l.handshake(p)
 	}
 }
 
@@ -190,15 +181,16 @@ func (l *listener) leave(addr netip.Prefix) {
 
 // handshake makes the handshake and hands the connection over. It keeps its place
 // until then: if nobody takes what is done, no more is begun.
-func (l *listener) handshake(c net.Conn) {
+func (l *listener) handshake(p *slot) {
 	defer l.running.Done()
-	defer func() { <-l.slots }()
-	if !l.track(c) {
-		return
-	}
+	defer l.slots.free()
+	defer p.settle()
+	c := p.conn
 	if a, ok := c.(interface{ Admit() error }); ok {
 		if recovered(a.Admit) != nil {
-			l.untrack(c)
+			if p.displaced() {
+				l.tm.failed(&attempt{counts: &l.tm.counts.noProfile}, c.RemoteAddr(), p.begun, time.Since(p.begun), errCrowdedOut)
+			}
 			c.Close()
 			return
 		}
@@ -207,7 +199,6 @@ func (l *listener) handshake(c net.Conn) {
 		// Here and not in the accept loop: it may take Admit to tell the address.
 		addr := peeraddr.Customer(c.RemoteAddr())
 		if !l.enter(addr) {
-			l.untrack(c)
 			c.Close()
 			l.tm.counts.turnedAway.Add(1)
 			if trace := l.tm.o.Trace; trace != nil && trace.TurnedAway != nil {
@@ -217,8 +208,7 @@ func (l *listener) handshake(c net.Conn) {
 		}
 		defer l.leave(addr)
 	}
-	conn, err := l.tm.handshake(c, l.config)
-	l.untrack(c)
+	conn, err := l.tm.handshake(p, l.config)
 	if err != nil {
 		c.Close()
 		return
@@ -230,45 +220,29 @@ func (l *listener) handshake(c net.Conn) {
 	}
 }
 
-// track makes a connection known to Close. It reports false, and closes the
-// connection, if that is over.
-func (l *listener) track(c net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		c.Close()
-		return false
-	}
-	l.pending[c] = struct{}{}
-	return true
-}
-
-func (l *listener) untrack(c net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.pending, c)
-}
-
-// handshake makes one handshake within its time, and reports how it went.
-func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, error) {
+// handshake makes one handshake within its time, and reports how it went. Once it is done
+// its place is settled.
+func (tm *Terminator) handshake(p *slot, config *tls.Config) (*tls.Conn, error) {
 	// One deadline for the whole handshake: a client that sends a byte a second
 	// gets no more time than one that sends nothing.
-	begun := time.Now()
+	c, begun := p.conn, time.Now()
 	_ = c.SetDeadline(begun.Add(tm.o.HandshakeTimeout))
-	a := &attempt{counts: &tm.counts.noProfile}
+	a := &attempt{counts: &tm.counts.noProfile, slot: p}
 	conn := tls.Server(c, config)
 	err := recovered(func() error {
 		return conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
 	})
 	took := time.Since(begun)
+	switch {
+	case err == nil && !p.settle():
+		err = errCrowdedOut // in the last moment
+	case err != nil && p.displaced():
+		err = fmt.Errorf("%w: %w", errCrowdedOut, err)
+	}
 	if err != nil {
-		e := tm.classify(a, c.RemoteAddr(), err)
-		tm.counts.failed(a.counts, e.Reason)
+		defer linger(c) // in its place, which it can lose meanwhile
 		answerPlainHTTP(err)
-		defer linger(c)
-		tm.logFailed(e)
-		tm.over(a, begun, took, c.RemoteAddr(), nil, e)
-		return nil, e
+		return nil, tm.failed(a, c.RemoteAddr(), begun, took, err)
 	}
 	_ = c.SetDeadline(time.Time{})
 	cs := conn.ConnectionState()
@@ -278,6 +252,15 @@ func (tm *Terminator) handshake(c net.Conn, config *tls.Config) (*tls.Conn, erro
 	}
 	tm.over(a, begun, took, c.RemoteAddr(), &cs, nil)
 	return conn, nil
+}
+
+// failed counts and reports a handshake that failed.
+func (tm *Terminator) failed(a *attempt, remote net.Addr, begun time.Time, took time.Duration, err error) *HandshakeError {
+	e := tm.classify(a, remote, err)
+	tm.counts.failed(a.counts, e.Reason)
+	tm.logFailed(e)
+	tm.over(a, begun, took, remote, nil, e)
+	return e
 }
 
 // recovered makes an error of a panic, in crypto/tls or in a function of

@@ -245,7 +245,8 @@ func TestHandshakeReasons(t *testing.T) {
 		})
 	}
 
-	covered[ssl.ReasonTimeout] = true // TestHandshakeTimeout
+	covered[ssl.ReasonTimeout] = true    // TestHandshakeTimeout
+	covered[ssl.ReasonCrowdedOut] = true // TestCrowdedOut
 	for _, reason := range ssl.HandshakeReasons() {
 		require.True(t, covered[reason], "no test of the reason %s", reason)
 	}
@@ -317,7 +318,7 @@ func reasons(t *testing.T) (all []ssl.Reason) {
 		}
 		return true
 	})
-	require.Len(t, all, 12+3, "the list is closed")
+	require.Len(t, all, 13+3, "the list is closed")
 	return all
 }
 
@@ -446,13 +447,13 @@ func TestNoDeadlineAfterTheHandshake(t *testing.T) {
 	})
 }
 
-// No more than MaxHandshakes connections are taken from below before somebody
-// takes them here, whether their handshake goes on or is done.
+// No more than MaxHandshakes connections, and one that waits for a place, are taken from
+// below before somebody takes them here, whether their handshake goes on or is done.
 func TestMaxHandshakes(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
 	config := server(ca, "1", nil, "a.test")
 	synctest.Test(t, func(t *testing.T) {
-		o := &ssl.Options{MaxHandshakes: 3, HandshakeTimeout: time.Minute}
+		o := &ssl.Options{MaxHandshakes: 3, HandshakeTimeout: time.Second / 2}
 		reports := newReports(o)
 		p := newPipes()
 		l := bubbleStore(t, o, config).Listener(p)
@@ -473,12 +474,12 @@ func TestMaxHandshakes(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		require.EqualValues(t, 3, p.accepted.Load())
+		require.EqualValues(t, 3+1, p.accepted.Load())
 
 		// Time frees the places.
-		time.Sleep(time.Minute)
+		time.Sleep(time.Second / 2)
 		synctest.Wait()
-		require.EqualValues(t, 6, p.accepted.Load())
+		require.EqualValues(t, 6+1, p.accepted.Load())
 		require.Len(t, reports.failed, 3)
 		for _, c := range clients {
 			c.Close()
@@ -496,11 +497,11 @@ func TestMaxHandshakes(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		require.EqualValues(t, 8+4, p.accepted.Load())
+		require.EqualValues(t, 8+4+1, p.accepted.Load())
 		for n := range 8 {
 			(<-got).Close()
 			synctest.Wait()
-			require.EqualValues(t, min(16, 8+4+n+1), p.accepted.Load())
+			require.EqualValues(t, min(16, 8+4+n+2), p.accepted.Load())
 		}
 	})
 }

@@ -29,12 +29,25 @@ type Options struct {
 	FallbackName string
 
 	// HandshakeTimeout bounds a handshake behind [*Terminator.Listener], from
-	// accepting the connection to its end. Zero is 10 seconds.
+	// accepting the connection to its end. Zero is 10 seconds. While all MaxHandshakes
+	// are taken and another connection waits, no more than the first second of it is
+	// certain.
 	HandshakeTimeout time.Duration
 
 	// MaxHandshakes bounds how many handshakes behind one [*Terminator.Listener]
-	// go on at a time, those included that are done and not accepted yet. Further
-	// connections wait in the queue of the operating system. Zero is 512.
+	// go on at a time, those included that are done and not accepted yet. One further
+	// connection waits for a place, and the others in the queue of the operating system.
+	// As long as one waits, the handshake that has gone on for longest ends as
+	// [ReasonCrowdedOut] once that is more than a second, so that clients that say nothing do
+	// not stop those that speak. One that is done is never ended so, nor one that waits
+	// for an Authorize function or for VerifyConnection of Base, which begin the second anew.
+	//
+	// Zero is 512. That is 4 MiB if all clients are silent, 14 MiB if they stall after
+	// their ClientHello, and 160 MiB if each withholds the end of a certificate of 256
+	// KiB, beside what the kernel has for their sockets (BenchmarkPendingHandshake). It
+	// should not be more than what the processors do in a second, lest honest clients
+	// that all come at once are crowded out too: reckon with 500 for each, more if no
+	// certificate has an RSA key.
 	MaxHandshakes int
 
 	// MaxHandshakesPerAddr bounds how many of them one remote address has at a

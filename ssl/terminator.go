@@ -99,6 +99,9 @@ func (tm *Terminator) GetConfigForClient(hello *tls.ClientHelloInfo) (*tls.Confi
 	if ctx := hello.Context(); ctx != nil { // it is nil in a hello that somebody made
 		if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
 			a.serverName, a.profile, a.hello, a.counts = hello.ServerName, p, true, counts
+			if a.slot != nil && p != nil && tm.asks(p) {
+				config = a.slot.keep(config)
+			}
 		}
 	}
 	return config, nil
@@ -175,6 +178,12 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 		return tm.unwrap(p, ticket, cs)
 	}
 	return c
+}
+
+// asks reports whether the handshakes of a profile call a function of the user's, which may
+// take its time.
+func (tm *Terminator) asks(p *Profile) bool {
+	return tm.verifyConnection != nil || p.client != nil && p.client.authorizer != nil && !p.optional()
 }
 
 // verify is the second wall behind crypto/tls and the tickets. It runs on every
