@@ -21,8 +21,8 @@ import (
 
 // BenchmarkHandshakeFlood is a request on a connection that is there, while others connect
 // as fast as they can, and while none does: its p99 with a flood against that without is
-// what the bound of handshakes (ssl.Options.MaxHandshakes) and their place off the accept
-// loop are for. The flood is a process of its own, on one core.
+// what the bounds of handshakes (ssl.Options.HandshakeProcs, MaxHandshakes) and their place
+// off the accept loop are for. The flood is a process of its own, on one core.
 func BenchmarkHandshakeFlood(b *testing.B) {
 	for _, flood := range []bool{false, true} {
 		name := "flood=n"

@@ -55,7 +55,7 @@
 // # Handshakes
 //
 // [*Terminator.Listener] makes handshakes off the accept loop, bounded in number, in
-// time and for each address. It goes with any [net/http.Server]. It counts them
+// time, in the processors that they take and for each address. It goes with any [net/http.Server]. It counts them
 // ([*Terminator.Stats]), by profile, version and reason, with how long they took, and
 // tells [Trace] of each.
 //

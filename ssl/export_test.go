@@ -52,3 +52,10 @@ func CountHandshake(tm *Terminator) func() {
 	of, cs := tm.counts.of("1", tm.table), &tls.ConnectionState{Version: tls.VersionTLS13}
 	return func() { tm.counts.succeeded(of, cs, time.Millisecond) }
 }
+
+// Procs is how many handshakes compute at a time, or zero if there is no bound.
+func (s *Store) Procs() int { return cap(s.procs) }
+
+// TakeProc and GiveProc are a handshake that computes, and its end.
+func (s *Store) TakeProc() { s.procs.take() }
+func (s *Store) GiveProc() { s.procs.give() }

@@ -25,7 +25,8 @@ import (
 // [http.Server] would tell no more than a line.
 //
 // What it yields goes to [http.Server.Serve] as it is (HTTP/2 needs exactly a
-// *tls.Conn), not to ServeTLS. Close closes l, ends the handshakes that go on,
+// *tls.Conn), not to ServeTLS. What is below that, (*tls.Conn).NetConn, has a method
+// NetConn as well, which returns what l has yielded. Close closes l, ends the handshakes that go on,
 // and waits for their goroutines. If l is closed alone, the handshakes that go on are
 // made first and their connections accepted; then Accept fails as l's did. So who drains
 // a server loses nobody.
@@ -228,10 +229,12 @@ func (tm *Terminator) handshake(p *slot, config *tls.Config) (*tls.Conn, error) 
 	c, begun := p.conn, time.Now()
 	_ = c.SetDeadline(begun.Add(tm.o.HandshakeTimeout))
 	a := &attempt{counts: &tm.counts.noProfile, slot: p}
-	conn := tls.Server(c, config)
+	p.paced = pace(c, tm.procs)
+	conn := tls.Server(p.paced, config)
 	err := recovered(func() error {
 		return conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
 	})
+	p.paced.over()
 	took := time.Since(begun)
 	switch {
 	case err == nil && !p.settle():

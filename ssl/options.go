@@ -50,6 +50,14 @@ type Options struct {
 	// certificate has an RSA key.
 	MaxHandshakes int
 
+	// HandshakeProcs bounds how many handshakes behind the Listeners of a [Terminator]
+	// compute at a time; those that wait for their client do not count. Zero is GOMAXPROCS
+	// less one, and at least one: a processor is left for connections that are open, whose
+	// requests would otherwise take milliseconds while others connect as fast as they can.
+	// A program that does nothing but handshakes gets more done with GOMAXPROCS. A negative
+	// number is no bound.
+	HandshakeProcs int
+
 	// MaxHandshakesPerAddr bounds how many of them one remote address has at a
 	// time, so that a single client cannot take all places. Further connections
 	// from it are closed at once. An address is an IPv4 address or an IPv6 /64,

@@ -41,6 +41,7 @@ type slot struct {
 	conn    net.Conn
 	begun   time.Time     // when it was taken
 	element *list.Element // in pending
+	paced   *pacedConn    // of the handshake that goes on
 
 	// Guarded by the mutex of the places.
 	since   time.Time // when the grace began
@@ -165,15 +166,17 @@ func (p *slot) again(now time.Time) {
 	p.of.pending.MoveToBack(p.element)
 }
 
-// keep returns a copy of a configuration with which the place is kept while a function of
-// the user's judges the client: an Authorize that is slow for once would cost everybody
-// the handshake who is judged, and nobody would have a place for it.
+// keep returns a copy of a configuration with which the place is kept, and no processor is,
+// while a function of the user's judges the client: an Authorize that is slow for once would
+// cost everybody the handshake who is judged, and nobody would have a place for it.
 func (p *slot) keep(config *tls.Config) *tls.Config {
 	config = config.Clone()
 	verify := config.VerifyConnection
 	config.VerifyConnection = func(cs tls.ConnectionState) error {
 		p.work(true)
 		defer p.work(false)
+		p.paced.procs.give()
+		defer p.paced.procs.take()
 		return verify(cs)
 	}
 	return config

@@ -33,6 +33,7 @@ type Terminator struct {
 	o                Options
 	verdicts         *verdicts // not part of what %+v prints: it changes all the time
 	clock            *coarseClock
+	procs            procs
 	counts           *counts
 	samplers         *samplers
 }
@@ -56,6 +57,7 @@ func NewTerminator(table func() *Table, o *Options) *Terminator {
 	if tm.o.MaxHandshakes <= 0 {
 		tm.o.MaxHandshakes = defaultMaxHandshakes
 	}
+	tm.procs = newProcs(tm.o.HandshakeProcs)
 	tm.verdicts = newVerdicts()
 	tm.clock = &coarseClock{}
 	tm.counts = &counts{}

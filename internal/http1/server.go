@@ -36,12 +36,8 @@ func Accepted(c net.Conn, secure bool) net.Conn {
 //
 // In a write, nothing may be taken for as long as send, where zero is no limit.
 func Server(c net.Conn, send time.Duration) *Conn {
-	below := c
-	secure, ok := c.(*tls.Conn)
-	if ok {
-		below = secure.NetConn()
-	}
-	s, ours := below.(*socket)
+	secure, _ := c.(*tls.Conn)
+	s, ours := socketBelow(c)
 	if !ours {
 		s = Accepted(c, false).(*socket)
 	}
@@ -281,10 +277,28 @@ func (c *Conn) Linger(d time.Duration, n int64) {
 // HandOver makes a connection that [Accepted] has returned, or the *tls.Conn over one,
 // fit for those who know nothing of this package.
 func HandOver(c net.Conn) {
-	if secure, ok := c.(*tls.Conn); ok {
-		c = secure.NetConn()
-	}
-	if s, ok := c.(*socket); ok {
+	if s, ok := socketBelow(c); ok {
 		s.handOver()
+	}
+}
+
+// socketBelow returns what [Accepted] has returned: c, or what lies below a *tls.Conn, with
+// whatever the handshake has put between the two.
+func socketBelow(c net.Conn) (s *socket, ours bool) {
+	secure, ok := c.(*tls.Conn)
+	if !ok {
+		s, ours = c.(*socket)
+		return s, ours
+	}
+	below := secure.NetConn()
+	for {
+		if s, ours = below.(*socket); ours {
+			return s, true
+		}
+		paced, ok := below.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil, false
+		}
+		below = paced.NetConn()
 	}
 }
