@@ -97,7 +97,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 		gateway.Report{}, gateway.RequestEvent{}, gateway.RequestStart{}, gateway.Trace{}, gateway.Warning{},
 		gateway.Stats{}, gateway.ConfigStats{}, gateway.ConnectionStats{}, gateway.ProtocolStats{}, gateway.RequestStats{}, gateway.RouteStats{},
 		gateway.UpstreamStats{}, gateway.RefusalCount{}, gateway.LimitCount{}, gateway.Refusal{}, gateway.History{}, gateway.Minute{}, gateway.RouteHistory{},
-		compiledRoute, gw.Routes(), route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
+		compiledRoute, gw.Routes(), route.AuthorizeRequest{}, route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
 		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
 		route.Request{}, route.Timeout{},
 		profile, store, store.Table(), store.Terminator, watcher, ssl.Allow{}, ssl.Change{}, ssl.CRL{}, ssl.ClientAuth{}, ssl.ClientPolicy{}, ssl.Config{}, ssl.ConfigError{},

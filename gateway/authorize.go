@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
+	"sync"
 
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 )
 
@@ -27,7 +30,11 @@ func (s *Server) authorize(d *decision) *denial {
 	if d.identity != nil {
 		ctx = ssl.NewContext(ctx, d.identity)
 	}
-	err := safely(ctx, judge)
+	late := &lateLookups{decision: d}
+	defer late.end()
+	r := route.NewAuthorizeRequest(&d.req, &d.found)
+	r.ClientAddr, r.Lookups = d.header.clientAddr(), late
+	err := safely(ctx, func(ctx context.Context) error { return judge(ctx, r) })
 	var panicked *panicError
 	switch {
 	case err == nil:
@@ -54,6 +61,43 @@ func safely(ctx context.Context, hook func(context.Context) error) (err error) {
 		}
 	}()
 	return hook(ctx)
+}
+
+// lateLookups are those of a request that is judged, made when they are asked for the first
+// time: most who judge look at no header. What they return is no part of a buffer.
+type lateLookups struct {
+	mu       sync.Mutex
+	decision *decision // nil once the request was judged: it will be another request's
+}
+
+// Lookup implements [route.Lookups].
+func (l *lateLookups) Lookup(kind route.VarKind, name string) (value string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.decision == nil {
+		return "", false
+	}
+	l.decision.lookups()
+	value, ok = l.decision.req.Lookups.Lookup(kind, name)
+	return strings.Clone(value), ok
+}
+
+// LookupAll implements [route.Lookups].
+func (l *lateLookups) LookupAll(name string) (values []string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.decision == nil {
+		return nil, false
+	}
+	l.decision.lookups()
+	return l.decision.req.Lookups.LookupAll(name)
+}
+
+// end lets go of the request. Who judges may have left goroutines behind.
+func (l *lateLookups) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.decision = nil
 }
 
 // A panicError is what a function of the user's panicked with.

@@ -23,7 +23,7 @@ func TestRoutePolicies(t *testing.T) {
 	const secret = "a secret of the policy's"
 	h := newHarness(t, nil)
 	var asked atomic.Int32
-	onlyAlice := func(ctx context.Context) error {
+	onlyAlice := func(ctx context.Context, _ *route.AuthorizeRequest) error {
 		asked.Add(1)
 		if i := ssl.FromContext(ctx); i == nil || i.Subject() != "CN=alice" {
 			return errors.New(secret)
@@ -43,8 +43,10 @@ func TestRoutePolicies(t *testing.T) {
 		"identity": {RequireIdentity: true},
 		"alice":    {Authorize: onlyAlice},
 		"both":     {RequireIdentity: true, Authorize: onlyAlice},
-		"panic":    {Authorize: func(context.Context) error { panic(secret) }},
-		"nil":      {Authorize: func(ctx context.Context) error { return errors.New(ssl.FromContext(ctx).Subject()) }},
+		"panic":    {Authorize: func(context.Context, *route.AuthorizeRequest) error { panic(secret) }},
+		"nil": {Authorize: func(ctx context.Context, _ *route.AuthorizeRequest) error {
+			return errors.New(ssl.FromContext(ctx).Subject())
+		}},
 	}
 	for name, r := range policies {
 		r.ID, r.Paths, r.Hosts, r.Upstream = "node "+name, []string{"/node/" + name}, []string{"pub.test", "mtls.test", "skip.test"}, "1"
@@ -137,7 +139,7 @@ func TestAuthorizeEndsWithTheRequest(t *testing.T) {
 	h := newHarness(t, nil)
 	asked, ended := make(chan struct{}), make(chan error)
 	r := local("1", "/", "ok")
-	r.Authorize = func(ctx context.Context) error {
+	r.Authorize = func(ctx context.Context, _ *route.AuthorizeRequest) error {
 		asked <- struct{}{}
 		<-ctx.Done()
 		ended <- ctx.Err()

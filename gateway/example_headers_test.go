@@ -59,23 +59,33 @@ func ExampleOptions_clientCert() {
 	// 200 CN=alice
 }
 
-// A route for clients of one organization, beside a route for everybody.
+// ownUser lets a client ask for what is its own. An error is for the log.
+func ownUser(ctx context.Context, r *route.AuthorizeRequest) error {
+	name := ssl.FromContext(ctx).Certificate().Subject.CommonName
+	if id, ok := r.Param("id"); !ok || id != name {
+		return fmt.Errorf("%s is not %s's", r.Path, name)
+	}
+	return nil
+}
+
+// The client of /users/:id must be that user, however the path is spelled, and the client of
+// /admin must be of an organization.
 func ExampleServer_authorize() {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	gw := gateway.New(nil)
+	gw := gateway.New(&gateway.Options{Route: route.Options{Router: route.RouterURIWithParameter}})
 	defer gw.Close()
-	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello ", r.PathValue("id")) })
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 		}},
 		Routes: []route.Config{
-			{ID: "1", Paths: []string{"/*"}, Handler: hello},
-			{ID: "2", Paths: []string{"/admin/*"}, Handler: hello, RequireIdentity: true, Authorize: func(ctx context.Context) error {
+			{ID: "1", Paths: []string{"/users/:id", "/users/:id/*"}, Handler: hello, RequireIdentity: true, Authorize: ownUser},
+			{ID: "2", Paths: []string{"/admin/*"}, Handler: hello, RequireIdentity: true, Authorize: func(ctx context.Context, _ *route.AuthorizeRequest) error {
 				client := ssl.FromContext(ctx)
 				if !slices.Contains(client.Certificate().Subject.Organization, "Admins") {
-					return errors.New("no admin") // for the log
+					return errors.New("no admin")
 				}
 				return nil
 			}},
@@ -89,16 +99,19 @@ func ExampleServer_authorize() {
 	server.StartTLS()
 	defer server.Close()
 	admin := func(c *x509.Certificate) { c.Subject.Organization = []string{"Admins"} }
-	for _, client := range []*http.Client{
-		ssltest.Client(t, server.Listener, "a.test", people.Client("alice", admin)),
-		ssltest.Client(t, server.Listener, "a.test", people.Client("bob")),
-	} {
-		show(client.Get("https://a.test/"))
-		show(client.Get("https://a.test/admin/"))
-	}
+	alice := ssltest.Client(t, server.Listener, "a.test", people.Client("alice", admin))
+	bob := ssltest.Client(t, server.Listener, "a.test", people.Client("bob"))
+	show(alice.Get("https://a.test/users/alice"))
+	show(bob.Get("https://a.test/users/alice"))
+	show(bob.Get("https://a.test/users/bob/mail"))
+	show(bob.Get("https://a.test/users/bob%2f..%2falice/mail"))
+	show(alice.Get("https://a.test/admin/"))
+	show(bob.Get("https://a.test/admin/"))
 	// Output:
-	// 200 hello
-	// 200 hello
+	// 200 hello alice
+	// 403 {"error_msg":"the client may not make this request"}
+	// 200 hello bob
+	// 403 {"error_msg":"the client may not make this request"}
 	// 200 hello
 	// 403 {"error_msg":"the client may not make this request"}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/clientcert"
+	"github.com/sallyport/sallyport/internal/fieldname"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 )
@@ -66,9 +67,7 @@ type lookups struct {
 // ask gives a routing request what conditions may ask for. The request that it
 // returns is r, or a copy of which the body may be read.
 func (a *arrival) ask(req *route.Request, r *http.Request, identity *ssl.Identity) *http.Request {
-	if client, err := netip.ParseAddr(a.from.client); err == nil {
-		req.ClientAddr = client.Unmap().WithZone("")
-	}
+	req.ClientAddr = a.clientAddr()
 	if r.ContentLength != 0 {
 		// What reads ahead puts another body in its place, and net/http wants to
 		// find its own in the request that it made.
@@ -76,6 +75,15 @@ func (a *arrival) ask(req *route.Request, r *http.Request, identity *ssl.Identit
 	}
 	req.Lookups = &lookups{HTTPLookups: route.NewHTTPLookups(r), arrival: a, client: newClientLookups(r.TLS, identity)}
 	return r
+}
+
+// clientAddr returns the address of the client, or the zero Addr if it has none.
+func (a *arrival) clientAddr() netip.Addr {
+	client, err := netip.ParseAddr(a.from.client)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return client.Unmap().WithZone("")
 }
 
 // Lookup implements [route.Lookups].
@@ -96,8 +104,11 @@ func (l *lookups) header(name string) (string, bool) {
 	case fieldIdentity:
 		return "", false
 	case fieldForwarding:
-		if !l.arrival.from.trusted {
+		switch {
+		case !l.arrival.from.trusted:
 			return l.forwardingField(name)
+		case !fieldname.IsPlain(name):
+			return "", false // in another spelling, it is nobody's
 		}
 	}
 	return l.HTTPLookups.Lookup(route.VarHeader, name)

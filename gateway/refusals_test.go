@@ -128,7 +128,7 @@ func TestRefusedRequests(t *testing.T) {
 				Routes: []route.Config{
 					{ID: "all", Paths: []string{"/*"}, Handler: named("all")},
 					{ID: "known", Paths: []string{"/known"}, RequireIdentity: true, Handler: named("known")},
-					{ID: "picky", Paths: []string{"/picky"}, AllowPlain: true, Authorize: func(context.Context) error { return errors.New("not you") }, Handler: named("picky")},
+					{ID: "picky", Paths: []string{"/picky"}, AllowPlain: true, Authorize: func(context.Context, *route.AuthorizeRequest) error { return errors.New("not you") }, Handler: named("picky")},
 				},
 			})
 			var d door

@@ -51,7 +51,7 @@ func observed(t *testing.T, o *gateway.Options) *harness {
 		_, _ = io.WriteString(w, "tea")
 	})
 	strict := route.Config{ID: "strict", Paths: []string{"/strict"}, Upstream: "1", RequireIdentity: true}
-	never := route.Config{ID: "never", Paths: []string{"/never"}, Upstream: "1", Authorize: func(context.Context) error { return io.ErrNoProgress }}
+	never := route.Config{ID: "never", Paths: []string{"/never"}, Upstream: "1", Authorize: func(context.Context, *route.AuthorizeRequest) error { return io.ErrNoProgress }}
 	here.AllowPlain, gone.AllowPlain, dead.AllowPlain, local.AllowPlain, never.AllowPlain = true, true, true, true, true
 	silent := route.Config{ID: "silent", Paths: []string{"/silent"}, AllowPlain: true, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
 	two := upstreamTo("3", refusing(t), h.origin.address)

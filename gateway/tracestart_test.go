@@ -69,7 +69,7 @@ func TestRequestBegun(t *testing.T) {
 	}}
 	h := newHarness(t, options)
 	clients := ssltest.NewCA(t, "clients")
-	local := route.Config{ID: "local", Paths: []string{"/local/*id"}, Authorize: func(ctx context.Context) error {
+	local := route.Config{ID: "local", Paths: []string{"/local/*id"}, Authorize: func(ctx context.Context, _ *route.AuthorizeRequest) error {
 		if ctx.Value(spanKey{}) == nil || ctx.Err() != nil {
 			return errors.New("not in the context of the request")
 		}

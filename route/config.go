@@ -83,8 +83,14 @@ type Config struct {
 	// context is the request's; package gateway answers 403 if it returns an error, of
 	// which the client learns nothing and the log all, and 500 if it panics. In the
 	// context is the client's identity, for ssl.FromContext, which returns nil where there
-	// is none. It is called by many goroutines at a time, and the request waits for it.
-	Authorize func(context.Context) error
+	// is none; the request is what the route was found by. It is called by many goroutines
+	// at a time, and the request waits for it.
+	//
+	// The path that it sees is the normalised one, and what goes on is the path as it
+	// came. An Upstream may read that in a way of its own: a servlet container takes
+	// "/users/alice/..;/bob" for "/users/bob". Who lets clients in by their path sets
+	// [PathOptions.PlainOnly], or is sure of what the nodes read.
+	Authorize func(context.Context, *AuthorizeRequest) error
 
 	// WebSocket lets "Upgrade: websocket" through. Every other Upgrade is dropped.
 	WebSocket bool

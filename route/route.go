@@ -39,7 +39,7 @@ type Route struct {
 	edits      *Edits
 	clientCert ClientCertHeaders
 	identified bool
-	authorize  func(context.Context) error
+	authorize  func(context.Context, *AuthorizeRequest) error
 	warnings   []string
 
 	// cell is where package gateway counts the requests for the route. It is no part of
@@ -245,7 +245,7 @@ func (r *Route) AllowPlain() bool { return r.allowPlain }
 func (r *Route) RequireIdentity() bool { return r.identified }
 
 // Authorize returns [Config.Authorize], or nil.
-func (r *Route) Authorize() func(context.Context) error { return r.authorize }
+func (r *Route) Authorize() func(context.Context, *AuthorizeRequest) error { return r.authorize }
 
 // WebSocket returns [Config.WebSocket].
 func (r *Route) WebSocket() bool { return r.webSocket }

@@ -199,9 +199,9 @@ func TestRoute(t *testing.T) {
 	require.False(t, r.RequireIdentity())
 	require.Nil(t, r.Authorize())
 
-	r = mustNew(t, route.Config{ID: "s", Paths: []string{"/"}, Handler: http.NotFoundHandler(), RequireIdentity: true, Authorize: func(context.Context) error { return errors.ErrUnsupported }})
+	r = mustNew(t, route.Config{ID: "s", Paths: []string{"/"}, Handler: http.NotFoundHandler(), RequireIdentity: true, Authorize: func(context.Context, *route.AuthorizeRequest) error { return errors.ErrUnsupported }})
 	require.True(t, r.RequireIdentity())
-	require.ErrorIs(t, r.Authorize()(t.Context()), errors.ErrUnsupported)
+	require.ErrorIs(t, r.Authorize()(t.Context(), nil), errors.ErrUnsupported)
 	require.True(t, r.EveryHost())
 	require.False(t, r.AllowPlain())
 	require.False(t, r.WebSocket())

@@ -138,7 +138,7 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 	return h
 }
 
-func (h *harness) hasSpan(ctx context.Context) error {
+func (h *harness) hasSpan(ctx context.Context, _ *route.AuthorizeRequest) error {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		h.t.Error("Authorize has no span in its context")
 	}
