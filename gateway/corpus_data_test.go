@@ -35,7 +35,8 @@ import (
 //	cut: POST /x                       a request that may begin to go out, but not come to its end
 //	net/http answers: 200 open         what differs where net/http is in front; also with origin (or
 //	                                   none) and cut, and with the name of a door for net/http
-//	net/http may: POST /               a request that the origin may get as well, as events fall
+//	net/http may: POST /               a request that the origin may get as well, as events fall,
+//	                                   even when the next case is on
 //	net/http skip: why                 that nothing can be said of it
 //	nginx: accepts 1: why              what an oracle does otherwise, and why that is no fault of ours
 //
