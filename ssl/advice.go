@@ -132,6 +132,8 @@ func protocolCause(err error) string {
 		return "what the client sent was no TLS"
 	case strings.HasPrefix(err.Error(), "ssl: panic"):
 		return "a function of the server's panicked: see the error"
+	case strings.HasPrefix(err.Error(), "tls: failed to sign"): // crypto/tls keeps the text of a Signer's error alone
+		return "the server's own key did not sign: see the error"
 	}
 	text := quoted(err.Error()) // in which there may be words of the client's
 	return "client and server do not agree (" + text[1:len(text)-1] + ")"

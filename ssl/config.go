@@ -2,6 +2,7 @@ package ssl
 
 import (
 	"context"
+	"crypto"
 	"fmt"
 	"net/netip"
 	"os"
@@ -42,7 +43,8 @@ type Config struct {
 	MinVersion, MaxVersion uint16
 }
 
-// A KeyPair is a certificate chain and its private key in PEM.
+// A KeyPair is a certificate chain in PEM and its private key: in PEM too, or as a
+// [crypto.Signer]. [LoadKeyPair] makes one of files, [KeyPairOf] of a [tls.Certificate].
 type KeyPair struct {
 	// CertPEM is the certificate, followed by its intermediates if any. A private
 	// key in it is refused: unlike KeyPEM, it is printed as it is. A file that has
@@ -51,7 +53,26 @@ type KeyPair struct {
 
 	// KeyPEM is the private key of the first certificate: PKCS #8, PKCS #1 or
 	// SEC 1, not encrypted. Certificates may stand beside it, and do not count.
+	// Required, unless there is a Signer.
 	KeyPEM KeyPEM
+
+	// Signer is the private key of the first certificate in place of KeyPEM: one in an
+	// HSM, a KMS or a TPM, or a key that the program has already. [New] asks for its
+	// public key, once, which must be the certificate's; with a panic or nil for an
+	// answer it is refused.
+	//
+	// It signs in the handshakes of clients that resume no session, in those of many
+	// at once: for RSA with PSS in TLS 1.3 ([*rsa.PSSOptions], the salt as long as the
+	// hash), and perhaps PKCS #1 v1.5 below that. It is never asked to decrypt. The time
+	// that it takes counts as the handshake's. It is given no context: nothing ends it
+	// but itself, and until it returns the handshake keeps its place
+	// ([Options.MaxHandshakes]), though after [Options.HandshakeTimeout] in vain. One
+	// that takes longer than a second may lose its client where all places are taken.
+	// An error of its own, or a panic, ends that handshake ([ReasonProtocol]); the log
+	// has it, and the client an alert alone, internal_error in TLS 1.3.
+	//
+	// No print, log or JSON of a KeyPair shows what it is.
+	Signer crypto.Signer `json:"-" xml:"-" yaml:"-"`
 
 	// OCSPStaple, if not empty, is an OCSP response (RFC 6960) in DER that is sent
 	// with the certificate. To replace it, put the Config again: the connections

@@ -44,6 +44,13 @@
 // requests on connections that are open when it is replaced. [Watch] keeps
 // certificates, roots and lists in step with files.
 //
+// # Private keys
+//
+// The private key of a certificate is PEM, or a [crypto.Signer] where it cannot be had: in
+// an HSM, a KMS, a TPM ([KeyPair.Signer]). [KeyPairOf] takes what an ACME client hands
+// out. Files, as [LoadKeyPair] and [Watch] read them, hold PEM. No private key is in what is
+// printed or logged of a Config, nor in an error.
+//
 // # Sessions
 //
 // crypto/tls lets a session of one name resume at another when both take the same

@@ -35,7 +35,7 @@ const (
 	ReasonNotAllowed   Reason = "not_allowed"    // the policy refuses this client
 	ReasonTimeout      Reason = "timeout"        // the handshake took too long
 	ReasonCrowdedOut   Reason = "crowded_out"    // the handshake lost its place to another connection: see Options.MaxHandshakes
-	ReasonProtocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic
+	ReasonProtocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic, or a Signer that failed
 	ReasonClientAbort  Reason = "client_abort"   // the client went away or sent an alert
 )
 

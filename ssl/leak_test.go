@@ -68,7 +68,20 @@ func secretsOf(t *testing.T, pair ssl.KeyPair) (all []string) {
 	block, _ := pem.Decode(pair.KeyPEM)
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	require.NoError(t, err)
+	all = secretsIn(t, key)
+	for _, line := range strings.Split(strings.TrimSpace(string(pair.KeyPEM)), "\n") {
+		if !strings.HasPrefix(line, "-----") && len(line) > 20 {
+			all = append(all, spellings([]byte(line))...)
+		}
+	}
+	return all
+}
+
+// secretsIn returns what of a key is not in its certificate.
+func secretsIn(t *testing.T, key any) (all []string) {
+	t.Helper()
 	var scalar []byte
+	var err error
 	switch key := key.(type) {
 	case *ecdsa.PrivateKey:
 		scalar, err = key.Bytes()
@@ -81,13 +94,7 @@ func secretsOf(t *testing.T, pair ssl.KeyPair) (all []string) {
 	case ed25519.PrivateKey:
 		scalar = key.Seed()
 	}
-	all = append(all, spellings(scalar)...)
-	for _, line := range strings.Split(strings.TrimSpace(string(pair.KeyPEM)), "\n") {
-		if !strings.HasPrefix(line, "-----") && len(line) > 20 {
-			all = append(all, spellings([]byte(line))...)
-		}
-	}
-	return all
+	return append(all, spellings(scalar)...)
 }
 
 // prints returns everything that the printers of the standard library make of a

@@ -160,20 +160,17 @@ func (p KeyPair) certificate() (_ tls.Certificate, field string, err error) {
 	if !usable(certs[0].PublicKey) {
 		return tls.Certificate{}, "CertPEM", errors.New("its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits")
 	}
-	block, err := keyBlock(p.KeyPEM)
+	pair := tls.Certificate{Leaf: certs[0], Certificate: make([][]byte, len(certs))}
+	if p.Signer != nil {
+		field = "Signer"
+		pair.PrivateKey, err = p.signer(certs[0])
+	} else {
+		field = "KeyPEM"
+		pair.PrivateKey, err = p.privateKey(certs[0])
+	}
 	if err != nil {
-		return tls.Certificate{}, "KeyPEM", err
+		return tls.Certificate{}, field, err
 	}
-	// Not tls.X509KeyPair: it reads the certificates again, and tries the forms of
-	// a key one after the other, which is a third of the time that loading takes.
-	key, ok := parseKey(block.Bytes)
-	if !ok {
-		return tls.Certificate{}, "KeyPEM", errors.New("is no private key in PKCS #8, PKCS #1 or SEC 1")
-	}
-	if !keyOf(certs[0], key) {
-		return tls.Certificate{}, "KeyPEM", errors.New("is not the key of the certificate")
-	}
-	pair := tls.Certificate{PrivateKey: key, Leaf: certs[0], Certificate: make([][]byte, len(certs))}
 	for i, c := range certs {
 		pair.Certificate[i] = c.Raw
 	}
@@ -218,6 +215,24 @@ func usable(public any) bool {
 	default:
 		return false
 	}
+}
+
+// privateKey reads KeyPEM, if it is the key of a certificate.
+func (p KeyPair) privateKey(cert *x509.Certificate) (crypto.PrivateKey, error) {
+	block, err := keyBlock(p.KeyPEM)
+	if err != nil {
+		return nil, err
+	}
+	// Not tls.X509KeyPair: it reads the certificates again, and tries the forms of
+	// a key one after the other, which is a third of the time that loading takes.
+	key, ok := parseKey(block.Bytes)
+	if !ok {
+		return nil, errors.New("is no private key in PKCS #8, PKCS #1 or SEC 1")
+	}
+	if !keyOf(cert, key) {
+		return nil, errors.New("is not the key of the certificate")
+	}
+	return key, nil
 }
 
 // keyBlock finds the private key, as [tls.X509KeyPair] does: other blocks may
