@@ -1,10 +1,12 @@
 package upstream
 
 import (
+	"crypto"
 	"fmt"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/secret"
+	"github.com/sallyport/sallyport/internal/signer"
 )
 
 // A Config is what a person wrote about one upstream: its nodes and how to talk
@@ -182,13 +184,41 @@ type TLS struct {
 	CAPEM []byte
 
 	// CertPEM and KeyPEM are the client certificate that is shown to nodes that
-	// ask for one. Both or none.
+	// ask for one. Both or none, unless there is a Signer.
 	CertPEM []byte
 	KeyPEM  KeyPEM
+
+	// Signer is the private key of CertPEM in place of KeyPEM: one in an HSM, a KMS or
+	// a TPM, or a key that the program has already. [New] asks for its public key, once,
+	// which must be the certificate's; with a panic or nil for an answer it is refused.
+	//
+	// It signs when a connection to a node that asks for a certificate is made, for many
+	// at once: for RSA with PSS in TLS 1.3 ([*rsa.PSSOptions], the salt as long as the
+	// hash), and perhaps PKCS #1 v1.5 below that. The time that it takes counts as
+	// [Timeout.Connect]'s. It is given no context: nothing ends it but itself, and a
+	// request may wait for it as long. An error of its own, or a panic, is a failure to
+	// connect like others: it counts against the node, and another is tried.
+	//
+	// Connections are kept by [NewPool] if it is the same Signer by ==, not another of
+	// the same key: that may be a new session with the HSM, whose old one is over. One of
+	// a type without == counts as new in each Upstream, but for an [ed25519.PrivateKey],
+	// which is compared by its bytes.
+	//
+	// No print, log or JSON of a TLS shows what it is.
+	Signer crypto.Signer `json:"-" xml:"-" yaml:"-"`
 
 	// DangerouslySkipServerVerify takes any certificate from a node: whoever sits
 	// between reads and changes everything. It is what APISIX does.
 	DangerouslySkipServerVerify bool
+}
+
+// Format implements [fmt.Formatter]: where the Signer is a key of the standard library, fmt
+// would print what is in it.
+func (c TLS) Format(s fmt.State, verb rune) {
+	c.Signer = signer.Hide(c.Signer)
+	type settings = TLS
+	type TLS settings // without this method, and with the name for %#v
+	fmt.Fprintf(s, fmt.FormatString(s, verb), TLS(c))
 }
 
 // KeyPEM is a private key in PEM. It prints as "[redacted]" everywhere.

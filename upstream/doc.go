@@ -103,7 +103,9 @@
 // [TLS.DangerouslySkipServerVerify] says otherwise. The name that is sent (SNI)
 // and verified is that of the Host that the node sees, as in APISIX: with
 // [PassClient] it is the client's choice. A connection that was made for one
-// name is never used for another.
+// name is never used for another. A node that asks for a client certificate is shown
+// [TLS.CertPEM]; its private key is PEM, or a [crypto.Signer] where it cannot be had: in an
+// HSM, a KMS, a TPM.
 //
 // # Concurrency
 //

@@ -126,7 +126,7 @@ type node struct {
 // NewPool puts an Upstream to work. If the pool replaces another, prev is that
 // one, otherwise nil: it goes on with the counts of [*Pool.Stats], and nodes with the same
 // address keep their own and what their
-// names resolve to, their connections if Scheme, TLS, keep-alive,
+// names resolve to, their connections if Scheme, TLS (see [TLS.Signer]), keep-alive,
 // MaxResponseHeaderBytes and Transport are the same, and their health if
 // [Config.Checks] are. An equal RetryBudget goes on with what is left. Close prev once
 // requests go to the new pool.
@@ -172,6 +172,9 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 	} else {
 		p.budget = newBudget(u.budget)
 	}
+	// The Signer is no part of settings: its value may have no ==, and fmt would look into it.
+	// What prev has of connections is of the Signer of prev, whether it made them or not.
+	sameSigner := prev != nil && (u == prev.u || u.sameSigner(prev.u))
 	known := prev.byAddress()
 	for i := range p.members {
 		t := &u.targets[i]
@@ -182,7 +185,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 		} else {
 			m.state = new(node)
 		}
-		if ok && old.conns.settings == settings {
+		if ok && sameSigner && old.conns.settings == settings {
 			m.conns = old.conns
 		} else {
 			m.conns = &conns{client: newClient(t.address, u.tls, settings), settings: settings}

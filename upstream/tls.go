@@ -3,6 +3,9 @@ package upstream
 import (
 	"bytes"
 	"cmp"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +13,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+
+	"github.com/sallyport/sallyport/internal/signer"
 )
 
 // A tlsDigest stands for a [TLS]: equal digests, equal settings.
@@ -17,7 +22,7 @@ type tlsDigest [sha256.Size]byte
 
 func (u *Upstream) compileTLS(fault faultFunc) {
 	c := &u.config.TLS
-	if c.CAPEM == nil && len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && !u.settings.https {
+	if c.CAPEM == nil && len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && c.Signer == nil && !u.settings.https {
 		return // DangerouslySkipServerVerify alone changes nothing without TLS
 	}
 	if !u.settings.https {
@@ -46,9 +51,17 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 		conf.RootCAs = pool
 	}
 	switch {
-	case len(c.CertPEM) == 0 && len(c.KeyPEM) == 0:
+	case len(c.KeyPEM) > 0 && c.Signer != nil:
+		fault("TLS.Signer", "is set, and so is TLS.KeyPEM: the private key is the one or the other")
+	case len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && c.Signer == nil:
+	case len(c.CertPEM) == 0 && c.Signer != nil:
+		fault("TLS.CertPEM", "is missing: TLS.Signer is its private key")
 	case len(c.CertPEM) == 0:
 		fault("TLS.CertPEM", "is missing: TLS.KeyPEM is its private key")
+	case c.Signer != nil:
+		if pair, ok := signedPair(c, fault); ok {
+			conf.GetClientCertificate = presenting(pair)
+		}
 	case len(c.KeyPEM) == 0:
 		fault("TLS.KeyPEM", "is missing: it is the private key of TLS.CertPEM")
 	default:
@@ -61,6 +74,44 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 	}
 	u.tls = conf
 	u.settings.tls = c.digest()
+}
+
+// signedPair is what [tls.X509KeyPair] makes of CertPEM and a key, with the Signer for a key.
+func signedPair(c *TLS, fault faultFunc) (pair tls.Certificate, ok bool) {
+	for block, rest := pem.Decode(c.CertPEM); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			pair.Certificate = append(pair.Certificate, block.Bytes)
+		}
+	}
+	if len(pair.Certificate) == 0 {
+		fault("TLS.CertPEM", "has no certificate in PEM")
+		return pair, false
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		fault("TLS.CertPEM", "certificate 1: %w", err)
+		return pair, false
+	}
+	switch leaf.PublicKey.(type) {
+	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
+	default:
+		fault("TLS.CertPEM", "with TLS.Signer: tls: unknown public key algorithm") // as of X509KeyPair
+		return pair, false
+	}
+	key, err := signer.Guard(c.Signer, leaf.PublicKey)
+	if err != nil {
+		fault("TLS.Signer", "%w", err)
+		return pair, false
+	}
+	pair.Leaf, pair.PrivateKey = leaf, key
+	return pair, true
+}
+
+// sameSigner reports whether connections of v may be used by u as far as the Signer goes.
+func (u *Upstream) sameSigner(v *Upstream) bool {
+	_, ours := u.key()
+	_, theirs := v.key()
+	return signer.Same(ours, theirs)
 }
 
 // presenting returns what crypto/tls itself does with a certificate: it is shown to a node

@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"cmp"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -28,9 +29,10 @@ const maxWeight = math.MaxInt32
 type Upstream struct {
 	config Config // a copy of our own, as it was written, but without its key
 
-	// keyPEM returns the key of config. A function is the one thing that no verb of fmt
-	// looks into: of a field that is not exported, it would print the bytes.
-	keyPEM func() KeyPEM
+	// key returns what config has of the key: the one, the other or neither. A function is
+	// the one thing that no verb of fmt looks into: of a field that is not exported, it
+	// would print the bytes.
+	key func() (KeyPEM, crypto.Signer)
 
 	targets  []target // of config.Nodes
 	levels   []level  // by falling priority
@@ -48,8 +50,8 @@ type Upstream struct {
 	rewrite  string      // canonical name of config.Host
 }
 
-// settings are what connections depend on. Where a new Upstream has the same,
-// it may use the connections of the old.
+// settings are what connections depend on, but for the Signer. Where a new Upstream has the
+// same, it may use the connections of the old.
 type settings struct {
 	https       bool // TLS, whatever goes over it
 	http2       bool // HTTP/2, with TLS or without
@@ -120,8 +122,9 @@ func New(c Config) (*Upstream, error) {
 		return nil, errors.Join(faults...)
 	}
 	u.buildBalancers()
-	key := u.config.TLS.KeyPEM
-	u.keyPEM, u.config.TLS.KeyPEM = func() KeyPEM { return key }, nil
+	inPEM, elsewhere := u.config.TLS.KeyPEM, u.config.TLS.Signer
+	u.key = func() (KeyPEM, crypto.Signer) { return inPEM, elsewhere }
+	u.config.TLS.KeyPEM, u.config.TLS.Signer = nil, nil
 	return u, nil
 }
 
@@ -256,7 +259,8 @@ func (u *Upstream) Warnings() []string {
 // Config returns a copy of the configuration, as it was written.
 func (u *Upstream) Config() Config {
 	c := u.config.clone()
-	c.TLS.KeyPEM = bytes.Clone(u.keyPEM())
+	c.TLS.KeyPEM, c.TLS.Signer = u.key()
+	c.TLS.KeyPEM = bytes.Clone(c.TLS.KeyPEM)
 	return c
 }
 
