@@ -66,8 +66,7 @@ type KeyPair struct {
 	// hash), and perhaps PKCS #1 v1.5 below that. It is never asked to decrypt. The time
 	// that it takes counts as the handshake's. It is given no context: nothing ends it
 	// but itself, and until it returns the handshake keeps its place
-	// ([Options.MaxHandshakes]), though after [Options.HandshakeTimeout] in vain. One
-	// that takes longer than a second may lose its client where all places are taken.
+	// ([Options.MaxHandshakes]), though after [Options.HandshakeTimeout] in vain.
 	// An error of its own, or a panic, ends that handshake ([ReasonProtocol]); the log
 	// has it, and the client an alert alone, internal_error in TLS 1.3.
 	//

@@ -40,7 +40,8 @@ type Options struct {
 	// As long as one waits, the handshake that has gone on for longest ends as
 	// [ReasonCrowdedOut] once that is more than a second, so that clients that say nothing do
 	// not stop those that speak. One that is done is never ended so, nor one that waits
-	// for an Authorize function or for VerifyConnection of Base, which begin the second anew.
+	// for a function of yours, which begins the second anew: Authorize, a Signer, or
+	// VerifyConnection of Base.
 	//
 	// Zero is 512. That is 4 MiB if all clients are silent, 14 MiB if they stall after
 	// their ClientHello, and 160 MiB if each withholds the end of a certificate of 256
@@ -51,7 +52,7 @@ type Options struct {
 	MaxHandshakes int
 
 	// HandshakeProcs bounds how many handshakes behind the Listeners of a [Terminator]
-	// compute at a time; those that wait for their client do not count. Zero is GOMAXPROCS
+	// compute at a time; those that wait for their client or a function of yours do not count. Zero is GOMAXPROCS
 	// less one, and at least one: a processor is left for connections that are open, whose
 	// requests would otherwise take milliseconds while others connect as fast as they can.
 	// A program that does nothing but handshakes gets more done with GOMAXPROCS. A negative

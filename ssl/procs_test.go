@@ -59,6 +59,7 @@ func TestNoProcessorForWaiting(t *testing.T) {
 		"nobody reads":         func(c net.Conn) { _, _ = c.Write(hello) },
 		"no second flight":     func(c net.Conn) { _, _ = c.Write(hello); _, _ = io.Copy(io.Discard, c) },
 		"a plain HTTP request": func(c net.Conn) { _, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n") },
+		"a slow Signer":        func(c net.Conn) { _ = tls.Client(c, client(tls.VersionTLS13, "a.test", bob)).Handshake() },
 		"a slow Authorize": func(c net.Conn) {
 			_ = tls.Client(c, client(tls.VersionTLS13, "a.test", alice)).Handshake()
 		},
@@ -72,7 +73,19 @@ func TestNoProcessorForWaiting(t *testing.T) {
 					}
 					return nil
 				}}
-				crowd := newCrowd(t, 100, o, server(servers, "1", auth, "a.test"))
+				config := server(servers, "1", auth, "a.test")
+				if name == "a slow Signer" {
+					once := make(chan struct{}, 1)
+					once <- struct{}{}
+					config.Certificates = []ssl.KeyPair{slowKey(t, config.Certificates[0], func() {
+						select {
+						case <-once:
+							time.Sleep(time.Second)
+						default:
+						}
+					})}
+				}
+				crowd := newCrowd(t, 100, o, config)
 				acceptAll(t, crowd.l)
 				conn := crowd.come()
 				go wait(conn)

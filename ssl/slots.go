@@ -2,11 +2,16 @@ package ssl
 
 import (
 	"container/list"
+	"crypto"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/signer"
 )
 
 // This file bounds the handshakes of a listener, and says who goes when there are too many.
@@ -167,19 +172,67 @@ func (p *slot) again(now time.Time) {
 }
 
 // keep returns a copy of a configuration with which the place is kept, and no processor is,
-// while a function of the user's judges the client: an Authorize that is slow for once would
-// cost everybody the handshake who is judged, and nobody would have a place for it.
+// while a function of the user's judges the client or signs: one that is slow for once would
+// cost everybody the handshake who waits for it, and nobody would have a place for it.
 func (p *slot) keep(config *tls.Config) *tls.Config {
 	config = config.Clone()
 	verify := config.VerifyConnection
 	config.VerifyConnection = func(cs tls.ConnectionState) error {
-		p.work(true)
-		defer p.work(false)
-		p.paced.procs.give()
-		defer p.paced.procs.take()
+		defer p.leave()()
 		return verify(cs)
 	}
+	config.Certificates = slices.Clone(config.Certificates)
+	for i := range config.Certificates {
+		config.Certificates[i].PrivateKey = p.keepKey(config.Certificates[i].PrivateKey)
+	}
+	if choose := config.GetCertificate; choose != nil {
+		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			chosen, err := choose(hello)
+			if chosen == nil || !signer.Guarded(chosen.PrivateKey) {
+				return chosen, err
+			}
+			kept := *chosen
+			kept.PrivateKey = p.keepKey(kept.PrivateKey)
+			return &kept, err
+		}
+	}
 	return config
+}
+
+func (p *slot) keepKey(key crypto.PrivateKey) crypto.PrivateKey {
+	if !signer.Guarded(key) {
+		return key
+	}
+	return &keptSigner{key.(crypto.Signer), p}
+}
+
+// A keptSigner is a Signer of the user's in one handshake. It is a [crypto.MessageSigner],
+// as what it signs with is.
+type keptSigner struct {
+	crypto.Signer
+	slot *slot
+}
+
+// Sign implements [crypto.Signer].
+func (k *keptSigner) Sign(rand io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	defer k.slot.leave()()
+	return k.Signer.Sign(rand, digest, o)
+}
+
+// SignMessage implements [crypto.MessageSigner].
+func (k *keptSigner) SignMessage(rand io.Reader, msg []byte, o crypto.SignerOpts) ([]byte, error) {
+	defer k.slot.leave()()
+	return crypto.SignMessage(k.Signer, rand, msg, o)
+}
+
+// leave leaves the handshake to a function of the user's, until what it returns is called.
+func (p *slot) leave() (back func()) {
+	p.work(true)
+	p.paced.procs.give()
+	return func() {
+		p.paced.procs.take()
+		p.work(false)
+	}
 }
 
 func (p *slot) work(working bool) {

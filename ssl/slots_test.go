@@ -2,6 +2,7 @@ package ssl_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"io"
 	"net"
@@ -247,28 +248,54 @@ func TestDoneIsNotCrowdedOut(t *testing.T) {
 	})
 }
 
-// Nor is somebody ended who waits for us: for an Authorize that is slow, or for a
-// function of Options.Base.
+// A slowSigner takes its time.
+type slowSigner struct {
+	crypto.Signer
+	slow func()
+}
+
+func (s *slowSigner) Sign(rand io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	s.slow()
+	return s.Signer.Sign(rand, digest, o)
+}
+
+// slowKey puts a slowSigner in the place of a key.
+func slowKey(t *testing.T, p ssl.KeyPair, slow func()) ssl.KeyPair {
+	t.Helper()
+	c, err := tls.X509KeyPair(p.CertPEM, p.KeyPEM)
+	require.NoError(t, err)
+	return ssl.KeyPair{CertPEM: p.CertPEM, Signer: &slowSigner{c.PrivateKey.(crypto.Signer), slow}}
+}
+
+// Nor is somebody ended who waits for us: for an Authorize or a Signer that is slow, or for
+// a function of Options.Base.
 func TestJudgedIsNotCrowdedOut(t *testing.T) {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	alice := people.Client("alice")
 	now := time.Now() // when the certificates are valid
 	slow := func() { time.Sleep(5 * time.Second) }
-	for name, slowed := range map[string]func(*ssl.Options, *ssl.ClientAuth){
-		"Authorize": func(_ *ssl.Options, auth *ssl.ClientAuth) {
-			auth.Authorize, auth.AuthorizeID = func(context.Context, *ssl.Identity) error { slow(); return nil }, "1"
+	for name, slowed := range map[string]func(*ssl.Options, *ssl.Config){
+		"Authorize": func(_ *ssl.Options, c *ssl.Config) {
+			c.Client.Authorize, c.Client.AuthorizeID = func(context.Context, *ssl.Identity) error { slow(); return nil }, "1"
 		},
-		"VerifyConnection": func(o *ssl.Options, _ *ssl.ClientAuth) {
+		"VerifyConnection": func(o *ssl.Options, _ *ssl.Config) {
 			o.Base.VerifyConnection = func(tls.ConnectionState) error { slow(); return nil }
+		},
+		"Signer": func(_ *ssl.Options, c *ssl.Config) {
+			c.Certificates = []ssl.KeyPair{slowKey(t, c.Certificates[0], slow)}
+		},
+		"one of two Signers": func(_ *ssl.Options, c *ssl.Config) {
+			key := slowKey(t, c.Certificates[0], slow)
+			c.Certificates = []ssl.KeyPair{key, selfSigned(t, rsaKey(), rsaKey().Public(), "a.test")}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			forVersions(t, func(t *testing.T, version uint16, _ int) {
 				synctest.Test(t, func(t *testing.T) {
 					o := &ssl.Options{Base: &tls.Config{Time: func() time.Time { return now }}}
-					auth := &ssl.ClientAuth{CAPEM: people.PEM()}
-					slowed(o, auth)
-					crowd := newCrowd(t, 2, o, server(servers, "1", auth, "a.test"))
+					c := server(servers, "1", &ssl.ClientAuth{CAPEM: people.PEM()}, "a.test")
+					slowed(o, &c)
+					crowd := newCrowd(t, 2, o, c)
 					acceptAll(t, crowd.l)
 					begun := time.Now()
 					judged := shakeWith(crowd.come(), 0, client(version, "a.test", alice))

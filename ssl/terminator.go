@@ -2,9 +2,11 @@ package ssl
 
 import (
 	"crypto/tls"
+	"slices"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/hostname"
+	"github.com/sallyport/sallyport/internal/signer"
 )
 
 // This file is the way of a handshake. It takes no lock, loads the table once,
@@ -93,15 +95,15 @@ func (tm *Terminator) TLSConfig() *tls.Config {
 // unrecognized_name. The error is always nil.
 func (tm *Terminator) GetConfigForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	p, _ := tm.find(tm.table(), hello.ServerName)
-	config, counts := tm.unknown, &tm.counts.noProfile
+	config, counts, asks := tm.unknown, &tm.counts.noProfile, false
 	if p != nil {
 		built := p.builtBy(tm)
-		config, counts = built.config, built.counts
+		config, counts, asks = built.config, built.counts, built.asks
 	}
 	if ctx := hello.Context(); ctx != nil { // it is nil in a hello that somebody made
 		if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
 			a.serverName, a.profile, a.hello, a.counts = hello.ServerName, p, true, counts
-			if a.slot != nil && p != nil && tm.asks(p) {
+			if a.slot != nil && asks {
 				config = a.slot.keep(config)
 			}
 		}
@@ -123,6 +125,7 @@ type builtConfig struct {
 	by     *Terminator
 	config *tls.Config
 	counts *handshakeCounts // of the profile's ID
+	asks   bool             // a handshake calls a function of the user's
 }
 
 // builtBy returns what a Terminator makes of a profile. Two goroutines may build it at the
@@ -131,7 +134,7 @@ func (p *Profile) builtBy(tm *Terminator) *builtConfig {
 	if b := p.built.Load(); b != nil && b.by == tm && !b.counts.gone.Load() {
 		return b
 	}
-	b := &builtConfig{by: tm, config: tm.build(p), counts: tm.counts.of(p.id, tm.table)}
+	b := &builtConfig{by: tm, config: tm.build(p), counts: tm.counts.of(p.id, tm.table), asks: tm.asks(p)}
 	p.built.Store(b)
 	return b
 }
@@ -185,7 +188,8 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 // asks reports whether the handshakes of a profile call a function of the user's, which may
 // take its time.
 func (tm *Terminator) asks(p *Profile) bool {
-	return tm.verifyConnection != nil || p.client != nil && p.client.authorizer != nil && !p.optional()
+	return tm.verifyConnection != nil || p.client != nil && p.client.authorizer != nil && !p.optional() ||
+		slices.ContainsFunc(p.certs(), func(c tls.Certificate) bool { return signer.Guarded(c.PrivateKey) })
 }
 
 // verify is the second wall behind crypto/tls and the tickets. It runs on every

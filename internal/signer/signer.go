@@ -42,6 +42,13 @@ func Guard(s crypto.Signer, public crypto.PublicKey) (crypto.Signer, error) {
 	}, nil
 }
 
+// Guarded reports whether a private key is what Guard has returned: to sign with it may take
+// its time.
+func Guarded(key crypto.PrivateKey) bool {
+	_, ok := key.(*guard)
+	return ok
+}
+
 func publicOf(s crypto.Signer) (public crypto.PublicKey, err error) {
 	if err := recovered(func() { public = s.Public() }); err != nil {
 		return nil, fmt.Errorf("has no public key: Public %w", err)
