@@ -24,14 +24,14 @@ import (
 // what the bounds of handshakes (ssl.Options.HandshakeProcs, MaxHandshakes) and their place
 // off the accept loop are for. The flood is a process of its own, on one core.
 func BenchmarkHandshakeFlood(b *testing.B) {
-	for _, flood := range []bool{false, true} {
-		name := "flood=n"
-		if flood {
-			name = "flood=y"
-		}
-		b.Run(name, func(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		flood bool
+		procs int
+	}{{"flood=n", false, 0}, {"flood=y", true, 0}, {"flood=y/procs=all", true, -1}} {
+		b.Run(c.name, func(b *testing.B) {
 			servers := ssltest.NewCA(b, "servers")
-			gw := gateway.New(nil)
+			gw := gateway.New(&gateway.Options{TLS: ssl.Options{HandshakeProcs: c.procs}})
 			defer gw.Close()
 			_, err := gw.Apply(gateway.Change{Put: gateway.Config{
 				Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},
@@ -49,7 +49,7 @@ func BenchmarkHandshakeFlood(b *testing.B) {
 			defer conn.Close()
 			client := &quietClient{tb: b, conn: conn, request: []byte(smallRequest), buf: make([]byte, 8<<10)}
 
-			if flood {
+			if c.flood {
 				defer startFlood(b, l.Addr().String())()
 			}
 			var took []time.Duration
