@@ -31,18 +31,6 @@ func openFile(t testing.TB, path string) *adminapi.File {
 	return f
 }
 
-func load(t testing.TB, s adminapi.Storage) map[string]adminapi.Record {
-	t.Helper()
-	records, err := s.Load(t.Context())
-	require.NoError(t, err)
-	byKey := map[string]adminapi.Record{}
-	for _, r := range records {
-		byKey[r.Key] = r
-	}
-	require.Len(t, byKey, len(records), "one record a key")
-	return byKey
-}
-
 func TestFile(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) adminapi.Storage { return openFile(t, filepath.Join(t.TempDir(), "data")) })
 }

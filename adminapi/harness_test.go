@@ -399,3 +399,15 @@ func hideKeys(v *any) {
 		}
 	}
 }
+
+func load(t testing.TB, s adminapi.Storage) map[string]adminapi.Record {
+	t.Helper()
+	records, err := s.Load(t.Context())
+	require.NoError(t, err)
+	byKey := map[string]adminapi.Record{}
+	for _, r := range records {
+		byKey[r.Key] = r
+	}
+	require.Len(t, byKey, len(records), "one record a key")
+	return byKey
+}

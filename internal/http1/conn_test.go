@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,17 +65,6 @@ func serveOne(t testing.TB, server net.Conn, conn *Conn, answer string) {
 	n, err := conn.ReadBody(body)
 	require.Equal(t, io.EOF, err)
 	require.Equal(t, "ok", string(body[:n]))
-}
-
-// arrived waits until something can be read from a socket.
-func arrived(t testing.TB, c *net.TCPConn) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	require.NoError(t, err)
-	require.NoError(t, raw.Read(func(fd uintptr) bool {
-		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
-		return err != syscall.EAGAIN
-	}))
 }
 
 // An idle connection on which anything happened is not used again.
