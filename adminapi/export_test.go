@@ -49,3 +49,10 @@ func Resealed(text []byte) (out []byte) {
 	}
 	return out
 }
+
+// Told is of how many documents warnings are noted.
+func Told(h *Handler) int {
+	h.changeMu.Lock()
+	defer h.changeMu.Unlock()
+	return len(h.told)
+}

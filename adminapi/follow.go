@@ -209,13 +209,14 @@ func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
 	maps.Copy(h.rejected, news)
 	h.takeConfigs(u)
 	h.mu.Unlock()
-	if h.logger == nil {
-		return report
-	}
-	// What was written here, its writer tells.
+	// What was written here, its writer tells. Without a logger, what was told is noted all
+	// the same.
 	h.warn(slices.DeleteFunc(slices.Clone(edits), func(e *edit) bool {
 		return len(news) == 0 && h.following.awaits(records[e])
 	}), report)
+	if h.logger == nil {
+		return report
+	}
 	for _, key := range slices.Sorted(maps.Keys(news)) {
 		kind, id, _ := parseKey(key)
 		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].revision, "error", news[key].err, "last_good", h.docs.get(kind, id) != nil)

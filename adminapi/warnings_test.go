@@ -299,3 +299,21 @@ func TestWarningsHaveNoKey(t *testing.T) {
 	require.Empty(t, leak(body+whole+w.logs.String(), []byte(key)))
 	require.NotContains(t, w.logs.String(), "\nlevel=WARN y")
 }
+
+// What was told of a document is forgotten with it, also where nobody has a logger.
+func TestWarningsAreForgotten(t *testing.T) {
+	c := newCases(t)
+	s := newShared()
+	gw := gateway.New(nil)
+	t.Cleanup(func() { _ = gw.Close() })
+	h, err := adminapi.New(gw, &adminapi.Options{Storage: s, AllowUnauthenticated: true})
+	require.NoError(t, err)
+	t.Cleanup(h.Close)
+	status, body := ask(h, "PUT", "http://localhost/apisix/admin/ssls/1", encode(t, with(c.expired, "id", "1")))
+	require.Equal(t, 201, status, body)
+	s.settle()
+	require.Equal(t, 1, adminapi.Told(h))
+	s.remove(t, "/ssls/1") // as a lease that ends does
+	s.settle()
+	require.Zero(t, adminapi.Told(h))
+}

@@ -78,8 +78,34 @@ func (l *lateLookups) Lookup(kind route.VarKind, name string) (value string, ok 
 		return "", false
 	}
 	l.decision.lookups()
-	value, ok = l.decision.req.Lookups.Lookup(kind, name)
+	all := l.decision.req.Lookups
+	if kind == route.VarHeader && l.decision.found.Route.Upstream() != "" && !l.goesOn(all, name) {
+		return "", false
+	}
+	value, ok = all.Lookup(kind, name)
 	return strings.Clone(value), ok
+}
+
+// goesOn reports whether a field of the client's is one that a node may get. What Connection
+// names is not (RFC 9110, section 7.6.1): who judges by it would let somebody in of whom the
+// node knows nothing. A handler of the user's does get it.
+func (l *lateLookups) goesOn(all route.Lookups, name string) bool {
+	switch l.decision.header.kindOf(name) {
+	case fieldUnwanted:
+		return false
+	case fieldForwarding:
+		return true // whatever Connection says
+	}
+	if strings.EqualFold(name, "Host") {
+		return true
+	}
+	named, _ := all.Lookup(route.VarHeader, "Connection")
+	for token := range strings.SplitSeq(named, ",") {
+		if strings.EqualFold(strings.Trim(token, " \t"), name) {
+			return false
+		}
+	}
+	return true
 }
 
 // LookupAll implements [route.Lookups].

@@ -366,3 +366,41 @@ func TestAuthorizeSeesTunnels(t *testing.T) {
 		}
 	}
 }
+
+// A field that does not go on to the node, because Connection names it, is nothing to judge
+// by; a handler gets it, and so is it judged.
+func TestAuthorizeSeesWhatGoesOn(t *testing.T) {
+	h := newHarness(t, nil)
+	seen := make(chan string, 1)
+	judge := func(_ context.Context, r *route.AuthorizeRequest) error {
+		tenant, _ := r.Header("x-tenant")
+		host, _ := r.Header("Host")
+		forwarded, _ := r.Header("X-Forwarded-Proto")
+		seen <- tenant + " " + host + " " + forwarded
+		return nil
+	}
+	h.apply(gateway.Config{
+		Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
+		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+		Routes: []route.Config{
+			{ID: "node", Paths: []string{"/node"}, Upstream: "1", AllowPlain: true, Authorize: judge},
+			{ID: "local", Paths: []string{"/local"}, AllowPlain: true, Authorize: judge, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})},
+		},
+	})
+	for _, d := range h.http1Doors() {
+		for _, c := range []struct{ path, connection, want string }{
+			{"/node", "close", "alice a.test " + d.scheme()},
+			{"/node", "close, x-TENANT\t, Host,X-Forwarded-Proto", " a.test " + d.scheme()},
+			{"/local", "close, x-tenant", "alice a.test " + d.scheme()},
+		} {
+			conn := h.raw(d, "a.test")
+			conn.write("GET " + c.path + " HTTP/1.1\r\nHost: a.test\r\nConnection: " + c.connection + "\r\nX-Tenant: alice\r\n\r\n")
+			res, _ := conn.answer("GET")
+			require.Equal(t, 200, res.StatusCode, d.name)
+			require.Equal(t, c.want, <-seen, "%s %+v", d.name, c)
+			for _, received := range h.origin.take() {
+				require.Equal(t, c.connection == "close", len(received.saying("alice")) > 0, "%s %+v", d.name, c)
+			}
+		}
+	}
+}

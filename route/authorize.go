@@ -42,7 +42,8 @@ func NewAuthorizeRequest(req *Request, m *Match) *AuthorizeRequest {
 // name: one with several lines has one value, in which they are joined by ", ", or for
 // Cookie by "; ". So there is no line that is hidden behind the first. ok is false if there
 // is none, and without Lookups. To package gateway, that is so of a field in which nobody
-// but a gateway may speak of the client's certificate; and fields about forwarding
+// but a gateway may speak of the client's certificate, and where the route has an Upstream
+// of a field that does not go on to it, because Connection names it; and fields about forwarding
 // (X-Forwarded-For and the like) say what it saw itself, unless the peer is a trusted
 // proxy.
 func (r *AuthorizeRequest) Header(name string) (value string, ok bool) {

@@ -187,6 +187,12 @@ func (l *listener) handshake(p *slot) {
 	defer l.slots.free()
 	defer p.settle()
 	c := p.conn
+	returned := false
+	defer func() {
+		if !returned { // a function of the user's has ended the goroutine, as t.FailNow does
+			c.Close()
+		}
+	}()
 	if a, ok := c.(interface{ Admit() error }); ok {
 		if recovered(a.Admit) != nil {
 			if p.displaced() {
@@ -210,6 +216,7 @@ func (l *listener) handshake(p *slot) {
 		defer l.leave(addr)
 	}
 	conn, err := l.tm.handshake(p, l.config)
+	returned = true
 	if err != nil {
 		c.Close()
 		return
@@ -229,12 +236,14 @@ func (tm *Terminator) handshake(p *slot, config *tls.Config) (*tls.Conn, error) 
 	c, begun := p.conn, time.Now()
 	_ = c.SetDeadline(begun.Add(tm.o.HandshakeTimeout))
 	a := &attempt{counts: &tm.counts.noProfile, slot: p}
-	p.paced = pace(c, tm.procs)
+	p.paced = pace(c, tm.procs, p)
 	conn := tls.Server(p.paced, config)
-	err := recovered(func() error {
-		return conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
-	})
-	p.paced.over()
+	err := func() error {
+		defer p.paced.over() // also when a function of the user's ends the goroutine
+		return recovered(func() error {
+			return conn.HandshakeContext(context.WithValue(context.Background(), attemptKey{}, a))
+		})
+	}()
 	took := time.Since(begun)
 	switch {
 	case err == nil && !p.settle():

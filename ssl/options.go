@@ -52,7 +52,8 @@ type Options struct {
 	MaxHandshakes int
 
 	// HandshakeProcs bounds how many handshakes behind the Listeners of a [Terminator]
-	// compute at a time; those that wait for their client or a function of yours do not count. Zero is GOMAXPROCS
+	// compute at a time; those do not count that wait for their client, or for
+	// Authorize, a Signer or VerifyConnection of Base. Zero is GOMAXPROCS
 	// less one, and at least one: a processor is left for connections that are open, whose
 	// requests would otherwise take milliseconds while others connect as fast as they can.
 	// A program that does nothing but handshakes gets more done with GOMAXPROCS. A negative

@@ -45,11 +45,28 @@ func (p procs) give() {
 type pacedConn struct {
 	net.Conn
 	procs procs // nil after the handshake
+	place *slot
 }
 
-func pace(c net.Conn, p procs) *pacedConn {
-	p.take()
-	return &pacedConn{c, p}
+func pace(c net.Conn, p procs, place *slot) *pacedConn {
+	paced := &pacedConn{c, p, place}
+	paced.take()
+	return paced
+}
+
+// take waits for a processor. Whoever waits for that does not wait for its client.
+func (c *pacedConn) take() {
+	if c.procs == nil {
+		return
+	}
+	select {
+	case c.procs <- struct{}{}:
+		return
+	default:
+	}
+	c.place.queue(true)
+	defer c.place.queue(false)
+	c.procs.take()
 }
 
 // over ends the handshake.
@@ -64,7 +81,7 @@ func (c *pacedConn) Read(b []byte) (int, error) {
 		return c.Conn.Read(b)
 	}
 	c.procs.give()
-	defer c.procs.take()
+	defer c.take()
 	return c.Conn.Read(b)
 }
 
@@ -74,7 +91,7 @@ func (c *pacedConn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	c.procs.give()
-	defer c.procs.take()
+	defer c.take()
 	return c.Conn.Write(b)
 }
 

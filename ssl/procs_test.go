@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,4 +125,65 @@ func TestNetConnBelow(t *testing.T) {
 	})
 	require.IsType(t, &net.TCPConn{}, below.NetConn())
 	require.NoError(t, below.CloseWrite())
+}
+
+// A profile with SkipPaths judges when it makes a ticket.
+func TestNoProcessorForAuthorizeAtTickets(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	alice := people.Client("alice")
+	now := time.Now()
+	forVersions(t, func(t *testing.T, version uint16, _ int) {
+		synctest.Test(t, func(t *testing.T) {
+			o := &ssl.Options{HandshakeProcs: 1, MaxHandshakes: 100, HandshakeTimeout: 10 * time.Second, Base: &tls.Config{Time: func() time.Time { return now }}}
+			auth := &ssl.ClientAuth{CAPEM: people.PEM(), SkipPaths: []string{"^/open"}, AuthorizeID: "1", Authorize: func(ctx context.Context, id *ssl.Identity) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}}
+			crowd := newCrowd(t, 100, o, server(servers, "1", auth, "a.test"))
+			acceptAll(t, crowd.l)
+			conn := crowd.come()
+			go func() {
+				conf := client(version, "a.test", alice)
+				conf.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+				c := tls.Client(conn, conf)
+				_ = c.Handshake()
+				_, _ = io.Copy(io.Discard, c)
+			}()
+			synctest.Wait()
+			begun := time.Now()
+			require.NoError(t, <-shakeWith(crowd.come(), 0, client(version, "a.test"))) // no certificate at all
+			require.Zero(t, time.Since(begun), "an unrelated client waited")
+			conn.Close()
+		})
+	})
+}
+
+// A function of the user's that ends its goroutine, as t.FailNow does, has no processor
+// after that, and leaves no connection.
+func TestGoexitKeepsNothing(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int32
+		crowd := newCrowd(t, 10, &ssl.Options{HandshakeProcs: 1, HandshakeTimeout: 10 * time.Second, Base: &tls.Config{VerifyConnection: func(tls.ConnectionState) error {
+			if n.Add(1) == 1 {
+				runtime.Goexit() // what t.FailNow does
+			}
+			return nil
+		}}}, server(ca, "1", nil, "a.test"))
+		acceptAll(t, crowd.l)
+		first := crowd.come()
+		go func() { _ = tls.Client(first, client(tls.VersionTLS13, "a.test")).Handshake() }()
+		synctest.Wait()
+		done := shake(crowd.come(), 0)
+		time.Sleep(time.Hour)
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+		default:
+			first.Close()
+			crowd.store.GiveProc()
+			t.Error("after an hour the next client still waits for a processor")
+		}
+		first.Close()
+	})
 }

@@ -51,6 +51,7 @@ type slot struct {
 	// Guarded by the mutex of the places.
 	since   time.Time // when the grace began
 	working bool      // a function of the user's runs, and nobody waits for the client
+	queued  bool      // it waits for a processor
 	lost    bool
 }
 
@@ -131,7 +132,7 @@ func (s *slots) longest() (*slot, time.Duration) {
 		if wait := p.since.Add(handshakeGrace).Sub(now); wait > 0 {
 			return nil, wait
 		}
-		if !p.working {
+		if !p.working && !p.queued {
 			return p, handshakeGrace
 		}
 		p.again(now) // so that it is looked at once in a grace, and not by everybody who waits
@@ -180,6 +181,11 @@ func (p *slot) keep(config *tls.Config) *tls.Config {
 	config.VerifyConnection = func(cs tls.ConnectionState) error {
 		defer p.leave()()
 		return verify(cs)
+	}
+	wrap := config.WrapSession // which judges where VerifyConnection does not: see SkipPaths
+	config.WrapSession = func(cs tls.ConnectionState, s *tls.SessionState) ([]byte, error) {
+		defer p.leave()()
+		return wrap(cs, s)
 	}
 	config.Certificates = slices.Clone(config.Certificates)
 	for i := range config.Certificates {
@@ -230,7 +236,7 @@ func (p *slot) leave() (back func()) {
 	p.work(true)
 	p.paced.procs.give()
 	return func() {
-		p.paced.procs.take()
+		p.paced.take()
 		p.work(false)
 	}
 }
@@ -240,4 +246,12 @@ func (p *slot) work(working bool) {
 	defer p.of.mu.Unlock()
 	p.working = working
 	p.again(time.Now())
+}
+
+// queue notes that a processor is waited for, or not any more. That is no new grace: a
+// client that sends a byte at a time would have one with each.
+func (p *slot) queue(waits bool) {
+	p.of.mu.Lock()
+	defer p.of.mu.Unlock()
+	p.queued = waits
 }

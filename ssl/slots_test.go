@@ -461,3 +461,43 @@ func TestSilentSockets(t *testing.T) {
 	taking.Wait()
 	collect(t, func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// A profile with SkipPaths judges when it makes a ticket.
+func TestJudgedAtTicketsIsNotCrowdedOut(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	alice := people.Client("alice")
+	now := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		o := &ssl.Options{HandshakeProcs: -1, Base: &tls.Config{Time: func() time.Time { return now }}}
+		auth := &ssl.ClientAuth{CAPEM: people.PEM(), SkipPaths: []string{"^/open"}, AuthorizeID: "1", Authorize: func(ctx context.Context, id *ssl.Identity) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		}}
+		crowd := newCrowd(t, 1, o, server(servers, "1", auth, "a.test"))
+		acceptAll(t, crowd.l)
+		conf := client(tls.VersionTLS13, "a.test", alice)
+		conf.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		done := shakeWith(crowd.come(), 0, conf)
+		synctest.Wait()
+		other := crowd.come()
+		require.NoError(t, <-done)
+		other.Close()
+	})
+}
+
+// Nor is somebody ended who waits for a processor.
+func TestQueuedIsNotCrowdedOut(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	synctest.Test(t, func(t *testing.T) {
+		crowd := newCrowd(t, 1, &ssl.Options{HandshakeProcs: 1}, server(ca, "1", nil, "a.test"))
+		acceptAll(t, crowd.l)
+		crowd.store.TakeProc()
+		first := shake(crowd.come(), 0)
+		synctest.Wait()
+		second := shake(crowd.come(), 0)
+		time.Sleep(2500 * time.Millisecond)
+		crowd.store.GiveProc()
+		require.NoError(t, <-first)
+		require.NoError(t, <-second)
+	})
+}

@@ -188,7 +188,7 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 // asks reports whether the handshakes of a profile call a function of the user's, which may
 // take its time.
 func (tm *Terminator) asks(p *Profile) bool {
-	return tm.verifyConnection != nil || p.client != nil && p.client.authorizer != nil && !p.optional() ||
+	return tm.verifyConnection != nil || p.client != nil && p.client.authorizer != nil ||
 		slices.ContainsFunc(p.certs(), func(c tls.Certificate) bool { return signer.Guarded(c.PrivateKey) })
 }
 
