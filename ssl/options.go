@@ -45,19 +45,16 @@ type Options struct {
 	//
 	// Zero is 512. That is 4 MiB if all clients are silent, 14 MiB if they stall after
 	// their ClientHello, and 160 MiB if each withholds the end of a certificate of 256
-	// KiB, beside what the kernel has for their sockets (BenchmarkPendingHandshake). It
-	// should not be more than what the processors do in a second, lest honest clients
-	// that all come at once are crowded out too: reckon with 500 for each, more if no
-	// certificate has an RSA key.
+	// KiB, beside what the kernel has for their sockets (BenchmarkPendingHandshake). Nor is
+	// a client crowded out while its handshake waits for a processor (HandshakeProcs).
 	MaxHandshakes int
 
 	// HandshakeProcs bounds how many handshakes behind the Listeners of a [Terminator]
-	// compute at a time; those do not count that wait for their client, or for
-	// Authorize, a Signer or VerifyConnection of Base. Zero is GOMAXPROCS
-	// less one, and at least one: a processor is left for connections that are open, whose
-	// requests would otherwise take milliseconds while others connect as fast as they can.
-	// A program that does nothing but handshakes gets more done with GOMAXPROCS. A negative
-	// number is no bound.
+	// compute at a time; those do not count that wait for their client, or for Authorize, a
+	// Signer or VerifyConnection of Base. Zero is GOMAXPROCS less one, and at least one: a
+	// processor is left for connections that are open, whose requests would otherwise take
+	// milliseconds while others connect as fast as they can. A program that does nothing
+	// but handshakes gets more done with GOMAXPROCS. A negative number is no bound.
 	HandshakeProcs int
 
 	// MaxHandshakesPerAddr bounds how many of them one remote address has at a
