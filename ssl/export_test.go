@@ -59,3 +59,12 @@ func (s *Store) Procs() int { return cap(s.procs) }
 // TakeProc and GiveProc are a handshake that computes, and its end.
 func (s *Store) TakeProc() { s.procs.take() }
 func (s *Store) GiveProc() { s.procs.give() }
+
+// What the tests see of sharedCerts.
+var NewSharedCerts = newSharedCerts
+
+// Collide lets all certificates have the same hash.
+func (s *sharedCerts) Collide() { s.hash = func([]byte) uint64 { return 1 } }
+
+func (s *sharedCerts) Of(c *x509.Certificate) *x509.Certificate { return s.of(c) }
+func (s *sharedCerts) Len() int                                 { return len(s.m) }

@@ -72,7 +72,7 @@ func (c *pacedConn) take() {
 // over ends the handshake.
 func (c *pacedConn) over() {
 	c.procs.give()
-	c.procs = nil
+	c.procs, c.place = nil, nil
 }
 
 // Read implements [net.Conn].

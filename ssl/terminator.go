@@ -34,6 +34,7 @@ type Terminator struct {
 	fallback         string
 	o                Options
 	verdicts         *verdicts // not part of what %+v prints: it changes all the time
+	shared           *sharedCerts
 	clock            *coarseClock
 	procs            procs
 	counts           *counts
@@ -60,7 +61,7 @@ func NewTerminator(table func() *Table, o *Options) *Terminator {
 		tm.o.MaxHandshakes = defaultMaxHandshakes
 	}
 	tm.procs = newProcs(tm.o.HandshakeProcs)
-	tm.verdicts = newVerdicts()
+	tm.verdicts, tm.shared = newVerdicts(), newSharedCerts()
 	tm.clock = &coarseClock{}
 	tm.counts = &counts{}
 	tm.samplers = &samplers{}

@@ -60,7 +60,11 @@ func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Ti
 	if err != nil {
 		return refused(err)
 	}
-	identity := &Identity{profile: p, chain: slices.Clone(chain), until: until, resumed: cs.DidResume, texts: new(identityTexts)}
+	chain = slices.Clone(chain)
+	if !cs.HandshakeComplete && !cs.DidResume {
+		tm.shared.share(cs, chain)
+	}
+	identity := &Identity{profile: p, chain: chain, until: until, resumed: cs.DidResume, texts: new(identityTexts)}
 	if err := p.client.authorize(identity, tm.o.HandshakeTimeout); err != nil {
 		return refused(err)
 	}

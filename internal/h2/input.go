@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/sallyport/sallyport/internal/buffers"
 )
 
 // An input is what was read from a connection and not understood yet, and what reads
@@ -12,16 +14,21 @@ import (
 type input struct {
 	conn   *Conn
 	framer *http2.Framer
-	buf    [inputSize]byte
-	r, w   int  // buf[r:w] is not used yet
-	fresh  bool // nothing of the next frame was used yet
+	buf    []byte // first, or that of large
+	r, w   int    // buf[r:w] is not used yet
+	fresh  bool   // nothing of the next frame was used yet
+
+	first [firstInput]byte
+	large *buffers.Buffer // which has a record of TLS; nil until so much came
 }
 
-// inputSize is a record of TLS.
-const inputSize = 16 << 10
+// firstInput is enough for the heads of some requests. A connection has it for as long as
+// it does not rest, and many have no more to say.
+const firstInput = 4 << 10
 
 var inputs = sync.Pool{New: func() any {
 	in := new(input)
+	in.buf = in.first[:]
 	in.framer = http2.NewFramer(nil, in)
 	in.framer.SetReuseFrames()
 	in.framer.SetMaxReadFrameSize(maxReadFrame)
@@ -37,6 +44,10 @@ func newInput(c *Conn) *input {
 // release gives the input back. It must be empty, and between two frames.
 func (in *input) release() {
 	in.conn = nil
+	if in.large != nil {
+		in.large.Release()
+		in.large, in.buf = nil, in.first[:]
+	}
 	inputs.Put(in)
 }
 
@@ -48,11 +59,15 @@ func (in *input) buffered() []byte { return in.buf[in.r:in.w] }
 // space returns where to read to. It is called when nothing is buffered. While large bodies
 // come, it is room for the head of a frame: what follows is read to where it belongs.
 func (in *input) space() []byte {
+	if in.large == nil && in.w == len(in.buf) { // the last read got all that it could take
+		in.large = buffers.New()
+		in.buf = in.large.B
+	}
 	in.r, in.w = 0, 0
 	if in.conn.ahead {
 		return in.buf[:frameHead]
 	}
-	return in.buf[:]
+	return in.buf
 }
 
 // Read is for the framer. It waits if there is nothing.

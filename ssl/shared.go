@@ -1,0 +1,85 @@
+package ssl
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"hash/maphash"
+	"sync"
+	"weak"
+)
+
+// sharedCerts lets connections whose clients present the same certificate have it once:
+// parsed, it weighs three kilobytes, a fifth of what an idle connection does, and many
+// connections of one client are what services have among each other. crypto/tls itself
+// shares so what servers present and what comes with tickets, but parses what clients
+// present for each connection.
+//
+// Nothing here keeps a certificate alive, and only those of clients that were verified come
+// here. Two are the same if they have the same bytes.
+type sharedCerts struct {
+	hash func([]byte) uint64
+
+	mu    sync.Mutex // guards what follows
+	m     map[uint64]weak.Pointer[x509.Certificate]
+	sweep int // how many there are when those are looked for that are gone
+}
+
+// leastSweep is how many certificates are not worth looking through.
+const leastSweep = 1024
+
+func newSharedCerts() *sharedCerts {
+	seed := maphash.MakeSeed()
+	return &sharedCerts{
+		hash:  func(b []byte) uint64 { return maphash.Bytes(seed, b) },
+		m:     map[uint64]weak.Pointer[x509.Certificate]{},
+		sweep: leastSweep,
+	}
+}
+
+// share puts certificates that other connections have in the place of those that are like
+// them, in the state of a connection and in a chain that was found for it. crypto/tls says
+// that the slices of the state should not be modified. But in a full handshake, before
+// VerifyConnection has returned, they are the connection's own and nobody else has seen
+// them; and what is in them means the same afterwards. The state is that of the connection
+// itself, as long as no other came with it (TestShared).
+func (s *sharedCerts) share(cs *tls.ConnectionState, chain []*x509.Certificate) {
+	for i, own := range cs.PeerCertificates {
+		same := s.of(own)
+		if same == own {
+			continue
+		}
+		cs.PeerCertificates[i] = same
+		replace(chain, own, same)
+		for _, chain := range cs.VerifiedChains {
+			replace(chain, own, same)
+		}
+	}
+}
+
+func replace(chain []*x509.Certificate, old, new *x509.Certificate) {
+	for i, c := range chain {
+		if c == old {
+			chain[i] = new
+		}
+	}
+}
+
+// of returns the certificate that others have with the same bytes, or c, for the next.
+func (s *sharedCerts) of(c *x509.Certificate) *x509.Certificate {
+	key := s.hash(c.Raw)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.m[key].Value(); known != nil && known.Equal(c) {
+		return known
+	}
+	s.m[key] = weak.Make(c)
+	if len(s.m) > s.sweep {
+		for key, c := range s.m {
+			if c.Value() == nil {
+				delete(s.m, key)
+			}
+		}
+		s.sweep = max(2*len(s.m), leastSweep)
+	}
+	return c
+}
