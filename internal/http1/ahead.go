@@ -1,7 +1,7 @@
 package http1
 
 import (
-	"net"
+	"io"
 	"sync"
 )
 
@@ -22,7 +22,7 @@ const (
 
 var aheads = sync.Pool{New: func() any { return new([aheadSize]byte) }}
 
-func (a *ahead) read(c net.Conn, p []byte) (n int, err error) {
+func (a *ahead) read(c io.Reader, p []byte) (n int, err error) {
 	if a.r == a.w {
 		if a.buf != nil && (!a.on || a.w < aheadWorth) {
 			a.release()

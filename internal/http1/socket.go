@@ -2,6 +2,7 @@ package http1
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -103,6 +104,7 @@ func (l *limit) end(t time.Time) error {
 // A socket is the connection below TLS, or the connection itself without TLS.
 type socket struct {
 	net.Conn
+	via     io.ReadWriter   // the same, by the shortest way
 	owner   *Conn           // of a server's
 	control syscall.RawConn // nil if the connection shows none that can be looked at
 
@@ -136,7 +138,10 @@ type socket struct {
 const recordHeader = 5 // bytes before each TLS record, the last two its length
 
 func (s *socket) init(c net.Conn) {
-	s.Conn = c
+	s.Conn, s.via = c, c
+	if d := newDirect(c); d != nil {
+		s.via = d
+	}
 	s.reading.tell = c.SetReadDeadline
 	s.writing.tell = c.SetWriteDeadline
 	s.initProbe(c)
@@ -154,8 +159,12 @@ func (s *socket) Read(p []byte) (int, error) {
 	if s.probing {
 		return 0, s.peek()
 	}
+	via := s.via
+	if s.handed.Load() {
+		via = s.Conn // whose Read may be called by several at a time
+	}
 	for {
-		n, err := s.ahead.read(s.Conn, p)
+		n, err := s.ahead.read(via, p)
 		if err != nil && !s.handed.Load() {
 			if n == 0 && s.reading.early(err) {
 				continue
@@ -282,7 +291,7 @@ const writeSteps = 4
 func (s *socket) send(p []byte) (n int, err error) {
 	s.writing.begin(s.sendStep())
 	for idle, progress := 0, 0; ; {
-		m, err := s.Conn.Write(p[n:])
+		m, err := s.via.Write(p[n:])
 		n += m
 		progress += m
 		s.written.Add(int64(m))

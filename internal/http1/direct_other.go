@@ -1,0 +1,10 @@
+//go:build !linux || 386 || s390x || race
+
+package http1
+
+import "net"
+
+// direct is not there.
+type direct struct{ net.Conn }
+
+func newDirect(net.Conn) *direct { return nil }
