@@ -1,14 +1,17 @@
 // Package gateway is an SNI-routed mTLS gateway that a Go service imports.
 //
-// A [Server] holds one configuration: TLS profiles by server name ([ssl]), routes
-// by host, path and method ([route]), and upstreams ([upstream]). [*Server.Apply]
-// changes it in one step, at any time. There are two doors over one way of a
-// request:
+// A [Server] holds one configuration: TLS profiles by server name (package [ssl]), routes
+// by host, path and method ([route]), and upstreams ([upstream]). [*Server.Apply] changes
+// it in one step, at any time. Requests come in by either of two doors, and are treated
+// alike:
 //
-//   - [*Server.ServeTLS] and [*Server.Serve] serve a listener, with engines of the
-//     gateway's own for HTTP/1.1 and HTTP/2.
-//   - [*Server.ServeHTTP] and [*Server.TLSConfig] are for a server of one's own,
-//     for middleware, and for [net/http/httptest].
+//   - [*Server.ServeTLS] and [*Server.Serve] serve a listener, with the gateway's own
+//     engines for HTTP/1.1 and HTTP/2.
+//   - [*Server.ServeHTTP] and [*Server.TLSConfig] are for an [net/http.Server] of your
+//     own, for middleware, and for [net/http/httptest].
+//
+// [Limits], and the counts, log records and refusals of handshakes, exist only at the
+// first.
 //
 // The shortest gateway:
 //
@@ -24,168 +27,176 @@
 //
 // # The way of a request
 //
-// The Host and the path are brought into their one form. The guard ([ssl]) then
-// says whether the client may ask for this Host: see [*ssl.Terminator.Judge] for
-// its answers. Then the route is matched, and the request goes to a node of its
-// upstream or to a handler of the user's own.
+// The Host and the path are brought into their canonical form. The guard (see [ssl]) then
+// says whether the client may ask for this Host: see [*ssl.Terminator.Judge] for its
+// answers. Then the route is matched, and the request goes to a node of its upstream or
+// to a handler of yours. These are the answers that the gateway itself gives:
 //
 //	308  plain HTTP, with [PlainRedirect]
-//	400  the Host or the path has no reading, or a client certificate is missing
-//	403  plain HTTP, where client certificates are demanded; or the route demands one
+//	400  the Host or the path is invalid, or a client certificate is missing
+//	403  plain HTTP where client certificates are demanded; or the route demands one
 //	     (RequireIdentity), or its Authorize returned an error
 //	404  no route
 //	405  CONNECT
 //	421  the connection was made for another server name
-//	500  the route's Authorize panicked; the panic of a Handler ends the connection, or
+//	500  the route's Authorize panicked; a panic of a Handler ends the connection, or
 //	     with HTTP/2 the stream, as it does with net/http
 //	502  the route's upstream does not exist, or its nodes cannot be reached
 //	503  the upstream has no node
 //	504  a node did not answer in time
 //
-// The body is JSON in the shape of APISIX's, or text for a client whose Accept prefers it,
-// or what [Options.ErrorBody] makes.
+// The body is JSON in APISIX's shape, or text for a client whose Accept prefers it, or
+// what [Options.ErrorBody] makes.
 //
-// A gRPC call that no node has answered is answered with 200 and a grpc-status: the
-// one that clients would make of the status above (UNAVAILABLE for 502, 503 and
-// 504). So is one whose answer the node breaks off.
+// A gRPC call that no node has answered, or whose answer the node breaks off, is answered
+// with 200 and a grpc-status: the one that clients would derive from the status above
+// (UNAVAILABLE for 502, 503 and 504).
 //
 // # HTTP/1.1 at a listener of the Server
 //
-// What two readers could understand differently is refused, with 400 or the status below,
-// and its connection ends (RFC 9112): Content-Length beside Transfer-Encoding or twice,
-// whatever they say; a coding other than "chunked" (501); a line that ends in a bare LF; a
-// field that is folded, or has a space before its colon; a Host that is missing, doubled
-// or no name; a chunk whose size is no number; fields about framing after a body. net/http
-// takes some of that, and so does ServeHTTP behind a server of one's own: what reaches a
-// node is unambiguous there as well. One empty line before a request is passed over.
+// A request that two readers could understand differently is refused, with 400 or the
+// status below, and its connection is closed (RFC 9112). That includes Content-Length
+// beside Transfer-Encoding, or twice, whatever they say; a coding other than "chunked"
+// (501); a line that ends in a bare LF; a field that is folded, or has a space before its
+// colon; a Host that is missing, repeated or not a name; a chunk whose size is not a
+// number; and framing fields after a body. net/http accepts some of that, and so does
+// ServeHTTP behind an [net/http.Server]; what reaches a node is unambiguous even so. One
+// empty line before a request is ignored.
 //
 //	408  the head, or the body, did not come in time
 //	413  the body is longer than [Limits.BodyBytes]
-//	417  an Expect that is not "100-continue"
+//	417  an Expect other than "100-continue"
 //	431  the head is longer than [Limits.HeaderBytes], or has more than HeaderFields
-//	501  a transfer coding that is not known, or a method of more than 32 letters
-//	505  another version than 1.x
+//	501  an unknown transfer coding, or a method of more than 32 letters
+//	505  a version other than 1.x
 //
-// An answer that comes before the end of its request is passed on at once and is the last
-// of its connection. A client that ends its direction after its request gets an answer
-// that comes within a second; later, it is taken for one that has gone away, and its
-// request is given up at the node.
+// An answer that comes before its request has ended is passed on at once, and is the last
+// on its connection. A client that closes its direction after a request (a half-close)
+// still gets an answer that comes within a second; after that it is taken to have gone
+// away, and the request to the node is cancelled.
 //
-// An idle connection has no buffer, and on Linux no goroutine, over TCP. That is so with
-// HTTP/2 too.
+// Over TCP, an idle connection has no buffer and, on Linux, no goroutine. HTTP/2 is no
+// exception.
 //
 // # HTTP/2 at a listener of the Server
 //
-// Clients with TLS choose it by ALPN, those of [*Server.Serve] by its first bytes, with
-// [Options.H2C]. A request goes on to nodes as the one of HTTP/1.1 that has the same
-// meaning; what has none is malformed, and its stream is reset with PROTOCOL_ERROR (RFC
-// 9113, section 8.1.1): pseudo-fields that are missing, doubled, unknown or late; an
-// :authority with user information; names in upper case; values with control characters or
-// space around them; Connection, Transfer-Encoding and their like; a body of another length
-// than Content-Length says. A Host that says something else than :authority is answered
-// with 400. The crumbs of Cookie are joined.
+// Clients with TLS choose HTTP/2 by ALPN; those of [*Server.Serve] choose it by their
+// first bytes, if [Options.H2C] is set. A request is forwarded as the HTTP/1.1 request
+// with the same meaning. One without such a counterpart is malformed, and its stream is
+// reset with PROTOCOL_ERROR (RFC 9113, section 8.1.1): pseudo-fields that are missing,
+// repeated, unknown or late; an :authority with user information; names in upper case;
+// values with control characters, or with space around them; Connection,
+// Transfer-Encoding and the like; a body whose length differs from Content-Length. A Host
+// that differs from :authority is answered with 400. A Cookie that was split into several
+// fields is joined.
 //
-// The guard judges each stream by its :authority: a 421 for one leaves the others alone.
+// The guard judges each stream by its :authority: a 421 for one does not affect the
+// others.
 //
-// WebSocket goes over a stream by an extended CONNECT (RFC 8441), on routes with
-// [route.Config.WebSocket] to an upstream with the scheme http or https; for conditions it
-// is a GET. Elsewhere, and for other protocols, it is answered with 501.
+// WebSocket runs over a stream by an extended CONNECT (RFC 8441), on routes with
+// [route.Config.WebSocket] whose upstream has the scheme http or https; to the conditions
+// of routes it is a GET. Elsewhere, and for other protocols, the answer is 501.
 //
-// Answers that are ready together go out in one write. Of those that wait for the client,
-// the more urgent go first (RFC 9218: the field Priority, and PRIORITY_UPDATE), and those
-// of a client that says nothing of it share.
+// Answers that are ready together are sent in one write. Of those that wait for the
+// client, the more urgent go first (RFC 9218: the field Priority, and PRIORITY_UPDATE);
+// without such a wish of the client's, they share the connection.
 //
-// What a client can have the gateway do for nothing is bounded: requests at a time
-// ([Limits.Streams], beyond which they are refused unprocessed); what comes of bodies that
-// nobody reads yet (64 KiB a stream, or up to 1 MiB if it was read as fast as it came; 2 MiB
-// a connection); requests that are taken back
-// ([LimitResets]: a hundred and two for each of Streams, and one for each that was
-// answered, and ten a second); and frames that get nothing done ([LimitFrames]: a thousand
-// in a row, and a hundred a second). A connection beyond the last two ends with
-// ENHANCE_YOUR_CALM. One that is silent while a request goes on is asked, by PING, whether
-// it is there. [*Server.Shutdown] lets clients know, by GOAWAY, and answers what was on its
-// way.
+// What a client can make the gateway do for nothing is bounded:
+//
+//   - requests at a time: [Limits.Streams]; those beyond are refused unprocessed.
+//   - bodies that have not been read yet: 64 KiB a stream, or up to 1 MiB if it has been
+//     read as fast as it came; 2 MiB a connection.
+//   - requests that the client takes back ([LimitResets]): 100, and 2 for each of
+//     Streams; each answered request adds one, and each second ten.
+//   - frames that achieve nothing ([LimitFrames]): 1000 in a row, and 100 a second.
+//
+// A connection that exceeds one of the last two is closed with ENHANCE_YOUR_CALM. One that
+// is silent while a request goes on is asked, by PING, whether it is still there.
+// [*Server.Shutdown] tells clients by GOAWAY, and answers the requests that were already
+// on their way.
 //
 // # What is forwarded
 //
-// The request target goes to the node byte for byte, the Host as it came (see
-// [upstream.Config.PassHost]). Headers that concern one connection alone are
-// dropped (RFC 9110, section 7.6.1), and every Upgrade but a WebSocket that the
-// route allows. Trailers of an answer are forwarded, those of a request are not.
-// X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what the gateway saw;
-// what the client says in them or in Forwarded is dropped in every spelling, unless
-// [Options.TrustedProxies] names the client. What anyone says in the header fields
-// that gateways use for client certificates is always dropped, and so is what they say
-// in a field in which any route tells of them (a value of [route.Config.Headers] with a
-// variable that begins with ssl_client_). The conditions of routes see neither.
+// The request target goes to the node byte for byte, and the Host as it came (see
+// [upstream.Config.PassHost]). Header fields that concern a single connection are dropped
+// (RFC 9110, section 7.6.1), and so is every Upgrade except a WebSocket that the route
+// allows. Trailers of an answer are forwarded, those of a request are not.
 //
-// The client's certificate, if the guard has verified it and not otherwise, is told in
-// Client-Cert and Client-Cert-Chain (RFC 9440), Envoy's X-Forwarded-Client-Cert, or
-// nginx's names, as [Options.ClientCert] and [route.Config.ClientCert] say; by default it
-// is not told. Fields that [Trace.RequestBegun] sets stand in place of the client's. Last
-// come the changes of the route, [route.Config.Headers], which may replace any of it but
-// the framing. A handler of the user's sees the same.
+// X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what the gateway saw. What
+// the client says in them or in Forwarded is dropped, in every spelling, unless
+// [Options.TrustedProxies] names the client. The header fields that gateways use for
+// client certificates are always dropped, whoever sent them. So is every field in which
+// some route passes on a client's identity (a value of [route.Config.Headers] with a
+// variable that begins with ssl_client_). The conditions of routes do not see what was
+// dropped.
 //
-// # What it tells
+// A client's certificate is passed on only if the guard has verified it, in Client-Cert
+// and Client-Cert-Chain (RFC 9440), Envoy's X-Forwarded-Client-Cert, or nginx's names, as
+// [Options.ClientCert] and [route.Config.ClientCert] say; by default it is not. Fields
+// that [Trace.RequestBegun] sets replace the client's. The changes of the route,
+// [route.Config.Headers], come last and may replace anything but the framing. A handler of
+// yours sees the same header as a node.
 //
-// [*Server.Stats] returns what is counted: handshakes by profile, version and reason,
-// requests by route and class of status, upstreams with retries and health, connections,
-// limits, the revision of the configuration. [*Server.History] has the last hour by
-// minute, and [*Server.Refusals] the last clients that were refused, each with a sentence
-// that says why and what to do. All of it is always there: a request costs some additions
-// to integers, and no lock. Names in Stats and History are IDs of the configuration. The
-// modules gateway/prometheus and gateway/otel show Prometheus and OpenTelemetry what is
-// counted, and make spans of requests and handshakes.
+// # Observing it
 //
-// Each request ends in one place, whichever door it came by: there it is counted,
-// logged, and told to [Trace].
+// [*Server.Stats] returns the counts: handshakes by profile, version and reason, requests
+// by route and class of status, upstreams with retries and health, connections, limits,
+// the revision of the configuration. [*Server.History] has the last hour by minute, and
+// [*Server.Refusals] the last clients that were refused, each with a sentence that says
+// why and what to do about it. All of it is always on: it costs a request a few integer
+// additions and no lock. The names in Stats and History are IDs of the configuration. The
+// modules gateway/prometheus and gateway/otel export the counts to Prometheus and
+// OpenTelemetry, and make spans of requests and handshakes.
+//
+// Every request ends in one place, whichever door it came by: there it is counted, logged,
+// and reported to [Trace].
 //
 // # The access log
 //
-// [Options.AccessLog] receives one record for each request, "request", when its answer is
-// written. Its level is Warn if the request was refused, Error if no node has answered or
-// its answer broke off while the client was still there, or a handler panicked, and else
-// Info. The attributes are
+// [Options.AccessLog] receives one record, "request", for each request when its answer has
+// been written. Its level is Warn if the request was refused; Error if no node answered,
+// if the answer broke off while the client was still there, or if a handler panicked; and
+// Info otherwise. The attributes are
 //
 //	status, method, host, path       the status is 0 if no answer was begun; no query
 //	protocol, remote, client         the peer, and the client's address behind trusted proxies
 //	server_name                      with TLS
 //	identity                         profile, subject, serial, sha256, spiffe_id: of a verified client
 //	route, upstream                  their IDs
-//	node, attempts, waited           if one was tried; the time up to the head of its answer
+//	node, attempts, waited           if one was tried; waited is the time up to the head of its answer
 //	took, received, sent             from the head of the request on; bytes of the bodies
 //	reason, profile, advice          if it was refused
 //	error                            why it failed
-//	unreported                       how many like this one were left out before
+//	unreported                       how many records like this one were left out before it
 //
-// and what does not apply is left out. Requests that were refused, and those that no route
-// serves, are logged as far as [Options.FailuresLogged] allows, for each reason and each
+// and those that do not apply are left out. Requests that were refused, and those without
+// a route, are logged as far as [Options.FailuresLogged] allows, for each reason and each
 // status; all others are logged without a bound. Durations are [time.Duration].
 //
 // Nothing is logged twice. Without AccessLog, [Options.Logger] receives a record for each
 // request that was refused ("request refused") or failed ("request failed"), as far as
-// FailuresLogged allows, for each reason and each route. With it, these are in the access
-// log alone: who wants them in both places gives both the same [slog.Handler], or one that
-// hands records on. With handshakes it is the same: see [ssl.Options.HandshakeLog].
+// FailuresLogged allows, for each reason and each route. With AccessLog, these go to the
+// access log only; to have them in both places, give both the same [slog.Handler], or one
+// that passes records on. The same holds for handshakes: see [ssl.Options.HandshakeLog].
 //
-// What clients send stands in records as it came, for the handler to quote, as those of
-// package slog do. Any [slog.Handler] will do; that of package accesslog writes JSON for
-// about a third of what [slog.JSONHandler] costs. What the requests of a connection have in
-// common is given to the handler once (WithAttrs), for it to format once.
+// What clients send is in the records as it came; quoting it is the handler's task, and
+// those of package slog do so. Any [slog.Handler] will do; the one of package accesslog
+// writes JSON for about a third of what [slog.JSONHandler] costs. Attributes that all
+// requests of a connection share are given to the handler once (WithAttrs), so that it can
+// format them once.
 //
 // # Restarting
 //
-// A new process can take a gateway's place without a request lost, because a listener is
-// a descriptor that two processes can have: who connects waits in its queue until one of
-// them accepts. The new process is given it (by [os/exec.Cmd.ExtraFiles] from
-// [net.TCPListener.File], or by systemd, whose .socket unit holds it for both), makes a
-// listener of it with [net.FileListener], and serves it. Then the old one is told, by a
+// A new process can replace a gateway without losing a request, because two processes can
+// hold the same listening socket: clients that connect wait in its queue until one of the
+// two accepts them. Give the new process the socket (by [os/exec.Cmd.ExtraFiles] from
+// [net.TCPListener.File], or by systemd, whose .socket unit holds it for both), make a
+// listener of it with [net.FileListener], and serve that. Then tell the old process, with a
 // signal for example, to call [*Server.Shutdown]. The example "restart" has the code of
 // both sides.
 //
 // # Concurrency
 //
-// A Server may be used by any number of goroutines. A request that began under
-// one configuration ends under it. Nothing on the way of a request waits for a
-// change.
+// A Server may be used by any number of goroutines. A request that began under one
+// configuration ends under it. No request waits for a change.
 package gateway
