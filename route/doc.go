@@ -1,41 +1,38 @@
-// Package route finds the handler or the upstream that a request is for, by its
-// host, its path, its method, the client's address, and conditions on the rest of
-// it.
+// Package route finds the handler or the upstream for a request, by its host, its path, its
+// method, the client's address, and conditions on the rest of it.
 //
-// A [Config] is what a person wrote. [New] checks it and returns a [Route], which
-// never changes. A [Table] holds routes and finds the one for a request. It never
-// changes either: [*Table.With] and [*Table.Without] return changed copies, which
-// share with the old one all that is the same. A change costs microseconds at
-// 100 000 routes, and those who read go on reading what they have.
+// A [Config] is what a person writes. [New] checks it and returns a [Route], which never
+// changes. A [Table] holds routes and finds the one for a request. It never changes either:
+// [*Table.With] and [*Table.Without] return changed copies, which share with the original
+// everything that is the same. A change costs microseconds at 100 000 routes, and does not
+// disturb readers of the original.
 //
-// The package is useful without the rest of the module, to whoever takes routes
-// at run time: from a database, an API, a watched file. [http.ServeMux] can be
-// added to but not changed, has no order of the user's, and its wildcards stand
-// for whole segments. If the routes are known when the program is written, it is
-// the better choice.
+// The package is useful without the rest of the module if routes come at run time: from a
+// database, an API, a watched file. To an [http.ServeMux] routes can only be added, you
+// cannot choose their order, and its wildcards stand for whole segments. If the routes are
+// known when the program is written, it is the better choice.
 //
 // # Which route is found
 //
 // The rules are those of Apache APISIX with its default router, [RouterHostURI]:
 //
-//  1. Routes whose host is the name of the request go first, then those with a
-//     wildcard that fits, the longest first, then those without a host. What
-//     finds no route in one goes on to the next.
-//  2. Within a host, an exact path goes before every pattern. Of two patterns, the
-//     one goes first that has more bytes before its first star or parameter.
-//  3. Where these are the same, the higher priority goes first, then the longer
-//     pattern, then the older route. A route that is replaced keeps its age.
-//  4. The first route whose conditions all hold is the one: its methods, the
-//     client's address, the whole of its pattern, Vars.
+//  1. Routes with exactly the request's host come first, then those with a matching
+//     wildcard, the longest first, then those without a host. A request that finds no
+//     route in one of these groups goes on to the next.
+//  2. Within a host, an exact path comes before every pattern. Of two patterns, the one
+//     with more bytes before its first star or parameter comes first.
+//  3. Where these are equal, the higher priority comes first, then the longer pattern,
+//     then the older route. A route that is replaced keeps its age.
+//  4. The first route whose conditions all hold is chosen: its methods, the client's
+//     address, the whole of its pattern, Vars.
 //
-// So Priority decides only between routes of the same host and the same path: a
-// route for "*.a.test" and "/*" is found before one for "/login" without a host,
-// whatever their priorities. [*Table.Explain] tells for a request which routes were
-// tried, in which order, and why each was passed over; [*Table.Warnings] tells of a
-// route that can never be found.
+// So Priority only decides between routes with the same host and the same path: a route for
+// "*.a.test" and "/*" is found before one for "/login" without a host, whatever their
+// priorities. [*Table.Explain] tells which routes were tried for a request, in which order,
+// and why each was passed over; [*Table.Warnings] reports routes that can never be found.
 //
-// With [RouterURI] and [RouterURIWithParameter], the first rule is not there: the
-// host is one of the conditions.
+// With [RouterURI] and [RouterURIWithParameter] the first rule does not apply: the host is
+// one of the conditions.
 //
 // # Hosts
 //
@@ -46,19 +43,19 @@
 //	a.test:80  // that name, if the request has the port with it
 //	a.*.test   // refused: the star must be the first character
 //
-// A request that has no host (HTTP/1.0) finds only routes without one. The port is
-// that of the Host field or :authority, where clients leave out 80 for http and 443
-// for https; it is not the one that the request came in by. To APISIX's
-// radixtree_host_uri, a host with a port is one that no request has.
+// A request without a host (HTTP/1.0) finds only routes without one. The port is that of the
+// Host field or :authority, where clients leave out 80 for http and 443 for https; it is not
+// the port that the request arrived at. In APISIX, with radixtree_host_uri, a host with a
+// port matches no request.
 //
 // # Paths
 //
-// A path is compared with that of the request after normalising: percent-decoded
-// once, dot segments resolved, empty segments dropped, without the query. So it
-// is written in that form, and what could never be found is refused. Two more are
-// refused because they are hardly ever meant: a question mark, which a client must
-// send as %3F, and an escape such as %20, which it must send as %2520. A pattern
-// whose star begins before them finds such paths.
+// A path is compared with that of the request after normalisation: percent-decoded once, dot
+// segments resolved, empty segments dropped, without the query. So write it in that form; a
+// path that could never be found is refused. Two more things are refused because they are
+// hardly ever meant: a question mark, which a client must send as %3F, and an escape such as
+// %20, which it must send as %2520. A pattern whose star comes before them matches such
+// paths.
 //
 //	/a         // this path; not /a/
 //	/a*        // /a and every path that begins so: /ab, /a/b
@@ -78,24 +75,24 @@
 //	/a%20b     // refused: write "/a b"
 //	/a?b=c     // refused: write /a
 //
-// A star has a name if it follows a slash and the rest of the segment is one: a letter
-// or an underscore, then such, digits and hyphens. [*Match.Param] tells what parameters
-// and stars stand for. APISIX compares the rest of a pattern by a regular
-// expression, of which this departs where that surprises: what is no parameter is
-// not an expression ("/a.b/*/c" does not fit /axb/y/c), "/*.png" does not fit every
-// path, nor does "*b", and "/a*b" not all that begins with /a.
+// A star has a name if it follows a slash and the rest of the segment is a name: a letter or
+// an underscore, then letters, underscores, digits and hyphens. [*Match.Param] returns what
+// parameters and stars stand for. APISIX compares the rest of a pattern by a regular
+// expression; this package departs from that where the result is surprising. Text that is no
+// parameter is not an expression ("/a.b/*/c" does not match /axb/y/c), "/*.png" and "*b" do
+// not match every path, and "/a*b" does not match everything that begins with /a.
 //
 // # Methods
 //
-// A route without Methods takes every method, one with Methods takes those alone:
-// GET does not stand for HEAD, as it does in [http.ServeMux].
+// A route without Methods accepts every method, one with Methods accepts only those: GET
+// does not include HEAD, as it does in [http.ServeMux].
 //
 // # Conditions
 //
 // Vars are conditions on the rest of a request, in the language of Apache APISIX
-// (lua-resty-expr). All of a list must hold. A condition is a variable, an operator and
-// a value; "!" before the operator turns it round. A group joins conditions, and groups
-// nest.
+// (lua-resty-expr). All conditions of a list must hold. A condition is a variable, an
+// operator and a value; "!" before the operator negates it. A group joins conditions, and
+// groups can be nested.
 //
 //	["arg_v", "==", "2"]                 // the string "2"; without "==" too: ["arg_v", "2"]
 //	["arg_v", "==", 2]                   // the number 2: "2", "2.0", "0x2", "2e0", " 2"
@@ -117,19 +114,19 @@
 //	["uri", "~~", "^/(?!admin)"]         // refused: RE2 has no lookahead
 //	"arg_v", "==", "2"                   // refused: Vars is a list of conditions
 //
-// Operators and the words of groups may be in either case. A variable is a string: no
-// boolean and no list equals one. It is compared with a number as Lua's tonumber reads
-// it, and with what is no number, no comparison but "~=" holds. Regular expressions are
-// those of [regexp] (RE2), which find what they are for anywhere unless they say ^ or $;
-// what PCRE has beyond them (lookaround, back-references, possessive quantifiers, atomic
-// groups) is refused. A variable that has several values satisfies a condition if one of
-// its values does; "~=" holds if "==" does not; and "has" holds for such a variable
-// alone. What is absent equals null and nothing else: without "!", it satisfies only
-// "== null", "in" with a null in the list, and "~=" with anything else.
+// Operators and the words of groups may be in upper or lower case. A variable is a string:
+// no boolean and no list equals one. It is compared with a number as Lua's tonumber reads
+// it; if it is not a number, no comparison but "~=" holds. Regular expressions are those of
+// [regexp] (RE2), and match anywhere unless they are anchored with ^ or $; what PCRE has
+// beyond them (lookaround, back-references, possessive quantifiers, atomic groups) is
+// refused. A variable with several values satisfies a condition if one of its values does;
+// "~=" holds if "==" does not; and "has" holds for such a variable only. An absent variable
+// equals null and nothing else: without "!", it satisfies only "== null", "in" with a null
+// in the list, and "~=" with anything else.
 //
-// An expression has at most 1000 conditions, counting groups, in groups at most 32 deep;
-// 10 000 values in all its lists; and regular expressions of at most 4096 bytes and
-// 10 000 instructions each.
+// An expression has at most 1000 conditions, counting groups; groups are nested at most 32
+// deep; all its lists together have at most 10 000 values; and a regular expression has at
+// most 4096 bytes and 10 000 instructions.
 //
 // These variables are the request's own:
 //
@@ -138,8 +135,8 @@
 //	remote_addr                // the client's address: IPv4 as such, IPv6 without its zone
 //	uri_param_NAME             // what a parameter of the path captured
 //
-// The others are answered by [Lookups]. [HTTPLookups] know these, by the names and in
-// the form of nginx:
+// All others are answered by [Lookups]. [HTTPLookups] knows these, by the names and in the
+// form of nginx:
 //
 //	http_NAME                  // a header field: http_x_id is X-Id
 //	arg_NAME, cookie_NAME      // the first argument of the query and the first cookie of that name
@@ -152,22 +149,20 @@
 //	ssl_client_escaped_cert     // the certificate in PEM, percent-encoded
 //	ssl_client_dns_sans, ssl_client_uri_sans    // the names in the certificate: several values
 //
-// Names are case-sensitive, but for that of a header field. Any other name is taken, for
-// Lookups of your own, with a warning that it is always absent otherwise. post_arg.PATH,
-// which in APISIX searches JSON, is refused.
+// Names are case-sensitive, except that of a header field. Any other name is accepted, for
+// [Lookups] of your own, with a warning that it is always absent otherwise. post_arg.PATH,
+// which searches JSON in APISIX, is refused.
 //
 // # Concurrency
 //
-// Routes and tables may be shared freely. Keep the current table in a
-// [sync/atomic.Pointer], and serialise those who replace it with a mutex that
-// readers do not take; an example shows it. A request should load the pointer
-// once.
+// Routes and tables may be shared freely. Keep the current table in a [sync/atomic.Pointer],
+// and serialise those who replace it with a mutex that readers do not take: see the example
+// "concurrency". A request should load the pointer once.
 //
 // # What it does not do
 //
-// It does not serve, and it does not change the request: no path is cleaned, and
-// no client is redirected to one with a slash at its end. What [HeaderEdits] say of the
-// header, [*Edits.Removes] and [*Edits.Append] tell to whoever forwards the request. The
-// body alone is read, if Vars ask for an argument of a form, and is there again for who
-// comes next.
+// It does not serve, and it does not change the request: it cleans no path, and redirects no
+// client to a path with a trailing slash. What [HeaderEdits] ask for is for the forwarding
+// side to do, with [*Edits.Removes] and [*Edits.Append]. The body is the one thing that may be
+// read, if Vars ask for an argument of a form, and it is put back for whoever comes next.
 package route
