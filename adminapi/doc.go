@@ -1,44 +1,43 @@
-// Package adminapi is the Admin API of a [gateway.Server]: an http.Handler that
-// speaks the dialect of Apache APISIX, so that its curl commands, clients and
-// stored documents work unchanged for routes, services, upstreams and ssl objects.
+// Package adminapi is the Admin API of a [gateway.Server]: an http.Handler that speaks the
+// dialect of Apache APISIX, so that its curl commands, clients and stored documents work
+// unchanged for routes, services, upstreams and ssl objects.
 //
 //	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "…"}}})
 //	...
 //	mux.Handle("/apisix/admin", admin)
 //	mux.Handle("/apisix/admin/", admin)
 //
-// It may be mounted on any mux, behind any middleware, under any server. All its
-// paths begin with /apisix/admin; a prefix in front of that is the mux's to strip.
-// /apisix/admin itself is where clients try their key, with HEAD; without the
-// first line an [http.ServeMux] redirects them.
+// It may be mounted on any mux, behind any middleware, under any server. All its paths
+// begin with /apisix/admin; if you mount it below a prefix, strip that
+// ([http.StripPrefix]). Clients try their key with a HEAD of /apisix/admin itself; without
+// the first of the two Handle lines, an [http.ServeMux] would redirect them.
 //
 // # Who may use it
 //
-// A request must bring one of [Options.Keys] in the header X-API-KEY. Without any
-// key, [New] refuses, unless [Options.AllowUnauthenticated] is set; then only
-// requests for localhost or a loopback address are answered. [Options.AllowClients]
-// bounds where requests may come from. A request that a browser makes for a page of
-// another origin is refused in any case.
+// A request must bring one of [Options.Keys] in the header X-API-KEY. Without any key, [New]
+// refuses, unless [Options.AllowUnauthenticated] is set; then only requests for localhost or
+// a loopback address are answered. [Options.AllowClients] limits where requests may come
+// from. Requests that a browser makes for a page of another origin are always refused.
 //
 // # What an answer means
 //
-// 200, 201 and 202 mean that the documents are stored and that the next handshake and
-// the next request see them. Any other answer means that nothing has changed. An
-// answer that has something to tell has a member "warnings", a list of sentences, that of
-// a DELETE as well: that a name demands client certificates no more, for one. The answer to
-// PUT /configs has a body only then, and the sentences begin with the key of the document,
-// "/ssls/1: ...".
+// 200, 201 and 202 mean that the documents are stored and that the next handshake and the
+// next request see them. Any other answer means that nothing has changed. An answer may have
+// a member "warnings", a list of sentences; so may that of a DELETE: for example, that a
+// name no longer demands client certificates. The answer to PUT /configs has a body only if
+// there are warnings, and each begins with the key of the document, "/ssls/1: ...".
 //
-// What no request for one document has brought about, warns in the log ([Options.Logger]):
-// PUT /configs too, the documents that are there at the start, a file, what another gateway
-// has stored, what expires, and [*Handler.Refresh]. A warning that a document had before it
-// was written again is not repeated. Of one change, 100 are told, and the others counted.
+// Warnings that do not belong to a request for a single document go to the log
+// ([Options.Logger]): those of PUT /configs too, of the documents that are there at the
+// start, of a file, of what another gateway has stored, of what expires, and of
+// [*Handler.Refresh]. A warning that a document already had before it was written again is
+// not repeated. A change logs at most 100 warnings, and how many more there were.
 //
-// 409 means that the id is that of an object which the program has configured itself: see
+// 409 means that the id belongs to an object that the program has configured itself: see
 // [New].
 //
-// What is refused has APISIX's text in "error_msg" and, where there is more to say,
-// what to do about it in "description".
+// A refusal has APISIX's text in "error_msg" and, where there is more to say, what to do
+// about it in "description".
 //
 // # What there is
 //
@@ -48,56 +47,56 @@
 //	POST                           /configs/validate
 //	POST                           /explain: see below
 //
-// below /apisix/admin. Kinds that this gateway has nothing for (consumers and the like)
-// have lists that are empty, and writing them is refused by name.
+// below /apisix/admin. Kinds that this gateway does not have (consumers and the like) have
+// empty lists, and a write of them is refused by name.
 //
-// A document of GET and of a PUT's answer has an ETag, its modifiedIndex. With
-// "If-Match", PUT, PATCH and DELETE do what they do only if it is still that (412
-// otherwise); with "If-None-Match: *", PUT makes a document and replaces none.
+// The document that a GET returns, and that in the answer to a PUT, has an ETag, its
+// modifiedIndex. With "If-Match", PUT, PATCH and DELETE take effect only if that is still
+// the same (412 otherwise); with "If-None-Match: *", PUT creates a document and never
+// replaces one.
 //
-// POST /apisix/admin/explain takes a request, {"url": "https://a.test/path"} with
-// "method", "header", "client" and "sni" if need be, and answers which ssl object,
-// route, upstream and nodes it would meet, and why no other.
+// POST /apisix/admin/explain takes a request, {"url": "https://a.test/path"} with "method",
+// "header", "client" and "sni" if need be, and answers which ssl object, route, upstream and
+// nodes it would meet, and why no others.
 //
 // # The status page
 //
-// [*Handler.StatusPage] shows people how the gateway is doing: which clients were refused and
-// what to do about it, names, routes, upstreams. It needs no script and loads nothing, and
-// tells programs the same as JSON.
+// [*Handler.StatusPage] shows people how the gateway is doing: which clients were refused
+// and what to do about it, names, routes, upstreams. It needs no script, loads nothing, and
+// gives programs the same as JSON.
 //
 //	mux.Handle("/status", admin.StatusPage())
 //
 // # Without the Admin API
 //
 // A configuration may come from a file in the format of APISIX's standalone mode:
-// [*Handler.WatchFile] follows it, [*Handler.Load] takes it from anywhere. With
-// [Options.Headless] nothing else changes it.
+// [*Handler.WatchFile] follows the file, [*Handler.Load] reads it from anywhere. With
+// [Options.Headless], nothing else changes the configuration.
 //
 // # Fleets
 //
-// Several gateways share a storage that is a [Watcher], such as etcd (module
+// Several gateways can share a storage that is a [Watcher], such as etcd (module
 // adminapi/etcd). Each follows it: a change made anywhere is in force everywhere. A PUT is
-// answered when it is in force at the gateway that was asked. Where the storage is out of
-// reach, everything goes on as it is, and nothing can be changed; where something stored
-// is wrong, it alone is kept out, and the version before it goes on. What never was good
-// opens nothing: see [Rejected]. [*Handler.Status] tells of both.
+// answered when it is in force at the gateway that was asked. While the storage is
+// unreachable, everything goes on as it is, and nothing can be changed. If something stored
+// is invalid, only that is kept out, and the version before it stays in force; what never
+// was valid opens nothing: see [Rejected]. [*Handler.Status] reports both.
 //
-// With such a storage an error may come after all: 503 with "stored at revision ..., and
-// not in force here yet".
+// With such a storage a change may take effect in spite of an error: 503 with "stored at
+// revision ..., and not in force here yet".
 //
 // # Secrets
 //
-// Private keys never leave: in every answer they are "[redacted]". A PUT or PATCH that
-// has this in the place of a key keeps the stored key, of the same certificate or of one
-// with the same public key. So what GET shows can be edited and put again.
+// Private keys never leave: in every answer they are "[redacted]". A PUT or PATCH with this
+// in the place of a key keeps the stored key, if the certificate is the same or has the same
+// public key. So what GET shows can be edited and put back.
 //
-// In the place of PEM there may be "$env://NAME", or "$env://NAME/property" where the
-// variable holds a JSON object, and with [Options.Secrets] "$secret://...". What is
-// stored and shown is the reference; what it stands for is looked up when the document is
-// written, when a Handler starts, and by [*Handler.Refresh].
+// In the place of PEM there may be "$env://NAME", or "$env://NAME/property" if the variable
+// holds a JSON object, and with [Options.Secrets] "$secret://...". The reference is what is
+// stored and shown; what it stands for is looked up when the document is written, when a
+// Handler starts, and by [*Handler.Refresh].
 //
 // # Concurrency
 //
-// A Handler may be used by any number of goroutines. Changes are made one after
-// the other.
+// A Handler may be used by any number of goroutines. Changes are made one after the other.
 package adminapi
