@@ -13,9 +13,9 @@
 //
 // The document of route 1 is the value of /apisix/routes/1, and so on. The revisions at which a
 // key was made and last written are createdIndex and modifiedIndex; a ttl is a lease.
-// /apisix/gen_id is written for each id that is made. [*Storage.Init] writes what
+// /apisix/gen_id is written for each id that is generated. [*Storage.Init] writes what
 // "apisix init_etcd" does. /apisix/configs, where the Admin API keeps what PUT /configs
-// says of a configuration as a whole, is of no interest to APISIX.
+// says about a configuration as a whole, is ignored by APISIX.
 //
 // Private keys are stored as they are put, or encrypted as APISIX does:
 // [adminapi.Options.Keyring] is its data_encryption.keyring.
@@ -26,13 +26,13 @@
 //
 // # When etcd is away
 //
-// A gateway that runs goes on with what it has, however long it lasts: nothing on the way of
-// a request asks etcd. [adminapi.Handler.Status] and the log say so within
-// [Options.Heartbeat] or two; changes are refused (503). When etcd is back, what has
-// changed is taken, or everything where etcd does not know each change any more
-// (compaction). A gateway that starts needs etcd.
+// A running gateway goes on with what it has, however long that lasts: no request asks etcd.
+// [adminapi.Handler.Status] and the log report it within one or two times
+// [Options.Heartbeat]; changes are refused (503). When etcd is back, the gateway takes what
+// has changed, or everything if etcd no longer knows every change (compaction). A gateway
+// needs etcd to start.
 //
-// Where a write was sent and the answer did not come, it is sent again, with the condition that
-// it has not been made. If the time runs out over that, the error says that it may have been
-// stored; if it was, it takes effect everywhere.
+// If a write was sent and no answer came, it is sent again, on the condition that it has not
+// been made. If time runs out in the meantime, the error says that it may have been stored;
+// if it was, it takes effect everywhere.
 package etcd

@@ -1,13 +1,13 @@
-// Package statuspage is what the status page of package adminapi says, in Go: a
-// [Report] is what it answers to who asks for JSON.
+// Package statuspage has what the status page of package adminapi says as Go types: the page
+// answers requests for JSON with a [Report].
 //
 //	curl -u :$KEY -H "Accept: application/json" http://127.0.0.1:9180/status
 //
-// The names of members stay as they are, and there may come more. Times are RFC 3339,
-// shares are from 0 to 1, and what else has a unit has it in its name. A list that is empty
-// is []; what is not known is left out. No text holds a private key. What clients have sent
-// (server names, hosts, subjects) is as they sent it, cut where it is long: it may hold
-// control characters, or what looks like HTML.
+// The names of members do not change, and more may be added. Times are RFC 3339, shares are
+// from 0 to 1, and any other unit is in the member's name. An empty list is []; what is not
+// known is left out. No text holds a private key. What clients have sent (server names,
+// hosts, subjects) is as they sent it, truncated if long: it may hold control characters, or
+// what looks like HTML.
 package statuspage
 
 import "time"

@@ -1,5 +1,5 @@
-// Package storagetest tests whether an [adminapi.Storage] of one's own keeps what
-// its documentation promises.
+// Package storagetest tests whether an [adminapi.Storage] of your own keeps the promises of
+// that interface's documentation.
 //
 //	func TestMyStorage(t *testing.T) {
 //		storagetest.Run(t, func(t *testing.T) adminapi.Storage {
@@ -24,8 +24,8 @@ import (
 	"github.com/sallyport/sallyport/adminapi"
 )
 
-// Run tests a storage, one promise a subtest. open is called for each and returns
-// an empty storage, which nothing else writes to.
+// Run tests a storage, one promise per subtest. open is called for each and returns an empty
+// storage, which nothing else writes to.
 func Run(t *testing.T, open func(t *testing.T) adminapi.Storage) {
 	for _, p := range promises {
 		t.Run(p.name, func(t *testing.T) {

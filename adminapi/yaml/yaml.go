@@ -22,13 +22,13 @@ import (
 // end is how a file ends that was written to its end: within its last bytes, as in APISIX.
 var end = regexp.MustCompile(`#END\s*$`)
 
-// Decode makes of YAML the JSON that [*adminapi.Handler.Load] takes. It is for
+// Decode turns YAML into the JSON that [*adminapi.Handler.Load] takes. It is for
 // [adminapi.WatchFileOptions].
 //
 // As in APISIX, the text must end with "#END", and "${{NAME}}" and "${{NAME:=text}}" are
-// replaced by the environment before it is read, so that it is the quotes that say whether
-// something is a string. Dates are strings. A text of several documents, one with a key
-// twice, and one whose aliases stand for far more than it holds, are refused.
+// replaced from the environment before the text is parsed, so that quotes decide whether
+// something is a string. Dates are strings. A text is refused if it has several documents,
+// the same key twice, or aliases that expand to far more than the text itself.
 func Decode(data []byte) ([]byte, error) {
 	if !end.Match(data[max(0, len(data)-10):]) {
 		return nil, errors.New(`missing valid end flag: the last line must be "#END", so that a file that was written half is not taken for a whole one`)

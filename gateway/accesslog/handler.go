@@ -1,15 +1,14 @@
 // Package accesslog has a handler for log/slog that writes what [slog.JSONHandler] writes,
-// for a fraction of what that costs where each request is logged:
+// at a fraction of the cost if every request is logged:
 //
 //	log := accesslog.New(file, nil)
 //	defer log.Close()
 //	gw := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
 //
 // Two things make the difference. Records are collected, and written many at a time, as
-// nginx's "access_log FILE buffer=64k flush=1s" does: what the end of the process may cost
-// is the records of a second, but none of a failure, because those are written at once.
-// And a record whose values are plain is formatted without a detour; all others are given
-// to a slog.JSONHandler.
+// nginx's "access_log FILE buffer=64k flush=1s" does: if the process dies, the records of up
+// to a second may be lost, but none of a failure, because those are written at once. And a
+// record with only plain values is formatted directly; all others go to a slog.JSONHandler.
 package accesslog
 
 import (

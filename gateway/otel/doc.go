@@ -9,15 +9,16 @@
 //	registration, err := gatewayotel.Counters(gw, nil)
 //
 // Each of the three is useful alone. Spans and Durations cost each request something, some
-// microseconds and some allocations (BenchmarkRequest); Counters reads, once in an interval,
-// what the gateway counts anyhow. Only the API of OpenTelemetry is needed: without a
+// microseconds and some allocations (BenchmarkRequest); Counters reads, once per interval,
+// what the gateway counts anyway. Only the API of OpenTelemetry is needed: without a
 // provider, which an SDK has, nothing is recorded.
 //
 // # Spans of requests
 //
-// A request has one span of the kind server, by the semantic conventions for HTTP,
-// version 1.43.0, from its head to the end of its answer, or of its WebSocket. Its name is the method and the
-// pattern of the route's path that fits ("GET /users/*"), which is its http.route too.
+// A request has one span of the kind server, by the semantic conventions for HTTP, version
+// 1.43.0, from its head to the end of its answer, or of its WebSocket. Its name is the
+// method and the pattern of the route's path that matched ("GET /users/*"), which is also
+// its http.route.
 //
 //	http.request.method, http.request.method_original, http.route, http.response.status_code
 //	http.request.body.size, http.response.body.size
@@ -35,31 +36,32 @@
 //	sallyport.upstream.attempts, sallyport.upstream.wait (seconds)
 //	sallyport.refusal.reason                        see ssl.Reason
 //
-// What is said of the client's certificate is said of one that is verified. What the client
-// says itself is made valid UTF-8 and cut after 1024 bytes. Attributes that are known at the
-// beginning are there for the sampler.
+// The attributes of a client certificate are those of a verified one. What the client itself
+// says is made valid UTF-8 and cut after 1024 bytes. Attributes that are known at the
+// beginning are available to the sampler.
 //
 // The target of the route is told of the span in the header fields traceparent and
-// tracestate (W3C Trace Context), of which nothing that the client says goes on; or in those
-// of [Options.Propagator]. The nodes that were tried for one request get the same.
-// A handler of the user's, and [route.Config.Authorize], find the span in their context.
+// tracestate (W3C Trace Context), or in those of [Options.Propagator]; what the client says
+// in them is not passed on. All nodes that are tried for one request get the same. Handlers
+// of yours, and [route.Config.Authorize], find the span in their context.
 //
 // # Whose trace it is
 //
-// A client can name a trace that the request belongs to. Who may do so decides what is
-// recorded, and can write into the traces of others: so this is taken from the peers among
-// [gateway.Options.TrustedProxies] alone, or from those that [Options.Trust] says, such as
-// clients with a verified certificate. For all others a new trace begins, with a link to
-// the client's. If the request comes with a span in its context, because a middleware in
-// front of [gateway.Server.ServeHTTP] has begun one, the span is a child of that.
+// A client can name a trace that the request belongs to. A client that may do so decides
+// what is recorded, and can write into the traces of others. So only the peers among
+// [gateway.Options.TrustedProxies] may, or those that [Options.Trust] chooses, such as
+// clients with a verified certificate. For all others a new trace begins, with a link to the
+// client's. If the request comes with a span in its context, because a middleware in front
+// of [gateway.Server.ServeHTTP] has begun one, the span is a child of that.
 //
 // # Spans of handshakes
 //
-// A handshake behind [gateway.Server.ServeTLS] has a span of its own, "TLS handshake", for it
-// belongs to no request: many have the same one, and none has a failed one. Its error.type is
-// the reason, one of [ssl.HandshakeReasons], and the description of its status says what to
-// do; what it says of the client's certificate is what was presented. By default those that
-// fail have one: see [Options.Handshakes].
+// A handshake behind [gateway.Server.ServeTLS] has a span of its own, "TLS handshake",
+// because it belongs to no single request: many requests share a handshake, and a failed one
+// has none. Its error.type is the reason, one of [ssl.HandshakeReasons], and the description
+// of its status says what to do. Its attributes of the client's certificate are those of
+// whatever was presented. By default only failed handshakes have a span: see
+// [Options.Handshakes].
 //
 //	tls.established, tls.protocol.name, error.type, sallyport.server_name, sallyport.profile.id
 //	client.address, network.peer.address, network.peer.port
@@ -68,12 +70,12 @@
 //
 // # Metrics
 //
-// [Durations] records http.server.request.duration, which the semantic conventions demand of
+// [Durations] records http.server.request.duration, which the semantic conventions require of
 // an HTTP server, with exemplars if the SDK has them. [Counters] observes [gateway.Server.Stats].
-// The API of OpenTelemetry has no way to observe a histogram that was counted elsewhere, and
-// so of the histograms of Stats there is what adds up, the seconds. Whoever wants their buckets
-// without the cost of Durations can let a bridge for Prometheus' collectors read those of
-// package gateway/prometheus.
+// The API of OpenTelemetry has no way to observe a histogram that was counted elsewhere, so
+// of the histograms of Stats only the sum is there, in seconds. To have their buckets without
+// the cost of Durations, let a bridge for Prometheus collectors read that of package
+// gateway/prometheus.
 //
 //	sallyport.config.changes            counter         {change}
 //	sallyport.config.last_change        gauge           s       since 1970
@@ -96,7 +98,6 @@
 //	sallyport.upstream.retries          counter         {request}     sallyport.upstream.id
 //	sallyport.upstream.nodes            updowncounter   {node}        sallyport.upstream.id, sallyport.node.state
 //
-// Attributes of metrics are IDs of the configuration and words of the gateway's. Where there
-// are more objects of a kind than [Options.MaxObjects], their counts are added up, without
-// an ID.
+// Attributes of metrics are IDs of the configuration and words of the gateway. If there are
+// more objects of a kind than [Options.MaxObjects], their counts are added up, without an ID.
 package gatewayotel

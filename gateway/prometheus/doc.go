@@ -5,16 +5,16 @@
 //	registry.MustRegister(gatewayprom.NewCollector(gw, nil))
 //	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 //
-// The counts are those of [gateway.Server.Stats], which the gateway keeps anyhow: a scrape
-// reads them, and a request costs nothing more. Who may scrape learns the IDs and the
-// traffic of the configuration: the metrics belong on a listener of their own, and not
-// behind a route for everybody.
+// The counts are those of [gateway.Server.Stats], which the gateway keeps anyway: a scrape
+// reads them, and requests cost nothing more. Whoever may scrape learns the IDs and the
+// traffic of the configuration, so serve the metrics on a listener of their own and not
+// behind a public route.
 //
 // # Metrics
 //
-// Labels are IDs of the configuration and words of the gateway's, and nothing that a
-// client has sent. A code is the class of a status, "2xx", or "none" where the client went
-// away before an answer; "1xx" are WebSockets.
+// Labels are IDs of the configuration and words of the gateway, never something that a
+// client has sent. A code is the class of a status, "2xx", or "none" if the client went away
+// before an answer; "1xx" are WebSockets.
 //
 //	sallyport_build_info                              gauge      version, goversion
 //	sallyport_start_time_seconds                      gauge
@@ -50,16 +50,15 @@
 //	sallyport_upstream_node_failures_total            counter    upstream, node
 //	sallyport_upstream_node_requests_in_flight        gauge      upstream, node
 //
-// What belongs to no profile (a handshake without a known server name) has an empty
-// profile, which to Prometheus is none; likewise what belongs to no route.
+// What belongs to no profile (a handshake without a known server name) has an empty profile
+// label, which to Prometheus is the same as none; likewise what belongs to no route.
 //
 // # How many series there are
 //
-// Of each object of the configuration there are some, and a histogram once there is
-// something in it: of a route 7, and of one that is used 25, for example.
-// Where there are more objects of a kind than [Options.MaxObjects], their counts are added
-// up, and have neither ID nor series of each. Queries that add up over the label find the
-// same either way:
+// Each object of the configuration has some, and a histogram once there is something in it:
+// a route has 7, for example, and one that is used 25. If there are more objects of a kind
+// than [Options.MaxObjects], their counts are added up, without an ID and without a series
+// for each. Queries that sum over the label give the same result either way:
 //
 //	sum by (reason) (increase(sallyport_tls_handshake_failures_total[5m])) > 0
 //	sum by (code) (rate(sallyport_http_requests_total[1m]))
@@ -67,6 +66,6 @@
 //	(sallyport_tls_certificate_expiry_timestamp_seconds - time()) / 86400 < 14
 //	sum by (upstream) (rate(sallyport_http_requests_total[1m]) * on (route) group_left (upstream) sallyport_route_info)
 //
-// Counts of an object that is deleted are gone. Where those of routes and upstreams were
-// added up, Prometheus takes the smaller sum for a restart.
+// The counts of a deleted object are gone. If those of routes or upstreams were added up,
+// Prometheus takes the smaller sum for a restart.
 package gatewayprom
