@@ -235,11 +235,22 @@ func (s *Server) refused(r *http.Request, d *decision, why *denial) {
 
 // unauthorized says why a route is not for the client.
 func (r *Refusal) unauthorized(d *decision, why *denial) {
-	cause := ""
+	cause, remedy := "", ""
 	switch {
 	case errors.Is(why.unauthorized, errNoIdentity):
 		r.Reason = ssl.ReasonNoClientCert
-		cause = fmt.Sprintf("the route %q takes only clients with a verified certificate, which this one has not", r.Route)
+		cause = fmt.Sprintf("the route %q takes only clients with a verified certificate, and ", r.Route)
+		switch {
+		case d.tls == nil:
+			cause += "the request came over plain HTTP"
+			remedy = "have the client use https"
+		case !d.snap.ssl.Lookup(d.req.Host).DemandsClientCert():
+			// Whatever the client has, it is never asked for it.
+			cause += fmt.Sprintf("under the name %q no client is asked for one", d.req.Host)
+			remedy = `set Client in the profile of that name, with SkipPaths "^/" if other routes do not need a certificate`
+		default:
+			cause += "this one has none"
+		}
 	case d.identity == nil:
 		r.Reason = ssl.ReasonNotAllowed
 		cause = fmt.Sprintf("Authorize of the route %q refuses the client, which has no verified certificate", r.Route)
@@ -248,7 +259,10 @@ func (r *Refusal) unauthorized(d *decision, why *denial) {
 		cause = fmt.Sprintf("Authorize of the route %q refuses %s", r.Route, cut(d.identity.Subject()))
 		r.present(d.identity.Certificate())
 	}
-	r.Advice = cause + ": " + r.Reason.Remedy()
+	if remedy == "" {
+		remedy = r.Reason.Remedy()
+	}
+	r.Advice = cause + ": " + remedy
 }
 
 // refuseHost answers a request whose Host is no name.

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -127,7 +128,8 @@ func TestRefusedRequests(t *testing.T) {
 				Profiles: []ssl.Config{strict, optional, h.profile("public", []string{"public.test"})},
 				Routes: []route.Config{
 					{ID: "all", Paths: []string{"/*"}, Handler: named("all")},
-					{ID: "known", Paths: []string{"/known"}, RequireIdentity: true, Handler: named("known")},
+					{ID: "known", Paths: []string{"/known", "/free/known"}, RequireIdentity: true, Handler: named("known")},
+					{ID: "own", Hosts: []string{"public.test"}, Paths: []string{"/own"}, RequireIdentity: true, Handler: named("own")},
 					{ID: "picky", Paths: []string{"/picky"}, AllowPlain: true, Authorize: func(context.Context, *route.AuthorizeRequest) error { return errors.New("not you") }, Handler: named("picky")},
 				},
 			})
@@ -147,23 +149,27 @@ func TestRefusedRequests(t *testing.T) {
 				route      string
 				subject    string
 				cause      string
+				remedy     string // in place of the reason's
 			}
 			alice := people.Client("alice")
 			cases := []request{
-				{"public.test", nil, "strict.test", "/", 421, ssl.ReasonMisdirected, "strict", "", "", `the request is for "strict.test", and its connection was made for "public.test"`},
-				{"optional.test", nil, "optional.test", "/", 400, ssl.ReasonNoClientCert, "optional", "", "", `the profile "optional" demands a certificate of CN=people, and the client sent none`},
-				{"optional.test", []tls.Certificate{aliens.Client("mallory")}, "optional.test", "/", 400, ssl.ReasonUnknownCA, "optional", "", "CN=mallory", `the client's issuer CN=aliens is not among the CAs of the profile "optional" (CN=people)`},
-				{"public.test", nil, "public.test", "/known", 403, ssl.ReasonNoClientCert, "", "known", "", `the route "known" takes only clients with a verified certificate`},
-				{"strict.test", []tls.Certificate{alice}, "strict.test", "/picky", 403, ssl.ReasonNotAllowed, "strict", "picky", "CN=alice", `Authorize of the route "picky" refuses CN=alice`},
-				{"public.test", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`},
-				{"public.test", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`},
+				{"public.test", nil, "strict.test", "/", 421, ssl.ReasonMisdirected, "strict", "", "", `the request is for "strict.test", and its connection was made for "public.test"`, ""},
+				{"optional.test", nil, "optional.test", "/", 400, ssl.ReasonNoClientCert, "optional", "", "", `the profile "optional" demands a certificate of CN=people, and the client sent none`, ""},
+				{"optional.test", []tls.Certificate{aliens.Client("mallory")}, "optional.test", "/", 400, ssl.ReasonUnknownCA, "optional", "", "CN=mallory", `the client's issuer CN=aliens is not among the CAs of the profile "optional" (CN=people)`, ""},
+				{"public.test", nil, "public.test", "/known", 403, ssl.ReasonNoClientCert, "", "known", "", `the route "known" takes only clients with a verified certificate, and under the name "public.test" no client is asked for one`,
+					`set Client in the profile of that name, with SkipPaths "^/" if other routes do not need a certificate`},
+				{"optional.test", nil, "optional.test", "/free/known", 403, ssl.ReasonNoClientCert, "", "known", "", `the route "known" takes only clients with a verified certificate, and this one has none`, ""},
+				{"strict.test", []tls.Certificate{alice}, "strict.test", "/picky", 403, ssl.ReasonNotAllowed, "strict", "picky", "CN=alice", `Authorize of the route "picky" refuses CN=alice`, ""},
+				{"public.test", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`, ""},
+				{"public.test", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`, ""},
 			}
 			if !d.tls {
 				cases = []request{
-					{"", nil, "strict.test", "/", 403, ssl.ReasonPlainHTTP, "strict", "all", "", `the request for "strict.test" came over plain HTTP`},
-					{"", nil, "nobody.test", "/", 403, ssl.ReasonPlainHTTP, "", "all", "", `the request for "nobody.test" came over plain HTTP`},
-					{"", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`},
-					{"", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`},
+					{"", nil, "strict.test", "/", 403, ssl.ReasonPlainHTTP, "strict", "all", "", `the request for "strict.test" came over plain HTTP`, ""},
+					{"", nil, "nobody.test", "/", 403, ssl.ReasonPlainHTTP, "", "all", "", `the request for "nobody.test" came over plain HTTP`, ""},
+					{"", nil, "public.test", "/own", 403, ssl.ReasonNoClientCert, "", "own", "", `the route "own" takes only clients with a verified certificate, and the request came over plain HTTP`, "have the client use https"},
+					{"", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`, ""},
+					{"", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`, ""},
 				}
 			}
 			for i, c := range cases {
@@ -184,7 +190,7 @@ func TestRefusedRequests(t *testing.T) {
 					[]string{string(r.Reason), r.ServerName, r.Host, r.Profile, r.Route, r.Subject, r.ClientAddr})
 				require.Equal(t, c.subject != "", len(r.SHA256) == 64 && r.Serial != "" && r.Issuer != "")
 				require.True(t, strings.HasPrefix(r.Advice, c.cause), r.Advice)
-				require.True(t, strings.HasSuffix(r.Advice, ": "+c.reason.Remedy()), r.Advice)
+				require.True(t, strings.HasSuffix(r.Advice, ": "+cmp.Or(c.remedy, c.reason.Remedy())), r.Advice)
 				log := h.log.String()[before:]
 				require.Equal(t, 1, strings.Count(log, "request refused"), log)
 				require.Contains(t, log, fmt.Sprintf(`msg="request refused" status=%d reason=%s message=`, c.status, c.reason))
