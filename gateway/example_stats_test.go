@@ -116,7 +116,7 @@ func ExampleServer_Refusals() {
 	}
 	// Output:
 	// 403 plain_http ""
-	// the request for "intern.test" came over plain HTTP, and client certificates are demanded: let the client use https; if it is meant to be open, say AllowPlain in the route
+	// the request for "intern.test" came over plain HTTP, and client certificates are demanded: have the client use https; if the route is meant to be open, set AllowPlain in it
 	// 0 unknown_ca "CN=mallory"
 	// the client's issuer CN=strangers is not among the CAs of the profile "intern" (CN=people): have the client use a certificate of one of these CAs and send its intermediates along, or add the client's CA to the profile
 }

@@ -68,12 +68,12 @@ func TestRefusedHandshakes(t *testing.T) {
 		serverName, profile, subject string
 		issuer, cause                string
 	}{
-		{shake(""), ssl.ReasonNoSNI, "", "", "", "", "the client named no server"},
+		{shake(""), ssl.ReasonNoSNI, "", "", "", "", "the client sent no server name"},
 		{shake("unknown.test"), ssl.ReasonUnknownSNI, "unknown.test", "", "", "", `no profile answers for the server name "unknown.test"`},
 		{shake("strict.test"), ssl.ReasonNoClientCert, "strict.test", "strict", "", "", `the profile "strict" demands a certificate of CN=people`},
 		{shake("strict.test", aliens.Client("mallory")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=mallory", "CN=aliens", `the client's issuer CN=aliens is not among the CAs of the profile "strict" (CN=people)`},
 		{shake("strict.test", people.Client("old", ssltest.Expired)), ssl.ReasonExpired, "strict.test", "strict", "CN=old", "CN=people", "the certificate of CN=old expired on "},
-		{shake("crl.test", lost), ssl.ReasonRevoked, "crl.test", "crl", "CN=lost", "CN=people", `a CRL of the profile "crl" names`},
+		{shake("crl.test", lost), ssl.ReasonRevoked, "crl.test", "crl", "CN=lost", "CN=people", `a CRL of the profile "crl" revokes`},
 		{shake("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.ReasonDepth, "strict.test", "strict", "CN=deep", "CN=b", "the chain of CN=deep"},
 		{shake("strict.test", serverCert), ssl.ReasonKeyUsage, "strict.test", "strict", "CN=x.test", "CN=people", "the certificate of CN=x.test is not for clients"},
 		{shake("allow.test", people.Client("alice")), ssl.ReasonNotAllowed, "allow.test", "allow", "CN=alice", "CN=people", "the allow-list"},
@@ -82,7 +82,7 @@ func TestRefusedHandshakes(t *testing.T) {
 			require.NoError(t, err)
 			defer conn.Close()
 			_, _ = io.Copy(io.Discard, conn) // says nothing, until its time is over
-		}, ssl.ReasonTimeout, "", "", "", "", "the handshake was not done within 300ms"},
+		}, ssl.ReasonTimeout, "", "", "", "", "the handshake did not finish within 300ms"},
 		{talk("GET / HTTP/1.1\r\n\r\n"), ssl.ReasonProtocol, "", "", "", "", "the client spoke HTTP without TLS"},
 		{talk(""), ssl.ReasonClientAbort, "", "", "", "", "the client ended the connection"},
 	} {
@@ -161,7 +161,7 @@ func TestRefusedRequests(t *testing.T) {
 				{"optional.test", nil, "optional.test", "/free/known", 403, ssl.ReasonNoClientCert, "", "known", "", `the route "known" takes only clients with a verified certificate, and this one has none`, ""},
 				{"strict.test", []tls.Certificate{alice}, "strict.test", "/picky", 403, ssl.ReasonNotAllowed, "strict", "picky", "CN=alice", `Authorize of the route "picky" refuses CN=alice`, ""},
 				{"public.test", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`, ""},
-				{"public.test", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`, ""},
+				{"public.test", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is not a valid name`, ""},
 			}
 			if !d.tls {
 				cases = []request{
@@ -169,7 +169,7 @@ func TestRefusedRequests(t *testing.T) {
 					{"", nil, "nobody.test", "/", 403, ssl.ReasonPlainHTTP, "", "all", "", `the request for "nobody.test" came over plain HTTP`, ""},
 					{"", nil, "public.test", "/own", 403, ssl.ReasonNoClientCert, "", "own", "", `the route "own" takes only clients with a verified certificate, and the request came over plain HTTP`, "have the client use https"},
 					{"", nil, "public.test", "/picky", 403, ssl.ReasonNotAllowed, "", "picky", "", `Authorize of the route "picky" refuses the client, which has no verified certificate`, ""},
-					{"", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is no valid name`, ""},
+					{"", nil, "b..test", "/", 400, ssl.ReasonBadHost, "", "", "", `the Host "b..test" is not a valid name`, ""},
 				}
 			}
 			for i, c := range cases {
@@ -214,7 +214,7 @@ func TestRefusedLater(t *testing.T) {
 	r := h.gw.Refusals()[0]
 	require.Equal(t, ssl.ReasonUnknownCA, r.Reason)
 	require.Equal(t, "CN=alice", r.Subject)
-	require.True(t, strings.HasPrefix(r.Advice, `what the client was let in with does not hold any more, as the client's issuer CN=people is not among the CAs of the profile "1" (CN=others): `), r.Advice)
+	require.True(t, strings.HasPrefix(r.Advice, `the client was accepted before and no longer is: the client's issuer CN=people is not among the CAs of the profile "1" (CN=others): `), r.Advice)
 }
 
 // A flood of one kind does not take the place of the others, and what clients say is

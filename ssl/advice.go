@@ -21,19 +21,19 @@ import (
 // words are what there is to say of a reason, whoever the client is.
 var words = map[Reason]struct{ meaning, remedy string }{
 	ReasonNoSNI: {
-		"the client named no server, as those do that connect to an IP address, and there is no fallback",
-		"let the client connect by name, or set FallbackName",
+		"the client sent no server name, as happens when it connects to an IP address, and there is no fallback",
+		"have the client connect by name, or set FallbackName",
 	},
 	ReasonUnknownSNI: {
 		"no profile answers for the server name",
-		"correct the name that the client connects to, or add it to a profile",
+		"correct the name that the client connects to, or add the name to a profile",
 	},
 	ReasonNoClientCert: {
 		"a client certificate is demanded, and the client sent none",
-		"give the client a certificate and its key; a client that has them sends nothing if no CA that the server names has issued its certificate",
+		"give the client a certificate and its key; a client that has them sends nothing if its certificate was issued by none of the CAs that the server names",
 	},
 	ReasonUnknownCA: {
-		"the client's certificate leads to none of the profile's CAs",
+		"the client's certificate does not lead to any of the profile's CAs",
 		"have the client use a certificate of one of these CAs and send its intermediates along, or add the client's CA to the profile",
 	},
 	ReasonExpired: {
@@ -41,48 +41,48 @@ var words = map[Reason]struct{ meaning, remedy string }{
 		"renew that certificate; if it is new, compare the clocks",
 	},
 	ReasonRevoked: {
-		"a CRL names a certificate of the client's chain, or a CRL that is needed is missing or out of date",
-		"give the client a new certificate if it was revoked; else renew the CRLs of the profile, one for each CA of the chain",
+		"a CRL revokes a certificate of the client's chain, or a CRL that is needed is missing or out of date",
+		"if the certificate was revoked, give the client a new one; otherwise renew the CRLs of the profile, one for each CA of the chain",
 	},
 	ReasonDepth: {
-		"there are more intermediates in the client's chain than the profile allows",
-		"raise the profile's depth, or have the client use a certificate from nearer to the root",
+		"the client's chain has more intermediates than the profile allows",
+		"raise the profile's depth, or have the client use a certificate issued closer to the root",
 	},
 	ReasonKeyUsage: {
 		"the client's certificate is not for clients",
-		"issue a certificate whose extended key usage has clientAuth",
+		"issue a certificate whose extended key usage includes clientAuth",
 	},
 	ReasonNotAllowed: {
 		"the client's certificate is good, but the policy refuses this client",
-		"add the client to the allow-list, or ask whoever wrote the function why it refuses",
+		"add the client to the allow-list, or find out why the function refuses it",
 	},
 	ReasonTimeout: {
-		"the handshake was not done in time",
-		"look at the network and the load on both sides; who connects and says nothing is often a port scanner or a health check",
+		"the handshake did not finish in time",
+		"look at the network and the load on both sides; a client that connects and says nothing is often a port scanner or a health check",
 	},
 	ReasonCrowdedOut: {
-		"all places for handshakes were taken, another connection waited for one, and this handshake had gone on for longest, and for more than a second",
-		"find out who has the places: connections that say nothing are an attack or a scanner, which a firewall holds off, or MaxHandshakesPerAddr where no load balancer stands in front; if they are your clients, look at the network and the load, or raise MaxHandshakes",
+		"all places for handshakes were taken, another connection was waiting for one, and this handshake was the oldest and more than a second old",
+		"find out who holds the places: connections that say nothing are an attack or a scanner, which a firewall keeps out, or MaxHandshakesPerAddr if there is no load balancer in front; if they are your clients, look at the network and the load, or raise MaxHandshakes",
 	},
 	ReasonProtocol: {
-		"what the client sent was no TLS, or both sides have no version, cipher suite or kind of key in common",
-		"let the client speak TLS (https) in a version that the profile allows; the error says more",
+		"what the client sent was not TLS, or the two sides have no version, cipher suite or kind of key in common",
+		"have the client speak TLS (https) in a version that the profile allows; the error says more",
 	},
 	ReasonClientAbort: {
-		"the client ended the connection in the midst of the handshake",
-		"look into the client's log: most often it does not trust the server's certificate, or does not find the name in it; without an alert it may be a port scanner or a health check",
+		"the client ended the connection in the middle of the handshake",
+		"look into the client's log: most often it does not trust the server's certificate, or does not find the name in it; if it sent no alert, it may be a port scanner or a health check",
 	},
 	ReasonMisdirected: {
-		"the request is for another server name than its connection was made for, and client certificates are demanded",
-		"let the client open a connection for each name, with SNI and Host alike, as browsers do after a 421",
+		"the request is for a server name other than the one its connection was made for, and client certificates are demanded",
+		"have the client open a connection for each name, with the same name in SNI and Host, as browsers do after a 421",
 	},
 	ReasonPlainHTTP: {
 		"the request came over plain HTTP, and client certificates are demanded",
-		"let the client use https; if it is meant to be open, say AllowPlain in the route",
+		"have the client use https; if the route is meant to be open, set AllowPlain in it",
 	},
 	ReasonBadHost: {
-		"the Host of the request is no valid name",
-		"let the client send the name that it means in Host",
+		"the Host of the request is not a valid name",
+		"have the client send the name that it means in Host",
 	},
 }
 
@@ -103,11 +103,11 @@ func (e *HandshakeError) cause() string {
 	switch e.Reason {
 	case ReasonUnknownSNI:
 		if e.below {
-			return fmt.Sprintf("the server name %s stands more than one label below a wildcard that demands client certificates, which covers one", quoted(e.ServerName))
+			return fmt.Sprintf("the server name %s is more than one label below a wildcard that demands client certificates, and a wildcard covers only one", quoted(e.ServerName))
 		}
 		return fmt.Sprintf("no profile answers for the server name %s", quoted(e.ServerName))
 	case ReasonTimeout:
-		return fmt.Sprintf("the handshake was not done within %v", e.limit)
+		return fmt.Sprintf("the handshake did not finish within %v", e.limit)
 	case ReasonProtocol:
 		return protocolCause(e.Err)
 	case ReasonClientAbort:
@@ -116,7 +116,7 @@ func (e *HandshakeError) cause() string {
 			return "the client ended the handshake with the alert " + quoted(strings.TrimPrefix(alert.Err.Error(), "tls: "))
 		}
 		if illegible(e.Err) {
-			return "the client ended the handshake with something illegible, as OpenSSL does that refuses the server's certificate"
+			return "the client ended the handshake with something illegible, as OpenSSL does when it refuses the server's certificate"
 		}
 		return e.Reason.Meaning()
 	}
@@ -129,7 +129,7 @@ func protocolCause(err error) string {
 	case errors.As(err, &header) && bytes.Contains([]byte("GET  HEAD POST PUT  OPTI DELE PATC CONN"), header.RecordHeader[:4]):
 		return "the client spoke HTTP without TLS"
 	case errors.As(err, &header):
-		return "what the client sent was no TLS"
+		return "what the client sent was not TLS"
 	case strings.HasPrefix(err.Error(), "ssl: panic"):
 		return "a function of the server's panicked: see the error"
 	case strings.HasPrefix(err.Error(), "tls: failed to sign"): // crypto/tls keeps the text of a Signer's error alone
@@ -172,7 +172,7 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 		case errors.Is(err, errCRLExpired):
 			return fmt.Sprintf("a CRL of the profile %q that the chain of %s needs is past its next update", p.id, subject(c))
 		}
-		return fmt.Sprintf("a CRL of the profile %q names a certificate in the chain of %s", p.id, subject(c))
+		return fmt.Sprintf("a CRL of the profile %q revokes a certificate in the chain of %s", p.id, subject(c))
 	case ReasonDepth:
 		return fmt.Sprintf("the chain of %s has more intermediates than the %d that the profile %q allows", subject(c), p.client.depth, p.id)
 	case ReasonKeyUsage:
@@ -189,9 +189,9 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 func unknownCA(p *Profile, c *x509.Certificate) string {
 	switch {
 	case bytes.Equal(c.RawIssuer, c.RawSubject):
-		return fmt.Sprintf("the certificate of %s is signed by itself, and not among the CAs of the profile %q (%s)", subject(c), p.id, p.client.names())
+		return fmt.Sprintf("the certificate of %s is self-signed, and not among the CAs of the profile %q (%s)", subject(c), p.id, p.client.names())
 	case p.client.named(c.RawIssuer):
-		return fmt.Sprintf("the profile %q has a CA by the name of the client's issuer %s, but its key has not signed the certificate of %s, as when the CA has a new key",
+		return fmt.Sprintf("the profile %q has a CA by the name of the client's issuer %s, but the certificate of %s is not signed with its key, as happens when the CA has a new key",
 			p.id, issuer(c), subject(c))
 	}
 	return fmt.Sprintf("the client's issuer %s is not among the CAs of the profile %q (%s)", issuer(c), p.id, p.client.names())
@@ -265,11 +265,11 @@ func (r *Refusal) cause() string {
 	case ReasonPlainHTTP:
 		return fmt.Sprintf("the request for %s came over plain HTTP, and client certificates are demanded", quoted(r.Host))
 	case ReasonBadHost:
-		return fmt.Sprintf("the Host %s is no valid name", quoted(r.Host))
+		return fmt.Sprintf("the Host %s is not a valid name", quoted(r.Host))
 	}
 	cause := certificateCause(r.Reason, r.profile, r.Certificate, r.err, r.at)
 	if r.Close {
-		cause = "what the client was let in with does not hold any more, as " + cause
+		cause = "the client was accepted before and no longer is: " + cause
 	}
 	return cause
 }

@@ -114,7 +114,7 @@ func ExampleRefusal_Advice() {
 	}
 	// Output:
 	// 421 misdirected
-	// the request is for "intern.test", and its connection was made for "other.test": let the client open a connection for each name, with SNI and Host alike, as browsers do after a 421
+	// the request is for "intern.test", and its connection was made for "other.test": have the client open a connection for each name, with the same name in SNI and Host, as browsers do after a 421
 }
 
 // The words on each reason, for a page of one's own.
@@ -124,10 +124,10 @@ func ExampleReasons() {
 	}
 	fmt.Println(len(ssl.HandshakeReasons()), "reasons of handshakes, and", len(ssl.Reasons())-len(ssl.HandshakeReasons()), "of the guard")
 	// Output:
-	// no_sni: the client named no server, as those do that connect to an IP address, and there is no fallback
-	// 	let the client connect by name, or set FallbackName
+	// no_sni: the client sent no server name, as happens when it connects to an IP address, and there is no fallback
+	// 	have the client connect by name, or set FallbackName
 	// unknown_sni: no profile answers for the server name
-	// 	correct the name that the client connects to, or add it to a profile
+	// 	correct the name that the client connects to, or add the name to a profile
 	// 13 reasons of handshakes, and 3 of the guard
 }
 

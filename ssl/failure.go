@@ -44,7 +44,7 @@ const (
 const (
 	ReasonMisdirected Reason = "misdirected" // the connection was made for another server name
 	ReasonPlainHTTP   Reason = "plain_http"  // plain HTTP, where client certificates are demanded
-	ReasonBadHost     Reason = "bad_host"    // the Host is no valid name
+	ReasonBadHost     Reason = "bad_host"    // the Host is not a valid name
 )
 
 // Reasons returns all reasons, those of handshakes first.

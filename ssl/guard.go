@@ -68,7 +68,7 @@ const (
 	msgBadCert     = "the client certificate is not accepted for this server name"
 	msgStaleCert   = "the client certificate is no longer accepted for this server name; connect again"
 	msgPlain       = "this name is served over TLS only, with a client certificate; use https"
-	msgHost        = "the Host is no valid name"
+	msgHost        = "the Host is not a valid name"
 )
 
 // Judge is the guard. It says whether a request may be served, by the profiles

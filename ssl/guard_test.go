@@ -670,7 +670,7 @@ func TestRefusal(t *testing.T) {
 		{&tls.ConnectionState{ServerName: "strict.test"}, "strict.test", 400, "no required client certificate was sent", "the secret profile", false, false, "strict.test"},
 		{connection("strict.test", ssltest.NewCA(t, "x").Client("mallory")), "strict.test", 400, "the client certificate is not accepted for this server name", "the secret profile", false, false, "strict.test"},
 		{nil, "strict.test", 403, "this name is served over TLS only, with a client certificate; use https", "the secret profile", false, false, ""},
-		{nil, "a\nb", 400, "the Host is no valid name", "", false, false, ""},
+		{nil, "a\nb", 400, "the Host is not a valid name", "", false, false, ""},
 	} {
 		_, err := store.Judge(store.Table(), c.cs, c.host, "/")
 		refusal, ok := err.(*ssl.Refusal)

@@ -167,18 +167,18 @@ func TestHandshakeReasons(t *testing.T) {
 		subject    string // of the certificate that was presented
 		cause      string // the beginning of the advice
 	}{
-		{"no name", tlsClient(""), ssl.ReasonNoSNI, "", "", "", "the client named no server"},
+		{"no name", tlsClient(""), ssl.ReasonNoSNI, "", "", "", "the client sent no server name"},
 		{"unknown name", tlsClient("unknown.test", alice), ssl.ReasonUnknownSNI, "unknown.test", "", "", "no profile answers for the server name \"unknown.test\""},
-		{"below a strict wildcard", tlsClient("x.y.wild.test", alice), ssl.ReasonUnknownSNI, "x.y.wild.test", "", "", "the server name \"x.y.wild.test\" stands more than one label below a wildcard"},
+		{"below a strict wildcard", tlsClient("x.y.wild.test", alice), ssl.ReasonUnknownSNI, "x.y.wild.test", "", "", "the server name \"x.y.wild.test\" is more than one label below a wildcard"},
 		{"no certificate", tlsClient("strict.test"), ssl.ReasonNoClientCert, "strict.test", "strict", "", "the profile \"strict\" demands a certificate of CN=people, and the client sent none"},
 		{"another CA", tlsClient("strict.test", aliens.Client("mallory")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=mallory", "the client's issuer CN=aliens is not among the CAs of the profile \"strict\" (CN=people)"},
-		{"a CA with the same name", tlsClient("strict.test", ssltest.NewCA(t, "people").Client("mallory")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=mallory", "the profile \"strict\" has a CA by the name of the client's issuer CN=people, but its key has not signed"},
+		{"a CA with the same name", tlsClient("strict.test", ssltest.NewCA(t, "people").Client("mallory")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=mallory", "the profile \"strict\" has a CA by the name of the client's issuer CN=people, but the certificate of CN=mallory is not signed with its key"},
 		{"expired", tlsClient("strict.test", people.Client("old", ssltest.Expired)), ssl.ReasonExpired, "strict.test", "strict", "CN=old", "the certificate of CN=old expired on 20"},
 		{"not yet valid", tlsClient("strict.test", people.Client("new", ssltest.NotYetValid)), ssl.ReasonExpired, "strict.test", "strict", "CN=new", "the certificate of CN=new is not valid before 20"},
 		{"too deep", tlsClient("strict.test", people.Intermediate("a").Intermediate("b").Client("deep")), ssl.ReasonDepth, "strict.test", "strict", "CN=deep", "the chain of CN=deep has more intermediates than the 1 that the profile \"strict\" allows"},
 		{"too deep, of another CA", tlsClient("strict.test", aliens.Intermediate("a").Intermediate("b").Client("deep")), ssl.ReasonUnknownCA, "strict.test", "strict", "CN=deep", "the client's issuer CN=b is not among the CAs"},
 		{"a server's", tlsClient("strict.test", asClient(t, people.Server("x.test"))), ssl.ReasonKeyUsage, "strict.test", "strict", "CN=x.test", "the certificate of CN=x.test is not for clients"},
-		{"revoked", tlsClient("crl.test", lost), ssl.ReasonRevoked, "crl.test", "crl", "CN=lost", "a CRL of the profile \"crl\" names a certificate in the chain of CN=lost"},
+		{"revoked", tlsClient("crl.test", lost), ssl.ReasonRevoked, "crl.test", "crl", "CN=lost", "a CRL of the profile \"crl\" revokes a certificate in the chain of CN=lost"},
 		{"not on the list", tlsClient("allow.test", alice), ssl.ReasonNotAllowed, "allow.test", "allow", "CN=alice", "the allow-list of the profile \"allow\" does not name CN=alice"},
 		{"refused by VerifyConnection", tlsClient("verify.test", alice), ssl.ReasonNotAllowed, "verify.test", "verify", "CN=alice", "VerifyConnection of Options.Base refuses the client"},
 		{"refused by VerifyConnection, with an error that looks like another", tlsClient("late.test"), ssl.ReasonNotAllowed, "late.test", "late", "", "VerifyConnection of Options.Base refuses the client"},
@@ -190,10 +190,10 @@ func TestHandshakeReasons(t *testing.T) {
 			config.NextProtos = []string{"spdy/9\n"}
 			return handshake(t, l.Addr(), config).err
 		}, ssl.ReasonProtocol, "public.test", "public", "", "client and server do not agree (tls: "},
-		{"no TLS", talk("SSH-2.0-OpenSSH_9.9\r\n"), ssl.ReasonProtocol, "", "", "", "what the client sent was no TLS"},
+		{"no TLS", talk("SSH-2.0-OpenSSH_9.9\r\n"), ssl.ReasonProtocol, "", "", "", "what the client sent was not TLS"},
 		{"HTTP", talk("GET / HTTP/1.1\r\nHost: public.test\r\n\r\n"), ssl.ReasonProtocol, "", "", "", "the client spoke HTTP without TLS"},
-		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.ReasonProtocol, "", "", "", "what the client sent was no TLS"},
-		{"nothing", talk(""), ssl.ReasonClientAbort, "", "", "", "the client ended the connection in the midst of the handshake"},
+		{"a record that is too long", talk("\x16\x03\x01\xff\xff"), ssl.ReasonProtocol, "", "", "", "what the client sent was not TLS"},
+		{"nothing", talk(""), ssl.ReasonClientAbort, "", "", "", "the client ended the connection in the middle of the handshake"},
 		{"half a record", talk("\x16\x03\x01\x02\x00\x01"), ssl.ReasonClientAbort, "", "", "", "the client ended the connection"},
 		{"half a handshake", talk(string(ssltest.ClientHello(t, "public.test"))), ssl.ReasonClientAbort, "public.test", "public", "", "the client ended the connection"},
 		{"a client that does not trust the server", func(t *testing.T, version uint16) error {
@@ -413,7 +413,7 @@ func TestHandshakeTimeout(t *testing.T) {
 					e := <-reports.failed
 					require.Equal(t, ssl.ReasonTimeout, e.Reason, "%v", e.Err)
 					require.Equal(t, want, time.Since(start))
-					require.Equal(t, fmt.Sprintf("the handshake was not done within %v: %s", want, ssl.ReasonTimeout.Remedy()), e.Advice())
+					require.Equal(t, fmt.Sprintf("the handshake did not finish within %v: %s", want, ssl.ReasonTimeout.Remedy()), e.Advice())
 					c.Close()
 					client.Wait()
 				})

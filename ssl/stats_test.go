@@ -253,7 +253,7 @@ func TestAdvice(t *testing.T) {
 		{"stale.test", alice, `a CRL of the profile "stale" that the chain of CN=alice needs is past its next update: `},
 		{"asks.test", alice, `the function Authorize of the profile "asks" refuses CN=alice: `},
 		{"many.test", alice, `the client's issuer CN=people is not among the CAs of the profile "many" (CN=ca0; CN=ca1; CN=ca2; CN=ca3 and 3 more): `},
-		{"many.test", self, `the certificate of CN=self is signed by itself, and not among the CAs of the profile "many"`},
+		{"many.test", self, `the certificate of CN=self is self-signed, and not among the CAs of the profile "many"`},
 		{"old.test", old.Client("bob"), `the certificate of CN=old expired on `},
 	} {
 		require.Error(t, handshake(t, l.Addr(), client(tls.VersionTLS13, c.name, c.cert)).err)
@@ -287,7 +287,7 @@ func TestGuardAdvice(t *testing.T) {
 		{state("public.test"), "strict.test", 421, ssl.ReasonMisdirected, `the request is for "strict.test", and its connection was made for "public.test": `},
 		{&tls.ConnectionState{}, "strict.test", 421, ssl.ReasonMisdirected, `the request is for "strict.test", and its connection was made without a server name: `},
 		{nil, "strict.test", 403, ssl.ReasonPlainHTTP, `the request for "strict.test" came over plain HTTP, and client certificates are demanded: `},
-		{nil, "a..\n", 400, ssl.ReasonBadHost, `the Host "a..\n" is no valid name: `},
+		{nil, "a..\n", 400, ssl.ReasonBadHost, `the Host "a..\n" is not a valid name: `},
 		{state("optional.test"), "optional.test", 400, ssl.ReasonNoClientCert, `the profile "optional" demands a certificate of CN=people, and the client sent none: `},
 		{state("optional.test", aliens.Client("mallory")), "optional.test", 400, ssl.ReasonUnknownCA, `the client's issuer CN=aliens is not among the CAs of the profile "optional" (CN=people): `},
 		{state("optional.test", people.Client("old", ssltest.Expired)), "optional.test", 400, ssl.ReasonExpired, `the certificate of CN=old expired on `},
@@ -307,7 +307,7 @@ func TestGuardAdvice(t *testing.T) {
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, http.StatusMisdirectedRequest, refusal.Status)
 	require.Equal(t, ssl.ReasonUnknownCA, refusal.Reason)
-	require.True(t, strings.HasPrefix(refusal.Advice(), `what the client was let in with does not hold any more, as the client's issuer CN=people is not among`), refusal.Advice())
+	require.True(t, strings.HasPrefix(refusal.Advice(), `the client was accepted before and no longer is: the client's issuer CN=people is not among`), refusal.Advice())
 }
 
 // A burst of scanners does not fill the log, and does not hide other reasons.
