@@ -272,7 +272,9 @@ func ExampleWatch() {
 
 	store := ssl.NewStore(nil)
 	watcher, err := ssl.Watch(store.Put, &ssl.WatchOptions{
-		Failed: func(id string, err error) { fmt.Println("not taken:", err) },
+		Failed: func(id string, err error) {
+			fmt.Println("not taken:", strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), ""))
+		},
 	}, ssl.FileConfig{
 		Config:   ssl.Config{ID: "1", Names: []string{"a.test"}},
 		KeyPairs: []ssl.KeyPairFiles{{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}},
@@ -293,7 +295,7 @@ func ExampleWatch() {
 	fmt.Println("kept:", store.Table().Lookup("a.test") == second)
 	// Output:
 	// replaced: true
-	// not taken: ssl: profile "1": Certificates[0].KeyPEM: is not the key of the certificate
+	// not taken: ssl: profile "1": Certificates[0].KeyPEM: is not the key of the certificate (in tls.key)
 	// kept: true
 }
 

@@ -6,14 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/files"
 )
 
-// A FileConfig is a [Config] of which certificates, keys, CAs and revocation lists
-// are in files, where a Kubernetes mount, certbot or a cron job replaces them.
+// A FileConfig is a [Config] whose certificates, keys, CAs and revocation lists are in
+// files, where a Kubernetes mount, certbot or a cron job replaces them.
 type FileConfig struct {
 	// Config is the rest. What the files hold is added to it.
 	Config
@@ -76,6 +78,64 @@ func (f FileConfig) names() (names []string) {
 	return append(append(names, f.CAs...), f.CRLs...)
 }
 
+// of returns the files that a field of the Config comes from, if any.
+func (f FileConfig) of(field string) []string {
+	var i int
+	at := func(format string) bool { n, _ := fmt.Sscanf(field, format, &i); return n == 1 }
+	switch {
+	case field == "Client.CAPEM":
+		return f.CAs
+	case at("Client.CRLs[%d]"):
+		if f.Config.Client != nil {
+			i -= len(f.Config.Client.CRLs)
+		}
+		if 0 <= i && i < len(f.CRLs) {
+			return f.CRLs[i : i+1]
+		}
+	case at("Certificates[%d]"):
+		if i -= len(f.Config.Certificates); i < 0 || i >= len(f.KeyPairs) {
+			return nil
+		}
+		switch pair := f.KeyPairs[i]; {
+		case strings.HasSuffix(field, ".CertPEM"):
+			return []string{pair.Cert}
+		case strings.HasSuffix(field, ".KeyPEM"):
+			return []string{pair.Key}
+		default:
+			return []string{pair.Cert, pair.Key}
+		}
+	}
+	return nil
+}
+
+// blame adds to an error of put the files that it is about: an operator has these, and
+// not the fields of a Config.
+func blame(err error, all ...*watched) error {
+	var names []string
+	var walk func(error)
+	walk = func(err error) {
+		switch e := err.(type) {
+		case *ConfigError:
+			for _, f := range all {
+				if f.id == e.ID {
+					names = append(names, f.of(e.Field)...)
+				}
+			}
+		case interface{ Unwrap() []error }:
+			for _, err := range e.Unwrap() {
+				walk(err)
+			}
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		}
+	}
+	walk(err)
+	if slices.Sort(names); len(names) > 0 {
+		err = fmt.Errorf("%w (in %s)", err, strings.Join(slices.Compact(names), ", "))
+	}
+	return err
+}
+
 // WatchOptions are for [Watch]. A nil *WatchOptions and a zero one mean the same.
 type WatchOptions struct {
 	// Interval is how often the files are looked at. Zero is 10 seconds. Looking
@@ -121,15 +181,18 @@ type watched struct {
 	// load is [FileConfig.Load]. No verb of fmt looks into a function, as some do
 	// into what may hold a private key.
 	load func() (Config, error)
+
+	of func(field string) []string // [FileConfig.of], and a function for the same reason
 }
 
-// Watch puts the profiles of some files, and puts a profile again whenever a file
-// of it changes: whole, or, if anything is wrong with it, not at all, so that the
-// last good one goes on and the failure is reported. A pair of which only one
-// file has been replaced so far is such a case; the other's change tries again.
+// Watch puts profiles whose contents come from files, and puts a profile again whenever
+// one of its files changes: all of it or, if anything is wrong with it, none, so that the
+// last good one stays in force and the failure is reported. If only one file of a pair has
+// been replaced so far, that is such a failure; the change of the other tries again.
 //
-// put is [*Store.Put], or a function like it. At first all must be right: the
-// error joins what is wrong.
+// put is [*Store.Put], or a function like it; for a gateway see the example "gateway". At
+// first all must be right: the error joins what is wrong. An error names the files that it
+// is about.
 func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...FileConfig) (*Watcher, error) {
 	w := &Watcher{put: put, stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
@@ -141,7 +204,7 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	var first []Config
 	var faults []error
 	for _, config := range configs {
-		f := &watched{id: config.ID, names: config.names(), load: config.Load}
+		f := &watched{id: config.ID, names: config.names(), load: config.Load, of: config.of}
 		c, err := f.read()
 		if err != nil {
 			faults = append(faults, err)
@@ -154,7 +217,7 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	}
 	report, err := put(first...)
 	if err != nil {
-		return nil, err
+		return nil, blame(err, w.files...)
 	}
 	w.warn(report)
 	for i, f := range w.files {
@@ -205,7 +268,9 @@ func (w *Watcher) reload(f *watched, changed bool) {
 	}
 	var report Report
 	if err == nil {
-		if report, err = w.put(c); err == nil {
+		if report, err = w.put(c); err != nil {
+			err = blame(err, f)
+		} else {
 			f.sum = sum
 		}
 	}

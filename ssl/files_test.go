@@ -198,7 +198,7 @@ func TestWatchCertbot(t *testing.T) {
 	for range 3 {
 		require.ErrorContains(t, w.Check(), "is not the key of the certificate")
 	}
-	require.Equal(t, []string{`1: ssl: profile "1": Certificates[0].KeyPEM: is not the key of the certificate`}, failed.since())
+	require.Equal(t, []string{`1: ssl: profile "1": Certificates[0].KeyPEM: is not the key of the certificate (in ` + path("key") + `)`}, failed.since())
 	require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
 	require.Equal(t, parseCert(t, first.CertPEM).Raw, shown(t, s, "a.test"), "the last good one goes on")
 	require.Equal(t, parseCert(t, again.CertPEM).Raw, shown(t, s, "b.test"), "the other profile is not held up")
@@ -521,4 +521,47 @@ func parseAll(t testing.TB, cert tls.Certificate) (all []*x509.Certificate) {
 		all = append(all, parseCert(t, certPEM(der)))
 	}
 	return all
+}
+
+// An error names the files that it is about, and no others; what is written in the Config
+// itself comes before them.
+func TestWatchNamesFiles(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	good, other := servers.Server("a.test"), servers.Server("a.test")
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		return path
+	}
+	crt, key, ca := write("crt", good.CertPEM), write("key", good.KeyPEM), write("ca", people.PEM())
+	crl, bad := write("crl", people.CRL(time.Now().Add(time.Hour))), write("bad", []byte("bad"))
+	another := write("another", other.KeyPEM)
+	for name, c := range map[string]struct {
+		pairs     []ssl.KeyPairFiles
+		cas, crls []string
+		want      string
+	}{
+		"certificate":      {[]ssl.KeyPairFiles{{Cert: crt, Key: key}, {Cert: bad, Key: key}}, []string{ca}, nil, " (in " + bad + ")"},
+		"key":              {[]ssl.KeyPairFiles{{Cert: crt, Key: another}}, []string{ca}, nil, " (in " + another + ")"},
+		"revocation lists": {[]ssl.KeyPairFiles{{Cert: crt, Key: key}}, []string{ca}, []string{crl, bad}, " (in " + bad + ")"},
+		"CAs":              {[]ssl.KeyPairFiles{{Cert: crt, Key: key}}, []string{bad}, nil, " (in " + bad + ")"},
+		"several":          {[]ssl.KeyPairFiles{{Cert: crt, Key: another}}, []string{bad}, nil, " (in " + another + ", " + bad + ")"},
+		"none":             {nil, []string{ca}, nil, ": Certificates[0].KeyPEM: is not the key of the certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := ssl.Config{
+				ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{good},
+				Client: &ssl.ClientAuth{CRLs: [][]byte{people.CRL(time.Now().Add(time.Hour))}},
+			}
+			if c.pairs == nil {
+				config.Certificates[0].KeyPEM = other.KeyPEM
+			}
+			_, err := ssl.Watch(ssl.NewStore(nil).Put, nil, ssl.FileConfig{Config: config, KeyPairs: c.pairs, CAs: c.cas, CRLs: c.crls})
+			require.Error(t, err)
+			require.True(t, strings.HasSuffix(err.Error(), c.want), err)
+			var fault *ssl.ConfigError
+			require.ErrorAs(t, err, &fault)
+		})
+	}
 }
