@@ -58,7 +58,7 @@ func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []
 		what string
 	}{
 		{ended, "A certificate has ended"}, {ends, "A certificate ends soon"}, {early, "A certificate is not valid yet"},
-		{stale, "A revocation list is past its next update"}, {odd, "Works otherwise than it may seem"},
+		{stale, "A revocation list is past its next update"}, {odd, "Does not work the way it may seem to"},
 	} {
 		if len(found.ids) > 0 {
 			add("names", "%s: ssl %s.", found.what, named(found.ids))

@@ -425,7 +425,7 @@ func TestStatusPageConcerns(t *testing.T) {
 		{Section: "names", Text: "A certificate ends soon: ssl soon."},
 		{Section: "names", Text: "A certificate is not valid yet: ssl early."},
 		{Section: "names", Text: "A revocation list is past its next update: ssl stale."},
-		{Section: "names", Text: "Works otherwise than it may seem: ssl odd."},
+		{Section: "names", Text: "Does not work the way it may seem to: ssl odd."},
 	}, w.reportOf("").Concerns)
 	states := map[string]string{}
 	for _, n := range w.reportOf("").Names.List {

@@ -36,7 +36,7 @@ type IDs struct {
 
 // A Report is what an administrator should know about a change that was taken.
 type Report struct {
-	// Warnings are sentences about what works otherwise than it may seem.
+	// Warnings are sentences about what does not work the way it may seem to.
 	Warnings []Warning
 }
 

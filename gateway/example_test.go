@@ -280,7 +280,7 @@ func ExampleServer_Prepare() {
 	// 200 ok
 }
 
-// The report tells what works otherwise than it may seem.
+// The report tells what does not work the way it may seem to.
 func ExamplePrepared_Commit() {
 	gw := gateway.New(nil)
 	defer gw.Close()

@@ -207,7 +207,7 @@ func (x *Explanation) String() string {
 	case x.Found.Route != nil:
 		fmt.Fprintf(&b, "route %q\n", x.Found.Route.id)
 	case len(x.Candidates) == 0:
-		b.WriteString("no route, as the host and the path of none fit\n")
+		b.WriteString("no route: none has this host and path\n")
 	default:
 		b.WriteString("no route\n")
 	}

@@ -61,7 +61,7 @@ func TestExplain(t *testing.T) {
 	only := new(route.Table).With(
 		mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test"}, Paths: []string{"/", "/*"}, Methods: []string{"PUT"}}),
 	)
-	require.Equal(t, "GET b.test/: no route, as the host and the path of none fit\n", only.Explain(&route.Request{Method: "GET", Host: "b.test", Path: "/"}).String())
+	require.Equal(t, "GET b.test/: no route: none has this host and path\n", only.Explain(&route.Request{Method: "GET", Host: "b.test", Path: "/"}).String())
 	require.Equal(t, `GET a.test/: no route
 - route "a" (a.test/, priority 0): passed over: the method is none of PUT
 - route "a" (a.test/*, priority 0): passed over: the method is none of PUT
@@ -81,7 +81,7 @@ func TestExplain(t *testing.T) {
 	require.Equal(t, `route "a" has this very path, which goes before every pattern, whatever the priorities`, x.Candidates[1].Reason)
 
 	var empty *route.Table
-	require.Equal(t, "GET /: no route, as the host and the path of none fit\n", empty.Explain(&route.Request{Method: "GET", Path: "/"}).String())
+	require.Equal(t, "GET /: no route: none has this host and path\n", empty.Explain(&route.Request{Method: "GET", Path: "/"}).String())
 }
 
 func TestExplainHTTP(t *testing.T) {
@@ -102,7 +102,7 @@ func TestExplainHTTP(t *testing.T) {
 	} {
 		x, err := table.ExplainHTTP(httptest.NewRequest("GET", "http://a.test"+target, nil))
 		require.NoError(t, err)
-		require.Equal(t, want+", as the host and the path of none fit\n", x.String())
+		require.Equal(t, want+": none has this host and path\n", x.String())
 	}
 }
 

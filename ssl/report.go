@@ -11,7 +11,7 @@ type Report struct {
 	Warnings []Warning
 }
 
-// A Warning is a sentence about a profile that works otherwise than it may seem.
+// A Warning is a sentence about a profile that does not work the way it may seem to.
 type Warning struct {
 	ID   string // of the profile
 	Text string
