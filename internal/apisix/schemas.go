@@ -63,8 +63,8 @@ var (
 	}
 
 	// A key may be the placeholder that is shown in its place, for the stored one.
-	certificateSchema = &schema{typ: "string", minLength: 128, maxLength: 64 * 1024, reference: true, hint: noPEMHint}
-	privateKeySchema  = &schema{typ: "string", minLength: 64, maxLength: 64 * 1024, reference: true, placeholder: true, hint: noPEMHint}
+	certificateSchema = &schema{typ: "string", minLength: 128, maxLength: maxPEM, reference: true, hint: noPEMHint}
+	privateKeySchema  = &schema{typ: "string", minLength: 64, maxLength: maxPEM, reference: true, placeholder: true, hint: noPEMHint}
 	methodSchema      = &schema{typ: "string", enum: []any{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE"}}
 	addressSchema     = &schema{typ: "string", format: isAddress, hint: says("an address is an IPv4 or IPv6 address, or a range such as 10.0.0.0/8")}
 )
@@ -78,12 +78,16 @@ func isAddress(s string) bool {
 	return err == nil && a.Zone() == ""
 }
 
+// maxPEM is how long a certificate or a key may be.
+const maxPEM = 64 * 1024
+
 // noPEMHint says what a value is that is too short for PEM.
 func noPEMHint(v any) string {
 	s, ok := v.(string)
 	trimmed := strings.TrimSpace(s)
 	switch {
-	case !ok:
+	case !ok, len(s) > maxPEM: // it is too long, or of another type
+		return ""
 	case trimmed == "":
 		return "it is empty: is the shell variable set?"
 	case strings.HasPrefix(trimmed, "$"):
@@ -94,7 +98,7 @@ func noPEMHint(v any) string {
 		strings.HasSuffix(trimmed, ".pem"), strings.HasSuffix(trimmed, ".crt"), strings.HasSuffix(trimmed, ".cer"), strings.HasSuffix(trimmed, ".key"):
 		return "it must be the text of the PEM file, not its name"
 	}
-	return ""
+	return "it must be the text of a PEM file"
 }
 
 // metadata are the properties that documents of several kinds have.

@@ -329,6 +329,7 @@ func TestHints(t *testing.T) {
 		{apisix.SSLs, `{"sni":"a","cert":"server.crt","key":"@key"}`, "it must be the text of the PEM file, not its name"},
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"/etc/ssl/server"}`, "it must be the text of the PEM file, not its name"},
 		{apisix.SSLs, `{"sni":"a","cert":"-----BEGIN CERTIFICATE-----\n","key":"@key"}`, "the PEM text is cut off"},
+		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"secret"}`, "it must be the text of a PEM file"},
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","name":"x"}`, "known are cert, certs, client, create_time, desc, id, key, keys, labels, sni, snis, ssl_protocols, status, type, update_time"},
 		{apisix.SSLs, `{"sni":"a","cert":"@key","key":"@key"}`, "certificates are shown to whoever may read"},
 		{apisix.SSLs, `{"sni":"a","cert":"@cert","key":"@key","client":{"ca":"@key"}}`, "client.ca: certificates are shown to whoever may read"},
@@ -350,6 +351,7 @@ func TestHints(t *testing.T) {
 		require.Equal(t, err.Text+" ("+c.want+")", err.Error())
 	}
 	// Nothing to add.
+	require.Empty(t, asError(t, apisix.Validate(apisix.SSLs, f.doc(`{"sni":"a","cert":"-----BEGIN CERTIFICATE-----`+strings.Repeat("A", 64<<10)+`","key":"@key"}`))).Hint)
 	require.Empty(t, asError(t, apisix.Validate(apisix.Routes, f.doc(`{"uri":"","upstream_id":1}`))).Hint)
 }
 
