@@ -136,12 +136,14 @@ func (u *Upstream) compileNodes(fault faultFunc) {
 	for i, n := range u.config.Nodes {
 		field := func(name string) string { return fmt.Sprintf("Nodes[%d].%s", i, name) }
 		t, err := newTarget(n, u.settings.https)
-		switch {
-		case err != nil:
+		port := 0 <= n.Port && n.Port <= math.MaxUint16
+		if err != nil {
 			fault(field("Host"), "%q %w", n.Host, err)
-		case n.Port < 0 || n.Port > math.MaxUint16:
+		}
+		if !port {
 			fault(field("Port"), "is %d, and must be 1 to 65535, or 0 for the port of the scheme", n.Port)
-		default:
+		}
+		if err == nil && port {
 			if first, again := seen[t.address]; again {
 				fault(fmt.Sprintf("Nodes[%d]", i), "is %s, as is Nodes[%d]: give one of them the whole weight", t.address, first)
 			}
@@ -233,8 +235,8 @@ func (u *Upstream) Balancer() string {
 	return cmp.Or(u.config.Balancer, "roundrobin")
 }
 
-// Warnings returns sentences about what works otherwise with the upstream than it may
-// seem.
+// Warnings returns sentences about what does not work the way it may seem to with the
+// upstream.
 func (u *Upstream) Warnings() []string {
 	var out []string
 	c := &u.config

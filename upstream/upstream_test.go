@@ -134,7 +134,7 @@ func TestNewTellsAllFaults(t *testing.T) {
 		require.True(t, errors.As(err, &fault))
 		fields = append(fields, fault.Field)
 	}
-	require.Equal(t, []string{"ID", "Scheme", "Nodes[0].Host", "Nodes[0].Weight", "Nodes[1].Port", "Retries"}, fields)
+	require.Equal(t, []string{"ID", "Scheme", "Nodes[0].Host", "Nodes[0].Port", "Nodes[0].Weight", "Nodes[1].Port", "Retries"}, fields)
 }
 
 // A private key is in no error and in no dump.

@@ -1,14 +1,18 @@
-// Embed is a service of one's own that is its own mTLS gateway: it answers some
-// requests itself, sends others to an upstream, and is configured at run time
-// through an Admin API that stands on its own mux, behind its own middleware.
+// Embed is a service that is its own mTLS gateway: it answers some requests itself, sends
+// others to an upstream, and is configured at run time through an Admin API mounted on its
+// own mux, behind its own middleware. It finishes what it has begun when it is stopped.
 package main
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
@@ -65,6 +69,20 @@ func main() {
 		log.Fatal(err)
 	}
 	go func() { log.Fatal(http.ListenAndServe("127.0.0.1:8180", mux)) }()
+	served := make(chan error, 1)
+	go func() { served <- gw.ServeTLS(l) }()
 	log.Printf("https on %s, Admin API on 127.0.0.1:8180", l.Addr())
-	log.Fatal(gw.ServeTLS(l))
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	select {
+	case err := <-served:
+		log.Fatal(err)
+	case <-ctx.Done():
+		stop() // a second signal ends the process at once
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := gw.Shutdown(ctx); err != nil {
+		log.Print(err) // some requests took longer
+	}
 }
