@@ -6,17 +6,16 @@ import (
 	"github.com/sallyport/sallyport/upstream"
 )
 
-// A Config is a whole configuration, or the part of one that a [Change] puts.
-// Within each kind the ID is the key.
+// A Config is a whole configuration, or the part of one that a [Change] puts. Within each
+// kind, objects are identified by their ID.
 type Config struct {
 	Profiles  []ssl.Config      // which certificate answers for which server names, and whose client certificates they take
 	Routes    []route.Config    // which requests go where: see [route.Config.Upstream]
 	Upstreams []upstream.Config // the nodes that requests are sent to
 }
 
-// A Change is what [*Server.Apply] does in one step: it deletes, then puts. A
-// put replaces what has the same ID, in its place; deleting what is not there
-// is not an error.
+// A Change is what [*Server.Apply] does in one step: it deletes, then puts. A put replaces
+// the object with the same ID, in its place; deleting what does not exist is not an error.
 type Change struct {
 	Put    Config
 	Delete IDs
@@ -34,7 +33,7 @@ type IDs struct {
 	Upstreams []string
 }
 
-// A Report is what an administrator should know about a change that was taken.
+// A Report is what an administrator should know about a change that was made.
 type Report struct {
 	// Warnings are sentences about what does not work the way it may seem to.
 	Warnings []Warning

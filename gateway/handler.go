@@ -15,9 +15,9 @@ import (
 // This file is the way of a request of net/http. It takes no lock, loads the snapshot
 // once and passes it down: a request that began under one configuration ends under it.
 
-// ServeHTTP implements [http.Handler]: it is the gateway for a server of one's
-// own, which must use [*Server.TLSConfig] if it speaks TLS. It belongs in front
-// of everything that changes the Host.
+// ServeHTTP implements [http.Handler]: it is the gateway for an [net/http.Server] of your
+// own, which must use [*Server.TLSConfig] if it speaks TLS. Put it in front of everything
+// that changes the Host.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.attend(w, r, (*Server).serveHTTP)
 }

@@ -17,17 +17,16 @@ import (
 
 // This file is what becomes of connections that are accepted.
 
-// ServeTLS serves HTTP/1.1 and HTTP/2 over TLS on a listener of plain
-// connections, until Shutdown or Close, upon which it returns
-// [http.ErrServerClosed]. It closes the listener.
+// ServeTLS serves HTTP/1.1 and HTTP/2 over TLS on a listener of plain connections, until
+// Shutdown or Close; then it returns [http.ErrServerClosed]. It closes the listener.
 func (s *Server) ServeTLS(l net.Listener) error {
 	below := acceptedListener{l, s, true}
 	return s.serve(s.term.Listener(below), below)
 }
 
 // Serve serves HTTP/1.1 without TLS on a listener, and HTTP/2 with [Options.H2C], until
-// Shutdown or Close, upon which it returns [http.ErrServerClosed]. It closes the
-// listener. What may be served so is [Options.PlainHTTP]'s to say.
+// Shutdown or Close; then it returns [http.ErrServerClosed]. It closes the listener.
+// [Options.PlainHTTP] says what may be served this way.
 func (s *Server) Serve(l net.Listener) error {
 	below := acceptedListener{l, s, false}
 	return s.serve(below, below)

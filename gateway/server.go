@@ -101,19 +101,19 @@ func New(o *Options) *Server {
 	return s
 }
 
-// TLSConfig returns the TLS configuration for a server of one's own in front of
+// TLSConfig returns the TLS configuration for an [net/http.Server] of your own in front of
 // [*Server.ServeHTTP]: see [*ssl.Terminator.TLSConfig].
 func (s *Server) TLSConfig() *tls.Config { return s.term.TLSConfig() }
 
-// Shutdown stops accepting, closes idle connections, and waits for the requests
-// and the WebSocket connections that go on until ctx ends, whose error it then
-// returns. Handshakes that go on are made, and who has just connected has a second to
-// ask, so that nobody is turned away whom the listener has let in. Last it closes the
-// connections that are left, and the idle connections to the nodes. A Server that was
+// Shutdown stops accepting, closes idle connections, and waits for requests and WebSocket
+// connections to finish, until ctx ends; then it returns the error of ctx. Handshakes in
+// progress are completed, and clients that have just connected have a second to send a
+// request, so that no connection that the listener has accepted is turned away. Finally it
+// closes the remaining connections and the idle connections to the nodes. A Server that was
 // shut down cannot serve again.
 //
-// It knows nothing of connections that a handler of the user's has taken over, nor of the
-// requests that come to ServeHTTP: a server of one's own is shut down first.
+// It does not wait for connections that a handler of yours has taken over, nor for the
+// requests that come to ServeHTTP: shut your own server down first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	s.listeners.drain()
@@ -138,9 +138,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends everything at once: Serve and ServeTLS return [http.ErrServerClosed], and
-// requests that go on are broken off. Closing again does nothing. The Server can still be
-// changed, and ServeHTTP goes on to work, without keeping connections to nodes or probing
-// them. An error is one of a listener that could not be closed.
+// requests in progress are broken off. Closing again does nothing. The Server can still be
+// changed, and ServeHTTP still works, but connections to nodes are no longer kept, nor
+// nodes probed. An error means that a listener could not be closed.
 func (s *Server) Close() error {
 	s.draining.Store(true)
 	return s.end()
@@ -229,8 +229,8 @@ func statusOf(err error) int {
 	return http.StatusBadGateway
 }
 
-// Routes returns the route table that requests are matched with now. It is for
-// looking at, by [route.Table.ExplainHTTP] for example: [*Server.Apply] changes it.
-// What ExplainHTTP says of the client is what the connection says: it knows neither
-// [Options.TrustedProxies] nor the guard, whose word the gateway takes.
+// Routes returns the route table that requests are matched with now. It is for inspection,
+// with [route.Table.ExplainHTTP] for example; use [*Server.Apply] to change it. ExplainHTTP
+// takes the client's address and certificate from the connection: it knows neither
+// [Options.TrustedProxies] nor the guard, which the gateway relies on.
 func (s *Server) Routes() *route.Table { return s.snap.Load().routes }

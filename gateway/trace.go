@@ -14,37 +14,37 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// Trace is told of what happens. Its functions may be nil, and then cost nothing. They run
-// on the goroutine of the request, the connection or the listener, and must not block. A
-// panic in one of a request costs that request.
+// A Trace is told of what happens. Its functions may be nil, and then cost nothing. They
+// run on the goroutine of the request, the connection or the listener, and must not block.
+// A panic in a function that is called for a request ends that request only.
 type Trace struct {
-	// RequestBegun is called when it is known who asks for what, and before anybody
-	// else is asked: after the guard and the search for a route, before
-	// [route.Config.Authorize] and the target. ctx is that of the request. Of the
-	// context that it returns the values count, and nothing else: Authorize, a
-	// route's handler and the [slog.Handler] of the access log find them in theirs, and
-	// RequestDone in [RequestEvent.Context]. Returning ctx changes nothing.
+	// RequestBegun is called as soon as it is known who asks for what, before anybody else
+	// is asked: after the guard and the search for a route, before [route.Config.Authorize]
+	// and the target. ctx is the context of the request. Only the values of the context
+	// that it returns are used: Authorize, a route's handler and the [slog.Handler] of the
+	// access log find them in their contexts, and RequestDone in [RequestEvent.Context].
+	// Return ctx to change nothing.
 	//
-	// It is not called for requests that have no reading (400, 405): RequestDone is.
+	// It is not called for requests that cannot be interpreted (400, 405); RequestDone is.
 	RequestBegun func(ctx context.Context, r *RequestStart) context.Context
 
 	// RequestDone is called when a request is over, whatever became of it.
 	RequestDone func(*RequestEvent)
 
-	// LimitReached is called when a limit of [Limits] ends a connection or a request.
-	// Nothing is logged, lest a flood of them becomes one of records.
+	// LimitReached is called when one of [Limits] ends a connection or a request. It is not
+	// logged, so that a flood of connections does not become a flood of records.
 	LimitReached func(LimitEvent)
 
-	// ProxyHeaderRefused is called for a connection of a peer among
-	// [Options.ProxyProtocol] that is closed because its header did not come in
-	// time, or is none. It is logged as far as [Options.FailuresLogged] allows.
+	// ProxyHeaderRefused is called when a connection of a peer among
+	// [Options.ProxyProtocol] is closed because its header did not come in time or is not
+	// one. It is also logged, as far as [Options.FailuresLogged] allows.
 	ProxyHeaderRefused func(peer net.Addr, err error)
 }
 
-// A Limit is one that was reached: the name of a field of [Limits].
+// A Limit is a limit that can be reached: the name of a field of [Limits].
 type Limit string
 
-// The limits that [Trace.LimitReached] is told of.
+// The limits that [Trace.LimitReached] reports.
 const (
 	LimitConnections        Limit = "Connections"
 	LimitConnectionsPerAddr Limit = "ConnectionsPerAddr"
@@ -101,7 +101,7 @@ type LimitEvent struct {
 	Count      uint64   // how often it was reached since the Server was made, this time included
 }
 
-// A RequestEvent is what became of a request. It, and what it holds, stays as it is and may
+// A RequestEvent is what became of a request. It and everything in it never change, and may
 // be kept.
 type RequestEvent struct {
 	Begun  time.Time
@@ -121,7 +121,7 @@ type RequestEvent struct {
 	TLS        *tls.ConnectionState // likewise, nil without TLS; it must not be changed
 	Identity   *ssl.Identity        // nil if there is none
 
-	// Where it went. They are empty if it did not come so far.
+	// Where it went. These are empty if it did not get that far.
 	Route    string
 	Pattern  string // of the route's paths, the one that fits: "/users/*id"
 	Upstream string

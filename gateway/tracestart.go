@@ -9,12 +9,12 @@ import (
 	"github.com/sallyport/sallyport/route"
 )
 
-// A RequestStart is a request of which it is known who asks for what. It, and its methods,
-// are for the call of [Trace.RequestBegun] alone.
+// A RequestStart is a request of which it is known who asks for what. It and its methods
+// may be used only during the call of [Trace.RequestBegun].
 type RequestStart struct {
 	// Event is what is known so far: what the client asked for, who it is, the route and
-	// the upstream, or the refusal of the guard. Trace.RequestDone gets the same pointer
-	// in the end. Until then it must not be changed, and not be read by others.
+	// the upstream, or the guard's refusal. Trace.RequestDone will get the same pointer.
+	// Until then it must not be changed, nor read by other goroutines.
 	Event *RequestEvent
 
 	// TrustedProxy says that the peer is among [Options.TrustedProxies].
@@ -24,7 +24,7 @@ type RequestStart struct {
 }
 
 // Values returns the values of a field of the client's header, in the order in which they
-// came. Nobody has checked them.
+// came. They are unchecked.
 func (r *RequestStart) Values(name string) []string {
 	var values []string
 	r.d.asker.fields(func(n, value string) bool {
@@ -36,8 +36,8 @@ func (r *RequestStart) Values(name string) []string {
 	return values
 }
 
-// Names returns the names of the fields of the client's header, in lower case, each once,
-// in no order.
+// Names returns the names of the fields of the client's header, in lower case, without
+// duplicates.
 func (r *RequestStart) Names() []string {
 	var names []string
 	r.d.asker.fields(func(name, _ string) bool {
@@ -48,12 +48,12 @@ func (r *RequestStart) Names() []string {
 	return slices.Compact(names)
 }
 
-// Set sets a field of the header that the target of the request gets, instead of what the
-// client says in it, or of what was set before. An empty value leaves the field out. The
+// Set sets a field of the header that the target of the request gets, in place of what the
+// client says in it and of what was set before. An empty value leaves the field out. The
 // changes of the route ([route.Config.Headers]) come later, and may replace it.
 //
-// What cannot be a field is not set: a name that is none, or belongs to one connection or
-// to the framing of the request, and a value with a control character.
+// Set ignores what cannot be a field: an invalid name, one that belongs to a single
+// connection or to the framing of the request, and a value with a control character.
 func (r *RequestStart) Set(name, value string) {
 	if !http1.ValidName(name) || concernsOne(name) || kindOf(name) == fieldFraming || hasControl(value) {
 		return
