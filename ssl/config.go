@@ -30,12 +30,12 @@ type Config struct {
 	// An exact name goes before a wildcard, a longer wildcard before a shorter.
 	Names []string
 
-	// Certificates are the key pairs of the profile, at least one. Where there
-	// are several (RSA beside ECDSA), the first that the client can verify and
-	// that is valid now is used.
+	// Certificates are the key pairs of the profile, at least one. If there are several
+	// (RSA beside ECDSA), the first that the client can verify and that is valid now is
+	// used.
 	Certificates []KeyPair
 
-	// Client says whose client certificates are taken. If nil, none is asked for.
+	// Client says whose client certificates are accepted. If nil, none is asked for.
 	Client *ClientAuth
 
 	// MinVersion and MaxVersion bound the TLS version, as in [tls.Config].
@@ -46,36 +46,34 @@ type Config struct {
 // A KeyPair is a certificate chain in PEM and its private key: in PEM too, or as a
 // [crypto.Signer]. [LoadKeyPair] makes one of files, [KeyPairOf] of a [tls.Certificate].
 type KeyPair struct {
-	// CertPEM is the certificate, followed by its intermediates if any. A private
-	// key in it is refused: unlike KeyPEM, it is printed as it is. A file that has
-	// both is read by [LoadKeyPair].
+	// CertPEM is the certificate, followed by its intermediates if any. A private key in it
+	// is refused, because unlike KeyPEM it is printed as it is. [LoadKeyPair] reads a file
+	// that has both.
 	CertPEM []byte
 
-	// KeyPEM is the private key of the first certificate: PKCS #8, PKCS #1 or
-	// SEC 1, not encrypted. Certificates may stand beside it, and do not count.
-	// Required, unless there is a Signer.
+	// KeyPEM is the private key of the first certificate: PKCS #8, PKCS #1 or SEC 1, not
+	// encrypted. Certificates beside it are ignored. Required, unless there is a Signer.
 	KeyPEM KeyPEM
 
-	// Signer is the private key of the first certificate in place of KeyPEM: one in an
-	// HSM, a KMS or a TPM, or a key that the program has already. [New] asks for its
-	// public key, once, which must be the certificate's; with a panic or nil for an
-	// answer it is refused.
+	// Signer is the private key of the first certificate in place of KeyPEM: one in an HSM,
+	// a KMS or a TPM, or a key that the program already has. [New] asks for its public key
+	// once; it must be that of the certificate, and a panic or nil is refused.
 	//
-	// It signs in the handshakes of clients that resume no session, in those of many
-	// at once: for RSA with PSS in TLS 1.3 ([*rsa.PSSOptions], the salt as long as the
+	// It signs in the handshakes of clients that do not resume a session, and in many at
+	// once: for RSA with PSS in TLS 1.3 ([*rsa.PSSOptions], with a salt as long as the
 	// hash), and perhaps PKCS #1 v1.5 below that. It is never asked to decrypt. The time
-	// that it takes counts as the handshake's. It is given no context: nothing ends it
-	// but itself, and until it returns the handshake keeps its place
-	// ([Options.MaxHandshakes]), though after [Options.HandshakeTimeout] in vain.
-	// An error of its own, or a panic, ends that handshake ([ReasonProtocol]); the log
-	// has it, and the client an alert alone, internal_error in TLS 1.3.
+	// that it takes counts towards the handshake. It gets no context, so nothing can
+	// interrupt it: until it returns, the handshake keeps its place
+	// ([Options.MaxHandshakes]), even if [Options.HandshakeTimeout] has made it pointless.
+	// If it returns an error or panics, that handshake ends ([ReasonProtocol]); the log has
+	// the error, and the client gets only an alert, internal_error in TLS 1.3.
 	//
-	// No print, log or JSON of a KeyPair shows what it is.
+	// Printing, logging or marshalling a KeyPair does not reveal it.
 	Signer crypto.Signer `json:"-" xml:"-" yaml:"-"`
 
-	// OCSPStaple, if not empty, is an OCSP response (RFC 6960) in DER that is sent
-	// with the certificate. To replace it, put the Config again: the connections
-	// of the moment keep the old one.
+	// OCSPStaple, if not empty, is an OCSP response (RFC 6960) in DER that is sent with the
+	// certificate. To replace it, put the Config again: existing connections keep the old
+	// one.
 	OCSPStaple []byte
 }
 
@@ -106,92 +104,87 @@ const DefaultDepth = 1
 // have signed the client's certificate.
 const NoIntermediates = -1
 
-// ClientAuth says whose client certificates a profile takes.
+// ClientAuth says whose client certificates a profile accepts.
 type ClientAuth struct {
-	// CAPEM holds the certificates that a client's chain may end in, one or
-	// more. Required: an empty pool would mean the roots of the system to
-	// crypto/tls, and so anyone's certificate. A private key in it is refused: with a
-	// CA's, whoever reads it makes clients of his own.
+	// CAPEM holds the certificates that a client's chain may end in, one or more. Required:
+	// to crypto/tls an empty pool would mean the roots of the system, and so anyone's
+	// certificate. A private key in it is refused: with a CA's key, whoever reads it can
+	// make clients of their own.
 	//
-	// As with OpenSSL, a chain must reach a self-issued certificate: an
-	// intermediate in the bundle counts only where its root is there as well.
+	// As with OpenSSL, a chain must reach a self-issued certificate: an intermediate in the
+	// bundle counts only if its root is there as well.
 	//
-	// Their subjects are sent to everyone who connects, so that clients can choose a
-	// certificate (RFC 8446, section 4.2.4), unless HideCAs is set.
+	// Unless HideCAs is set, the subjects are sent to everyone who connects, so that
+	// clients can choose a certificate (RFC 8446, section 4.2.4).
 	CAPEM []byte
 
-	// HideCAs keeps the subjects in CAPEM to ourselves: they may tell of the inside
-	// of a company, and a hundred of them make every handshake larger. Clients that
-	// choose a certificate by them then show any that they have, or ask their user.
-	// The price is that of CacheVerified: every client that is refused gets
-	// bad_certificate.
+	// HideCAs keeps the subjects in CAPEM private: they may reveal the internals of a
+	// company, and a hundred of them make every handshake larger. Clients that choose a
+	// certificate by them then send any that they have, or ask their user. The price is
+	// that of CacheVerified: every client that is refused gets the alert bad_certificate.
 	HideCAs bool
 
-	// Depth is how many intermediates may stand between the client's
-	// certificate and the root, as OpenSSL counts. Zero is [DefaultDepth];
-	// [NoIntermediates] is none.
+	// Depth is how many intermediates may stand between the client's certificate and the
+	// root, counted as OpenSSL does. Zero is [DefaultDepth]; [NoIntermediates] is none.
 	Depth int
 
-	// DangerouslyAllowIntermediateAnchors accepts an intermediate in CAPEM without
-	// its root as the end of a chain. Then the root's owner can no longer take
-	// anything back that the intermediate has signed, but by telling you.
+	// DangerouslyAllowIntermediateAnchors accepts an intermediate in CAPEM, without its
+	// root, as the end of a chain. The owner of the root can then no longer revoke anything
+	// that the intermediate has signed, except by telling you.
 	DangerouslyAllowIntermediateAnchors bool
 
-	// CRLs are certificate revocation lists (RFC 5280, section 5), each in DER, or
-	// in PEM one or more, complete and of version 2. A private key beside them is
-	// refused. Of several lists of one issuer the newest counts.
-	// Once there is any, every certificate of a chain below its root must have a
-	// current list of its issuer that does not name it; what is missing or past
-	// its next update refuses the client. The signature of a list is checked with
-	// its issuer's key, and a list that fails counts as missing. Nothing is ever
-	// fetched from where a certificate says.
+	// CRLs are certificate revocation lists (RFC 5280, section 5), each one list in DER, or
+	// one or more in PEM, complete and of version 2. A private key beside them is refused.
+	// Of several lists of one issuer, the newest counts. Once there is any list, every
+	// certificate of a chain below its root needs a current list of its issuer that does
+	// not name it; if a list is missing or past its next update, the client is refused. The
+	// signature of a list is checked with its issuer's key, and a list that fails counts as
+	// missing. Nothing is ever fetched from where a certificate points.
 	CRLs [][]byte
 
-	// DangerouslyAllowMissingCRL accepts certificates of issuers without a list.
+	// DangerouslyAllowMissingCRL accepts certificates whose issuer has no list.
 	DangerouslyAllowMissingCRL bool
 
-	// DangerouslyAllowExpiredCRL goes by lists that are past their next update.
+	// DangerouslyAllowExpiredCRL uses lists that are past their next update.
 	DangerouslyAllowExpiredCRL bool
 
-	// Allow, if not nil, names the clients that are taken. Others are refused,
+	// Allow, if not nil, names the clients that are accepted. All others are refused,
 	// however good their chain.
 	Allow *Allow
 
-	// Authorize, if not nil, has the last word on a client whose chain is
-	// accepted and that Allow names. It is asked at each handshake, also of a
-	// resumed session, and again when the profile is replaced while the
-	// connection is open. Its answer holds for the connection; nil lets the
-	// client in. It may be called by any number of goroutines; the context ends
-	// after [Options.HandshakeTimeout]. A panic in it counts as a refusal.
+	// Authorize, if not nil, has the last word on a client whose chain is accepted and that
+	// Allow names. It is called at each handshake, including that of a resumed session, and
+	// again when the profile is replaced while the connection is open. Its answer applies
+	// to the connection; nil accepts the client. It may be called by any number of
+	// goroutines; the context ends after [Options.HandshakeTimeout]. A panic in it counts
+	// as a refusal.
 	Authorize func(context.Context, *Identity) error
 
-	// AuthorizeID names what Authorize decides by, such as a version of its
-	// rules: sessions end when it changes. Required with Authorize.
+	// AuthorizeID identifies what Authorize decides by, such as a version of its rules:
+	// when it changes, sessions end. Required with Authorize.
 	AuthorizeID string
 
-	// CacheVerified remembers which chains were verified, so that a full handshake
-	// of a client that comes again costs less: by the checking of one signature
-	// for each certificate that it shows. Some thousands of chains are remembered,
-	// for as long as the profile is not replaced. Its price is the alert:
-	// crypto/tls then cannot verify by itself, and every client that is refused
-	// gets bad_certificate, where it would get unknown_ca or certificate_expired.
+	// CacheVerified remembers which chains were verified, so that a full handshake of a
+	// returning client is cheaper by the check of one signature for each certificate that
+	// it shows. Some thousands of chains are remembered, until the profile is replaced. The
+	// price is the alert: crypto/tls can then not verify by itself, and every client that
+	// is refused gets bad_certificate where it would get unknown_ca or certificate_expired.
 	// Logs and [Trace] have the reason all the same.
 	CacheVerified bool
 
 	// SkipPaths are regular expressions (RE2, searched anywhere in the path,
-	// case-sensitive) of paths that may be requested without a client
-	// certificate; APISIX's skip_mtls_uri_regex. If there is any, a missing or
-	// wrong certificate no longer ends the handshake, but the request on every
-	// other path. A skip holds only for a path that is written plainly: one with
-	// dot segments, empty segments, backslashes, semicolons or encoded
-	// reserved bytes needs the certificate.
+	// case-sensitive) for paths that may be requested without a client certificate;
+	// APISIX's skip_mtls_uri_regex. If there is any, a missing or wrong certificate no
+	// longer ends the handshake; instead, requests for all other paths are refused. A skip
+	// applies only to a path that is written plainly: one with dot segments, empty
+	// segments, backslashes, semicolons or encoded reserved bytes needs the certificate.
 	//
-	// "^/" makes client certificates optional: they are asked for and not required, as
-	// with nginx's optional_no_ca. A client without one, or with one that is not
-	// accepted, is served without an [Identity], and one whose certificate is accepted
-	// has its Identity. What to do without one is up to the handler. It does not cover
-	// what is not written plainly, such as "/x;y" or "/a/../b", which is refused
-	// without a certificate, nor plain HTTP, which is refused as ever.
+	// "^/" makes client certificates optional: they are asked for but not required, as with
+	// nginx's optional_no_ca. A client whose certificate is accepted has its [Identity];
+	// one without a certificate, or with one that is not accepted, is served without an
+	// Identity, and the handler decides what to do. "^/" does not cover paths that are not
+	// written plainly, such as "/x;y" or "/a/../b", which are refused without a
+	// certificate, nor plain HTTP, which is refused as usual.
 	//
 	//	^/public/  // every path below
 	//	^/health$  // that path
@@ -200,9 +193,9 @@ type ClientAuth struct {
 	SkipPaths []string
 }
 
-// Allow names clients by what stands in their certificate. One entry that fits is
-// enough. The subject's common name counts only where CommonNames asks for it:
-// a CA checks the alternative names, and often nothing else.
+// Allow names clients by what is in their certificate. One matching entry is enough. The
+// subject's common name counts only if CommonNames asks for it: a CA checks the alternative
+// names, and often nothing else.
 type Allow struct {
 	// DNSNames are alternative names of the DNS kind.
 	//

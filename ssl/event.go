@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A HandshakeEvent is what became of a handshake behind [*Terminator.Listener]. It, and what
-// it holds, stays as it is and may be kept.
+// A HandshakeEvent is what became of a handshake behind [*Terminator.Listener]. It and
+// everything in it never change, and may be kept.
 type HandshakeEvent struct {
 	Begun time.Time     // when the connection was accepted, and its PROXY header read
 	Took  time.Duration // until the handshake was done or refused

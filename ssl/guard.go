@@ -49,9 +49,9 @@ type Refusal struct {
 	at      time.Time // when that was judged
 }
 
-// Closes reports whether the answer to a request should end its connection: where
-// Close says so, and for a 421 on HTTP/1.1. On HTTP/2 a connection that is shared
-// between names goes on for the others.
+// Closes reports whether the answer to a request should end its connection: if Close says
+// so, and for a 421 on HTTP/1.1. An HTTP/2 connection that is shared between names goes on
+// for the others.
 func (r *Refusal) Closes(req *http.Request) bool {
 	return r.Close || r.Status == http.StatusMisdirectedRequest && req.ProtoMajor < 2
 }
@@ -181,10 +181,10 @@ func (p *Profile) skips(raw string) bool {
 }
 
 // Handler returns the guard in front of a handler: it answers the requests that
-// [*Terminator.Judge] refuses, and hands on the others with the client's
-// [Identity] in their context. It belongs in front of everything that is served
-// with [*Terminator.TLSConfig], as the outermost handler, so that what it judges
-// is what the client sent.
+// [*Terminator.Judge] refuses, and passes on the others with the client's [Identity] in
+// their context. It belongs in front of everything that is served with
+// [*Terminator.TLSConfig], as the outermost handler, so that it judges what the client
+// sent.
 func (tm *Terminator) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := tm.Judge(tm.table(), r.TLS, r.Host, urlpath.Raw(r))

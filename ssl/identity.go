@@ -12,9 +12,8 @@ import (
 	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
-// An Identity is a client whose certificate satisfies the profile that governs
-// the request, now. There is none for a certificate that was shown and not
-// verified. It never changes.
+// An Identity is a client whose certificate satisfies, now, the profile that governs the
+// request. A certificate that was shown but not verified has none. It never changes.
 type Identity struct {
 	profile *Profile
 	chain   []*x509.Certificate
@@ -34,8 +33,8 @@ func (i *Identity) Certificate() *x509.Certificate { return i.chain[0] }
 // The certificates must not be changed.
 func (i *Identity) Chain() []*x509.Certificate { return slices.Clone(i.chain) }
 
-// Resumed reports whether the client came back with a session of an earlier
-// connection, and so did not show its certificate anew.
+// Resumed reports whether the client resumed a session of an earlier connection, and so did
+// not show its certificate again.
 func (i *Identity) Resumed() bool { return i.resumed }
 
 // Subject returns the subject of the client's certificate as RFC 2253 writes it,
@@ -79,16 +78,16 @@ func (i *Identity) LogValue() slog.Value {
 
 type identityKey struct{}
 
-// NewContext returns a context that carries an identity, for those who call
-// [*Terminator.Judge] themselves.
+// NewContext returns a context that carries an identity, for callers of
+// [*Terminator.Judge], and for tests of handlers.
 func NewContext(ctx context.Context, i *Identity) context.Context {
 	return context.WithValue(ctx, identityKey{}, i)
 }
 
-// FromContext returns the identity of the client that a request came from. It is nil
-// where the profile demands no certificate, and on a path that needs none
-// ([ClientAuth.SkipPaths]) for a client without a certificate, or with one that is not
-// accepted: a client whose certificate is has its identity there too.
+// FromContext returns the identity of the client that a request came from. It is nil if the
+// profile demands no certificate. On a path that needs none ([ClientAuth.SkipPaths]) it is
+// nil for a client without a certificate, or with one that is not accepted; other clients
+// have their identity there too.
 func FromContext(ctx context.Context) *Identity {
 	i, _ := ctx.Value(identityKey{}).(*Identity)
 	return i

@@ -15,26 +15,26 @@ import (
 	"github.com/sallyport/sallyport/internal/peeraddr"
 )
 
-// Listener returns a listener that yields *tls.Conn whose handshake is done. The
+// Listener returns a listener that yields *tls.Conn whose handshake is finished. The
 // handshakes run off the accept loop, bounded in number and in time by
-// [Options.MaxHandshakes], [Options.MaxHandshakesPerAddr] and
-// [Options.HandshakeTimeout]; where there are too many, those that were waited for longest
-// make room for others. They are counted ([*Terminator.Stats]), and every one that
-// fails is reported with its reason to [Options.Trace] and, as far as
-// [Options.FailuresLogged] allows, to [Options.Logger] or [Options.HandshakeLog];
-// [http.Server] would tell no more than a line.
+// [Options.MaxHandshakes], [Options.MaxHandshakesPerAddr] and [Options.HandshakeTimeout];
+// if there are too many, the oldest make room for others. They are counted
+// ([*Terminator.Stats]), and every one that fails is reported with its reason to
+// [Options.Trace] and, as far as [Options.FailuresLogged] allows, to [Options.Logger] or
+// [Options.HandshakeLog]; [http.Server] would only log a line.
 //
-// What it yields goes to [http.Server.Serve] as it is (HTTP/2 needs exactly a
-// *tls.Conn), not to ServeTLS. What is below that, (*tls.Conn).NetConn, has a method
-// NetConn as well, which returns what l has yielded. Close closes l, ends the handshakes that go on,
-// and waits for their goroutines. If l is closed alone, the handshakes that go on are
-// made first and their connections accepted; then Accept fails as l's did. So who drains
-// a server loses nobody.
+// Pass it to [http.Server.Serve] as it is (HTTP/2 needs exactly a *tls.Conn), not to
+// ServeTLS. The connection below a *tls.Conn, (*tls.Conn).NetConn, has a method NetConn as
+// well, which returns what l has yielded. Close closes l, ends the handshakes in progress,
+// and waits for their goroutines. If only l is closed, the handshakes in progress are
+// completed first and their connections accepted; then Accept fails as l's did. That way,
+// draining a server loses no client.
 //
-// If a connection of l has a method Admit() error, it is called before anything else,
-// off the accept loop: there a header of the PROXY protocol can be read, and RemoteAddr
-// be what that says. It must bound its own time, and end when the connection is closed. If
-// it fails, the connection is closed, and it is not reported, unless it was [ReasonCrowdedOut].
+// If a connection of l has a method Admit() error, that is called before anything else, off
+// the accept loop: it can read a PROXY protocol header, and make RemoteAddr return what the
+// header says. It must limit its own time, and end when the connection is closed. If it
+// fails, the connection is closed, and this is not reported, unless it was
+// [ReasonCrowdedOut].
 func (tm *Terminator) Listener(l net.Listener) net.Listener {
 	tl := &listener{
 		Listener: l,

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Options are the parts of the world outside that a [Terminator] uses. A nil
-// *Options and a zero Options mean the same. Where nothing is said of a negative
-// number, it is as zero.
+// Options are the parts of the outside world that a [Terminator] uses. A nil *Options and a
+// zero Options mean the same. A negative number is the same as zero unless stated
+// otherwise.
 type Options struct {
 	// Base is what every connection's configuration starts from: NextProtos,
 	// versions, cipher suites, curves, Time, Rand, KeyLogWriter,
@@ -23,46 +23,44 @@ type Options struct {
 	// must set it to "http/1.1" alone. MinVersion is TLS 1.2 if zero.
 	Base *tls.Config
 
-	// FallbackName is the server name of clients that send none, as those do
-	// that connect to an IP address (APISIX's fallback_sni). If empty, or no name,
+	// FallbackName is the server name assumed for clients that send none, as happens when
+	// they connect to an IP address (APISIX's fallback_sni). If it is empty, or not a name,
 	// they are refused. The guard judges such a connection as one made for this name.
 	FallbackName string
 
-	// HandshakeTimeout bounds a handshake behind [*Terminator.Listener], from
-	// accepting the connection to its end. Zero is 10 seconds. While all MaxHandshakes
-	// are taken and another connection waits, no more than the first second of it is
-	// certain.
+	// HandshakeTimeout bounds a handshake behind [*Terminator.Listener], from accepting the
+	// connection to the end of the handshake. Zero is 10 seconds. While all MaxHandshakes
+	// are taken and another connection waits, only the first second of it is guaranteed.
 	HandshakeTimeout time.Duration
 
-	// MaxHandshakes bounds how many handshakes behind one [*Terminator.Listener]
-	// go on at a time, those included that are done and not accepted yet. One further
-	// connection waits for a place, and the others in the queue of the operating system.
-	// As long as one waits, the handshake that has gone on for longest ends as
-	// [ReasonCrowdedOut] once that is more than a second, so that clients that say nothing do
-	// not stop those that speak. One that is done is never ended so, nor one that waits
-	// for a function of yours, which begins the second anew: Authorize, a Signer, or
-	// VerifyConnection of Base.
+	// MaxHandshakes bounds how many handshakes are in progress at a time behind one
+	// [*Terminator.Listener], including those that are finished but not accepted yet. One
+	// further connection waits for a place, and the others wait in the queue of the
+	// operating system. As long as one waits, the oldest handshake ends as
+	// [ReasonCrowdedOut] once it is more than a second old, so that clients that say
+	// nothing do not block those that do. This never happens to a handshake that is
+	// finished, nor to one that waits for a function of yours (Authorize, a Signer, or
+	// VerifyConnection of Base), after which its second begins anew.
 	//
 	// Zero is 512. That is 4 MiB if all clients are silent, 14 MiB if they stall after
-	// their ClientHello, and 160 MiB if each withholds the end of a certificate of 256
-	// KiB, beside what the kernel has for their sockets (BenchmarkPendingHandshake). Nor is
-	// a client crowded out while its handshake waits for a processor (HandshakeProcs).
+	// their ClientHello, and 160 MiB if each withholds the end of a certificate of 256 KiB,
+	// not counting what the kernel needs for their sockets (BenchmarkPendingHandshake). Nor
+	// is a client crowded out while its handshake waits for a processor (HandshakeProcs).
 	MaxHandshakes int
 
 	// HandshakeProcs bounds how many handshakes behind the Listeners of a [Terminator]
-	// compute at a time; those do not count that wait for their client, or for Authorize, a
-	// Signer or VerifyConnection of Base. Zero is GOMAXPROCS less one, and at least one: a
-	// processor is left for connections that are open, whose requests would otherwise take
+	// compute at a time; those that wait for their client, or for Authorize, a Signer or
+	// VerifyConnection of Base, do not count. Zero is GOMAXPROCS less one, and at least
+	// one: one processor is left for open connections, whose requests would otherwise take
 	// milliseconds while others connect as fast as they can. A program that does nothing
 	// but handshakes gets more done with GOMAXPROCS. A negative number is no bound.
 	HandshakeProcs int
 
-	// MaxHandshakesPerAddr bounds how many of them one remote address has at a
-	// time, so that a single client cannot take all places. Further connections
-	// from it are closed at once. An address is an IPv4 address or an IPv6 /64,
-	// which is what one customer has; connections without either, such as those
-	// over a Unix socket, are not bounded. Zero is no bound: behind a load balancer
-	// everybody has its address.
+	// MaxHandshakesPerAddr bounds how many of them one remote address has at a time, so
+	// that a single client cannot take all places. Further connections from it are closed
+	// at once. An address is an IPv4 address or an IPv6 /64, which is what one customer
+	// has; connections without such an address, for example over a Unix socket, are not
+	// bounded. Zero is no bound: behind a load balancer, all clients have its address.
 	MaxHandshakesPerAddr int
 
 	// Logger receives a record for each handshake that failed behind
@@ -70,12 +68,12 @@ type Options struct {
 	Logger *slog.Logger
 
 	// HandshakeLog, if not nil, receives a record for each handshake behind
-	// [*Terminator.Listener], in place of Logger: those that succeeded, at level Info, and
-	// those that failed, at level Warn, as far as FailuresLogged allows.
+	// [*Terminator.Listener], in place of Logger: successful ones at level Info, and failed
+	// ones at level Warn, as far as FailuresLogged allows.
 	HandshakeLog *slog.Logger
 
-	// FailuresLogged bounds how many failures of one reason are logged in a second, lest
-	// a flood of them fills a disk. The next record that is logged of the reason says how
+	// FailuresLogged bounds how many failures with one reason are logged in a second, so
+	// that a flood of them does not fill a disk. The next record with that reason says how
 	// many were left out ("unreported"). Zero is 10, and a negative number is no bound.
 	FailuresLogged int
 

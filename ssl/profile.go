@@ -134,8 +134,8 @@ func (p *Profile) ID() string { return p.id }
 // Names returns the profile's names in canonical form.
 func (p *Profile) Names() []string { return slices.Clone(p.names) }
 
-// DemandsClientCert reports whether the profile takes only clients with a certificate, on
-// some path at least.
+// DemandsClientCert reports whether the profile accepts only clients with a certificate, at
+// least on some paths.
 func (p *Profile) DemandsClientCert() bool { return p != nil && p.client != nil }
 
 // optional reports whether a client may connect without a certificate, because

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// A Report is what an administrator should know about a change that was taken.
+// A Report is what an administrator should know about a change that was made.
 type Report struct {
 	Warnings []Warning
 }
@@ -16,17 +16,18 @@ type Warning struct {
 	ID   string // of the profile
 	Text string
 
-	// Opened says that it is about server names that demanded client certificates until the
-	// change: a report has it once. The others are true for as long as the profile and its
-	// neighbours are as they are, and come back with each change of it.
+	// Opened says that the warning is about server names that demanded client certificates
+	// until this change: it is reported once. All others are true for as long as the
+	// profile and its neighbours are as they are, and are repeated with each change of the
+	// profile.
 	Opened bool
 }
 
-// Report says what an administrator should know about a change of the table, for those
-// who keep it themselves: a [Store] reports by itself. ids are the profiles that the change
-// has put and deleted. Beside [*Table.Warnings] of those there are now, it tells of IP
-// addresses that no client will ask for by name, and of names that demanded client
-// certificates and do not any more.
+// Report says what an administrator should know about a change of the table, for programs
+// that keep the table themselves: a [Store] reports by itself. ids are the profiles that
+// the change has put and deleted. Besides the [*Table.Warnings] of those that exist now, it
+// reports IP addresses that no client will ask for by name, and names that no longer demand
+// client certificates.
 //
 // It costs in proportion to the change, whatever the size of the tables.
 func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report) {

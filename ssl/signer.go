@@ -11,12 +11,12 @@ import (
 	"github.com/sallyport/sallyport/internal/signer"
 )
 
-// KeyPairOf makes a [KeyPair] of a certificate as crypto/tls has it, which is what ACME
-// clients and libraries for HSMs hand out: its chain in PEM, its private key as
-// [KeyPair.Signer], its staple. It does not check what they hold: [New] does. What a KeyPair
-// has no place for is an error: SupportedSignatureAlgorithms and SignedCertificateTimestamps.
+// KeyPairOf turns a certificate as crypto/tls has it, which is what ACME clients and
+// libraries for HSMs hand out, into a [KeyPair]: its chain in PEM, its private key as
+// [KeyPair.Signer], its staple. It does not check them: [New] does. What a KeyPair has no
+// place for is an error: SupportedSignatureAlgorithms and SignedCertificateTimestamps.
 //
-// A certificate that is renewed is put again, as any other Config that changes.
+// When the certificate is renewed, put the Config again.
 func KeyPairOf(c *tls.Certificate) (KeyPair, error) {
 	refuse := func(why string) (KeyPair, error) { return KeyPair{}, errors.New("ssl: KeyPairOf: " + why) }
 	switch {

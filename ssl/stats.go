@@ -7,18 +7,18 @@ import (
 )
 
 // Stats are the counts of a [Terminator]: what became of the handshakes behind its
-// [*Terminator.Listener], since it was made. Those of a server of one's own with
-// [*Terminator.TLSConfig] alone are not counted: crypto/tls tells nobody of their end.
+// [*Terminator.Listener], since it was made. Those of an [net/http.Server] with
+// [*Terminator.TLSConfig] alone are not counted: crypto/tls does not report their end.
 type Stats struct {
 	// All counts all handshakes, those of profiles included that were deleted.
 	All HandshakeStats
 
-	// Profiles has the profiles of the table of the moment, by ID. Counts belong to an
-	// ID: they go on when its profile is replaced, and are gone when it is deleted.
+	// Profiles has the profiles of the current table, by ID. Counts belong to an ID: they
+	// continue when its profile is replaced, and are gone when it is deleted.
 	Profiles []ProfileStats
 
-	// NoProfile counts the handshakes that ended before a profile was found, because
-	// the client named none that there is, or said nothing that could be read.
+	// NoProfile counts the handshakes that ended before a profile was found, because the
+	// client named no known one, or sent nothing that could be read.
 	NoProfile HandshakeStats
 
 	// TurnedAway counts the connections that were closed without a handshake, because of

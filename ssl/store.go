@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// A Store is a [Terminator] with a table of its own: all that a server needs
-// that wants certificates and client policies by name and nothing else. It may
-// be used by any number of goroutines. Use [NewStore]: a zero Store takes no change.
+// A Store is a [Terminator] with a table of its own. It is what a server needs that wants
+// certificates and client policies by name, and nothing else. It may be used by any number
+// of goroutines. Use [NewStore]: a zero Store accepts no change.
 type Store struct {
 	*Terminator
 
@@ -26,9 +26,8 @@ func NewStore(o *Options) *Store {
 	return s
 }
 
-// A Change is what [*Store.Apply] does in one step: it deletes, then puts. A put
-// replaces the profile with the same ID, in its place; deleting what is not
-// there is not an error.
+// A Change is what [*Store.Apply] does in one step: it deletes, then puts. A put replaces
+// the profile with the same ID, in its place; deleting what does not exist is not an error.
 type Change struct {
 	Put    []Config
 	Delete []string // IDs
@@ -58,14 +57,14 @@ func (s *Store) Apply(c Change) (Report, error) {
 	return s.Report(before, after, append(ids, c.Delete...)...), nil
 }
 
-// Put is Apply of a change that puts.
+// Put applies a change that only puts.
 func (s *Store) Put(configs ...Config) (Report, error) { return s.Apply(Change{Put: configs}) }
 
-// Delete is Apply of a change that deletes.
+// Delete applies a change that only deletes.
 func (s *Store) Delete(ids ...string) Report {
 	report, _ := s.Apply(Change{Delete: ids}) // it fails for what is put alone, but in a zero Store, which is empty
 	return report
 }
 
-// Table returns the table of the moment.
+// Table returns the current table.
 func (s *Store) Table() *Table { return s.table.Load() }

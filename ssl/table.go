@@ -12,10 +12,10 @@ import (
 	"github.com/sallyport/sallyport/internal/hostname"
 )
 
-// A Table is an immutable set of profiles, found by server name. With and
-// Without return changed tables, which share with the old one all that is
-// untouched: their cost is that of the change, whatever the size. A nil *Table
-// is empty. A Table may be used by any number of goroutines.
+// A Table is an immutable set of profiles, found by server name. With and Without return
+// changed tables, which share with the original everything that is untouched: they cost in
+// proportion to the change, whatever the size. A nil *Table is empty. A Table may be used
+// by any number of goroutines.
 type Table struct {
 	byID  hamt.Map[claim]
 	names hostname.Index[[]claim] // the claims of a pattern, the oldest first
@@ -39,8 +39,8 @@ type claim struct {
 	age     uint64
 }
 
-// With returns a table that has some profiles, each in the place of the one with
-// the same ID.
+// With returns a table that has some more profiles, each in the place of the one with the
+// same ID, if there is one.
 func (t *Table) With(profiles ...*Profile) *Table {
 	next := t.copy()
 	for _, p := range profiles {
@@ -56,8 +56,8 @@ func (t *Table) With(profiles ...*Profile) *Table {
 	return next
 }
 
-// Without returns a table without the profiles of some IDs. An ID that it does
-// not have is passed over.
+// Without returns a table without the profiles of some IDs. IDs that it does not have are
+// ignored.
 func (t *Table) Without(ids ...string) *Table {
 	next := t.copy()
 	for _, id := range ids {
@@ -131,8 +131,8 @@ func (t *Table) Get(id string) *Profile {
 	return c.profile
 }
 
-// All yields the profiles, the oldest first. It sorts them, and so is not for
-// the way of a request.
+// All yields the profiles, the oldest first. It sorts them, so do not call it for each
+// request.
 func (t *Table) All() iter.Seq[*Profile] {
 	return func(yield func(*Profile) bool) {
 		claims := make([]claim, 0, t.Len())
@@ -165,9 +165,8 @@ func (t *Table) sorted() []*Profile {
 // DemandsClientCert reports whether any profile demands client certificates.
 func (t *Table) DemandsClientCert() bool { return t != nil && t.demanding > 0 }
 
-// Lookup returns the profile that answers for a server name, or nil. The name
-// may be in any case and end in a dot. Lookup does not allocate but for a name with
-// upper-case letters.
+// Lookup returns the profile that answers for a server name, or nil. The name may be in any
+// case and end in a dot. Lookup allocates only for a name with upper-case letters.
 func (t *Table) Lookup(name string) *Profile {
 	p, _ := t.find(name)
 	return p
@@ -214,9 +213,9 @@ func firstOf(m *hostname.Matches[[]claim]) (p *Profile, closed bool) {
 	return nil, closed
 }
 
-// Warnings returns sentences about a profile that works otherwise than it may
-// seem: those about its certificates and client CAs, names that an older profile has, and names
-// that it takes out of a wildcard that demands client certificates without
+// Warnings returns sentences about what does not work the way it may seem to with a
+// profile: about its certificates and client CAs, about names that an older profile has,
+// and about names that it takes out of a wildcard that demands client certificates without
 // demanding them itself.
 func (t *Table) Warnings(id string) []string {
 	p := t.Get(id)

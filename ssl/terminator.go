@@ -12,13 +12,13 @@ import (
 // This file is the way of a handshake. It takes no lock, loads the table once,
 // and builds a tls.Config only for the first connection of a profile.
 
-// A Terminator ends TLS connections: for each ClientHello it finds the profile
-// in the table of the moment, and for each request the profile that governs it.
-// It owns the session tickets and the counting of handshakes, but no table: so
-// that there is one truth, it asks for the table each time.
+// A Terminator terminates TLS connections: for each ClientHello it finds the profile in the
+// current table, and for each request the profile that governs it. It owns the session
+// tickets and the counts of handshakes, but no table: it asks for the table each time, so
+// that there is only one source of truth.
 //
-// Those who use this package alone want a [Store]. Use [NewTerminator]: a zero
-// Terminator does not work. It may be used by any number of goroutines.
+// To use this package alone, use a [Store]. Use [NewTerminator]: a zero Terminator does not
+// work. It may be used by any number of goroutines.
 type Terminator struct {
 	table func() *Table
 
@@ -77,23 +77,21 @@ func NewTerminator(table func() *Table, o *Options) *Terminator {
 	return tm
 }
 
-// TLSConfig returns a configuration for a server or a listener of one's own:
-// crypto/tls asks it for the configuration of each connection. It is a new copy
-// at each call, and may be changed where [Options.Base] says the profile does
-// not decide; but what counts for a connection is Options.Base, because
-// crypto/tls replaces the whole configuration.
+// TLSConfig returns a configuration for your own server or listener: crypto/tls asks it for
+// the configuration of each connection. Each call returns a new copy, which may be changed
+// wherever [Options.Base] says that the profile does not decide; but what counts for a
+// connection is Options.Base, because crypto/tls replaces the whole configuration.
 //
-// A server with it must also have [*Terminator.Handler] in front of its handler.
+// A server that uses it must also have [*Terminator.Handler] in front of its handler.
 func (tm *Terminator) TLSConfig() *tls.Config {
 	c := tm.base.Clone()
 	c.GetConfigForClient = tm.GetConfigForClient
 	return c
 }
 
-// GetConfigForClient is for [tls.Config.GetConfigForClient]. It returns the
-// configuration of the profile that answers for the client's server name, and for
-// a name that none answers for, one that refuses the handshake with the alert
-// unrecognized_name. The error is always nil.
+// GetConfigForClient is for [tls.Config.GetConfigForClient]. It returns the configuration
+// of the profile that answers for the client's server name; if none does, it returns one
+// that refuses the handshake with the alert unrecognized_name. The error is always nil.
 func (tm *Terminator) GetConfigForClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	p, _ := tm.find(tm.table(), hello.ServerName)
 	config, counts, asks := tm.unknown, &tm.counts.noProfile, false
