@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Config is what a person wrote about one route: which requests it is for and
-// where they go. [New] checks it and makes a [Route] of it.
+// A Config is what a person writes about one route: which requests it is for and where they
+// go. [New] checks it and makes it a [Route].
 type Config struct {
 	// ID names the route in a [Table], in logs and in errors. Required.
 	ID string
@@ -52,59 +52,62 @@ type Config struct {
 	//	[]any{"OR", []any{"cookie_beta", "==", "yes"}, []any{"remote_addr", "ipmatch", []any{"10.0.0.0/8"}}}
 	Vars []any
 
-	// Disabled takes the route out of service. It keeps its place among the others,
-	// as in APISIX.
+	// Disabled takes the route out of service. As in APISIX, it keeps its place among the
+	// others.
 	Disabled bool
 
-	// Priority orders routes of the same host and the same path: the higher goes
-	// first, then the older. It does not lift a shorter prefix over a longer one,
-	// nor a prefix over an exact path (APISIX).
+	// Priority orders routes of the same host and the same path: the higher comes first,
+	// then the older. As in APISIX, it does not lift a shorter prefix over a longer one,
+	// nor a prefix over an exact path.
 	Priority int
 
 	// Upstream is the id of the upstream that requests go to. Exactly one of
 	// Upstream and Handler must be set.
 	Upstream string
 
-	// Handler answers the requests itself. Package gateway gives it what the path
-	// has captured by [http.Request.PathValue], and others can: see [Match.Params].
+	// Handler answers the requests itself. Package gateway gives it the captures of the
+	// path by [http.Request.PathValue], and your own server can do the same: see
+	// [Match.Params].
 	Handler http.Handler
 
-	// AllowPlain lets requests over plain HTTP through where the host, or for a
-	// route without Hosts any profile, demands client certificates over TLS.
+	// AllowPlain lets requests over plain HTTP through even if the host, or any profile if
+	// the route has no Hosts, demands client certificates over TLS.
 	AllowPlain bool
 
-	// RequireIdentity refuses requests of clients without a verified certificate, whatever
-	// the profiles of TLS say: those of names that demand none, of paths that need none,
-	// and all over plain HTTP, so that it does not go with AllowPlain. Package gateway
-	// answers 403.
+	// RequireIdentity refuses clients without a verified certificate, whatever the TLS
+	// profiles say: under names that demand none, on paths that need none, and over plain
+	// HTTP, which is why it does not go together with AllowPlain. A client is asked for its
+	// certificate only under a name whose profile has a ssl.Config.Client: under any other
+	// name the route refuses everybody. Package gateway answers 403.
 	RequireIdentity bool
 
 	// Authorize, if not nil, has the last word on each request that finds the route. The
-	// context is the request's; package gateway answers 403 if it returns an error, of
-	// which the client learns nothing and the log all, and 500 if it panics. In the
-	// context is the client's identity, for ssl.FromContext, which returns nil where there
-	// is none; the request is what the route was found by. It is called by many goroutines
-	// at a time, and the request waits for it.
+	// context is the request's. If it returns an error, package gateway answers 403; the
+	// error goes to the log, and nothing of it to the client. If it panics, the answer is
+	// 500. The client's identity is in the context, for ssl.FromContext, which returns nil
+	// if there is none; the AuthorizeRequest is what the route was found by. Authorize is
+	// called by many goroutines at a time, and the request waits for it.
 	//
-	// The path that it sees is the normalised one, and what goes on is the path as it
-	// came. An Upstream may read that in a way of its own: a servlet container takes
-	// "/users/alice/..;/bob" for "/users/bob". Who lets clients in by their path sets
-	// [PathOptions.PlainOnly], or is sure of what the nodes read.
+	// It sees the normalised path, but the path is forwarded as it came, and an Upstream
+	// may read that in its own way: a servlet container takes "/users/alice/..;/bob" for
+	// "/users/bob". If you authorize clients by their path, set [PathOptions.PlainOnly], or
+	// be sure of how the nodes read paths.
 	Authorize func(context.Context, *AuthorizeRequest) error
 
 	// WebSocket lets "Upgrade: websocket" through. Every other Upgrade is dropped.
 	WebSocket bool
 
-	// Timeout bounds the waiting for a node in place of what the upstream says. A zero
-	// field is the upstream's.
+	// Timeout bounds the waiting for a node, in place of the timeouts of the upstream. A
+	// zero field leaves the one of the upstream.
 	Timeout Timeout
 
-	// Headers are changes to the header of a request on its way to the target of
-	// the route. Package gateway makes them, and others can: see [*Route.Headers].
+	// Headers are changes to the header of a request on its way to the target of the route.
+	// Package gateway makes them, and your own server can do the same: see
+	// [*Route.Headers].
 	Headers HeaderEdits
 
-	// ClientCert are the header fields in which the target of the route is told who
-	// the client is, if its certificate was verified. Zero is what the gateway says:
+	// ClientCert are the header fields in which the target of the route is told who the
+	// client is, if its certificate was verified. Zero is the default of the gateway;
 	// [ClientCertNone] is none.
 	ClientCert ClientCertHeaders
 }
@@ -131,16 +134,17 @@ func (c Config) owned() Config {
 
 // HeaderEdits are changes to the header of a request.
 //
-// The name of a field is a token (RFC 9110, section 5.6.2), in any case. It is compared
-// as those read it who know letters and digits alone: to Set or to Remove "X-User" takes
-// away the client's X_User and x.user too. Fields that frame a message or concern one
+// The name of a field is a token (RFC 9110, section 5.6.2), in any case. Names are compared
+// as by a reader that only knows letters and digits: to Set or Remove "X-User" also takes
+// away the client's X_User and x.user. Fields that frame a message or concern a single
 // connection (Content-Length, Transfer-Encoding, Connection, Upgrade and the like), Host
-// and Expect are refused. A name stands once in Set and Remove, and not in Add then.
+// and Expect are refused. A name may appear once in Set and Remove together, and then not
+// in Add.
 //
-// A value may have variables in it, "$name" or "${name}", by the names that Vars have: see
-// the package doc. What is absent is empty, and a field with an empty value is sent, as in
-// APISIX. Of a variable with several values it is the first. A dollar sign that begins no
-// variable stands for itself, and so does "\$name".
+// A value may contain variables, "$name" or "${name}", with the names that Vars have: see
+// the package documentation. An absent variable is empty, and a field with an empty value
+// is sent, as in APISIX. A variable with several values stands for the first. A dollar sign
+// that does not begin a variable stands for itself, and so does "\$name".
 //
 //	{Set: {{"X-Client-Dn", "$ssl_client_s_dn"}}}     // instead of what the client says
 //	{Add: {{"X-Hop", "gate-1"}}}                     // and what the client says

@@ -11,8 +11,8 @@ import (
 	"github.com/sallyport/sallyport/internal/fieldname"
 )
 
-// Edits are [Config.Headers] that were checked. They never change, and may be shared
-// freely. A nil *Edits changes nothing.
+// Edits are a checked [Config.Headers]. They never change, and may be shared freely. A nil
+// *Edits changes nothing.
 type Edits struct {
 	// removed are the folded names of Set and Remove, and lengths has the bit of
 	// each of their lengths, up to 63: most fields of a request have another.
@@ -38,9 +38,9 @@ type valuePart struct {
 	of    variable
 }
 
-// Removes reports whether a field of the request does not go on: whether its name is
-// among those of Set and Remove. Names are compared without regard to case, and every
-// byte that is neither a letter nor a digit is as "-": see [HeaderEdits].
+// Removes reports whether a field of the request is dropped: whether its name is among
+// those of Set and Remove. Names are compared without regard to case, and every byte that
+// is neither a letter nor a digit counts as "-": see [HeaderEdits].
 func (e *Edits) Removes(name string) bool {
 	if e == nil || e.lengths&lengthBit(len(name)) == 0 {
 		return false
@@ -60,10 +60,10 @@ func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 // those.
 func (e *Edits) NeedsVars() bool { return e != nil && e.needsVars }
 
-// IdentityNames returns the names of the fields, in lower case and with "-" for every
-// other byte, whose values have a variable that begins with "ssl_client_". What a client
-// says in such a field about itself must not reach anyone, whatever route its request
-// takes. The list must not be changed.
+// IdentityNames returns the names of the fields whose values have a variable that begins
+// with "ssl_client_", in lower case and with "-" for every byte that is neither a letter
+// nor a digit. What a client itself says in such a field must not reach anyone, whatever
+// route its request takes. The list must not be changed.
 func (e *Edits) IdentityNames() []string {
 	if e == nil {
 		return nil
@@ -71,13 +71,13 @@ func (e *Edits) IdentityNames() []string {
 	return e.identity
 }
 
-// Append appends the fields of Set and then those of Add to a list. req and m are what
-// variables are looked up in. Values may be parts of what req consists of, and then live
-// as long as that.
+// Append appends the fields of Set and then those of Add to a list. Variables are looked up
+// in req and m. Values may be parts of what req consists of, and then live only as long.
 //
-// Values are fit to be written as they are: control characters in what a variable stands
-// for have become blanks, as RFC 9110, section 5.5, says for CR, LF and NUL, and blanks
-// around the whole are gone. A character that vanished could make another value of one.
+// Values can be written as they are: control characters in what a variable stands for have
+// become spaces, as RFC 9110, section 5.5, says for CR, LF and NUL, and spaces around the
+// whole are trimmed. If a character vanished instead, the result could be a different
+// value.
 func (e *Edits) Append(list []HeaderField, req *Request, m *Match) []HeaderField {
 	if e == nil {
 		return list

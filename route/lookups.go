@@ -14,8 +14,8 @@ import (
 	"github.com/sallyport/sallyport/internal/reqvar"
 )
 
-// MaxPostForm is how many bytes the body of a request may have for its arguments to
-// be found by post_arg_NAME. In a longer one, all are absent.
+// MaxPostForm is the longest body, in bytes, in which post_arg_NAME finds arguments. In a
+// longer one, all are absent.
 const MaxPostForm = 64 << 10
 
 // HTTPLookups are the [Lookups] of a request that net/http has read as a server. They

@@ -27,7 +27,7 @@ type Match struct {
 	path    string
 }
 
-// Pattern returns the path of the route that fits, as it was configured.
+// Pattern returns the path of the route that matched, as it was configured.
 func (m *Match) Pattern() string {
 	if m.pattern == nil {
 		return ""
@@ -35,10 +35,10 @@ func (m *Match) Pattern() string {
 	return m.pattern.text
 }
 
-// Param returns what a parameter or a star of [*Match.Pattern] stands for in the
-// normalised path: ":id" and "*rest" have the names id and rest, a star without
-// a name has the name ":ext" (APISIX). Of two with one name it is the last. ok is
-// false if there is none of that name.
+// Param returns what a parameter or a star of [*Match.Pattern] stands for in the normalised
+// path: ":id" and "*rest" have the names id and rest, a star without a name has the name
+// ":ext" (APISIX). If two have the same name, the last one counts. ok is false if there is
+// none of that name.
 func (m *Match) Param(name string) (value string, ok bool) {
 	p := m.pattern
 	if p == nil || len(p.names) == 0 {
@@ -58,8 +58,8 @@ func (m *Match) Param(name string) (value string, ok bool) {
 	return "", false
 }
 
-// Params yields the parameters and stars of [*Match.Pattern] with what they stand
-// for, from the left to the right.
+// Params yields the parameters and stars of [*Match.Pattern] with what they stand for, from
+// left to right.
 func (m *Match) Params() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		if m.pattern == nil {
@@ -75,9 +75,9 @@ func (m *Match) Params() iter.Seq2[string, string] {
 	}
 }
 
-// Match finds the route for a request. See the package doc for which that is. It
+// Match finds the route for a request: see the package documentation for which one. It
 // takes Host and Path as they are: for a request that came from a client, use
-// [*Table.MatchHTTP] or bring both into their form first.
+// [*Table.MatchHTTP], or bring both into their canonical form first.
 func (t *Table) Match(req *Request) Match {
 	if t == nil {
 		return Match{}
@@ -186,15 +186,15 @@ func (c *candidate) hosts() []hostPattern {
 
 var errHost = errors.New("route: the request's host is no name")
 
-// MatchHTTP is [*Table.Match] for a request that a server has read. It brings
-// host and path into their form, and reports an error where that cannot be done:
-// such a request should be answered with status 400. The Match is zero if there
-// is no route for the request.
+// MatchHTTP is [*Table.Match] for a request that a server has read. It brings host and path
+// into their canonical form, and returns an error if that cannot be done; answer such a
+// request with status 400. If there is no route for the request, the Match is zero: its
+// Route is nil.
 //
-// The path is the one that the client sent, unless a handler in front has
-// changed r.URL, as [http.StripPrefix] does. The client is the peer of the
-// connection, r.RemoteAddr. Vars are answered by [HTTPLookups]: if they ask for an
-// argument of a form, r.Body is replaced by one that begins anew.
+// The path is the one that the client sent, unless a handler in front has changed r.URL, as
+// [http.StripPrefix] does. The client is the peer of the connection, r.RemoteAddr. Vars are
+// answered by [HTTPLookups]: if they ask for an argument of a form, r.Body is replaced by
+// one that begins anew.
 func (t *Table) MatchHTTP(r *http.Request) (Match, error) {
 	req, err := t.request(r)
 	if err != nil {

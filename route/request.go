@@ -2,8 +2,8 @@ package route
 
 import "net/netip"
 
-// A Request is what a [Table] must know of a request. [*Table.MatchHTTP] makes one
-// of an [http.Request]; a server of another kind makes its own.
+// A Request is what a [Table] must know about a request. [*Table.MatchHTTP] makes one from
+// an [http.Request]; a server of another kind makes its own.
 type Request struct {
 	// Method is the method as it came. Methods are case-sensitive.
 	Method string
@@ -30,9 +30,9 @@ type Request struct {
 	Lookups Lookups
 }
 
-// Var returns a variable of the request by nginx's name, without the dollar sign: any
-// that [Config.Vars] can ask for. m has what the path has captured, and may be nil. Of
-// a variable with several values it is the first. ok is false if the request has none.
+// Var returns a variable of the request by nginx's name, without the dollar sign: any that
+// [Config.Vars] can ask for. m has the captures of the path, and may be nil. A variable
+// with several values stands for the first. ok is false if the request has none.
 func (r *Request) Var(name string, m *Match) (value string, ok bool) {
 	v := variableOf(name)
 	return v.first(r, m)
@@ -54,9 +54,9 @@ func (x *variable) first(r *Request, m *Match) (value string, ok bool) {
 	return value, ok
 }
 
-// Lookups answers what the Vars of routes ask of a request: see [Config.Vars] for
-// the names. It is called while a route is looked for, on the goroutine that does
-// so, and for one variable perhaps many times.
+// Lookups answers what the Vars of routes ask about a request: see [Config.Vars] for the
+// names. It is called during the search for a route, on the goroutine that searches, and
+// perhaps many times for one variable.
 type Lookups interface {
 	// Lookup returns the value of a variable. ok is false if the request has none.
 	Lookup(kind VarKind, name string) (value string, ok bool)
@@ -67,7 +67,7 @@ type Lookups interface {
 	LookupAll(name string) (values []string, ok bool)
 }
 
-// A VarKind says where the value of a variable stands in a request.
+// A VarKind says where in a request the value of a variable is.
 type VarKind int
 
 // The kinds of variables, with the name that [Lookups] gets.

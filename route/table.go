@@ -34,8 +34,8 @@ type Table struct {
 	withAddrs, withVars int
 }
 
-// Conditional reports whether a route of the table has RemoteAddrs or Vars. If none
-// has, a [Request] needs neither ClientAddr nor Lookups.
+// Conditional reports whether any route of the table has RemoteAddrs or Vars. If none does,
+// a [Request] needs neither ClientAddr nor Lookups.
 func (t *Table) Conditional() bool { return t != nil && t.withAddrs+t.withVars > 0 }
 
 // An entry is a route with its age.
@@ -52,7 +52,7 @@ func NewTable(o *Options) *Table {
 	return &Table{o: *o}
 }
 
-// Options returns those that the table was made with.
+// Options returns the options that the table was made with.
 func (t *Table) Options() Options {
 	if t == nil {
 		return Options{}
@@ -60,12 +60,12 @@ func (t *Table) Options() Options {
 	return t.o
 }
 
-// With returns a table that has the routes too, each in the place of the one of
-// the same ID, or else as the youngest. If nothing changes it returns t itself.
+// With returns a table with some more routes, each in the place of the one with the same ID
+// if there is one, and as the youngest otherwise. If nothing changes it returns t itself.
 //
-// A change costs in proportion to the routes that are given, not to those that
-// are there: but those of the same host and the same path are one list, which is
-// copied whole.
+// A change costs in proportion to the routes that are given, not to those in the table,
+// with one exception: routes with the same host and the same path are one list, which is
+// copied.
 func (t *Table) With(routes ...*Route) *Table {
 	next := t.begin()
 	changed := false
@@ -105,8 +105,8 @@ func samePlaces(a, b *Route) bool {
 		slices.EqualFunc(a.paths, b.paths, func(a, b pattern) bool { return a.text == b.text })
 }
 
-// Without returns a table without the routes of the given IDs. IDs that it does
-// not have are passed over. If nothing changes it returns t itself.
+// Without returns a table without the routes with the given IDs. IDs that it does not have
+// are ignored. If nothing changes it returns t itself.
 func (t *Table) Without(ids ...string) *Table {
 	next := t.begin()
 	changed := false
