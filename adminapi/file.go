@@ -17,15 +17,14 @@ import (
 	"sync"
 )
 
-// A File is a [Storage] in one file, for one process. What a Commit has returned
-// without an error is on the disk: it survives the end of the process at any moment
-// and, as far as fsync tells the truth, that of the machine. What was not finished
-// leaves no trace.
+// A File is a [Storage] in one file, for one process. What a Commit has returned without an
+// error is on the disk: it survives the death of the process at any moment and, as far as
+// fsync tells the truth, that of the machine. An unfinished write leaves no trace.
 //
 // The file is text, a line for each document, and may be read and copied while it is in
-// use. It holds private keys as they were put, and so is for its owner alone (0600). Writes are
-// added at its end; when more than half of it is out of date, it is written anew beside
-// itself, as PATH.new, and put in its place.
+// use. It holds private keys as they were put, and so is readable by its owner only (0600).
+// Writes are appended; when more than half of the file is out of date, it is rewritten as
+// PATH.new, which then replaces it.
 type File struct {
 	path string
 
@@ -51,10 +50,10 @@ type line struct {
 // minRewrite is the size below which a file is not worth writing anew.
 const minRewrite = 1 << 20
 
-// OpenFile opens the storage in a file, and makes the file if there is none. It refuses
-// one that others than its owner may read or write, one that another process has open,
-// and one that is damaged in any other way than by a write that was not finished. It
-// needs a system with flock(2).
+// OpenFile opens the storage in a file, and creates the file if there is none. It refuses a
+// file that others than its owner may read or write, one that another process has open, and
+// one that is damaged in any way other than by an unfinished write. It needs a system with
+// flock(2).
 //
 // Close it when the [Handler] is closed.
 func OpenFile(path string) (*File, error) {
@@ -360,8 +359,8 @@ func (f *File) failure(err error) error {
 	return fmt.Errorf("adminapi: file storage: %s: %w", f.path, err)
 }
 
-// Close lets the file go, for another process to open. What is stored is on the disk
-// already.
+// Close releases the file, for another process to open. What is stored is already on the
+// disk.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

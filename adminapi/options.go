@@ -11,49 +11,49 @@ import (
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
-// Options are the parts of the world outside that a [Handler] uses. [New] refuses nil and
-// zero Options, because they say nothing of who is let in.
+// Options are the parts of the outside world that a [Handler] uses. [New] refuses nil and
+// zero Options, because they do not say who is let in.
 type Options struct {
-	// Keys are the keys that are let in. One is required, unless
+	// Keys are the keys that are accepted. At least one is required, unless
 	// AllowUnauthenticated or Headless is set.
 	Keys []Key
 
-	// AllowUnauthenticated lets requests in without a key if Keys is empty, but
-	// only those whose Host is localhost or a loopback address. A page in a
-	// browser on the same machine cannot make such a request: by another name
-	// for the address (DNS rebinding) the Host gives it away, and from another
-	// origin its Origin does. Any other program writes what Host it likes: listen
-	// on a loopback address.
+	// AllowUnauthenticated accepts requests without a key if Keys is empty, but only those
+	// whose Host is localhost or a loopback address. A page in a browser on the same
+	// machine cannot make such a request: with another name for the address (DNS rebinding)
+	// its Host gives it away, and from another origin its Origin does. Any other program
+	// can write whatever Host it likes: so listen on a loopback address.
 	AllowUnauthenticated bool
 
 	// Headless is for a Handler that only applies what the Storage holds, or what
 	// [*Handler.Load] and [*Handler.WatchFile] are given: it answers every request with
-	// 403, and needs no Keys. [*Handler.StatusPage], which changes nothing, is there if
+	// 403, and needs no Keys. [*Handler.StatusPage], which changes nothing, is available if
 	// there are Keys, or AllowUnauthenticated is set.
 	Headless bool
 
-	// AllowClients are the addresses that requests may come from. None means any. It is
-	// the address of the connection that counts, not what a header says: behind
-	// a proxy, that is the proxy's.
+	// AllowClients are the addresses that requests may come from. None means any. What
+	// counts is the address of the connection, not what a header says: behind a proxy, it
+	// is the proxy's.
 	AllowClients []netip.Prefix
 
 	// Storage keeps the documents: a [File], or the etcd of a fleet (module adminapi/etcd).
-	// If nil, they are kept in memory, and gone with the Handler.
+	// If nil, they are kept in memory, and are lost with the Handler.
 	Storage Storage
 
-	// Secrets finds what "$secret://" references in documents stand for. If nil, a
-	// document with one is refused. "$env://" references need none.
+	// Secrets resolves "$secret://" references in documents. If nil, a document with one is
+	// refused. "$env://" references need no resolver.
 	Secrets SecretResolver
 
 	// Keyring encrypts private keys where they are stored, as APISIX does with its
-	// data_encryption.keyring: AES-CBC by the first, of 16 or 32 bytes. All decrypt what
-	// was stored, and what is put encrypted. Without any, keys are stored as they are put.
-	// What is stored in clear is read in any case.
+	// data_encryption.keyring: AES-CBC with the first key, of 16 or 32 bytes. All of them
+	// decrypt what was stored, and what is put encrypted. Without any, keys are stored as
+	// they are put. Keys stored in clear can always be read.
 	Keyring []Secret
 
-	// Logger receives one record for each change, each request that was not let
-	// in, and each failure of the storage, and of a change that no request for one
-	// document has made, one for each warning that is new. If nil, nothing is logged.
+	// Logger receives one record for each change, for each request that was not let in, and
+	// for each failure of the storage. For a change that was not made by a request for a
+	// single document, it also receives one for each new warning. If nil, nothing is
+	// logged.
 	Logger *slog.Logger
 }
 

@@ -9,11 +9,11 @@ import (
 )
 
 // Refresh looks up again what the references in documents stand for, "$env://" and
-// "$secret://", and applies it: a certificate that was renewed where it is kept is served
-// from the next handshake on. Documents stay as they are stored. One whose references
-// lead nowhere now, or to what cannot be used, goes on as it did; the error joins what
-// is wrong with each. Warnings that are new, of a certificate that was renewed too late for
-// example, are logged.
+// "$secret://", and applies it: a certificate that was renewed at its source is served from
+// the next handshake on. Documents stay as they are stored. One whose references can no
+// longer be resolved, or resolve to something unusable, stays in force as it was; the error
+// joins what is wrong with each. New warnings, of a certificate that was renewed too late
+// for example, are logged.
 //
 // Call it when secrets have changed, or every few minutes (APISIX remembers a secret for
 // five). Changes wait for it.

@@ -14,20 +14,20 @@ import (
 	"github.com/sallyport/sallyport/internal/cjson"
 )
 
-// Load makes the configuration that of a document, as one change: all that is in it, and
-// nothing else. The document is APISIX's apisix.json of its standalone mode,
+// Load makes a document the whole configuration, as one change: everything that is in it,
+// and nothing else. The document is the apisix.json of APISIX's standalone mode,
 //
 //	{"routes": [...], "services": [...], "ssls": [...], "upstreams": [...]}
 //
-// of 64 MiB at most. An object without an id gets "arr_1" and so on by its place. In a
-// string, "${{NAME}}" stands for an environment variable, and "${{NAME:=text}}" for text
-// where there is none; a string that becomes a number, true or false by that is one.
-// "routes_conf_version" and the like are passed over.
+// of 64 MiB at most. An object without an id gets "arr_1" and so on, by its position. In a
+// string, "${{NAME}}" stands for an environment variable, and "${{NAME:=text}}" for text if
+// there is none; a string that this turns into a number, true or false is one.
+// "routes_conf_version" and the like are ignored.
 //
-// Where anything is wrong, nothing has changed, and the error joins what is wrong with each
-// object. (APISIX leaves such objects out, and takes the rest.) What is already as in the
-// document is not touched. What there is to tell of a document that was taken, the warnings
-// of a PUT's answer, is logged.
+// If anything is wrong, nothing changes, and the error joins what is wrong with each
+// object. (APISIX leaves such objects out, and takes the rest.) Objects that already are as
+// in the document are not touched. The warnings that the answer to a PUT would have are
+// logged.
 func (h *Handler) Load(ctx context.Context, r io.Reader) error {
 	data, err := io.ReadAll(io.LimitReader(r, maxConfigs+1))
 	switch {
@@ -117,9 +117,8 @@ func (h *Handler) loadWhole(ctx context.Context, whole map[string]any) (int, err
 // variable is a reference to the environment.
 var variable = regexp.MustCompile(`(?s)\$\{\{\s*(\w+)\s*(?::=\s*(.*?)\s*)?\}\}`)
 
-// ExpandEnv puts the environment in the place of "${{NAME}}" and "${{NAME:=text}}", as
-// APISIX does in the text of its YAML files. The error names the variables that are not
-// there.
+// ExpandEnv replaces "${{NAME}}" and "${{NAME:=text}}" from the environment, as APISIX does
+// in the text of its YAML files. The error names the variables that are not set.
 func ExpandEnv(text string) (string, error) {
 	var faults []error
 	expanded := variable.ReplaceAllStringFunc(text, func(reference string) string {

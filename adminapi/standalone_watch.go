@@ -13,16 +13,16 @@ import (
 	"github.com/sallyport/sallyport/internal/files"
 )
 
-// WatchFileOptions are for [*Handler.WatchFile]. A nil *FileOptions and a zero one mean the
-// same.
+// WatchFileOptions are for [*Handler.WatchFile]. A nil *WatchFileOptions and a zero one
+// mean the same.
 type WatchFileOptions struct {
 	// Interval is how often the file is looked at. Zero is one second, as in APISIX. Looking
 	// costs a stat; the file is read if it has changed, once more if that was a moment
 	// ago, and again for as long as something is wrong with it.
 	Interval time.Duration
 
-	// Decode makes the document that [*Handler.Load] reads of what the file holds. If nil,
-	// that is the document.
+	// Decode turns the contents of the file into the document that [*Handler.Load] reads.
+	// If nil, the file is the document.
 	Decode func([]byte) ([]byte, error)
 
 	// Failed, if not nil, is called when the file cannot be read or is wrong, once for each
@@ -59,11 +59,12 @@ type fileTrouble struct {
 }
 
 // WatchFile loads a document from a file, as [*Handler.Load] does, and again whenever the
-// file changes: whole, or, where anything is wrong, not at all, so that the last good
-// configuration goes on and the failure is reported. At first it must be right.
+// file changes: all of it or, if anything is wrong, none of it, so that the last good
+// configuration stays in force and the failure is reported. The first time, it must be
+// right.
 //
-// Replace the file by renaming another to its name: one that is written in place may be
-// read half.
+// Replace the file by renaming another to its name: a file that is being written in place
+// may be read half-finished.
 func (h *Handler) WatchFile(path string, o *WatchFileOptions) (*FileWatcher, error) {
 	w := &FileWatcher{handler: h, path: path, done: make(chan struct{})}
 	if o != nil {

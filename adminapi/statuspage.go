@@ -12,30 +12,31 @@ import (
 
 // StatusPage returns a handler that shows how the gateway is doing: which clients were
 // refused and what to do about it, names and their certificates, routes, upstreams, and the
-// configuration. It stands under whatever path it is mounted at:
+// configuration. Mount it at any path:
 //
 //	mux.Handle("/status", admin.StatusPage())
 //
-// It answers GET and HEAD with a page for people, and who asks for application/json with a
+// It answers GET and HEAD with a page for people, and requests for application/json with a
 // [github.com/sallyport/sallyport/adminapi/statuspage.Report]. It changes nothing, and is
-// there under [Options.Headless] too.
+// available under [Options.Headless] too.
 //
 // # Who may see it
 //
-// Whoever may use the Admin API, by the same rules and with the same keys, of whatever role.
-// A browser sends no X-API-KEY, so that here a key may also be the password of HTTP's Basic
-// authentication (RFC 7617), whatever the user name. The browser asks for it, and keeps it
-// until it is closed. There is no cookie and no session, and no key in an address, where a
-// history and a log would have it. The price is that the browser adds the key by itself,
-// also to requests that pages of others make it send; therefore the Admin API itself does not
-// take it so, this handler has nothing that could be changed, and what no person has asked
-// for is refused by its Sec-Fetch-Site. As with any key, a network that others can listen to
-// wants TLS.
+// Whoever may use the Admin API, by the same rules and with the same keys, whatever their
+// role. A browser does not send X-API-KEY, so here a key may also be the password of HTTP's
+// Basic authentication (RFC 7617), with any user name. The browser asks for it, and keeps
+// it until it is closed. There is no cookie and no session, nor a key in the address, where
+// a history or a log would keep it.
+//
+// The price is that the browser adds the key by itself, even to requests that other sites'
+// pages make it send. So the Admin API itself does not accept keys this way, this handler
+// has nothing that could be changed, and requests that nobody has asked for are refused by
+// their Sec-Fetch-Site. As with any key, use TLS on a network that others can listen to.
 //
 // # What it costs
 //
-// A page has some twenty of each kind of object, and says how many it leaves out. These are
-// its parameters, in the query:
+// A page has about twenty of each kind of object, and says how many it leaves out. These
+// are its parameters, in the query:
 //
 //	refusals, names, routes, upstreams   // a text that must occur, whatever its case
 //	refusals_page, names_page, ...       // which part, from 1 on

@@ -14,25 +14,24 @@ import (
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
-// A Storage keeps the documents of a [Handler] by key: "/routes/1". Each stored
-// value has the revision of the storage at which it was written, a number above 0
-// that no other Commit has and that only ever grows. Its methods may be called by
-// any number of goroutines. Package storagetest tests one.
+// A Storage keeps the documents of a [Handler] by key: "/routes/1". Each stored value has
+// the revision of the storage at which it was written, a number above 0 that no other
+// Commit has and that only ever grows. Its methods may be called by any number of
+// goroutines. Package storagetest tests implementations.
 //
-// An error says that nothing was stored or deleted, unless it says otherwise: a storage
-// on the network may not know. It is answered to the client
-// and logged, so it must not repeat a value, which may hold private keys. How
-// long to try is the Storage's to decide: the context of a write that was begun
-// does not end when the client goes away.
+// An error means that nothing was stored or deleted, unless it says otherwise: a storage on
+// the network may not know. The error is logged and sent to the client, so it must not
+// repeat a value, which may hold private keys. How long to try is for the Storage to
+// decide: the context of a write that has begun does not end when the client goes away.
 type Storage interface {
 	// Load returns all records, in any order.
 	Load(ctx context.Context) ([]Record, error)
 
-	// Commit makes all of the writes, or none. None is made if the revision of any
-	// record is not the Prev of its Write: then the error is [ErrConflict]. It
-	// returns a record for each write, in their order: as it is stored, all with one
-	// Modified, and for a deletion one that has only its Key. No two writes have one
-	// key. It keeps nothing of the values themselves.
+	// Commit makes all of the writes, or none. If the revision of any record is not the
+	// Prev of its Write, none is made, and the error is [ErrConflict]. It returns a record
+	// for each write, in their order: the record as stored, all with the same Modified, and
+	// for a deletion one that has only its Key. No two writes have the same key. It does
+	// not keep the values it was given.
 	Commit(ctx context.Context, writes ...Write) ([]Record, error)
 }
 

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// A Watcher is a [Storage] that others write to as well, such as the gateways of a fleet.
-// A [Handler] with one applies what the Watcher tells, and nothing else: its own writes
-// too take effect when they come back, and are answered then. What expires, a Watcher deletes
-// by itself. Package storagetest tests one.
+// A Watcher is a [Storage] that others write to as well, such as the gateways of a fleet. A
+// [Handler] that has one applies what the Watcher reports, and nothing else: even its own
+// writes take effect, and are answered, only when they come back. A Watcher deletes what
+// expires by itself. Package storagetest tests implementations.
 type Watcher interface {
 	// In a record that Commit returns for a deletion, Modified is its revision.
 	Storage
 
-	// Watch tells what the storage holds, and then each change, until the context ends.
-	// It makes one call of update after the other, the first one soon: with what there is,
-	// or with the error.
+	// Watch reports what the storage holds, and then each change, until the context ends.
+	// It calls update again and again, never twice at a time, and for the first time soon:
+	// with what there is, or with the error.
 	Watch(ctx context.Context, update func(Update))
 }
 
-// An Update is what has changed in a storage.
+// An Update is a change of a storage.
 type Update struct {
 	// Revision is the storage's: all that was written up to it has been told.
 	Revision int64
@@ -38,7 +38,7 @@ type Update struct {
 	Err error
 }
 
-// A Status says how a [Handler] stands to a storage that is a [Watcher].
+// A Status says how a [Handler] stands with a storage that is a [Watcher].
 type Status struct {
 	// Revision is the storage's up to which everything is in force.
 	Revision int64

@@ -13,36 +13,34 @@ import (
 	"github.com/sallyport/sallyport/internal/hostname"
 )
 
-// Checks find out which nodes are healthy. Those that are not get no request, unless
-// no node is (see [Config.FailWhenUnhealthy]). The rules are APISIX's:
+// Checks find out which nodes are healthy. Unhealthy nodes get no requests, unless all of
+// them are unhealthy (see [Config.FailWhenUnhealthy]). The rules are APISIX's:
 //
-//   - What happened is a success, an HTTP failure (by status), a TCP failure (no
-//     connection, a broken one, or what is not HTTP) or a timeout. Each is counted
-//     by itself. A success sets the counts of failures back to zero, and a failure
-//     that of successes.
-//   - A count that reaches its limit makes the node healthy or unhealthy. On the way
-//     there it is mostly healthy, and used, or mostly unhealthy, and not used.
-//   - Active and passive checks add to the same counts, and have limits of their
-//     own.
+//   - A result is a success, an HTTP failure (by status), a TCP failure (no connection, a
+//     broken one, or an answer that is not HTTP) or a timeout. Each kind is counted by
+//     itself. A success resets the counts of failures, and a failure that of successes.
+//   - A count that reaches its limit makes the node healthy or unhealthy. On the way there
+//     it is mostly healthy, and used, or mostly unhealthy, and not used.
+//   - Active and passive checks add to the same counts, but have limits of their own.
 //
-// A node is healthy until it was found not to be. The zero Checks ask "GET /" of
-// each node once a second.
+// A node is healthy until it is found not to be. The zero Checks send each node a "GET /"
+// once a second.
 type Checks struct {
-	// Active asks the nodes.
+	// Active probes the nodes.
 	Active ActiveChecks
 
 	// Passive, if not nil, looks at the answers to real requests as well.
 	Passive *PassiveChecks
 }
 
-// NoProbes is the interval of an [ActiveChecks] at which nodes are not asked.
+// NoProbes is an interval of [ActiveChecks] with which nodes are not probed.
 const NoProbes time.Duration = -1
 
 // NotCounted is the limit of a count that is not kept.
 const NotCounted = -1
 
-// ActiveChecks say how nodes are asked. Probing begins with the first request to the
-// pool, or with the pool if it replaces one that probes already.
+// ActiveChecks say how nodes are probed. Probing begins with the first request to the pool,
+// or at once if the pool replaces one that is probing already.
 type ActiveChecks struct {
 	// Type is "http" (the default), "https" or "tcp", which only connects. It does
 	// not follow [Config.Scheme].
@@ -51,12 +49,12 @@ type ActiveChecks struct {
 	// Timeout bounds a probe as a whole. Zero is a second.
 	Timeout time.Duration
 
-	// Concurrency is how many nodes are asked at a time. Zero is 10.
+	// Concurrency is how many nodes are probed at a time. Zero is 10.
 	Concurrency int
 
-	// Host is sent to nodes that are addresses, and with "https" is the name that
-	// they must prove. A node with a name is sent that, and with [PassRewrite] all
-	// are sent [Config.Host]. If empty, an address stands for itself.
+	// Host is sent to nodes that are IP addresses and, with "https", is the name that they
+	// must prove. A node with a name is sent its name, and with [PassRewrite] all nodes are
+	// sent [Config.Host]. If empty, a node that is an address is sent its address.
 	Host string
 
 	// Port is connected to. Zero is the node's.
@@ -75,15 +73,14 @@ type ActiveChecks struct {
 	// Body is sent, if it is not empty.
 	Body []byte
 
-	// DangerouslySkipServerVerify takes any certificate with the Type "https".
-	// Otherwise it is verified by [TLS.CAPEM], whether or not that of a request is,
-	// and [TLS.CertPEM] is shown, if Config.Scheme is "https" too.
+	// DangerouslySkipServerVerify accepts any certificate with the Type "https". Otherwise
+	// the certificate is verified by [TLS.CAPEM], whether or not those of requests are, and
+	// [TLS.CertPEM] is shown, if Config.Scheme is "https" too.
 	DangerouslySkipServerVerify bool
 
-	// HealthyInterval is the time from one probe of a node that is healthy, or
-	// mostly so, to the next, and UnhealthyInterval that of others. Zero is a
-	// second. With [NoProbes] such nodes are not asked. The first probe is after one
-	// interval.
+	// HealthyInterval is the time between two probes of a node that is healthy, or mostly
+	// so, and UnhealthyInterval that of other nodes. Zero is a second. With [NoProbes] such
+	// nodes are not probed. The first probe comes after one interval.
 	HealthyInterval   time.Duration
 	UnhealthyInterval time.Duration
 

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport/sallyport/internal/signer"
 )
 
-// A Config is what a person wrote about one upstream: its nodes and how to talk
-// to them. [New] checks it and makes an [Upstream] of it.
+// A Config is what a person writes about one upstream: its nodes and how to talk to them.
+// [New] checks it and makes it an [Upstream].
 type Config struct {
 	// ID names the upstream in logs, in errors and for routes. Required.
 	ID string
@@ -23,8 +23,8 @@ type Config struct {
 	// request may be sent over them.
 	Scheme string
 
-	// Nodes are the servers. None is allowed: every request then fails with
-	// [ErrNoNode], as in APISIX.
+	// Nodes are the servers. There may be none: every request then fails with [ErrNoNode],
+	// as in APISIX.
 	Nodes []Node
 
 	// Balancer is how a node is picked among those of a priority level:
@@ -34,9 +34,9 @@ type Config struct {
 	//     node, here as in APISIX and in nginx ("hash ... consistent"). When a node
 	//     comes or goes, only the keys that it gets or had move.
 	//   - "least_conn": the node with the fewest requests in flight for its weight,
-	//     any of them at random where several have.
-	//   - "ewma": of two nodes at random the one that answered faster of late, for
-	//     its weight and its requests in flight.
+	//     at random if several have equally few.
+	//   - "ewma": of two nodes chosen at random, the one that has lately answered
+	//     faster, for its weight and its requests in flight.
 	Balancer string
 
 	// HashOn says what HashKey is, for "chash":
@@ -47,34 +47,33 @@ type Config struct {
 	//   - "header": the name of a header field.
 	//   - "cookie": the name of a cookie.
 	//   - "vars_combinations": a text with any variables in it: "$host$uri",
-	//     "${arg_id}-$remote_addr". One that is absent stands for nothing.
+	//     "${arg_id}-$remote_addr". An absent variable is empty.
 	//
-	// A request without the key is hashed by its remote_addr, as in APISIX; one
-	// without even that (it is a client's own) goes anywhere. Where the variables
-	// come from: see [CallOptions.Vars].
+	// A request without the key is hashed by its remote_addr, as in APISIX; one without
+	// even that, as a client of your own may send, goes anywhere. For where the variables
+	// come from, see [CallOptions.Vars].
 	HashOn string
 
 	// HashKey is required for "chash", and must be empty otherwise.
 	HashKey string
 
-	// Picker, if not nil, is used in place of a Balancer, which must be empty then.
-	// A Picker that keeps state may be given to the Config that replaces this one.
+	// Picker, if not nil, is used in place of a Balancer, which must be empty then. A
+	// Picker that keeps state may be passed on to the Config that replaces this one.
 	Picker Picker
 
-	// Checks, if not nil, take nodes that are unhealthy out.
+	// Checks, if not nil, take unhealthy nodes out.
 	Checks *Checks
 
-	// FailWhenUnhealthy fails a request with [ErrUnhealthy] when no node is healthy.
-	// Otherwise all nodes are used then, as in APISIX: a check may be mistaken.
+	// FailWhenUnhealthy fails a request with [ErrUnhealthy] if no node is healthy.
+	// Otherwise, as in APISIX, all nodes are used then: a check may be mistaken.
 	FailWhenUnhealthy bool
 
-	// Outliers, if not nil, take nodes at which too many requests fail out for a
-	// while.
+	// Outliers, if not nil, take out, for a while, nodes that fail too many requests.
 	Outliers *Outliers
 
-	// SlowStart is how long it takes until a node that returns, healthy again or no
-	// longer ejected, has its whole share of the requests. It grows evenly. Zero is
-	// at once. The balancer "chash" has no slow start.
+	// SlowStart is how long it takes until a node that returns, healthy again or no longer
+	// ejected, gets its full share of the requests. The share grows evenly. Zero is at
+	// once. The balancer "chash" has no slow start.
 	SlowStart time.Duration
 
 	// PassHost is the Host that a node sees: [PassClient] (the default) that of
@@ -89,26 +88,24 @@ type Config struct {
 	// Zero is every other node once, as in APISIX; [NoRetries] is none.
 	Retries int
 
-	// RetryTimeout ends retrying after that long. Zero is no limit of its own.
+	// RetryTimeout stops retries after this time. Zero is no limit of its own.
 	RetryTimeout time.Duration
 
-	// ReplayBytes is how long the body of a request may be to be sent again, where
-	// the method, or nothing having been sent, allows it: so much is kept, for each
-	// request, until a node has begun to answer. Zero is none: only a request of
-	// whose body nothing was read yet goes to another node.
+	// ReplayBytes is the longest body that is kept so that its request can be sent again,
+	// where the method allows that or nothing was sent. It is kept for each request, until
+	// a node has begun to answer. Zero is none: a request then goes to another node only if
+	// nothing of its body has been read.
 	ReplayBytes int
 
-	// RetryBudget bounds the retries of all requests together. Zero fields are
-	// defaults.
+	// RetryBudget bounds the retries of all requests together. Zero fields have defaults.
 	RetryBudget RetryBudget
 
-	// Timeout bounds the waiting for a node. Each zero field is [DefaultTimeout];
-	// with the schemes "grpc" and "grpcs", a zero Send or Read is no limit, because
-	// a call may have nothing to say for long: it is its client's deadline that ends
-	// it.
+	// Timeout bounds the waiting for a node. Each zero field is [DefaultTimeout], except
+	// that with the schemes "grpc" and "grpcs" a zero Send or Read is no limit: a call may
+	// be silent for long, and is ended by its client's deadline.
 	Timeout Timeout
 
-	// KeepAlive bounds the idle connections. Zero fields are defaults.
+	// KeepAlive bounds the idle connections. Zero fields have defaults.
 	KeepAlive KeepAlive
 
 	// TLS is for the schemes "https" and "grpcs". The zero TLS verifies the node against the
@@ -124,13 +121,14 @@ type Node struct {
 	// Port is 1 to 65535. Zero is the port of the scheme: 443 with TLS, otherwise 80.
 	Port int
 
-	// Weight is the node's share of the requests against that of the others.
-	// Zero gets none, unless all nodes of its Priority have zero (APISIX).
+	// Weight is the node's share of the requests in proportion to the others. As in
+	// APISIX, a node with zero gets none, unless all nodes of its Priority have zero: so
+	// set it for every node that is to get requests, or for none.
 	Weight int
 
-	// Priority orders the nodes in levels, of which the highest comes first: a node
-	// is used only for a request that was tried on every node of higher priority,
-	// or when health checks have taken those out. It may be negative.
+	// Priority orders the nodes in levels, the highest first: a node is used only for a
+	// request that has been tried on every node of higher priority, or if health checks
+	// have taken those out. It may be negative.
 	Priority int
 }
 
@@ -148,10 +146,10 @@ const (
 	PassRewrite
 )
 
-// NoRetries is the [Config.Retries] under which a request is tried once.
+// NoRetries is the [Config.Retries] with which a request is tried only once.
 const NoRetries = -1
 
-// DefaultTimeout is what each zero field of a [Timeout] means; nginx's default.
+// DefaultTimeout is the value of each zero field of a [Timeout]; it is nginx's default.
 const DefaultTimeout = 60 * time.Second
 
 // Timeout bounds the waiting for a node.
@@ -163,24 +161,24 @@ type Timeout struct {
 
 // KeepAlive bounds the connections that are kept open between requests.
 type KeepAlive struct {
-	// Size is how many idle connections are kept for each node. Zero is 320
-	// (APISIX). With HTTP/2, where many requests share one, few are needed.
+	// Size is how many idle connections are kept for each node. Zero is 320 (APISIX). With
+	// HTTP/2, where many requests share a connection, few are needed.
 	Size int
 
-	// IdleTimeout closes a connection that was idle for so long. Zero is a minute. With
-	// HTTP/2 it is at least a second, and includes the wait for a new connection's
+	// IdleTimeout closes a connection that has been idle for that long. Zero is a minute.
+	// With HTTP/2 it is at least a second, and includes the wait for a new connection's
 	// SETTINGS.
 	IdleTimeout time.Duration
 
-	// Requests closes a connection after so many. Zero is 1000 (APISIX). With HTTP/2
-	// there is no such limit.
+	// Requests closes a connection after that many requests. Zero is 1000 (APISIX). With
+	// HTTP/2 there is no such limit.
 	Requests int
 }
 
 // TLS is how nodes are talked to over TLS.
 type TLS struct {
-	// CAPEM holds the certificates that a node's chain may end in. If empty,
-	// those of the system.
+	// CAPEM holds the certificates that a node's chain may end in. If empty, those of the
+	// system are used.
 	CAPEM []byte
 
 	// CertPEM and KeyPEM are the client certificate that is shown to nodes that
@@ -188,27 +186,27 @@ type TLS struct {
 	CertPEM []byte
 	KeyPEM  KeyPEM
 
-	// Signer is the private key of CertPEM in place of KeyPEM: one in an HSM, a KMS or
-	// a TPM, or a key that the program has already. [New] asks for its public key, once,
-	// which must be the certificate's; with a panic or nil for an answer it is refused.
+	// Signer is the private key of CertPEM in place of KeyPEM: one in an HSM, a KMS or a
+	// TPM, or a key that the program already has. [New] asks for its public key once; it
+	// must be that of the certificate, and a panic or nil is refused.
 	//
-	// It signs when a connection to a node that asks for a certificate is made, for many
-	// at once: for RSA with PSS in TLS 1.3 ([*rsa.PSSOptions], the salt as long as the
-	// hash), and perhaps PKCS #1 v1.5 below that. The time that it takes counts as
-	// [Timeout.Connect]'s. It is given no context: nothing ends it but itself, and a
-	// request may wait for it as long. An error of its own, or a panic, is a failure to
-	// connect like others: it counts against the node, and another is tried.
+	// It signs when a connection to a node that asks for a certificate is made, for many at
+	// once: for RSA with PSS in TLS 1.3 ([*rsa.PSSOptions], with a salt as long as the
+	// hash), and perhaps PKCS #1 v1.5 below that. The time that it takes counts towards
+	// [Timeout.Connect]. It gets no context, so nothing can interrupt it, and a request may
+	// wait for it that long. If it returns an error or panics, that is a failure to connect
+	// like any other: it counts against the node, and another is tried.
 	//
-	// Connections are kept by [NewPool] if it is the same Signer by ==, not another of
-	// the same key: that may be a new session with the HSM, whose old one is over. One of
-	// a type without == counts as new in each Upstream, but for an [ed25519.PrivateKey],
-	// which is compared by its bytes.
+	// [NewPool] keeps connections only if the Signer is the same by ==, not if it is
+	// another one of the same key: that may be a new session with the HSM, and the old one
+	// may be over. A Signer whose type has no == counts as new in each Upstream, except an
+	// [ed25519.PrivateKey], which is compared by its bytes.
 	//
-	// No print, log or JSON of a TLS shows what it is.
+	// Printing, logging or marshalling a TLS does not reveal it.
 	Signer crypto.Signer `json:"-" xml:"-" yaml:"-"`
 
-	// DangerouslySkipServerVerify takes any certificate from a node: whoever sits
-	// between reads and changes everything. It is what APISIX does.
+	// DangerouslySkipServerVerify accepts any certificate from a node: whoever sits in
+	// between can read and change everything. It is what APISIX does.
 	DangerouslySkipServerVerify bool
 }
 

@@ -6,7 +6,7 @@ import "net/http"
 // lock and allocates nothing. BenchmarkPick keeps watch on time, TestPickAllocs on
 // allocations.
 
-// A Picker is a balancer of one's own: see [Config.Picker].
+// A Picker is a balancer of your own: see [Config.Picker].
 type Picker interface {
 	// Pick returns the index of the node for the next attempt of a request: one
 	// that is usable (see [Candidates.Usable]). Any other number means that there

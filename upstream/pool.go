@@ -12,43 +12,40 @@ import (
 	"github.com/sallyport/sallyport/internal/sample"
 )
 
-// Options are the parts of the world outside that a [Pool] uses.
-// A nil *Options and a zero Options mean the same. Where nothing is said of a negative
-// number, it is as zero.
+// Options are the parts of the outside world that a [Pool] uses. A nil *Options and a zero
+// Options mean the same. A negative number is the same as zero unless stated otherwise.
 type Options struct {
 	// Logger receives one record for each failure that the caller does not see, because
 	// another node is tried, as far as FailuresLogged allows; and for each change of a
 	// node's health and of its name. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// FailuresLogged bounds how many failures of one node are logged in a second, lest a
-	// node that is down fills a disk. The next record of the node says how many were left
-	// out ("unreported"). Zero is 10, and a negative number is no bound.
+	// FailuresLogged bounds how many failures of one node are logged in a second, so that a
+	// node that is down does not fill a disk. The next record of the node says how many
+	// were left out ("unreported"). Zero is 10, and a negative number is no bound.
 	FailuresLogged int
 
-	// Resolver finds the addresses of nodes that are names. If nil, it is
-	// [net.DefaultResolver] where Dialer is nil as well, and nobody otherwise: a
-	// Dialer of one's own may want the names.
+	// Resolver finds the addresses of nodes that are names. If it is nil,
+	// [net.DefaultResolver] does, unless there is a Dialer: that then gets the names,
+	// because it may want them.
 	//
-	// A name is resolved with the first request that needs it. When the answer is
-	// older than ResolveTTL, the next request has it looked up again, and does
-	// not wait. While that fails, the last addresses are used. Of several, each
-	// new connection begins with another and goes on to the next where nobody
-	// answers; connections to an address that is not among them any more are
-	// closed once they are idle.
+	// A name is resolved with the first request that needs it. When the answer is older
+	// than ResolveTTL, the next request starts another lookup, and does not wait for it.
+	// While lookups fail, the last addresses are used. If there are several, each new
+	// connection begins with a different one, and goes on to the next if nobody answers;
+	// connections to an address that has gone are closed once they are idle.
 	Resolver Resolver
 
-	// ResolveTTL is how long an answer of Resolver is good for: Go's resolver does
-	// not tell what DNS says about it. Zero is 30 seconds. A failure is good for a
-	// tenth of it.
+	// ResolveTTL is how long an answer of Resolver is valid: Go's resolver does not tell
+	// what DNS says about it. Zero is 30 seconds. A failure is valid for a tenth of it.
 	ResolveTTL time.Duration
 
-	// Dialer connects to nodes. If nil, a zero [net.Dialer] does. If there is a
-	// Resolver, it gets addresses only, otherwise names as they are configured.
-	// What a node sends unasked over an idle connection closes it: a connection
-	// that is a [syscall.Conn] is asked for that when it is wanted again, and so
-	// must not read ahead; any other has a goroutine that reads while it is idle.
-	// Connections that are taken over from another pool were made by its Dialer.
+	// Dialer connects to nodes. If nil, a zero [net.Dialer] does. If there is a Resolver,
+	// it gets only addresses, otherwise names as they are configured. Anything that a node
+	// sends over an idle connection closes it. A connection that is a [syscall.Conn] is
+	// checked for that when it is about to be reused, and so must not read ahead; any other
+	// has a goroutine that reads while it is idle. Connections that are taken over from
+	// another pool were made by that pool's Dialer.
 	Dialer DialFunc
 
 	// MaxResponseHeaderBytes limits the head of an answer, together with the
@@ -69,9 +66,9 @@ type Options struct {
 
 const defaultMaxResponseHeaderBytes = 256 << 10
 
-// A Pool is an [Upstream] at work: an [http.RoundTripper] that sends each request
-// to one of the nodes. It may be used by any number of goroutines. Use [NewPool]: a zero
-// Pool has no nodes to look for.
+// A Pool is an [Upstream] at work: an [http.RoundTripper] that sends each request to one of
+// the nodes. It may be used by any number of goroutines. Use [NewPool]: a zero Pool does
+// not work.
 type Pool struct {
 	u       *Upstream
 	members []member
@@ -263,11 +260,11 @@ func (p *Pool) byAddress() map[string]*member {
 // Upstream returns what the pool was made of.
 func (p *Pool) Upstream() *Upstream { return p.u }
 
-// Close closes the idle connections to nodes that no other open pool uses.
-// Requests in flight go on, and their connections are closed when they end.
-// It ends the probing of nodes that no other open pool has, and waits for that.
-// The pool itself goes on to work, for those who still hold it, without keeping
-// connections or probing. Closing again does nothing.
+// Close closes the idle connections to nodes that no other open pool uses. Requests in
+// flight continue, and their connections are closed when they end. It stops probing the
+// nodes that no other open pool has, and waits until that has ended. The pool itself still
+// works for those who hold it, but keeps no connections and does not probe. Closing again
+// does nothing.
 func (p *Pool) Close() {
 	if p.closed.Swap(true) {
 		return
@@ -316,8 +313,8 @@ type NodeStatus struct {
 	SlowStart float64
 }
 
-// Nodes returns the state of the nodes, in the order of [Config.Nodes]. The counts
-// are read one after another while requests go on.
+// Nodes returns the state of the nodes, in the order of [Config.Nodes]. Requests go on
+// while the counts are read, so they need not agree exactly.
 func (p *Pool) Nodes() []NodeStatus {
 	nodes := make([]NodeStatus, len(p.members))
 	for i := range p.members {
