@@ -10,7 +10,7 @@ import (
 // Outliers takes out nodes that fail too many of the real requests, for a while and without
 // probing them: see [Config.Outliers]. If all healthy nodes are ejected, because checks
 // have taken out the others, they are used all the same. An error is a request that the
-// node did not answer, or an answer with a status of 500 or more.
+// node failed, or an answer with a status of 500 or more.
 type Outliers struct {
 	// Window is the time in which requests are counted, from zero each time. Zero
 	// is 10 s.
