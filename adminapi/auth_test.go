@@ -41,7 +41,7 @@ func TestNewRefusesOptions(t *testing.T) {
 		{"all at once", &adminapi.Options{Keys: []adminapi.Key{{Role: 9}}}, []string{"Keys[0].Value: is empty", "Keys[0].Role: 9 is no role"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h, err := adminapi.New(gateway.New(nil), test.o)
+			h, err := adminapi.New(must(gateway.New(nil)), test.o)
 			if test.want == nil {
 				require.NoError(t, err)
 				return
@@ -58,7 +58,7 @@ func TestNewRefusesOptions(t *testing.T) {
 // store.
 func newHandler(t testing.TB, o *adminapi.Options) (*adminapi.Handler, *recorder) {
 	t.Helper()
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	if o.Storage == nil {
 		o.Storage = &adminapi.Memory{}
@@ -450,6 +450,6 @@ func TestAllowClients(t *testing.T) {
 			}
 		}
 	}
-	_, err := adminapi.New(gateway.New(nil), &adminapi.Options{Keys: []adminapi.Key{{Value: "k"}}, AllowClients: make([]netip.Prefix, 2)})
+	_, err := adminapi.New(must(gateway.New(nil)), &adminapi.Options{Keys: []adminapi.Key{{Value: "k"}}, AllowClients: make([]netip.Prefix, 2)})
 	require.ErrorContains(t, err, "Options.AllowClients[1]: is no prefix")
 }

@@ -93,7 +93,7 @@ func BenchmarkNew(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				gw := gateway.New(nil)
+				gw := must(gateway.New(nil))
 				h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: storage})
 				if err != nil {
 					b.Fatal(err)
@@ -160,7 +160,7 @@ func benchStorage(b *testing.B, routes int, pair ssl.KeyPair) adminapi.Storage {
 }
 
 func benchHandler(b *testing.B, routes int, pair ssl.KeyPair) *adminapi.Handler {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	b.Cleanup(func() { gw.Close() })
 	h, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: benchStorage(b, routes, pair)})
 	if err != nil {

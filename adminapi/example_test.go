@@ -50,7 +50,10 @@ func Example() {
 	}))
 	defer origin.Close()
 
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	front := httptest.NewServer(gw)
 	defer front.Close()
@@ -82,7 +85,10 @@ func ExampleNew() {
 			next.ServeHTTP(w, r)
 		})
 	}
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
@@ -108,7 +114,10 @@ func ExampleNew() {
 
 // Below a path of one's own: the mux takes it away again.
 func ExampleHandler_ServeHTTP() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
@@ -128,7 +137,10 @@ func ExampleHandler_ServeHTTP() {
 
 // One key for those who change things, another for those who look.
 func ExampleKey() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{
 		{Value: "the deployment's"},
@@ -154,7 +166,10 @@ func ExampleKey() {
 // For a first try on one's own machine no key is needed. Requests for any other
 // host are refused.
 func ExampleOptions() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	if _, err := adminapi.New(gw, nil); err != nil {
 		fmt.Println("without a key:", strings.Split(err.Error(), ":")[1])
@@ -202,7 +217,11 @@ func (a announced) Commit(ctx context.Context, writes ...adminapi.Write) ([]admi
 func ExampleStorage() {
 	storage := announced{&adminapi.Memory{}}
 	start := func() *httptest.Server {
-		handler, err := adminapi.New(gateway.New(nil), &adminapi.Options{
+		gw, err := gateway.New(nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		handler, err := adminapi.New(gw, &adminapi.Options{
 			Keys:    []adminapi.Key{{Value: "edd1c9f0"}},
 			Storage: storage,
 		})
@@ -238,7 +257,10 @@ func ExampleOpenFile() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		gw := gateway.New(nil)
+		gw, err := gateway.New(nil)
+		if err != nil {
+			log.Fatal(err)
+		}
 		handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}, Storage: storage})
 		if err != nil {
 			log.Fatal(err)
@@ -284,7 +306,10 @@ func ExampleMemory() {
 // The Admin API behind mTLS of its own: a server of one's own, and an ssl.Store
 // that says whose client certificates are taken. The key is needed as well.
 func ExampleHandler_mutualTLS() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
@@ -293,7 +318,10 @@ func ExampleHandler_mutualTLS() {
 
 	t := &testing.T{} // certificates for an example; yours come from files
 	servers, operators := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "operators")
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	_, err = store.Put(ssl.Config{
 		ID:           "admin",
 		Names:        []string{"admin.internal"},
@@ -323,7 +351,10 @@ func ExampleHandler_mutualTLS() {
 
 // A document may be put for a time. Close ends what the Handler does by itself.
 func ExampleHandler_Close() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
@@ -373,7 +404,10 @@ func ExampleSecretResolver() {
 		}
 	}
 
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{
 		Keys:    []adminapi.Key{{Value: "edd1c9f0"}},
@@ -394,7 +428,10 @@ func ExampleSecretResolver() {
 
 // Which route a request finds, and why not another.
 func ExampleHandler_explain() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
@@ -419,7 +456,10 @@ func ExampleHandler_Refresh() {
 		os.Setenv("EXAMPLE_KEY", string([]byte(pair.KeyPEM)))
 	}
 	renew()
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
@@ -438,7 +478,10 @@ func ExampleHandler_Refresh() {
 
 // The whole configuration comes from a document, and nobody can change it otherwise.
 func ExampleHandler_Load() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
 	if err != nil {
@@ -468,7 +511,10 @@ func ExampleHandler_WatchFile() {
 			log.Fatal(err)
 		}
 	}
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	front := httptest.NewServer(gw)
 	defer front.Close()
@@ -495,7 +541,10 @@ func ExampleHandler_WatchFile() {
 
 // A gateway of a fleet says how it stands to the storage that it follows.
 func ExampleHandler_Status() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true}) // with a Storage that is a Watcher
 	if err != nil {
@@ -520,7 +569,10 @@ func ExampleHandler_Status() {
 // The status page beside the Admin API. A person gives the key as a password, to a browser
 // that asks for it; a program asks for JSON.
 func ExampleHandler_StatusPage() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0", Role: adminapi.RoleViewer}}})
 	if err != nil {

@@ -26,7 +26,7 @@ type timed struct {
 }
 
 func newTimed(t *testing.T, s adminapi.Storage) *timed {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
 	require.NoError(t, err)
 	return &timed{t, gw, h}
@@ -219,7 +219,7 @@ func TestClose(t *testing.T) {
 func TestTTLOpensAName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log buffer
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		x := &timed{t, gw, h}

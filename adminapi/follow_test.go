@@ -166,7 +166,7 @@ type member struct {
 
 func join(t *testing.T, s adminapi.Storage) *member {
 	m := &member{logs: &buffer{}}
-	m.gw = gateway.New(nil)
+	m.gw = must(gateway.New(nil))
 	var err error
 	m.h, err = adminapi.New(m.gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Logger: slog.New(slog.NewTextHandler(m.logs, nil))})
 	require.NoError(t, err)
@@ -494,7 +494,7 @@ func TestFollowPanic(t *testing.T) {
 	bad["key"] = "$secret://vault/1/key"
 	_, err := s.Commit(t.Context(), adminapi.Write{Key: "/ssls/bad", Value: []byte(encode(t, bad))}, adminapi.Write{Key: "/routes/1", Value: []byte(encode(t, w.routeDoc("/1", 1)))})
 	require.NoError(t, err)
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Secrets: panicking{}})
 	require.NoError(t, err)
@@ -516,7 +516,7 @@ func TestFollowFails(t *testing.T) {
 		func(update func(adminapi.Update)) { update(adminapi.Update{Err: errFailing}) },
 		func(func(adminapi.Update)) {},
 	} {
-		_, err := adminapi.New(gateway.New(nil), &adminapi.Options{Headless: true, Storage: deaf{watch: watch}})
+		_, err := adminapi.New(must(gateway.New(nil)), &adminapi.Options{Headless: true, Storage: deaf{watch: watch}})
 		require.ErrorContains(t, err, "adminapi: storage: ")
 	}
 }

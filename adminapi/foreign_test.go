@@ -116,7 +116,7 @@ func TestForeignPost(t *testing.T) {
 func TestForeignStored(t *testing.T) {
 	w := newWorld(t, setup{})
 	w.put("/routes/hello", w.routeDoc("/hello", 1))
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	w.configure(gw)
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: w.memory})
@@ -135,7 +135,7 @@ func TestForeignStoredFollowed(t *testing.T) {
 	s := newShared()
 	s.write(t, "/routes/hello", `{"uri":"/hello","plugins":{"key-auth":{}}}`)
 	s.write(t, "/routes/uses", encode(t, w.routeDoc("/uses", 1)))
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	w.configure(gw)
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})

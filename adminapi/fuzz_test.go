@@ -80,7 +80,7 @@ func FuzzHandler(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		defer gw.Close()
 		h, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: s})
 		if err != nil {
@@ -139,7 +139,7 @@ func FuzzHandler(f *testing.F) {
 		if !changed {
 			return
 		}
-		restarted := gateway.New(nil)
+		restarted := must(gateway.New(nil))
 		defer restarted.Close()
 		if _, err := adminapi.New(restarted, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: s}); err != nil {
 			t.Errorf("what was taken cannot be loaded: %v", err)

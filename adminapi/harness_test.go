@@ -113,7 +113,7 @@ func newWorld(t testing.TB, special setup) *world {
 
 	debug := &slog.HandlerOptions{Level: slog.LevelDebug}
 	logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(w.logs, debug), slog.NewJSONHandler(w.logs, debug)))
-	w.gw = gateway.New(&gateway.Options{Logger: logger})
+	w.gw = must(gateway.New(&gateway.Options{Logger: logger}))
 	t.Cleanup(func() { w.gw.Close() })
 	options.Logger = logger
 	handler, err := adminapi.New(w.gw, options)
@@ -366,7 +366,7 @@ func (w *world) check() {
 	if expires {
 		return // whoever starts with it has another clock
 	}
-	restarted := gateway.New(nil)
+	restarted := must(gateway.New(nil))
 	defer restarted.Close()
 	again, err := adminapi.New(restarted, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: w.memory})
 	require.NoError(w.t, err, "what was taken must be loaded again")
@@ -410,4 +410,12 @@ func load(t testing.TB, s adminapi.Storage) map[string]adminapi.Record {
 	}
 	require.Len(t, byKey, len(records), "one record a key")
 	return byKey
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -17,7 +17,7 @@ func TestKeyring(t *testing.T) {
 	w := newWorld(t, setup{})
 	memory := &adminapi.Memory{}
 	start := func(keys ...adminapi.Secret) (*gateway.Server, *adminapi.Handler, error) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		t.Cleanup(func() { gw.Close() })
 		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Keyring: keys})
 		return gw, h, err

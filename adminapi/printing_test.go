@@ -31,7 +31,7 @@ import (
 // keys in it do not show. A type that is added has to be added here.
 func TestNoExportedTypePrintsAKey(t *testing.T) {
 	// Nothing listens: what runs cannot be printed without a race.
-	gw, memory := gateway.New(nil), &adminapi.Memory{}
+	gw, memory := must(gateway.New(nil)), &adminapi.Memory{}
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory})
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	profileConfig := ssl.Config{ID: "p", Names: []string{"p.test"}, Certificates: []ssl.KeyPair{pair}}
 	profile, err := ssl.New(profileConfig)
 	require.NoError(t, err)
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	_, err = store.Put(profileConfig)
 	require.NoError(t, err)
 	watcher, err := ssl.Watch(store.Put, nil)
@@ -77,7 +77,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	require.NoError(t, os.WriteFile(standalone, []byte(encode(t, map[string]any{"ssls": []any{
 		map[string]any{"id": "2", "sni": "q.test", "cert": string(pair.CertPEM), "key": string(pem)},
 	}})), 0o600))
-	other := gateway.New(nil)
+	other := must(gateway.New(nil))
 	defer other.Close()
 	follower, err := adminapi.New(other, &adminapi.Options{AllowUnauthenticated: true})
 	require.NoError(t, err)

@@ -40,7 +40,7 @@ func TestSecretResolver(t *testing.T) {
 	}
 	memory := &adminapi.Memory{}
 	start := func() (*gateway.Server, *adminapi.Handler, error) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		t.Cleanup(func() { gw.Close() })
 		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
 		return gw, h, err
@@ -89,7 +89,7 @@ func TestSecretResolver(t *testing.T) {
 func TestReferencesShowNothing(t *testing.T) {
 	w := newWorld(t, setup{})
 	key := string([]byte(w.pair.KeyPEM))
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Secrets: leaky(key)})
 	require.NoError(t, err)
@@ -114,7 +114,7 @@ func TestRefresh(t *testing.T) {
 	w := newWorld(t, setup{})
 	v := vault{"$secret://c": string(w.pair.CertPEM), "$secret://k": string([]byte(w.pair.KeyPEM))}
 	memory := &adminapi.Memory{}
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
 	require.NoError(t, err)

@@ -145,7 +145,7 @@ func TestLoadEnvironment(t *testing.T) {
 }
 
 func TestHeadless(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	h, err := adminapi.New(gw, &adminapi.Options{Headless: true})
 	require.NoError(t, err)
@@ -168,7 +168,7 @@ func TestWatchFile(t *testing.T) {
 	}
 	doc := func(uri string) string { return `{"routes":[{"uri":"` + uri + `","upstream":{"nodes":{}}}]}` }
 	synctest.Test(t, func(t *testing.T) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		defer gw.Close()
 		h, err := adminapi.New(gw, &adminapi.Options{Headless: true})
 		require.NoError(t, err)
@@ -224,7 +224,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(`{"routes":[{"id":1,"uri":"/${{HOME}}","upstream_id":"arr_1"}],"upstreams":[{"nodes":{}}]}`)
 	f.Add(`{"ssls":[{"sni":"a.test","cert":"${{X:=}}","key":""}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		defer gw.Close()
 		memory := &adminapi.Memory{}
 		h, err := adminapi.New(gw, &adminapi.Options{Headless: true, Storage: memory})

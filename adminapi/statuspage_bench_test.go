@@ -19,7 +19,7 @@ import (
 // and as JSON. A page is bounded, whatever the size: the last column is its bytes.
 func BenchmarkStatusPage(b *testing.B) {
 	const names, routes, upstreams = 10_000, 100_000, 1000
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	ca, people := ssltest.NewCA(b, "servers"), ssltest.NewCA(b, "people")
 	pair := ca.Server("*.a.test")

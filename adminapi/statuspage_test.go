@@ -284,7 +284,7 @@ func newEmptyPage(t testing.TB) http.Handler {
 
 // Lists come in parts, a filter looks at all of them, and what is beyond the end is the last.
 func TestStatusPageLists(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
 	require.NoError(t, err)
@@ -560,14 +560,14 @@ func TestStatusPageEscapesJSON(t *testing.T) {
 // with what was wrong; and whatever it has sent is text there.
 func TestStatusPageRefusals(t *testing.T) {
 	failed, done := make(chan struct{}, 10), make(chan struct{}, 10)
-	gw := gateway.New(&gateway.Options{
+	gw := must(gateway.New(&gateway.Options{
 		TLS: ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
 			if e.Err != nil {
 				failed <- struct{}{}
 			}
 		}}},
 		Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) { done <- struct{}{} }},
-	})
+	}))
 	defer gw.Close()
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
 	require.NoError(t, err)

@@ -36,7 +36,7 @@ func record(key, value string, created, modified int64) adminapi.Record {
 // open returns a gateway with what a storage holds.
 func open(t testing.TB, s adminapi.Storage) (*gateway.Server, *adminapi.Handler, error) {
 	t.Helper()
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
 	return gw, h, err

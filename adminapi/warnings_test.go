@@ -32,7 +32,7 @@ type warned struct {
 
 func newWarned(t *testing.T, o adminapi.Options) *warned {
 	t.Helper()
-	w := &warned{t: t, gw: gateway.New(nil), logs: &buffer{}}
+	w := &warned{t: t, gw: must(gateway.New(nil)), logs: &buffer{}}
 	o.Logger, o.AllowUnauthenticated = slog.New(slog.NewTextHandler(w.logs, nil)), true
 	var err error
 	w.h, err = adminapi.New(w.gw, &o)
@@ -304,7 +304,7 @@ func TestWarningsHaveNoKey(t *testing.T) {
 func TestWarningsAreForgotten(t *testing.T) {
 	c := newCases(t)
 	s := newShared()
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	t.Cleanup(func() { _ = gw.Close() })
 	h, err := adminapi.New(gw, &adminapi.Options{Storage: s, AllowUnauthenticated: true})
 	require.NoError(t, err)

@@ -280,7 +280,7 @@ func TestFloodOfRecords(t *testing.T) {
 				} else {
 					o.Logger = log.logger()
 				}
-				gw := gateway.New(o)
+				gw := must(gateway.New(o))
 				defer gw.Close()
 				_, err := gw.Apply(gateway.Change{Put: gateway.Config{
 					Profiles: []ssl.Config{{ID: "1", Names: []string{"strict.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "s").Server("strict.test")},
@@ -345,7 +345,7 @@ func TestFloodOfRecords(t *testing.T) {
 func TestAccessLogLevels(t *testing.T) {
 	access := newRecords()
 	logger := slog.New(slog.NewJSONHandler(access, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	gw := gateway.New(&gateway.Options{AccessLog: logger})
+	gw := must(gateway.New(&gateway.Options{AccessLog: logger}))
 	defer gw.Close()
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{local("1", "/*", "fine")}}})
 	require.NoError(t, err)
@@ -363,7 +363,7 @@ func TestAccessLogLevels(t *testing.T) {
 // the query.
 func TestAccessLogIsSafe(t *testing.T) {
 	var out syncBuffer
-	gw := gateway.New(&gateway.Options{AccessLog: slog.New(slog.NewTextHandler(&out, nil))})
+	gw := must(gateway.New(&gateway.Options{AccessLog: slog.New(slog.NewTextHandler(&out, nil))}))
 	defer gw.Close()
 	evil := "x\nlevel=INFO msg=request\x1b[31m\u202e"
 	r := httptest.NewRequest("GET", "http://a.test/?token=secret", nil)

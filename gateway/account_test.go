@@ -17,7 +17,7 @@ import (
 
 // counting returns a server with a route, and a request for it that is over.
 func counting(tb testing.TB) (*Server, *visit) {
-	s := New(nil)
+	s := must(New(nil))
 	tb.Cleanup(func() { s.Close() })
 	_, err := s.Apply(Change{Put: Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.NotFoundHandler()}}}})
 	require.NoError(tb, err)
@@ -74,7 +74,7 @@ func (d discardAll) WithGroup(string) slog.Handler           { return d }
 // requests.
 func BenchmarkStats(b *testing.B) {
 	for _, n := range []int{100, 100_000} {
-		s := New(nil)
+		s := must(New(nil))
 		defer s.Close()
 		var routes []route.Config
 		for i := range n {
@@ -101,4 +101,12 @@ func BenchmarkStats(b *testing.B) {
 			}
 		})
 	}
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -194,7 +194,7 @@ func TestReferences(t *testing.T) {
 
 // The counting of references against an obvious model of it.
 func TestReferencesOracle(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	random := rand.New(rand.NewPCG(1, 2))
 	routes, upstreams := map[string]string{}, map[string]bool{}
@@ -423,7 +423,7 @@ func TestConfigIsCopied(t *testing.T) {
 // What a caller does to Options after New changes nothing.
 func TestOptionsAreCopied(t *testing.T) {
 	o := &gateway.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}
-	gw := gateway.New(o)
+	gw := must(gateway.New(o))
 	defer gw.Close()
 	o.TrustedProxies[0] = netip.MustParsePrefix("0.0.0.0/0")
 	var proto string
@@ -453,7 +453,7 @@ func TestCloseDuringChange(t *testing.T) {
 			c.Upstreams = append(c.Upstreams, upstream.Config{ID: fmt.Sprint(i), Checks: &upstream.Checks{}, Nodes: []upstream.Node{{Host: "10.0.0.1"}}})
 		}
 		for range 50 {
-			gw := gateway.New(o)
+			gw := must(gateway.New(o))
 			_, err := gw.Configure(c)
 			require.NoError(t, err)
 			w := httptest.NewRecorder()

@@ -21,12 +21,15 @@ import (
 // own. Nothing that a client says there itself arrives.
 func ExampleOptions_clientCert() {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	gw := gateway.New(&gateway.Options{ClientCert: route.ClientCertXFCC})
+	gw, err := gateway.New(&gateway.Options{ClientCert: route.ClientCertXFCC})
+	if err != nil {
+		panic(err)
+	}
 	defer gw.Close()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%.5s %s", r.Header.Get("X-Forwarded-Client-Cert"), r.Header.Get("X-User"))
 	})
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
@@ -72,10 +75,13 @@ func ownUser(ctx context.Context, r *route.AuthorizeRequest) error {
 // /admin must be of an organization.
 func ExampleServer_authorize() {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	gw := gateway.New(&gateway.Options{Route: route.Options{Router: route.RouterURIWithParameter}})
+	gw, err := gateway.New(&gateway.Options{Route: route.Options{Router: route.RouterURIWithParameter}})
+	if err != nil {
+		panic(err)
+	}
 	defer gw.Close()
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello ", r.PathValue("id")) })
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
@@ -118,7 +124,7 @@ func ExampleServer_authorize() {
 
 // Answers in a format of one's own (RFC 9457), but for those who want text.
 func ExampleErrorBody() {
-	gw := gateway.New(&gateway.Options{ErrorBody: func(status int, message, accept string) (string, []byte) {
+	gw, err := gateway.New(&gateway.Options{ErrorBody: func(status int, message, accept string) (string, []byte) {
 		if contentType, body := gateway.ErrorBody(status, message, accept); contentType != "application/json" {
 			return contentType, body
 		}
@@ -128,6 +134,9 @@ func ExampleErrorBody() {
 		}
 		return "application/problem+json", body
 	}})
+	if err != nil {
+		panic(err)
+	}
 	defer gw.Close()
 	for _, accept := range []string{"*/*", "text/html, */*;q=0.1"} {
 		r := httptest.NewRequest("GET", "http://a.test/", nil)
@@ -143,9 +152,12 @@ func ExampleErrorBody() {
 
 // The plain port sends to https what TLS serves.
 func ExamplePlainHTTP_redirect() {
-	gw := gateway.New(&gateway.Options{PlainHTTP: gateway.PlainRedirect, HTTPSPort: 8443})
+	gw, err := gateway.New(&gateway.Options{PlainHTTP: gateway.PlainRedirect, HTTPSPort: 8443})
+	if err != nil {
+		panic(err)
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
 		ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("a.test")},
 	}}}})
 	if err != nil {

@@ -60,8 +60,11 @@ func heir(program string, listeners ...*net.TCPListener) (*exec.Cmd, error) {
 // unit holds it, and either process is given it.
 func Example_restart() {
 	serving := func(who string) *gateway.Server {
-		gw := gateway.New(nil)
-		_, err := gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		gw, err := gateway.New(nil)
+		if err != nil {
+			panic(err)
+		}
+		_, err = gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, who)
 		})}}})
 		if err != nil {

@@ -19,8 +19,11 @@ import (
 // exampleGateway is a gateway with a route to an upstream and one to a handler.
 func exampleGateway(o *gateway.Options) (gw *gateway.Server, end func()) {
 	origin, node := exampleOrigin()
-	gw = gateway.New(o)
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+	gw, err := gateway.New(o)
+	if err != nil {
+		panic(err)
+	}
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
 		Upstreams: []upstream.Config{{ID: "api", Nodes: []upstream.Node{node}}},
 		Routes: []route.Config{
 			{ID: "users", Paths: []string{"/users/*"}, Upstream: "api"},
@@ -88,11 +91,15 @@ func ExampleServer_History() {
 func ExampleServer_Refusals() {
 	servers, people, strangers := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
 	failed := make(chan struct{})
-	gw := gateway.New(&gateway.Options{TLS: ssl.Options{Trace: &ssl.Trace{
+	gw, err := gateway.New(&gateway.Options{TLS: ssl.Options{Trace: &ssl.Trace{
 		HandshakeDone: func(*ssl.HandshakeEvent) { failed <- struct{}{} }, // for the example alone
 	}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
 		ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{servers.Server("intern.test")},
 		Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 	}}}})

@@ -63,9 +63,13 @@ func Example() {
 	defer origin.Close()
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
@@ -95,11 +99,15 @@ func Example() {
 
 // Where no configuration is, nothing is served.
 func ExampleNew() {
-	gw := gateway.New(&gateway.Options{
+	gw, err := gateway.New(&gateway.Options{
 		Logger:         slog.New(slog.DiscardHandler),
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, // a load balancer's
 		Limits:         gateway.Limits{HeaderBytes: 16 << 10},
 	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
 	server := httptest.NewServer(gw)
 	defer server.Close()
@@ -114,9 +122,13 @@ func ExampleServer_ServeHTTP() {
 		fmt.Fprintf(w, "hello, %s; headers say: %q", ssl.FromContext(r.Context()).Subject(), r.Header.Get("X-SSL-Client-S-DN"))
 	}
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Configure(gateway.Config{
+	_, err = gw.Configure(gateway.Config{
 		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
@@ -150,9 +162,13 @@ func ExampleServer_TLSConfig() {
 	text := func(s string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, s) })
 	}
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Configure(gateway.Config{
+	_, err = gw.Configure(gateway.Config{
 		Profiles: []ssl.Config{
 			{ID: "pub", Names: []string{"pub.test"}, Certificates: []ssl.KeyPair{servers.Server("pub.test")}},
 			{ID: "mtls", Names: []string{"mtls.test"}, Certificates: []ssl.KeyPair{servers.Server("mtls.test")}, Client: &ssl.ClientAuth{CAPEM: people.PEM()}},
@@ -189,15 +205,33 @@ func ExampleServer_TLSConfig() {
 	// 421 {"error_msg":"this connection was made for another server name than that of the request; connect with the name of the request"}
 }
 
+// All that is wrong with the options is told, and no Server made.
+func ExampleNew_refused() {
+	_, err := gateway.New(&gateway.Options{
+		TLS:            ssl.Options{FallbackName: "*.a.test"},
+		HTTPSPort:      84430,
+		TrustedProxies: make([]netip.Prefix, 1),
+	})
+	fmt.Println(err)
+	// Output:
+	// gateway: Options.TLS.FallbackName: "*.a.test": stands for many names, and a connection is made for one
+	// gateway: Options.HTTPSPort: 84430 is no port
+	// gateway: Options.TrustedProxies[0]: is no prefix
+}
+
 // A change is made whole or not at all, and all that is wrong with it is told.
 func ExampleServer_Apply() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
 	server := httptest.NewServer(gw)
 	defer server.Close()
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ok") })
 
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/a"}, Handler: ok}}}})
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/a"}, Handler: ok}}}})
 	fmt.Println(err)
 	show(server.Client().Get(server.URL + "/a")) // no waiting
 
@@ -227,7 +261,11 @@ func ExampleServer_Apply() {
 // Configure is for those who have the whole configuration at hand, such as a file:
 // what is not in it any more is gone.
 func ExampleServer_Configure() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
 	server := httptest.NewServer(gw)
 	defer server.Close()
@@ -259,7 +297,11 @@ func ExampleServer_Configure() {
 // Between the checking and the change there is room for what may fail, such as
 // storing it: after that, nothing can.
 func ExampleServer_Prepare() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
 	server := httptest.NewServer(gw)
 	defer server.Close()
@@ -282,7 +324,11 @@ func ExampleServer_Prepare() {
 
 // The report tells what does not work the way it may seem to.
 func ExamplePrepared_Commit() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
 	prepared, err := gw.Prepare(gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{{
 		ID: "1", Scheme: "https", Nodes: []upstream.Node{{Host: "origin.internal", Weight: 1}},
@@ -300,9 +346,13 @@ func ExamplePrepared_Commit() {
 
 // References are checked, and the error says which object does not fit.
 func ExampleConfigError() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/"}, Upstream: "2"}}}})
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/"}, Upstream: "2"}}}})
 	fmt.Println(err)
 
 	var fault *gateway.ConfigError
@@ -319,9 +369,13 @@ func ExampleConfigError() {
 func ExampleServer_Serve() {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ok") })
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Configure(gateway.Config{
+	_, err = gw.Configure(gateway.Config{
 		Profiles: []ssl.Config{{
 			ID: "1", Names: []string{"mtls.test"}, Certificates: []ssl.KeyPair{servers.Server("mtls.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM()},
@@ -361,9 +415,13 @@ func ExampleServer_Serve() {
 func ExampleServer_ServeTLS() {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	reasons := make(chan string, 1)
-	gw := gateway.New(&gateway.Options{Logger: slog.New(reasonHandler{slog.DiscardHandler, reasons})})
+	gw, err := gateway.New(&gateway.Options{Logger: slog.New(reasonHandler{slog.DiscardHandler, reasons})})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Configure(gateway.Config{Profiles: []ssl.Config{{
+	_, err = gw.Configure(gateway.Config{Profiles: []ssl.Config{{
 		ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")},
 		Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 	}}})
@@ -419,8 +477,12 @@ func ExampleServer_Shutdown() {
 		<-end
 		fmt.Fprint(w, "done")
 	}
-	gw := gateway.New(nil)
-	_, err := gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/"}, Handler: http.HandlerFunc(slow)}}})
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/"}, Handler: http.HandlerFunc(slow)}}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -448,7 +510,11 @@ func ExampleServer_Shutdown() {
 
 // Close breaks everything off at once. It is also what a test defers.
 func ExampleServer_Close() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Println(err)
@@ -469,8 +535,12 @@ func ExamplePlainHTTP() {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ok") })
 	for _, plain := range []gateway.PlainHTTP{gateway.PlainGuarded, gateway.PlainOpen} {
-		gw := gateway.New(&gateway.Options{PlainHTTP: plain})
-		_, err := gw.Configure(gateway.Config{
+		gw, err := gateway.New(&gateway.Options{PlainHTTP: plain})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, err = gw.Configure(gateway.Config{
 			Profiles: []ssl.Config{{
 				ID: "1", Names: []string{"mtls.test"}, Certificates: []ssl.KeyPair{servers.Server("mtls.test")},
 				Client: &ssl.ClientAuth{CAPEM: people.PEM()},
@@ -494,12 +564,16 @@ func ExamplePlainHTTP() {
 // Behind a load balancer that passes connections on, the PROXY protocol says whose they
 // are. Its address alone is taken at its word, and must send it.
 func ExampleOptions_proxyProtocol() {
-	gw := gateway.New(&gateway.Options{
+	gw, err := gateway.New(&gateway.Options{
 		ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, // the load balancer's
 		Limits:        gateway.Limits{ConnectionsPerAddr: 100},               // of a client's, not of its
 	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	_, err = gw.Configure(gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "hello, ", r.RemoteAddr)
 	})}}})
 	if err != nil {
@@ -527,10 +601,14 @@ func ExampleOptions_proxyProtocol() {
 // Limits that are reached cost a connection, and are told of.
 func ExampleLimits() {
 	reached := make(chan gateway.LimitEvent, 1)
-	gw := gateway.New(&gateway.Options{
+	gw, err := gateway.New(&gateway.Options{
 		Limits: gateway.Limits{Connections: 1},
 		Trace:  &gateway.Trace{LimitReached: func(e gateway.LimitEvent) { reached <- e }},
 	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -553,10 +631,14 @@ func ExampleLimits() {
 
 // Which route would answer a request, and why not another?
 func ExampleServer_Routes() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ok") })
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{
 		{ID: "canary", Paths: []string{"/*"}, Vars: []any{[]any{"http_x_canary", "==", "1"}}, Priority: 1, Handler: ok},
 		{ID: "all", Paths: []string{"/*"}, Handler: ok},
 	}}})

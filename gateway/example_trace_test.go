@@ -15,11 +15,15 @@ import (
 func ExampleTrace() {
 	origin, node := exampleOrigin()
 	defer origin.Close()
-	gw := gateway.New(&gateway.Options{Trace: &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) {
+	gw, err := gateway.New(&gateway.Options{Trace: &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) {
 		fmt.Printf("%s %s: %d, route %q, upstream %q, %d tried\n", e.Method, e.Path, e.Status, e.Route, e.Upstream, e.Attempts)
 	}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
 		Upstreams: []upstream.Config{{ID: "api", Nodes: []upstream.Node{node}}},
 		Routes:    []route.Config{{ID: "1", Paths: []string{"/users/*"}, Upstream: "api"}},
 	}})
@@ -41,7 +45,7 @@ type requestIDKey struct{}
 // the field goes nowhere.
 func ExampleTrace_requestBegun() {
 	last := 0
-	gw := gateway.New(&gateway.Options{Trace: &gateway.Trace{
+	gw, err := gateway.New(&gateway.Options{Trace: &gateway.Trace{
 		RequestBegun: func(ctx context.Context, r *gateway.RequestStart) context.Context {
 			last++ // a gateway that serves several at a time needs an atomic
 			id := fmt.Sprint("request-", last)
@@ -52,8 +56,12 @@ func ExampleTrace_requestBegun() {
 			fmt.Println(e.Context.Value(requestIDKey{}), e.Path, e.Status)
 		},
 	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{
 		ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Println("the handler sees", r.Header.Get("X-Request-Id"))
 			w.WriteHeader(http.StatusNoContent)

@@ -31,7 +31,7 @@ func BenchmarkHandshakeFlood(b *testing.B) {
 	}{{"flood=n", false, 0}, {"flood=y", true, 0}, {"flood=y/procs=all", true, -1}} {
 		b.Run(c.name, func(b *testing.B) {
 			servers := ssltest.NewCA(b, "servers")
-			gw := gateway.New(&gateway.Options{TLS: ssl.Options{HandshakeProcs: c.procs}})
+			gw := must(gateway.New(&gateway.Options{TLS: ssl.Options{HandshakeProcs: c.procs}}))
 			defer gw.Close()
 			_, err := gw.Apply(gateway.Change{Put: gateway.Config{
 				Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},

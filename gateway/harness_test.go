@@ -114,7 +114,7 @@ func newHarnessOf(t testing.TB, o *gateway.Options) *harness {
 	if o.FailuresLogged == 0 {
 		o.FailuresLogged = -1 // what is logged is looked at
 	}
-	h.gw = gateway.New(o)
+	h.gw = must(gateway.New(o))
 	h.servers, h.people = ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	h.origin = newOrigin(t)
 
@@ -773,4 +773,12 @@ func rawURL(scheme, host, target string) *url.URL {
 		u.Opaque = path
 	}
 	return u
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

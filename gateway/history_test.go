@@ -35,7 +35,7 @@ func routesOfStatuses() []route.Config {
 func TestHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(90 * time.Second) // the Server begins in the middle of a minute
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		defer gw.Close()
 		begun := time.Now()
 		_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: routesOfStatuses()}})
@@ -114,7 +114,7 @@ func TestHistory(t *testing.T) {
 // The counts of a route that is deleted in a minute belong to that minute.
 func TestHistoryOfADeletedRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		defer gw.Close()
 		_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: routesOfStatuses()}})
 		require.NoError(t, err)
@@ -166,7 +166,7 @@ func TestHistoryOfHandshakes(t *testing.T) {
 // While the time passes and everything is counted, looked at and changed, nothing is lost.
 func TestHistoryLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		defer gw.Close()
 		_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: routesOfStatuses()}})
 		require.NoError(t, err)
@@ -197,7 +197,7 @@ func TestHistoryLosesNothing(t *testing.T) {
 // Close ends it, and a closed Server starts nothing.
 func TestHistoryEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		askFor(gw, "nowhere", 1)
 		synctest.Wait()
 		require.NoError(t, gw.Close())

@@ -272,7 +272,7 @@ func set(name, value string) route.HeaderEdits {
 
 // The names are counted right through whatever changes.
 func TestIdentityNamesOracle(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	random := rand.New(rand.NewPCG(1, 2))
 	routes := map[string][]string{}

@@ -400,7 +400,7 @@ func TestConnectionsOfAnotherTLS(t *testing.T) {
 
 // Admission costs one allocation a connection, without more than one lock.
 func BenchmarkConnections(b *testing.B) {
-	gw := gateway.New(&gateway.Options{Limits: gateway.Limits{ConnectionsPerAddr: 100}})
+	gw := must(gateway.New(&gateway.Options{Limits: gateway.Limits{ConnectionsPerAddr: 100}}))
 	l := gateway.AcceptedListener(gw, &endless{})
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

@@ -61,7 +61,7 @@ func inBubbleOf(t *testing.T, o gateway.Options, handler http.HandlerFunc, test 
 			b.origin.accept(theirs)
 			return ours, nil
 		}
-		b.gw = gateway.New(&o)
+		b.gw = must(gateway.New(&o))
 		servers := ssltest.NewCA(t, "servers")
 		u := upstreamTo("1", "192.0.2.1:80")
 		u.Timeout = upstream.Timeout{Connect: time.Hour, Send: time.Hour, Read: time.Hour}
@@ -680,7 +680,7 @@ func TestShutdown(t *testing.T) {
 		})
 	})
 	t.Run("before anything", func(t *testing.T) {
-		gw := gateway.New(nil)
+		gw := must(gateway.New(nil))
 		require.NoError(t, gw.Shutdown(t.Context()))
 		require.NoError(t, gw.Close())
 		require.ErrorIs(t, gw.Serve(newMemoryListener()), http.ErrServerClosed)

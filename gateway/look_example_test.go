@@ -15,9 +15,12 @@ import (
 func ExampleServer_Profiles() {
 	t := &testing.T{} // certificates for an example; yours come from files
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{{
 		ID:           "internal",
 		Names:        []string{"*.internal.test"},
 		Certificates: []ssl.KeyPair{servers.Server("*.internal.test")},
@@ -36,9 +39,12 @@ func ExampleServer_Profiles() {
 
 // How the nodes of an upstream are.
 func ExampleServer_Nodes() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{{
 		ID:    "api",
 		Nodes: []upstream.Node{{Host: "10.0.0.1", Port: 8080, Weight: 1}},
 	}}}})

@@ -278,7 +278,7 @@ func TestAdapterIsNetHTTP(t *testing.T) {
 		}
 		(*handler.Load())(w, r)
 	})
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: chosen}}}})
 	require.NoError(t, err)
 	bare := &http.Server{Handler: chosen, ErrorLog: log.New(io.Discard, "", 0)}

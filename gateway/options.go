@@ -62,13 +62,12 @@ type Options struct {
 	// for one release, for those who find a difference.
 	NetHTTP2 bool
 
-	// HTTPSPort is the HTTPS port that [PlainRedirect] sends clients to. Zero, or an
-	// invalid port, is 443.
+	// HTTPSPort is the HTTPS port that [PlainRedirect] sends clients to. Zero is 443.
 	HTTPSPort int
 
 	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded header fields are
 	// believed and passed on. Those of all other peers are replaced, and the conditions of
-	// routes see the replacement.
+	// routes see the replacement. IPv4 addresses are written as such.
 	TrustedProxies []netip.Prefix
 
 	// ClientCert are the header fields in which the targets of routes are told who the
@@ -78,7 +77,7 @@ type Options struct {
 
 	// ServerHeader is the value of the header field Server in all answers, also in place of
 	// a node's; a handler of yours may set another. If empty, the gateway adds none, and
-	// passes on what nodes say. Control characters are left out.
+	// passes on what nodes say.
 	ServerHeader string
 
 	// ErrorBody, if not nil, makes the bodies of the gateway's own answers: to refused and
@@ -158,7 +157,7 @@ type Limits struct {
 	ConnectionsPerAddr int
 
 	// HeaderBytes bounds the head of a request; with HTTP/2 as it is counted there (RFC
-	// 9113, section 6.5.2). Zero is 32 KiB.
+	// 9113, section 6.5.2). Zero is 32 KiB, and more than 256 MiB is refused.
 	HeaderBytes int
 
 	// HeaderFields bounds the fields in the head of a request. Zero is 256.
@@ -186,7 +185,8 @@ type Limits struct {
 	// client is asked, by PING, whether it is still there.
 	BodyTimeout time.Duration
 
-	// Streams bounds the concurrent requests on one HTTP/2 connection. Zero is 100.
+	// Streams bounds the concurrent requests on one HTTP/2 connection. Zero is 100, and
+	// more than 268 435 456 is refused.
 	Streams int
 }
 

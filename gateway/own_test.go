@@ -18,7 +18,7 @@ import (
 
 // Bodies of the user's own, through every door and for every kind of answer.
 func TestErrorBody(t *testing.T) {
-	h := newHarness(t, &gateway.Options{ServerHeader: "gate\r\n/1", ErrorBody: func(status int, message, accept string) (string, []byte) {
+	h := newHarness(t, &gateway.Options{ServerHeader: "gate/1", ErrorBody: func(status int, message, accept string) (string, []byte) {
 		switch {
 		case accept == "panic/now":
 			panic("a mistake")

@@ -42,7 +42,7 @@ func newLot(t testing.TB, limits gateway.Limits) *lot {
 	t.Helper()
 	wantNoLeak(t)
 	wantNoDescriptors(t)
-	l := &lot{t: t, gw: gateway.New(&gateway.Options{Limits: limits})}
+	l := &lot{t: t, gw: must(gateway.New(&gateway.Options{Limits: limits}))}
 	servers := ssltest.NewCA(t, "servers")
 	_, err := l.gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}}},

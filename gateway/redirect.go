@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ func (s *Server) redirects(d *decision) bool {
 // writes.
 func (s *Server) redirect(w http.ResponseWriter, r *http.Request, d *decision) {
 	b := append([]byte("https://"), d.req.Host...)
-	if port := s.o.HTTPSPort; port > 0 && port != 443 && port <= math.MaxUint16 {
+	if port := s.o.HTTPSPort; port != 0 && port != 443 {
 		b = append(b, ':')
 		b = strconv.AppendInt(b, int64(port), 10)
 	}

@@ -226,7 +226,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 		gw.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	h := newHarness(t, nil)
-	gw := gateway.New(&gateway.Options{RefusalsKept: 4})
+	gw := must(gateway.New(&gateway.Options{RefusalsKept: 4}))
 	defer gw.Close()
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}}})
 	require.NoError(t, err)
@@ -246,13 +246,13 @@ func TestRefusalsAreBounded(t *testing.T) {
 	require.Len(t, gw.Refusals()[0].Host, 255)
 	require.Less(t, len(gw.Refusals()[0].Advice), 1000)
 
-	none := gateway.New(&gateway.Options{RefusalsKept: -1})
+	none := must(gateway.New(&gateway.Options{RefusalsKept: -1}))
 	defer none.Close()
 	ask(none, "..")
 	require.Empty(t, none.Refusals())
 	require.EqualValues(t, 1, none.Stats().RefusalsTotal)
 
-	many := gateway.New(nil)
+	many := must(gateway.New(nil))
 	defer many.Close()
 	for range 100 {
 		ask(many, "..")

@@ -43,14 +43,14 @@ func FuzzRelay(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in string, whole bool) {
 		o := makeOrigin(t)
-		gw := gateway.New(&gateway.Options{
+		gw := must(gateway.New(&gateway.Options{
 			Limits: gateway.Limits{HeaderTimeout: 20 * time.Millisecond, IdleTimeout: 20 * time.Millisecond, BodyTimeout: 20 * time.Millisecond, BodyBytes: 1 << 16},
 			Upstream: upstream.Options{Dialer: func(context.Context, string, string) (net.Conn, error) {
 				ours, theirs := memoryPipe()
 				o.accept(theirs)
 				return ours, nil
 			}},
-		})
+		}))
 		_, err := gw.Apply(gateway.Change{Put: gateway.Config{
 			Upstreams: []upstream.Config{upstreamTo("1", "192.0.2.1:80")},
 			Routes:    []route.Config{everything("1", "1"), {ID: "2", Paths: []string{"/chat"}, Upstream: "1", WebSocket: true}},

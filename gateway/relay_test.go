@@ -132,7 +132,7 @@ func newRelay2(tb testing.TB, secure bool) *quietClient {
 // dialRelay connects with a gateway in front of a quiet origin.
 func dialRelay(tb testing.TB, secure bool, protocol string, o *gateway.Options) *quietClient {
 	servers, clients := ssltest.NewCA(tb, "servers"), ssltest.NewCA(tb, "clients")
-	gw := gateway.New(o)
+	gw := must(gateway.New(o))
 	tb.Cleanup(func() { gw.Close() })
 	config := gateway.Config{
 		Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{servers.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: clients.PEM()}}},

@@ -29,7 +29,7 @@ const process = "SALLYPORT_TEST_PROCESS"
 // newProcessGateway is a gateway that answers with the name of its process.
 func newProcessGateway(t testing.TB, name string) *gateway.Server {
 	t.Helper()
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("a.test")}}},
 		Routes:   []route.Config{local("1", "/*", name)},

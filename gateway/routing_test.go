@@ -288,7 +288,7 @@ func TestPathOptionsAndTheGuard(t *testing.T) {
 }
 
 func TestRouteWarnings(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{local("a", "/a", "a")}}})
 	require.NoError(t, err)
@@ -305,7 +305,7 @@ func TestRouteWarnings(t *testing.T) {
 
 // A disabled route is not found, and is where it was when it comes back.
 func TestDisabledRoute(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	first, second := local("first", "/", "first"), local("second", "/", "second")
 	off := first

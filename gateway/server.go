@@ -11,11 +11,9 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	"github.com/sallyport/sallyport/internal/h2"
 	"github.com/sallyport/sallyport/internal/http1"
@@ -60,8 +58,9 @@ type Server struct {
 
 // New returns a Server without configuration: it refuses every handshake and
 // answers every request with 404. It runs nothing until it is given something to
-// do; [*Server.Shutdown] or [*Server.Close] ends that.
-func New(o *Options) *Server {
+// do; [*Server.Shutdown] or [*Server.Close] ends that. The error joins one for each fault
+// of the options, those of TLS and Route included, and each names the field and the rule.
+func New(o *Options) (*Server, error) {
 	s := &Server{}
 	if o != nil {
 		s.o = *o
@@ -69,12 +68,6 @@ func New(o *Options) *Server {
 	s.o.TrustedProxies = slices.Clone(s.o.TrustedProxies)
 	s.o.ProxyProtocol = slices.Clone(s.o.ProxyProtocol)
 	s.o.Limits = s.o.Limits.withDefaults()
-	s.o.ServerHeader = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return -1
-		}
-		return c
-	}, s.o.ServerHeader)
 	if s.o.TLS.Logger == nil {
 		s.o.TLS.Logger = s.o.Logger
 	}
@@ -87,9 +80,14 @@ func New(o *Options) *Server {
 	if s.o.Upstream.FailuresLogged == 0 {
 		s.o.Upstream.FailuresLogged = s.o.FailuresLogged
 	}
-	s.snap.Store(&snapshot{routes: route.NewTable(&s.o.Route)})
+	routes, routeErr := route.NewTable(&s.o.Route)
+	term, tlsErr := ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, s.tlsOptions())
+	if err := errors.Join(within("TLS", tlsErr), within("Route", routeErr), s.o.check()); err != nil {
+		return nil, err
+	}
+	s.snap.Store(&snapshot{routes: routes})
+	s.term = term
 	s.refusals.init(s.o.RefusalsKept)
-	s.term = ssl.NewTerminator(func() *ssl.Table { return s.snap.Load().ssl }, s.tlsOptions())
 	s.proxy = s.newProxy()
 	s.epoch = time.Now()
 	s.clients.trim = s.workers.trim
@@ -98,7 +96,7 @@ func New(o *Options) *Server {
 	s.requestLimit = http1.RequestLimit{Bytes: l.HeaderBytes, Fields: l.HeaderFields, Time: l.HeaderTimeout}
 	s.h2Limits = l.h2Options()
 	s.http = s.newHTTPServer()
-	return s
+	return s, nil
 }
 
 // TLSConfig returns the TLS configuration for an [net/http.Server] of your own in front of

@@ -346,7 +346,7 @@ func TestStatsOverChanges(t *testing.T) {
 
 // Lists are in order, and certificates tell when they expire.
 func TestStatsInOrder(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	servers := ssltest.NewCA(t, "servers")
 	var c gateway.Config
@@ -382,7 +382,7 @@ func TestStatsInOrder(t *testing.T) {
 // While the configuration changes and requests go on, no count of an ID that stays goes
 // down, and none is lost.
 func TestStatsNeverGoDown(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	config := func(n int) gateway.Config {
 		c := gateway.Config{Routes: []route.Config{

@@ -17,7 +17,7 @@ import (
 // TestRelayAllocs says so.
 func TestTraceUnsetAllocs(t *testing.T) {
 	allocs := func(trace *gateway.Trace) float64 {
-		gw := gateway.New(&gateway.Options{Trace: trace})
+		gw := must(gateway.New(&gateway.Options{Trace: trace}))
 		defer gw.Close()
 		_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{
 			ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),

@@ -17,7 +17,7 @@ func TestAuthorizeRequestIsItsOwn(t *testing.T) {
 	buffer := []byte("POST a.test 8443 /users/alice")
 	view := func(from, to int) string { return unsafe.String(&buffer[from], to-from) }
 	req := route.Request{Method: view(0, 4), Host: view(5, 11), Port: view(12, 16), Path: view(17, 29)}
-	table := route.NewTable(&route.Options{Router: route.RouterURIWithParameter}).With(
+	table := must(route.NewTable(&route.Options{Router: route.RouterURIWithParameter})).With(
 		mustNew(t, route.Config{ID: "1", Paths: []string{"/users/:id"}, Upstream: "u"}),
 	)
 	m := table.Match(&req)

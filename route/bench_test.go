@@ -74,7 +74,7 @@ func (s shape) table(b testing.TB, n int) *route.Table {
 		c.ID = fmt.Sprintf("route-%d", i)
 		routes[i] = mustNew(b, c)
 	}
-	return route.NewTable(&route.Options{Router: s.router}).With(routes...)
+	return must(route.NewTable(&route.Options{Router: s.router})).With(routes...)
 }
 
 // requests returns so many requests of random routes.

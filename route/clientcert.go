@@ -54,8 +54,8 @@ func (h ClientCertHeaders) String() string {
 	return strings.Join(names, "|")
 }
 
-// check says what is wrong with a configured value.
-func (h ClientCertHeaders) check() error {
+// Validate says what is wrong with a value that somebody configured. It is nil if nothing is.
+func (h ClientCertHeaders) Validate() error {
 	switch {
 	case h&^allClientCert != 0:
 		return fmt.Errorf("%s has bits that mean nothing", h)

@@ -78,7 +78,7 @@ func TestEditsRefused(t *testing.T) {
 
 // What a value is, for a request that has some variables.
 func TestEditValues(t *testing.T) {
-	table := route.NewTable(&route.Options{Router: route.RouterURIWithParameter})
+	table := must(route.NewTable(&route.Options{Router: route.RouterURIWithParameter}))
 	req := &route.Request{
 		Method: "GET", Host: "a.test", Path: "/u/7", ClientAddr: netip.MustParseAddr("::ffff:192.0.2.1"),
 		Lookups: known{

@@ -28,7 +28,7 @@ func inside(_ context.Context, r *route.AuthorizeRequest) error {
 
 // A function that authorizes is tested without a gateway.
 func ExampleAuthorizeRequest() {
-	table := route.NewTable(&route.Options{Router: route.RouterURIWithParameter}).With(
+	table := must(route.NewTable(&route.Options{Router: route.RouterURIWithParameter})).With(
 		must(route.New(route.Config{ID: "orders", Paths: []string{"/:tenant/orders"}, Upstream: "u", Authorize: inside})),
 	)
 	for _, c := range []struct{ method, client, tenant string }{

@@ -15,11 +15,11 @@ import (
 )
 
 // must is for what is known to be right when the program is written.
-func must(r *route.Route, err error) *route.Route {
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return r
+	return v
 }
 
 // A route table in front of the handlers of a plain http.Server.
@@ -259,7 +259,11 @@ func ExampleTable_All() {
 
 // What stood where a pattern has a parameter or a star can be read afterwards.
 func ExampleMatch_Param() {
-	table := route.NewTable(&route.Options{Router: route.RouterURIWithParameter}).With(
+	empty, err := route.NewTable(&route.Options{Router: route.RouterURIWithParameter})
+	if err != nil {
+		log.Fatal(err)
+	}
+	table := empty.With(
 		must(route.New(route.Config{ID: "avatar", Paths: []string{"/users/:id/avatars/*file"}, Upstream: "u"})),
 	)
 	m := table.Match(&route.Request{Method: "GET", Path: "/users/4711/avatars/2026/large.png"})
@@ -298,7 +302,11 @@ func ExampleNewTable() {
 		must(route.New(route.Config{ID: "path", Paths: []string{"/login"}, Upstream: "u"})),
 	}
 	for _, router := range []route.Router{route.RouterHostURI, route.RouterURI} {
-		table := route.NewTable(&route.Options{Router: router}).With(routes...)
+		empty, err := route.NewTable(&route.Options{Router: router})
+		if err != nil {
+			log.Fatal(err)
+		}
+		table := empty.With(routes...)
 		fmt.Println(table.Options().Router, table.Match(&route.Request{Method: "GET", Host: "a.test", Path: "/login"}).Route.ID())
 	}
 	// Output:
@@ -443,4 +451,12 @@ func ExampleClientCertHeaders() {
 	// Output:
 	// ClientCert|ClientCertXFCC
 	// route: route "1": ClientCert: ClientCert|ClientCertXFCC|ClientCertNone: ClientCertNone stands alone
+}
+
+func ExampleClientCertHeaders_Validate() {
+	fmt.Println(route.ClientCertChain.Validate())
+	fmt.Println((route.ClientCertNginx | route.ClientCertNone).Validate())
+	// Output:
+	// <nil>
+	// ClientCertNginx|ClientCertNone: ClientCertNone stands alone
 }

@@ -69,7 +69,7 @@ func TestExplain(t *testing.T) {
 	x = only.Explain(&route.Request{Method: "PUT", Host: "a.test", Path: "/"})
 	require.Equal(t, "the route was found by another of its paths", x.Candidates[1].Reason)
 
-	byPath := route.NewTable(&route.Options{Router: route.RouterURI}).With(
+	byPath := must(route.NewTable(&route.Options{Router: route.RouterURI})).With(
 		mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test", "*.b.test:80"}, Paths: []string{"/x"}}),
 		mustNew(t, route.Config{ID: "b", Paths: []string{"/*"}, Priority: 1}),
 	)
@@ -232,7 +232,7 @@ func TestWarnings(t *testing.T) {
 		{"paths that the options leave", route.Options{Paths: route.PathOptions{EncodedSlash: true}}, []config{{ID: "a", Paths: []string{"/a/", "/b%2Fc"}}}, map[string][]string{"a": nil}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			table := route.NewTable(&c.options)
+			table := must(route.NewTable(&c.options))
 			for _, r := range c.routes {
 				table = table.With(mustNew(t, r))
 			}
@@ -249,7 +249,7 @@ func TestWarnings(t *testing.T) {
 func TestWarningsOfBraces(t *testing.T) {
 	advised := regexp.MustCompile(`(?:write|or) ("[^"]*")`)
 	for _, router := range []route.Router{route.RouterHostURI, route.RouterURI, route.RouterURIWithParameter} {
-		table := route.NewTable(&route.Options{Router: router}).With(mustNew(t, route.Config{ID: "a", Paths: []string{"/users/{id}/posts/{rest...}"}}))
+		table := must(route.NewTable(&route.Options{Router: router})).With(mustNew(t, route.Config{ID: "a", Paths: []string{"/users/{id}/posts/{rest...}"}}))
 		const target = "http://a.test/users/4711/posts/2026/1"
 		m, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
 		require.NoError(t, err)
@@ -262,7 +262,7 @@ func TestWarningsOfBraces(t *testing.T) {
 			if i == 1 {
 				router = route.RouterURIWithParameter
 			}
-			table := route.NewTable(&route.Options{Router: router}).With(mustNew(t, route.Config{ID: "a", Paths: []string{path}}))
+			table := must(route.NewTable(&route.Options{Router: router})).With(mustNew(t, route.Config{ID: "a", Paths: []string{path}}))
 			require.Empty(t, table.Warnings("a"))
 			m, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
 			require.NoError(t, err)
@@ -282,7 +282,7 @@ func TestWarningsOfMany(t *testing.T) {
 
 	// Of many hosts that are conditions, each would be compared with each.
 	for router, want := range map[route.Router]bool{route.RouterHostURI: true, route.RouterURI: false} {
-		table := route.NewTable(&route.Options{Router: router}).With(mustNew(t, config("a", 257)), mustNew(t, config("b", 257)))
+		table := must(route.NewTable(&route.Options{Router: router})).With(mustNew(t, config("a", 257)), mustNew(t, config("b", 257)))
 		require.Equal(t, want, table.Warnings("b") != nil, router)
 		table = table.With(mustNew(t, config("b", 255)))
 		require.NotNil(t, table.Warnings("b"), router)
@@ -318,7 +318,7 @@ func TestWarningsOfMany(t *testing.T) {
 func TestWarningsAreTrue(t *testing.T) {
 	for seed := range uint64(60) {
 		s := seeded(seed, 7)
-		table := route.NewTable(&route.Options{Router: route.Router(seed % 3)})
+		table := must(route.NewTable(&route.Options{Router: route.Router(seed % 3)}))
 		for range 40 {
 			table = table.With(mustNew(t, s.config()))
 		}

@@ -1,6 +1,9 @@
 package route
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Options say how a [Table] finds routes. They are those of APISIX, with its
 // defaults. A nil *Options and a zero Options mean the same.
@@ -37,6 +40,29 @@ type PathOptions struct {
 	PlainOnly bool
 }
 
+// An optionError says which field of [Options] is wrong and why.
+type optionError struct {
+	field string
+	err   error
+}
+
+// Error implements error.
+func (e *optionError) Error() string { return fmt.Sprintf("route: Options.%s: %v", e.field, e.err) }
+
+// Unwrap returns the reason.
+func (e *optionError) Unwrap() error { return e.err }
+
+// FieldPath returns the field, for those who have these options among their own.
+func (e *optionError) FieldPath() string { return e.field }
+
+// check joins an *optionError for each fault.
+func (o *Options) check() error {
+	if !o.Router.valid() {
+		return errors.Join(&optionError{"Router", fmt.Errorf("%v is no router", o.Router)})
+	}
+	return nil
+}
+
 // A Router is an order in which routes are looked for.
 type Router int
 
@@ -57,10 +83,12 @@ const (
 
 var routerNames = []string{"host_uri", "uri", "uri_with_parameter"}
 
+func (r Router) valid() bool { return r >= 0 && int(r) < len(routerNames) }
+
 // String returns APISIX's name without "radixtree_": host_uri, uri or
 // uri_with_parameter.
 func (r Router) String() string {
-	if r < 0 || int(r) >= len(routerNames) {
+	if !r.valid() {
 		return fmt.Sprintf("Router(%d)", int(r))
 	}
 	return routerNames[r]
@@ -68,7 +96,7 @@ func (r Router) String() string {
 
 // MarshalText implements [encoding.TextMarshaler] by String.
 func (r Router) MarshalText() ([]byte, error) {
-	if r < 0 || int(r) >= len(routerNames) {
+	if !r.valid() {
 		return nil, fmt.Errorf("route: %v is no router", r)
 	}
 	return []byte(r.String()), nil

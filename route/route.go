@@ -191,7 +191,7 @@ func New(c Config) (*Route, error) {
 	if c.RequireIdentity && c.AllowPlain {
 		fault("AllowPlain", errors.New("is set, and RequireIdentity too: no client over plain HTTP has an identity"))
 	}
-	if err := c.ClientCert.check(); err != nil {
+	if err := c.ClientCert.Validate(); err != nil {
 		fault("ClientCert", err)
 	}
 	r.warnings = append(r.warnings, warnings...)

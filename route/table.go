@@ -44,12 +44,16 @@ type entry struct {
 	age   uint64
 }
 
-// NewTable returns an empty table. One with nil or zero Options is a zero Table.
-func NewTable(o *Options) *Table {
+// NewTable returns an empty table. One with nil or zero Options is a zero Table. The error
+// joins one for each fault of the options, and each names the field and the rule.
+func NewTable(o *Options) (*Table, error) {
 	if o == nil {
-		return &Table{}
+		return &Table{}, nil
 	}
-	return &Table{o: *o}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return &Table{o: *o}, nil
 }
 
 // Options returns the options that the table was made with.

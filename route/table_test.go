@@ -345,11 +345,11 @@ func TestReplaceInPlace(t *testing.T) {
 			changed := c
 			changed.Hosts, changed.Paths = slices.Clone(c.Hosts), slices.Clone(c.Paths)
 			change(&changed)
-			old := route.NewTable(&route.Options{Router: router}).With(mustNew(t, c), mustNew(t, others))
+			old := must(route.NewTable(&route.Options{Router: router})).With(mustNew(t, c), mustNew(t, others))
 			table := old.With(mustNew(t, changed))
 			require.NoError(t, old.Check())
 			require.NoError(t, table.Check(), "%+v", changed)
-			fresh := route.NewTable(&route.Options{Router: router}).With(mustNew(t, changed), mustNew(t, others))
+			fresh := must(route.NewTable(&route.Options{Router: router})).With(mustNew(t, changed), mustNew(t, others))
 			require.Equal(t, fresh.Conditional(), table.Conditional())
 			for _, host := range []string{"a.test", "x.a.test", "x.b.test", "c.test"} {
 				for _, path := range []string{"/a", "/a/x", "/ab"} {
@@ -553,7 +553,7 @@ func TestTableAgainstOracle(t *testing.T) {
 				oracle oracle
 			}
 			// After half of the changes, no edit has a number any more.
-			empty := route.NewTable(&route.Options{Router: router}).Age(math.MaxUint32 - 75)
+			empty := must(route.NewTable(&route.Options{Router: router})).Age(math.MaxUint32 - 75)
 			now := state{empty, oracle{router: router}}
 			var old []state
 			for range 150 {
@@ -650,7 +650,7 @@ func TestRandomPatterns(t *testing.T) {
 			}
 			for router := range route.Router(3) {
 				want, fits := fullMatch(pattern, req.Path, router)
-				m := route.NewTable(&route.Options{Router: router}).With(r).Match(&req)
+				m := must(route.NewTable(&route.Options{Router: router})).With(r).Match(&req)
 				if fits != (m.Route != nil) || fits && !maps.Equal(want, maps.Collect(m.Params())) {
 					t.Fatalf("%v: %q: %q: got %t %q, want %t %q", router, pattern, req.Path, m.Route != nil, maps.Collect(m.Params()), fits, want)
 				}
@@ -669,7 +669,7 @@ func TestManyParameters(t *testing.T) {
 		pattern += fmt.Sprintf("/:p%d", i)
 		path += fmt.Sprintf("/v%d", i)
 	}
-	table := route.NewTable(&route.Options{Router: route.RouterURIWithParameter}).With(mustNew(t, route.Config{ID: "r", Paths: []string{pattern}}))
+	table := must(route.NewTable(&route.Options{Router: route.RouterURIWithParameter})).With(mustNew(t, route.Config{ID: "r", Paths: []string{pattern}}))
 	m := table.Match(&route.Request{Path: path})
 	for i := range 20 {
 		value, ok := m.Param(fmt.Sprintf("p%d", i))
@@ -699,7 +699,7 @@ func FuzzTable(f *testing.F) {
 			return v
 		})
 		o := oracle{router: route.Router(s(3))}
-		table := route.NewTable(&route.Options{Router: o.router})
+		table := must(route.NewTable(&route.Options{Router: o.router}))
 		for len(program) > 0 {
 			table, o = s.step(t, table, o)
 			s.compare(t, table, o, 3)

@@ -193,7 +193,7 @@ func TestAuthorizeContext(t *testing.T) {
 		}}
 		// The clock of synctest begins in the year 2000.
 		now := alice.Leaf.NotBefore.Add(time.Hour)
-		store := ssl.NewStore(&ssl.Options{HandshakeTimeout: 3 * time.Second, Base: &tls.Config{Time: func() time.Time { return now }}})
+		store := must(ssl.NewStore(&ssl.Options{HandshakeTimeout: 3 * time.Second, Base: &tls.Config{Time: func() time.Time { return now }}}))
 		_, err := store.Put(config)
 		require.NoError(t, err)
 		state := &tls.ConnectionState{ServerName: "a.test", PeerCertificates: []*x509.Certificate{alice.Leaf}, VerifiedChains: [][]*x509.Certificate{{alice.Leaf, people.Certificate()}}}

@@ -83,7 +83,7 @@ func BenchmarkLookup(b *testing.B) {
 // The price of the guard for a request.
 func BenchmarkJudge(b *testing.B) {
 	ca := ssltest.NewCA(b, "root")
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	for _, profiles := range sizes(b) {
 		_, table := ofSize(b, profiles)
 		table = table.With(
@@ -132,7 +132,7 @@ func BenchmarkPut(b *testing.B) {
 	for _, profiles := range sizes(b) {
 		configs, table := ofSize(b, profiles)
 		b.Run(fmt.Sprintf("profiles=%d/parse=y", profiles), func(b *testing.B) {
-			store := ssl.NewStore(nil)
+			store := must(ssl.NewStore(nil))
 			_, err := store.Put(configs...)
 			require.NoError(b, err)
 			b.ReportAllocs()
@@ -171,7 +171,7 @@ func BenchmarkLoad(b *testing.B) {
 				var store *ssl.Store
 				b.ReportAllocs()
 				for b.Loop() {
-					store = ssl.NewStore(nil)
+					store = must(ssl.NewStore(nil))
 					if _, err := store.Put(configs...); err != nil {
 						b.Fatal(err)
 					}
@@ -218,7 +218,7 @@ func BenchmarkHandshake(b *testing.B) {
 			_, table = ofSize(b, profiles)
 		}
 		table = table.With(profile(b, ssl.Config{ID: "a", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{pair}, Client: client}))
-		return ssl.NewTerminator(func() *ssl.Table { return table }, nil).TLSConfig()
+		return must(ssl.NewTerminator(func() *ssl.Table { return table }, nil)).TLSConfig()
 	}
 	largest := slices.Max(sizes(b))
 	for _, c := range []struct {

@@ -8,8 +8,9 @@
 // is a Terminator with a table of its own, which [*Store.Apply] replaces. This is all
 // that your own server needs:
 //
-//	store := ssl.NewStore(nil)
-//	_, err := store.Put(ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: pairs, Client: &ssl.ClientAuth{CAPEM: ca}})
+//	store, err := ssl.NewStore(nil)
+//	...
+//	_, err = store.Put(ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: pairs, Client: &ssl.ClientAuth{CAPEM: ca}})
 //	server := &http.Server{TLSConfig: store.TLSConfig(), Handler: store.Handler(mux)}
 //
 // # The guard

@@ -13,7 +13,11 @@ import (
 func ExampleTrace() {
 	ca := ssltest.NewCA(t, "root")
 	events := make(chan *ssl.HandshakeEvent, 1)
-	store := ssl.NewStore(&ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) { events <- e }}})
+	store, err := ssl.NewStore(&ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) { events <- e }}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},

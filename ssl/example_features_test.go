@@ -24,7 +24,10 @@ import (
 // greet starts a server with one profile, that greets its clients, and returns
 // how a client fares.
 func greet(config ssl.Config) (visit func(tls.Certificate) string, stop func()) {
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		panic(err)
+	}
 	if _, err := store.Put(config); err != nil {
 		panic(err)
 	}
@@ -203,7 +206,11 @@ func ExampleKeyPair_ocspStaple() {
 
 // Machines behind one address take each other's sessions if their keys are the same.
 func ExampleTerminator_SetTicketKeys() {
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	yesterday, today := [32]byte{1}, [32]byte{2} // from where the fleet keeps its secrets
 
 	// All machines learn to read the new key, before any writes with it.
@@ -219,8 +226,11 @@ func ExampleTerminator_SetTicketKeys() {
 func ExampleIdentity_SPIFFEID() {
 	t := &testing.T{}
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	store := ssl.NewStore(nil)
-	_, err := store.Put(ssl.Config{
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		panic(err)
+	}
+	_, err = store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
 		Certificates: []ssl.KeyPair{servers.Server("a.test")},
@@ -270,7 +280,10 @@ func ExampleWatch() {
 	defer os.RemoveAll(dir)
 	replaceFiles(dir, ca.Server("a.test"))
 
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		panic(err)
+	}
 	watcher, err := ssl.Watch(store.Put, &ssl.WatchOptions{
 		Failed: func(id string, err error) {
 			fmt.Println("not taken:", strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), ""))
@@ -310,7 +323,10 @@ func ExampleWatch_gateway() {
 	defer os.RemoveAll(dir)
 	replaceFiles(dir, ca.Server("a.test"))
 
-	server := gateway.New(nil)
+	server, err := gateway.New(nil)
+	if err != nil {
+		panic(err)
+	}
 	watcher, err := ssl.Watch(func(profiles ...ssl.Config) (ssl.Report, error) {
 		_, err := server.Apply(gateway.Change{Put: gateway.Config{Profiles: profiles}})
 		return ssl.Report{}, err
@@ -362,8 +378,11 @@ func ExampleFileConfig_Load() {
 func ExampleIdentity_ForwardedClientCert() {
 	t := &testing.T{}
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	store := ssl.NewStore(nil)
-	_, err := store.Put(ssl.Config{
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		panic(err)
+	}
+	_, err = store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
 		Certificates: []ssl.KeyPair{servers.Server("a.test")},

@@ -18,8 +18,11 @@ import (
 // exampleListener is a listener of a store with one name, which demands a certificate
 // that people has signed, and an end to it.
 func exampleListener(o *ssl.Options, people *ssltest.CA) (store *ssl.Store, addr net.Addr, end func()) {
-	store = ssl.NewStore(o)
-	_, err := store.Put(ssl.Config{
+	store, err := ssl.NewStore(o)
+	if err != nil {
+		panic(err)
+	}
+	_, err = store.Put(ssl.Config{
 		ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("intern.test")},
 		Client: &ssl.ClientAuth{CAPEM: people.PEM()},
 	})

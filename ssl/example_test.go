@@ -52,8 +52,12 @@ func show(res *http.Response, err error) {
 // rule of whose client certificates it takes.
 func Example() {
 	ca, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	store := ssl.NewStore(nil)
-	_, err := store.Put(
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = store.Put(
 		ssl.Config{ID: "site", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ca.Server("a.test")}},
 		ssl.Config{ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{ca.Server("intern.test")}, Client: &ssl.ClientAuth{CAPEM: people.PEM()}},
 	)
@@ -91,8 +95,12 @@ func Example() {
 // [*ssl.Terminator.Handler] in front, and the answer is 421.
 func ExampleTerminator_TLSConfig_withoutHandler() {
 	ca, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	store := ssl.NewStore(nil)
-	_, err := store.Put(
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = store.Put(
 		ssl.Config{ID: "site", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ca.Server("a.test")}},
 		ssl.Config{ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{ca.Server("intern.test")}, Client: &ssl.ClientAuth{CAPEM: people.PEM()}},
 	)
@@ -119,8 +127,12 @@ func ExampleTerminator_TLSConfig_withoutHandler() {
 // Each name has its own CA, and some paths of a name may need no certificate.
 func ExampleClientAuth() {
 	ca, people, machines := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "machines")
-	store := ssl.NewStore(nil)
-	_, err := store.Put(
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = store.Put(
 		ssl.Config{ID: "people", Names: []string{"people.test"}, Certificates: []ssl.KeyPair{ca.Server("people.test")},
 			Client: &ssl.ClientAuth{CAPEM: people.PEM(), SkipPaths: []string{"^/health$"}}},
 		ssl.Config{ID: "machines", Names: []string{"*.machines.test"}, Certificates: []ssl.KeyPair{ca.Server("*.machines.test")},
@@ -154,7 +166,11 @@ func ExampleClientAuth() {
 // same: of what the origin makes of it, nothing is known.
 func ExampleClientAuth_optional() {
 	servers, people, aliens := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "aliens")
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
@@ -192,7 +208,11 @@ func ExampleClientAuth_optional() {
 // The Identity of a request is in its context, behind [*ssl.Terminator.Handler].
 func ExampleFromContext() {
 	ca := ssltest.NewCA(t, "root")
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
@@ -228,7 +248,10 @@ func ExampleFromContext() {
 func ExampleStore_httptest() {
 	// func TestService(t *testing.T) {
 	ca, aliens := ssltest.NewCA(t, "our CA"), ssltest.NewCA(t, "another CA")
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
 	if _, err := store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
@@ -330,7 +353,11 @@ func ExampleStore_Apply() {
 	config := func(id string, client *ssl.ClientAuth, names ...string) ssl.Config {
 		return ssl.Config{ID: id, Names: names, Certificates: []ssl.KeyPair{ca.Server(names...)}, Client: client}
 	}
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := store.Put(config("1", &ssl.ClientAuth{CAPEM: ca.PEM()}, "*.a.test"), config("2", nil, "b.test")); err != nil {
 		fmt.Println(err)
 		return
@@ -402,7 +429,11 @@ func ExampleTable() {
 func ExampleNewTerminator() {
 	ca := ssltest.NewCA(t, "root")
 	var table atomic.Pointer[ssl.Table]
-	terminator := ssl.NewTerminator(table.Load, &ssl.Options{FallbackName: "a.test"})
+	terminator, err := ssl.NewTerminator(table.Load, &ssl.Options{FallbackName: "a.test"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 
 	p, err := ssl.New(ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ca.Server("a.test")}})
 	if err != nil {
@@ -427,7 +458,7 @@ func ExampleNewTerminator() {
 func ExampleTerminator_Listener() {
 	ca, aliens := ssltest.NewCA(t, "root"), ssltest.NewCA(t, "another root")
 	failures := make(chan *ssl.HandshakeError, 1)
-	store := ssl.NewStore(&ssl.Options{
+	store, err := ssl.NewStore(&ssl.Options{
 		MaxHandshakesPerAddr: 64,                            // where no load balancer stands in front
 		Logger:               slog.New(slog.DiscardHandler), // or slog.Default()
 		Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
@@ -436,6 +467,10 @@ func ExampleTerminator_Listener() {
 			}
 		}},
 	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
@@ -482,7 +517,11 @@ func ExampleTerminator_Listener() {
 // The guard without net/http's types, for a server of another kind.
 func ExampleTerminator_Judge() {
 	ca := ssltest.NewCA(t, "root")
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := store.Put(
 		ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ca.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: ca.PEM()}},
 		ssl.Config{ID: "2", Names: []string{"public.test"}, Certificates: []ssl.KeyPair{ca.Server("public.test")}},
@@ -500,7 +539,7 @@ func ExampleTerminator_Judge() {
 		}
 		fmt.Println(host, "served")
 	}
-	_, err := store.Judge(store.Table(), nil, "a.test", "/") // plain HTTP
+	_, err = store.Judge(store.Table(), nil, "a.test", "/") // plain HTTP
 	fmt.Println(err)
 	// Output:
 	// public.test:443 served
@@ -511,7 +550,11 @@ func ExampleTerminator_Judge() {
 
 func ExampleNewContext() {
 	ca := ssltest.NewCA(t, "root")
-	store := ssl.NewStore(nil)
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := store.Put(ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ca.Server("a.test")}, Client: &ssl.ClientAuth{CAPEM: ca.PEM()}}); err != nil {
 		fmt.Println(err)
 		return
@@ -535,8 +578,12 @@ func ExampleNewContext() {
 func ExampleProfile_Client() {
 	ca, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
 	tomorrow := time.Now().Add(24 * time.Hour)
-	store := ssl.NewStore(nil)
-	_, err := store.Put(ssl.Config{
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = store.Put(ssl.Config{
 		ID: "intern", Names: []string{"intern.test"}, Certificates: []ssl.KeyPair{ca.Server("intern.test")},
 		Client: &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{people.CRL(tomorrow)}},
 	})

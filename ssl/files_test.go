@@ -126,7 +126,7 @@ func TestWatchKubernetes(t *testing.T) {
 	servers, people, others := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "others")
 	first, second := servers.Server("a.test"), servers.Server("a.test")
 	m := newMount(t, pairFiles(first, people))
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	var log bytes.Buffer
 	w := watch(t, store, &ssl.WatchOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, m.config("1", "a.test"))
 	s := serveTLS(t, store.TLSConfig())
@@ -151,7 +151,7 @@ func TestWatchWarnings(t *testing.T) {
 	servers, people, expired := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "expired", ssltest.Expired)
 	pair := servers.Server("a.test")
 	m := newMount(t, pairFiles(pair, people))
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	var log bytes.Buffer
 	w := watch(t, store, &ssl.WatchOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, m.config("1", "a.test"))
 	require.Empty(t, log.String())
@@ -162,7 +162,7 @@ func TestWatchWarnings(t *testing.T) {
 	w.Close()
 
 	log.Reset()
-	watch(t, ssl.NewStore(nil), &ssl.WatchOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, m.config("1", "a.test"))
+	watch(t, must(ssl.NewStore(nil)), &ssl.WatchOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))}, m.config("1", "a.test"))
 	require.Contains(t, log.String(), warning)
 }
 
@@ -183,7 +183,7 @@ func TestWatchCertbot(t *testing.T) {
 	turn("cert", "cert1")
 	turn("key", "key1")
 	other := newMount(t, pairFiles(servers.Server("b.test"), nil))
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	var failed failures
 	var log bytes.Buffer
 	w := watch(t, store, &ssl.WatchOptions{Failed: failed.add, Logger: slog.New(slog.NewTextHandler(&log, nil))}, ssl.FileConfig{
@@ -234,7 +234,7 @@ func TestWatchFailures(t *testing.T) {
 				for name, data := range files {
 					require.NoError(t, os.WriteFile(path(name), data, 0o600))
 				}
-				store := ssl.NewStore(nil)
+				store := must(ssl.NewStore(nil))
 				var failed failures
 				w := watch(t, store, &ssl.WatchOptions{Failed: failed.add}, ssl.FileConfig{
 					Config:   ssl.Config{ID: "1", Names: []string{"a.test"}, Client: &ssl.ClientAuth{}},
@@ -264,7 +264,7 @@ func TestWatchFailures(t *testing.T) {
 // gone that no file shows.
 func TestWatchTriesAgain(t *testing.T) {
 	m := newMount(t, pairFiles(ssltest.NewCA(t, "servers").Server("a.test"), nil))
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	var refuse error
 	put := func(configs ...ssl.Config) (ssl.Report, error) {
 		if refuse != nil {
@@ -298,7 +298,7 @@ func TestWatchTicks(t *testing.T) {
 	for name, interval := range map[string]time.Duration{"default": 0, "own": time.Minute, "negative": -1} {
 		m := newMount(t, pairFiles(first, nil))
 		synctest.Test(t, func(t *testing.T) {
-			store := ssl.NewStore(nil)
+			store := must(ssl.NewStore(nil))
 			w, err := ssl.Watch(store.Put, &ssl.WatchOptions{Interval: interval}, m.config("1", "a.test"))
 			require.NoError(t, err)
 			before := store.Table().Lookup("a.test")
@@ -358,7 +358,7 @@ func TestWatchTwoChangesAtOneTime(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			write(first, c.changed)
-			store := ssl.NewStore(nil)
+			store := must(ssl.NewStore(nil))
 			puts := 0
 			put := func(configs ...ssl.Config) (ssl.Report, error) {
 				puts++
@@ -388,7 +388,7 @@ func TestWatchTwoChangesAtOneTime(t *testing.T) {
 // At first all must be right, and all that is wrong is told.
 func TestWatchErrors(t *testing.T) {
 	m := newMount(t, pairFiles(ssltest.NewCA(t, "servers").Server("a.test"), nil))
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	good := m.config("1", "a.test")
 	missing := good
 	missing.ID, missing.KeyPairs = "2", []ssl.KeyPairFiles{{Cert: m.path("nothing.crt"), Key: m.path("nothing.key")}}
@@ -456,7 +456,7 @@ func TestWatchIsNotTorn(t *testing.T) {
 		states = append(states, pairFiles(servers.Server("a.test"), ca))
 	}
 	m := newMount(t, states[0])
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	puts := 0
 	put := func(configs ...ssl.Config) (ssl.Report, error) {
 		puts++
@@ -494,7 +494,7 @@ func TestWatchAndHandshakes(t *testing.T) {
 	servers := ssltest.NewCA(t, "servers")
 	pairs := []ssl.KeyPair{servers.Server("a.test"), servers.Server("a.test")}
 	m := newMount(t, pairFiles(pairs[0], nil))
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	w := watch(t, store, nil, m.config("1", "a.test"))
 	s := serveTLS(t, store.TLSConfig())
 	ctx, cancel := context.WithCancel(t.Context())

@@ -104,7 +104,7 @@ func requireAnswer(t *testing.T, want string, client rawClient, got answer, mess
 // certificate, the Host and the path.
 func TestGuard(t *testing.T) {
 	servers, people, aliens := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "aliens")
-	store := ssl.NewStore(&ssl.Options{FallbackName: "public.test"})
+	store := must(ssl.NewStore(&ssl.Options{FallbackName: "public.test"}))
 	report, err := store.Put(
 		server(servers, "public", nil, "public.test", "www.public.test"),
 		server(servers, "strict", &ssl.ClientAuth{CAPEM: people.PEM()}, "strict.test", "*.strict.test", "also.test", "10.0.0.1", "[::1]"),
@@ -413,7 +413,7 @@ func TestPolicyReplaced(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, then := range c.then {
-				store := ssl.NewStore(nil)
+				store := must(ssl.NewStore(nil))
 				forDoors(t, store, func(t *testing.T, connect func(*testing.T, string, ...tls.Certificate) rawClient) {
 					_, err := store.Apply(ssl.Change{Delete: []string{"1", "2"}, Put: c.before})
 					require.NoError(t, err)
@@ -452,7 +452,7 @@ func TestExpiryOnAnOpenConnection(t *testing.T) {
 		{"/free/", "^/free/", "200 1 CN=alice", "200 nobody"},
 	} {
 		clock := newClock()
-		store := ssl.NewStore(&ssl.Options{Base: &tls.Config{Time: clock.Now}})
+		store := must(ssl.NewStore(&ssl.Options{Base: &tls.Config{Time: clock.Now}}))
 		auth := &ssl.ClientAuth{CAPEM: people.PEM()}
 		if c.skip != "" {
 			auth.SkipPaths = []string{c.skip}
@@ -476,7 +476,7 @@ func TestExpiryOnAnOpenConnection(t *testing.T) {
 // Without TLS there is nobody to demand a certificate of.
 func TestGuardPlainHTTP(t *testing.T) {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	store := ssl.NewStore(&ssl.Options{FallbackName: "strict.test"})
+	store := must(ssl.NewStore(&ssl.Options{FallbackName: "strict.test"}))
 	_, err := store.Put(
 		server(servers, "public", nil, "public.test"),
 		server(servers, "strict", &ssl.ClientAuth{CAPEM: people.PEM()}, "strict.test", "*.strict.test"),
@@ -561,7 +561,7 @@ func TestSameRuleForServerNameAndHost(t *testing.T) {
 				known = append(known, patterns...)
 				table = table.With(m.profile(fmt.Sprint(id), id%2 == 0, patterns...))
 			}
-			tm := ssl.NewTerminator(func() *ssl.Table { return table }, nil)
+			tm := must(ssl.NewTerminator(func() *ssl.Table { return table }, nil))
 			spell := func(name string) string {
 				b := []byte(name)
 				for i := range b {

@@ -72,7 +72,7 @@ func put(t testing.TB, store *ssl.Store, configs ...ssl.Config) {
 
 func newStore(t testing.TB, o *ssl.Options, configs ...ssl.Config) *ssl.Store {
 	t.Helper()
-	store := ssl.NewStore(o)
+	store := must(ssl.NewStore(o))
 	put(t, store, configs...)
 	return store
 }
@@ -284,4 +284,12 @@ func serve(t testing.TB, server *http.Server, run func() error) {
 		require.NoError(t, server.Close())
 		require.ErrorIs(t, <-done, http.ErrServerClosed)
 	})
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

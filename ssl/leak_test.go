@@ -140,7 +140,7 @@ func TestNothingLeaks(t *testing.T) {
 		base := &tls.Config{}
 		base.SetSessionTicketKeys([][32]byte{{1}})
 		options := &ssl.Options{Base: base, Trace: &ssl.Trace{}}
-		store := ssl.NewStore(options)
+		store := must(ssl.NewStore(options))
 		report, err := store.Put(config)
 		require.NoError(t, err)
 

@@ -369,7 +369,7 @@ func (p *pipes) dial(t testing.TB) net.Conn {
 // no certificate is valid yet.
 func bubbleStore(t *testing.T, o *ssl.Options, config ssl.Config) *ssl.Store {
 	t.Helper()
-	store := ssl.NewStore(o)
+	store := must(ssl.NewStore(o))
 	_, err := store.Put(config)
 	require.NoError(t, err)
 	return store

@@ -2,9 +2,14 @@ package ssl
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/hostname"
 )
 
 // Options are the parts of the outside world that a [Terminator] uses. A nil *Options and a
@@ -14,9 +19,9 @@ type Options struct {
 	// Base is what every connection's configuration starts from: NextProtos,
 	// versions, cipher suites, curves, Time, Rand, KeyLogWriter,
 	// EncryptedClientHelloKeys, session ticket keys, VerifyConnection. It is
-	// copied. What the profile decides is overwritten: certificates, ClientAuth,
-	// ClientCAs, GetConfigForClient, WrapSession and UnwrapSession.
-	// VerifyPeerCertificate is dropped, because crypto/tls does not call it on
+	// copied. What is decided elsewhere is refused: certificates, ClientAuth and
+	// ClientCAs, which are the profile's, GetConfigForClient, WrapSession and
+	// UnwrapSession, and VerifyPeerCertificate, because crypto/tls does not call it on
 	// resumed sessions: use VerifyConnection.
 	//
 	// NextProtos is "h2" and "http/1.1" if nil. A server with HTTP/2 switched off
@@ -24,7 +29,7 @@ type Options struct {
 	Base *tls.Config
 
 	// FallbackName is the server name assumed for clients that send none, as happens when
-	// they connect to an IP address (APISIX's fallback_sni). If it is empty, or not a name,
+	// they connect to an IP address (APISIX's fallback_sni). If it is empty,
 	// they are refused. The guard judges such a connection as one made for this name.
 	FallbackName string
 
@@ -112,13 +117,83 @@ func (o *Options) base() *tls.Config {
 	if base.MinVersion == 0 {
 		base.MinVersion = tls.VersionTLS12
 	}
-	base.Certificates = nil
-	//lint:ignore SA1019 a Base that still has it must not choose the certificate
-	base.NameToCertificate = nil
-	base.GetCertificate = nil
-	base.GetConfigForClient = nil
-	base.VerifyPeerCertificate = nil
-	base.ClientAuth = tls.NoClientCert
-	base.ClientCAs = nil
 	return base
+}
+
+// An optionError says which field of [Options] is wrong and why.
+type optionError struct {
+	field string // as in Go: "Base.MaxVersion"
+	err   error
+}
+
+// Error implements error.
+func (e *optionError) Error() string { return fmt.Sprintf("ssl: Options.%s: %v", e.field, e.err) }
+
+// Unwrap returns the reason.
+func (e *optionError) Unwrap() error { return e.err }
+
+// FieldPath returns the field, for those who have these options among their own.
+func (e *optionError) FieldPath() string { return e.field }
+
+// check joins an *optionError for each fault.
+func (o *Options) check() error {
+	var faults []error
+	fault := func(field string, err error) { faults = append(faults, &optionError{field, err}) }
+	if o.Base != nil {
+		checkBase(o.Base, fault)
+	}
+	if o.FallbackName != "" {
+		pattern, err := hostname.CanonicalPattern(o.FallbackName)
+		switch {
+		case err != nil:
+			fault("FallbackName", fmt.Errorf("%q: %w", o.FallbackName, err))
+		case strings.HasPrefix(pattern, "*"):
+			fault("FallbackName", fmt.Errorf("%q: stands for many names, and a connection is made for one", o.FallbackName))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// checkBase refuses what could not count: whoever wrote it would take it to be in force.
+func checkBase(c *tls.Config, fault func(field string, err error)) {
+	//lint:ignore SA1019 it would choose the certificate
+	byName := c.NameToCertificate
+	for _, f := range []struct {
+		field string
+		set   bool
+		why   string
+	}{
+		{"Certificates", len(c.Certificates) > 0, "are the profile's: Config.Certificates"},
+		{"NameToCertificate", byName != nil, "is the profile's: Config.Certificates"},
+		{"GetCertificate", c.GetCertificate != nil, "is the profile's: Config.Certificates"},
+		{"GetConfigForClient", c.GetConfigForClient != nil, "is the Terminator's own"},
+		{"VerifyPeerCertificate", c.VerifyPeerCertificate != nil, "is not called on resumed sessions: use VerifyConnection"},
+		{"ClientAuth", c.ClientAuth != tls.NoClientCert, "is the profile's: Config.Client"},
+		{"ClientCAs", c.ClientCAs != nil, "are the profile's: Config.Client"},
+		{"UnwrapSession", c.UnwrapSession != nil, "is the Terminator's own: a session is one of a profile"},
+		{"WrapSession", c.WrapSession != nil, "is the Terminator's own: a session is one of a profile"},
+	} {
+		if f.set {
+			fault("Base."+f.field, errors.New(f.why))
+		}
+	}
+	checkVersions("Base.", c.MinVersion, c.MaxVersion, fault)
+	if c.MinVersion == 0 && c.MaxVersion >= tls.VersionTLS10 && c.MaxVersion < tls.VersionTLS12 {
+		fault("Base.MaxVersion", fmt.Errorf("%s is below TLS 1.2, which MinVersion is if zero", tls.VersionName(c.MaxVersion)))
+	}
+}
+
+// checkVersions checks bounds of the TLS version, of which zero is none.
+func checkVersions(prefix string, lowest, highest uint16, fault func(field string, err error)) {
+	for _, v := range []struct {
+		field   string
+		version uint16
+	}{{"MinVersion", lowest}, {"MaxVersion", highest}} {
+		if v.version != 0 && (v.version < tls.VersionTLS10 || v.version > tls.VersionTLS13) {
+			fault(prefix+v.field, fmt.Errorf("%#04x is no version from TLS 1.0 to 1.3", v.version))
+		}
+	}
+	if lowest != 0 && highest != 0 && lowest > highest {
+		fault(prefix+"MinVersion", fmt.Errorf("%s is above MaxVersion, %s", tls.VersionName(lowest), tls.VersionName(highest)))
+	}
 }

@@ -24,7 +24,7 @@ func TestHandshakeProcs(t *testing.T) {
 		{0, 4, 3}, {0, 2, 1}, {0, 1, 1}, {1, 4, 1}, {5, 4, 5}, {-1, 4, 0},
 	} {
 		runtime.GOMAXPROCS(c.processors)
-		require.Equal(t, c.want, ssl.NewStore(&ssl.Options{HandshakeProcs: c.option}).Procs(), "%+v", c)
+		require.Equal(t, c.want, must(ssl.NewStore(&ssl.Options{HandshakeProcs: c.option})).Procs(), "%+v", c)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestNoProcessorForWaiting(t *testing.T) {
 func TestNetConnBelow(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	_, err = store.Apply(ssl.Change{Put: []ssl.Config{server(ssltest.NewCA(t, "root"), "1", nil, "a.test")}})
 	require.NoError(t, err)
 	secure := store.Listener(l)

@@ -83,17 +83,7 @@ func New(c Config) (*Profile, error) {
 	}
 	p.certs = func() []tls.Certificate { return certs }
 
-	for _, v := range []struct {
-		field   string
-		version uint16
-	}{{"MinVersion", c.MinVersion}, {"MaxVersion", c.MaxVersion}} {
-		if v.version != 0 && (v.version < tls.VersionTLS10 || v.version > tls.VersionTLS13) {
-			fault(v.field, fmt.Errorf("%#04x is no version from TLS 1.0 to 1.3", v.version))
-		}
-	}
-	if c.MinVersion != 0 && c.MaxVersion != 0 && c.MinVersion > c.MaxVersion {
-		fault("MinVersion", fmt.Errorf("%s is above MaxVersion, %s", tls.VersionName(c.MinVersion), tls.VersionName(c.MaxVersion)))
-	}
+	checkVersions("", c.MinVersion, c.MaxVersion, fault)
 
 	if c.Client != nil {
 		p.client = newPolicy(c.Client, fault)

@@ -367,7 +367,7 @@ func TestProfile(t *testing.T) {
 	clear(config.Certificates[0].KeyPEM)
 	clear(config.Client.CAPEM)
 	require.Equal(t, "a.test", p.Names()[0])
-	s := serveTLS(t, ssl.NewTerminator(func() *ssl.Table { return (*ssl.Table)(nil).With(p) }, nil).TLSConfig())
+	s := serveTLS(t, must(ssl.NewTerminator(func() *ssl.Table { return (*ssl.Table)(nil).With(p) }, nil)).TLSConfig())
 	_, side := s.visit(t, ssltest.ClientConfig("a.test", ca.Client("alice")))
 	require.NoError(t, side.err)
 }
@@ -414,7 +414,7 @@ func TestWarnings(t *testing.T) {
 		{"not yet valid, beside a good one", []string{"a.test"}, []ssl.KeyPair{ca.Server("a.test"), ca.ServerWith([]string{"a.test"}, ssltest.NotYetValid)}, []string{"certificate 2 (CN=a.test) is not valid before "}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			store := ssl.NewStore(nil)
+			store := must(ssl.NewStore(nil))
 			report, err := store.Put(ssl.Config{ID: "1", Names: c.names, Certificates: c.pairs})
 			require.NoError(t, err)
 			require.Len(t, report.Warnings, len(c.want))
@@ -476,13 +476,13 @@ func TestClientCAWarnings(t *testing.T) {
 				}
 				require.Equal(t, c.want, texts)
 			}
-			want(ssl.NewStore(nil).Put(server(servers, "1", &ssl.ClientAuth{CAPEM: c.pem}, "a.test")))
+			want(must(ssl.NewStore(nil)).Put(server(servers, "1", &ssl.ClientAuth{CAPEM: c.pem}, "a.test")))
 
 			file := filepath.Join(t.TempDir(), "ca.crt")
 			require.NoError(t, os.WriteFile(file, c.pem, 0o600))
 			config, err := ssl.FileConfig{Config: server(servers, "1", &ssl.ClientAuth{}, "a.test"), CAs: []string{file}}.Load()
 			require.NoError(t, err)
-			want(ssl.NewStore(nil).Put(config))
+			want(must(ssl.NewStore(nil)).Put(config))
 		})
 	}
 }

@@ -55,7 +55,7 @@ func TestNothingTorn(t *testing.T) {
 	}
 	of := func(p *ssl.Profile) string { return p.Names()[1][:len("gen-0")] }
 
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	_, err := store.Put(all[0].configs...)
 	require.NoError(t, err)
 	handler := store.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

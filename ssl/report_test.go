@@ -37,7 +37,7 @@ func TestAddressWarnings(t *testing.T) {
 		{"numbers that are no address", "", []string{"10.0.0.1.2", "10.0.0", "10.0.0.256"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			store := ssl.NewStore(&ssl.Options{FallbackName: c.fallback})
+			store := must(ssl.NewStore(&ssl.Options{FallbackName: c.fallback}))
 			var covered []string
 			for _, name := range c.names {
 				covered = append(covered, strings.Trim(name, "[]"))
@@ -110,7 +110,7 @@ func TestOpenedNames(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			before, _ := m.apply(nil, c.before)
 			after, ids := m.apply(before, c.change)
-			require.Equal(t, c.want, openings(ssl.NewTerminator(nil, nil).Report(before, after, ids...)))
+			require.Equal(t, c.want, openings(must(ssl.NewTerminator(func() *ssl.Table { return nil }, nil)).Report(before, after, ids...)))
 		})
 	}
 }
@@ -149,7 +149,7 @@ func openings(report ssl.Report) (texts []string) {
 // A change of everything does not bury what else there is to say.
 func TestOpenedNamesOfMany(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	var ids []string
 	for i := range 7 {
 		id := fmt.Sprint(i)
@@ -167,7 +167,7 @@ func TestOpenedNamesOfMany(t *testing.T) {
 // and does after, is told of; and what is told of is so.
 func TestOpenedNamesAreThose(t *testing.T) {
 	m := newMaker(t)
-	term := ssl.NewTerminator(nil, nil)
+	term := must(ssl.NewTerminator(func() *ssl.Table { return nil }, nil))
 	open := func(table *ssl.Table, name string) bool {
 		_, err := term.Judge(table, nil, name, "/")
 		return err == nil

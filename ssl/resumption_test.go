@@ -122,7 +122,7 @@ func TestResumption(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			forVersions(t, func(t *testing.T, version uint16, noCert int) {
-				store := ssl.NewStore(nil)
+				store := must(ssl.NewStore(nil))
 				if c.name == "an older profile took the name" {
 					// It is there from the start, and has the name later.
 					_, err := store.Put(ssl.Config{ID: "0", Names: []string{"c.test"}, Certificates: []ssl.KeyPair{pairs["a.test"]}})

@@ -162,7 +162,7 @@ func TestSignersAmongPairs(t *testing.T) {
 	expired, unused := inDevice(t, ca.ServerWith([]string{"a.test"}, ssltest.Until(time.Now().Add(-time.Hour))))
 	ofRSA.OCSPStaple, ofECDSA.OCSPStaple = ocspResponse(0, "rsa"), ocspResponse(0, "ecdsa")
 	config := ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{expired, ofECDSA, ofRSA, ca.Server("a.test")}}
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	report, err := store.Put(config)
 	require.NoError(t, err)
 	require.Len(t, report.Warnings, 1)

@@ -79,7 +79,7 @@ func TestStats(t *testing.T) {
 	require.Zero(t, store.Stats().Profiles[0].Handshakes.Succeeded())
 	accepted(t, l, client(tls.VersionTLS13, "a.test"))
 	require.EqualValues(t, 1, store.Stats().Profiles[0].Handshakes.Succeeded())
-	require.Empty(t, ssl.NewStore(nil).Stats().Profiles)
+	require.Empty(t, must(ssl.NewStore(nil)).Stats().Profiles)
 }
 
 // A profile whose counts were dropped while it was away counts again when the very same
@@ -89,11 +89,11 @@ func TestStatsOfAReturningProfile(t *testing.T) {
 	with := (*ssl.Table)(nil).With(p)
 	table := with
 	var mu sync.Mutex
-	tm := ssl.NewTerminator(func() *ssl.Table {
+	tm := must(ssl.NewTerminator(func() *ssl.Table {
 		mu.Lock()
 		defer mu.Unlock()
 		return table
-	}, nil)
+	}, nil))
 	set := func(t *ssl.Table) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -182,12 +182,12 @@ func TestStatsNeverGoDown(t *testing.T) {
 
 // Counting allocates nothing.
 func TestCountingAllocatesNothing(t *testing.T) {
-	count := ssl.CountHandshake(ssl.NewStore(nil).Terminator)
+	count := ssl.CountHandshake(must(ssl.NewStore(nil)).Terminator)
 	require.Zero(t, testing.AllocsPerRun(100, count))
 }
 
 func BenchmarkCountHandshake(b *testing.B) {
-	count := ssl.CountHandshake(ssl.NewStore(nil).Terminator)
+	count := ssl.CountHandshake(must(ssl.NewStore(nil)).Terminator)
 	b.ReportAllocs()
 	for b.Loop() {
 		count()
@@ -232,7 +232,7 @@ func TestAdvice(t *testing.T) {
 	self := asClient(t, selfSigned(t, rsaKey(), rsaKey().Public(), "self"))
 	o := &ssl.Options{}
 	reports := newReports(o)
-	store := ssl.NewStore(o)
+	store := must(ssl.NewStore(o))
 	_, err := store.Put(
 		server(servers, "missing", &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{servers.CRL(time.Now().Add(time.Hour))}}, "missing.test"),
 		server(servers, "stale", &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{people.CRL(time.Now().Add(-time.Hour))}}, "stale.test"),

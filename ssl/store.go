@@ -19,11 +19,15 @@ type Store struct {
 	applyMu sync.Mutex
 }
 
-// NewStore returns a Store without profiles: it refuses every handshake.
-func NewStore(o *Options) *Store {
+// NewStore returns a Store without profiles: it refuses every handshake. The error is
+// that of [NewTerminator].
+func NewStore(o *Options) (*Store, error) {
 	s := &Store{}
-	s.Terminator = NewTerminator(s.table.Load, o)
-	return s
+	var err error
+	if s.Terminator, err = NewTerminator(s.table.Load, o); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // A Change is what [*Store.Apply] does in one step: it deletes, then puts. A put replaces

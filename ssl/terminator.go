@@ -2,6 +2,7 @@ package ssl
 
 import (
 	"crypto/tls"
+	"errors"
 	"slices"
 	"time"
 
@@ -42,18 +43,23 @@ type Terminator struct {
 }
 
 // NewTerminator returns a Terminator over the table that a function returns. The
-// function is called for each handshake, must not block, and may return nil.
-func NewTerminator(table func() *Table, o *Options) *Terminator {
+// function is called for each handshake, must not block, and may return nil. The error
+// joins one for each fault of the options, and each names the field and the rule.
+func NewTerminator(table func() *Table, o *Options) (*Terminator, error) {
+	if table == nil {
+		return nil, errors.New("ssl: NewTerminator: table is nil: it may return nil, and has to be there")
+	}
 	if o == nil {
 		o = &Options{}
+	}
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	tm := &Terminator{table: table, base: o.base(), o: *o}
 	tm.verifyConnection = tm.base.VerifyConnection
 	tm.base.VerifyConnection = nil
 	tm.owner = tm.base.Clone()
-	if name, ok := hostname.Canonical(o.FallbackName); ok {
-		tm.fallback = name
-	}
+	tm.fallback, _ = hostname.Canonical(o.FallbackName)
 	if tm.o.HandshakeTimeout <= 0 {
 		tm.o.HandshakeTimeout = defaultHandshakeTimeout
 	}
@@ -74,7 +80,7 @@ func NewTerminator(table func() *Table, o *Options) *Terminator {
 	tm.unknown = tm.base.Clone()
 	tm.unknown.SessionTicketsDisabled = true
 	tm.unknown.NextProtos = nil
-	return tm
+	return tm, nil
 }
 
 // TLSConfig returns a configuration for your own server or listener: crypto/tls asks it for

@@ -46,7 +46,7 @@ func newHTTP1Client(address string, template *tls.Config, s connSettings) *http1
 	c := &http1Client{
 		address: address,
 		idle:    http1.Idle{Size: s.idleSize, Timeout: s.idleTimeout, Requests: s.requests},
-		maxHead: int(min(s.maxHeaderBytes, 1<<30)),
+		maxHead: int(s.maxHeaderBytes),
 	}
 	if template != nil {
 		c.tls = template.Clone()

@@ -49,7 +49,7 @@ type Options struct {
 	Dialer DialFunc
 
 	// MaxResponseHeaderBytes limits the head of an answer, together with the
-	// informational (1xx) ones before it. Zero is 256 KiB.
+	// informational (1xx) ones before it. Zero is 256 KiB, and more than 1 GiB is 1 GiB.
 	MaxResponseHeaderBytes int64
 
 	// Transport, if not nil, talks to the nodes in place of the pool's own
@@ -64,7 +64,10 @@ type Options struct {
 	Transport *http.Transport
 }
 
-const defaultMaxResponseHeaderBytes = 256 << 10
+const (
+	defaultMaxResponseHeaderBytes = 256 << 10
+	maxMaxResponseHeaderBytes     = 1 << 30 // it must fit into an int
+)
 
 // A Pool is an [Upstream] at work: an [http.RoundTripper] that sends each request to one of
 // the nodes. It may be used by any number of goroutines. Use [NewPool]: a zero Pool does
@@ -158,7 +161,7 @@ func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	settings := connSettings{u.settings, o.MaxResponseHeaderBytes, o.Transport}
+	settings := connSettings{u.settings, min(o.MaxResponseHeaderBytes, maxMaxResponseHeaderBytes), o.Transport}
 	if settings.maxHeaderBytes <= 0 {
 		settings.maxHeaderBytes = defaultMaxResponseHeaderBytes
 	}

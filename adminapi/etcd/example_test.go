@@ -24,7 +24,10 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	admin, err := adminapi.New(gw, &adminapi.Options{
 		Keys:    []adminapi.Key{{Value: "edd1c9f0"}},

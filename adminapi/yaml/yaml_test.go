@@ -34,7 +34,7 @@ routes:
 	if err != nil {
 		log.Fatal(err)
 	}
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
 	if err != nil {
@@ -118,7 +118,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 // What is no mapping is no configuration, and least of all an empty one.
 func TestLoadRefuses(t *testing.T) {
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
 	require.NoError(t, err)
@@ -153,4 +153,12 @@ func FuzzDecode(f *testing.F) {
 			require.True(t, json.Valid(data))
 		}
 	})
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

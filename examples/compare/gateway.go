@@ -63,7 +63,10 @@ func runGateway(config []byte) error {
 		all.Profiles = append(all.Profiles, p)
 	}
 
-	gw := gateway.New(&gateway.Options{Limits: gateway.Limits{IdleTimeout: idleTimeout, Streams: maxStreams}})
+	gw, err := gateway.New(&gateway.Options{Limits: gateway.Limits{IdleTimeout: idleTimeout, Streams: maxStreams}})
+	if err != nil {
+		return err
+	}
 	defer gw.Close()
 	if _, err := gw.Configure(all); err != nil {
 		return err

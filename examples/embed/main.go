@@ -39,8 +39,11 @@ func logged(next http.Handler) http.Handler {
 
 // newService returns the gateway, and the mux that its Admin API is mounted on.
 func newService(adminKey string) (*gateway.Server, http.Handler, error) {
-	gw := gateway.New(nil)
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
+	gw, err := gateway.New(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
 		Routes: []route.Config{{ID: "hello", Paths: []string{"/hello"}, Handler: http.HandlerFunc(hello)}},
 	}})
 	if err != nil {

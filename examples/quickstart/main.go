@@ -82,7 +82,10 @@ func run(ctx context.Context, c config) error {
 		options.AccessLog = slog.New(access)
 		options.TLS.HandshakeLog = options.AccessLog
 	}
-	gw := gateway.New(options)
+	gw, err := gateway.New(options)
+	if err != nil {
+		return err
+	}
 	defer gw.Close()
 	var storage adminapi.Storage // nil: memory
 	if c.data != "" {

@@ -20,8 +20,11 @@ import (
 func ExampleNew() {
 	var file bytes.Buffer
 	log := accesslog.New(&file, &accesslog.Options{Interval: 5 * time.Second})
-	gw := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
-	_, err := gw.Configure(gateway.Config{Routes: []route.Config{{
+	gw, err := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
+	if err != nil {
+		panic(err)
+	}
+	_, err = gw.Configure(gateway.Config{Routes: []route.Config{{
 		ID: "hello", Paths: []string{"/*"},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") }),
 	}}})

@@ -38,7 +38,7 @@ func BenchmarkRequest(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			o := &gateway.Options{}
 			c.set(o)
-			gw := gateway.New(o)
+			gw := must(gateway.New(o))
 			defer gw.Close()
 			_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{
 				ID: "1", Paths: []string{"/users/*id"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),

@@ -5,7 +5,7 @@
 //	gatewayotel.Spans(options, nil)           // of requests and of handshakes
 //	err := gatewayotel.Durations(options, nil) // http.server.request.duration
 //	...
-//	gw := gateway.New(options)
+//	gw, err := gateway.New(options)
 //	registration, err := gatewayotel.Counters(gw, nil)
 //
 // Each of the three is useful alone. Spans and Durations cost each request something, some

@@ -33,7 +33,10 @@ func ExampleSpans() {
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
 	options := &gateway.Options{}
 	gatewayotel.Spans(options, &gatewayotel.Options{TracerProvider: provider})
-	gw := gateway.New(options)
+	gw, err := gateway.New(options)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	if _, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{hello}}}); err != nil {
 		log.Fatal(err)
@@ -67,7 +70,10 @@ func ExampleOptions_trust() {
 		Trust:      func(r *gateway.RequestStart) bool { return r.Event.Identity != nil },
 		Handshakes: gatewayotel.AllHandshakes,
 	})
-	gw := gateway.New(options)
+	gw, err := gateway.New(options)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 }
 
@@ -79,7 +85,10 @@ func ExampleDurations() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	gw := gateway.New(options)
+	gw, err := gateway.New(options)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	if _, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{hello}}}); err != nil {
 		log.Fatal(err)
@@ -99,7 +108,10 @@ func ExampleDurations() {
 
 // What the gateway counts, observed by an SDK.
 func ExampleCounters() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
 	reader := sdkmetric.NewManualReader() // in earnest a periodic one, with an exporter
 	registration, err := gatewayotel.Counters(gw, &gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})

@@ -80,7 +80,7 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 		handshake(e)
 		h.shaken <- e
 	}
-	h.gw = gateway.New(o)
+	h.gw = must(gateway.New(o))
 	t.Cleanup(func() { h.gw.Close() })
 
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -216,4 +216,12 @@ func of(span sdktrace.ReadOnlySpan) map[attribute.Key]any {
 		attributes[a.Key] = a.Value.AsInterface()
 	}
 	return attributes
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -184,3 +184,11 @@ func TestManyObjects(t *testing.T) {
 		require.True(t, strings.Contains(exposition(t, few), sample+"\n"), sample)
 	}
 }
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

@@ -1,6 +1,6 @@
 // Package gatewayprom shows Prometheus what a gateway does.
 //
-//	gw := gateway.New(options)
+//	gw, err := gateway.New(options)
 //	registry := prometheus.NewRegistry()
 //	registry.MustRegister(gatewayprom.NewCollector(gw, nil))
 //	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

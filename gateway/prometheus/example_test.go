@@ -18,9 +18,12 @@ import (
 
 // The metrics of a gateway, at a listener of their own.
 func ExampleNewCollector() {
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
-	_, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{
+	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{
 		ID: "hello", Paths: []string{"/hello"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintln(w, "hello")
 		}),
@@ -57,11 +60,13 @@ func ExampleNewCollector() {
 
 // Two gateways of one program have a label each.
 func ExampleNewCollector_several() {
-	inner, outer := gateway.New(nil), gateway.New(nil)
-	defer inner.Close()
-	defer outer.Close()
 	registry := prometheus.NewRegistry()
-	for name, gw := range map[string]*gateway.Server{"inner": inner, "outer": outer} {
+	for _, name := range []string{"inner", "outer"} {
+		gw, err := gateway.New(nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer gw.Close()
 		labelled := prometheus.WrapRegistererWith(prometheus.Labels{"gateway": name}, registry)
 		labelled.MustRegister(gatewayprom.NewCollector(gw, &gatewayprom.Options{MaxObjects: 200}))
 	}

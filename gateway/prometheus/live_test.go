@@ -37,10 +37,10 @@ func TestLive(t *testing.T) {
 
 	// What is over is counted before it is told of.
 	handshakes, requests := make(chan struct{}, 100), make(chan struct{}, 100)
-	gw := gateway.New(&gateway.Options{
+	gw := must(gateway.New(&gateway.Options{
 		TLS:   ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(*ssl.HandshakeEvent) { handshakes <- struct{}{} }}},
 		Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) { requests <- struct{}{} }},
-	})
+	}))
 	defer gw.Close()
 	pair := func(name string) []ssl.KeyPair { return []ssl.KeyPair{servers.Server(name)} }
 	_, err = gw.Apply(gateway.Change{Put: gateway.Config{

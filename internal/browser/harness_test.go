@@ -193,3 +193,11 @@ func serve(t testing.TB, report func() *statuspage.Report) string {
 	t.Cleanup(server.Close)
 	return server.URL + "/status"
 }
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

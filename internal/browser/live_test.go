@@ -34,11 +34,11 @@ type live struct {
 
 func newLive(t *testing.T) *live {
 	l := &live{t: t, failed: make(chan struct{}, 100), people: ssltest.NewCA(t, "people")}
-	l.gw = gateway.New(&gateway.Options{TLS: ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+	l.gw = must(gateway.New(&gateway.Options{TLS: ssl.Options{Trace: &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
 		if e.Err != nil {
 			l.failed <- struct{}{}
 		}
-	}}}})
+	}}}}))
 	t.Cleanup(func() { _ = l.gw.Close() })
 	_, err := l.gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{

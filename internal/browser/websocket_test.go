@@ -29,11 +29,11 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	node := netip.MustParseAddrPort(origin.Listener.Addr().String())
 
 	tunnels := make(chan *gateway.RequestEvent, 1)
-	gw := gateway.New(&gateway.Options{Trace: &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) {
+	gw := must(gateway.New(&gateway.Options{Trace: &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) {
 		if e.Route == "echo" {
 			tunnels <- e
 		}
-	}}})
+	}}}))
 	t.Cleanup(func() { _ = gw.Close() })
 	_, err := gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles:  []ssl.Config{{ID: "page", Names: []string{"localhost"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "servers").Server("localhost")}}},

@@ -32,7 +32,7 @@ func newFront(t testing.TB, o gateway.Options, u upstream.Config) *front {
 	t.Helper()
 	f := &front{ca: ssltest.NewCA(t, "servers"), log: &syncBuffer{}}
 	o.Logger = slog.New(slog.NewTextHandler(f.log, nil))
-	f.gw = gateway.New(&o)
+	f.gw = must(gateway.New(&o))
 	f.put(t, u)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -79,4 +79,12 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

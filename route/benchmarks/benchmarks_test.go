@@ -152,7 +152,7 @@ func newTable(b testing.TB, s shape, n int) *route.Table {
 	if s.name == "parameter" {
 		o.Router = route.RouterURIWithParameter
 	}
-	return route.NewTable(&o).With(routes...)
+	return must(route.NewTable(&o)).With(routes...)
 }
 
 // BenchmarkChange replaces one of n routes, in a copy, in what can be changed.
@@ -227,4 +227,12 @@ func TestAllFindTheSame(t *testing.T) {
 			}
 		}
 	}
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

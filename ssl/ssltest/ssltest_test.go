@@ -21,7 +21,7 @@ import (
 func TestRecipe(t *testing.T) {
 	ca := ssltest.NewCA(t, "servers")
 	people := ssltest.NewCA(t, "people")
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	_, err := store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
@@ -61,7 +61,7 @@ func TestRecipe(t *testing.T) {
 // the reason or only that the connection is gone, so this is asked by hand.
 func TestClientConfigShowsAnyCertificate(t *testing.T) {
 	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
-	store := ssl.NewStore(nil)
+	store := must(ssl.NewStore(nil))
 	_, err := store.Put(ssl.Config{
 		ID:           "1",
 		Names:        []string{"a.test"},
@@ -169,4 +169,12 @@ func TestClientHello(t *testing.T) {
 			require.Equal(t, name, seen)
 		}
 	}
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -285,7 +285,7 @@ func served(gw *gateway.Server, name string) []byte {
 func TestHeadless(t *testing.T) {
 	client := newClient(t, newCluster(t, 1).Endpoints()...)
 	origin := newOrigin(t)
-	gw := gateway.New(nil)
+	gw := must(gateway.New(nil))
 	defer gw.Close()
 	h, err := adminapi.New(gw, &adminapi.Options{Headless: true, Storage: newStorage(t, client, quick(""))})
 	require.NoError(t, err)

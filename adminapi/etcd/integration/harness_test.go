@@ -82,7 +82,7 @@ func (b *buffer) String() string {
 
 func newNode(t *testing.T, s adminapi.Storage, keyring ...adminapi.Secret) *node {
 	t.Helper()
-	n := &node{t: t, gw: gateway.New(nil), logs: &buffer{}}
+	n := &node{t: t, gw: must(gateway.New(nil)), logs: &buffer{}}
 	t.Cleanup(func() { _ = n.gw.Close() })
 	var err error
 	n.admin, err = adminapi.New(n.gw, &adminapi.Options{
@@ -211,4 +211,12 @@ func (k *link) setCut(cut bool) {
 
 func pemOf(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// must is for what is known to be right when the test is written.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -26,7 +26,10 @@ func serveGateway(servers, partners *ca) (_ *gateway.Server, address string, err
 	if err != nil {
 		return nil, "", err
 	}
-	gw := gateway.New(nil)
+	gw, err := gateway.New(nil)
+	if err != nil {
+		return nil, "", err
+	}
 	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
 		Profiles: []ssl.Config{{ID: "partners", Names: []string{serverName}, Certificates: []ssl.KeyPair{pair}, Client: &ssl.ClientAuth{CAPEM: partners.pem}}},
 		Routes: []route.Config{{ID: "hello", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

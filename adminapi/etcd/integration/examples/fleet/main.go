@@ -117,7 +117,11 @@ type member struct {
 }
 
 func join(c config, endpoints []string, logger *slog.Logger) (_ *member, err error) {
-	m := &member{gateway: gateway.New(&gateway.Options{Logger: logger})}
+	gw, err := gateway.New(&gateway.Options{Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	m := &member{gateway: gw}
 	defer func() {
 		if err != nil {
 			m.close()
