@@ -64,7 +64,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	}
 	compiled, err := upstream.New(upstreamConfig)
 	require.NoError(t, err)
-	pool := upstream.NewPool(compiled, nil, nil)
+	pool := upstream.NewPool(compiled, nil)
 	defer pool.Close()
 	prepared, err := gw.Prepare(gateway.Change{Put: gateway.Config{Profiles: []ssl.Config{profileConfig}, Upstreams: []upstream.Config{upstreamConfig}}})
 	require.NoError(t, err)

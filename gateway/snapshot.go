@@ -382,11 +382,13 @@ func (p *Prepared) commitLocked() Report {
 		}
 	}
 	for _, u := range p.upstreams {
-		prev, _ := next.pools.Get(u.ID())
-		if prev != nil {
+		var pool *upstream.Pool
+		if prev, ok := next.pools.Get(u.ID()); ok {
 			replaced = append(replaced, prev)
+			pool = prev.Replace(u, &s.o.Upstream)
+		} else {
+			pool = upstream.NewPool(u, &s.o.Upstream)
 		}
-		pool := upstream.NewPool(u, prev, &s.o.Upstream)
 		if s.ended {
 			pool.Close() // it works on, and probes nothing
 		}

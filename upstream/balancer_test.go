@@ -48,7 +48,7 @@ func TestOwnPicker(t *testing.T) {
 
 	p.InFlight(0, 7)
 	looked := 0
-	p = upstream.NewPool(mustNew(t, upstream.Config{ID: "1", Nodes: nodes, Picker: pickerFunc(func(req *http.Request, c *upstream.Candidates) int {
+	p = p.Replace(mustNew(t, upstream.Config{ID: "1", Nodes: nodes, Picker: pickerFunc(func(req *http.Request, c *upstream.Candidates) int {
 		looked++
 		require.Equal(t, "/x", req.URL.Path)
 		require.Equal(t, 4, c.Len())
@@ -56,7 +56,7 @@ func TestOwnPicker(t *testing.T) {
 		require.Equal(t, []float64{3, 0, 2, 1}, []float64{c.Weight(0), c.Weight(1), c.Weight(2), c.Weight(3)})
 		require.Equal(t, "c.test:80", c.Address(0))
 		return 0
-	})}), p, nil)
+	})}), nil)
 	req := newRequest(t, "GET", "http://a.test/x", nil)
 	require.Equal(t, 0, p.Picks().Pick(&upstream.Request{Request: req}))
 	require.Equal(t, 1, looked)
@@ -203,7 +203,7 @@ func TestLeastConn(t *testing.T) {
 	require.Equal(t, []int{0, 2, 4}, order[2:])
 
 	// What is in flight is known after a replacement.
-	next := upstream.NewPool(mustNew(t, upstream.Config{ID: "1", Balancer: "least_conn", Nodes: manyNodes(4)[1:]}), p, nil)
+	next := p.Replace(mustNew(t, upstream.Config{ID: "1", Balancer: "least_conn", Nodes: manyNodes(4)[1:]}), nil)
 	p.InFlight(3, 1)
 	require.Equal(t, 0, next.Picks().Pick(&upstream.Request{}))
 }

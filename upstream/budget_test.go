@@ -123,11 +123,11 @@ func TestRetryBudgetInAnOutage(t *testing.T) {
 	require.GreaterOrEqual(t, tried-requests, requests/10)
 
 	// A successor goes on with what is left, unless its budget is another.
-	q := upstream.NewPool(mustNew(t, c), p, nil)
+	q := p.Replace(mustNew(t, c), nil)
 	defer q.Close()
 	require.True(t, p.SharesBudget(q))
 	c.RetryBudget.Percent = 11
-	r := upstream.NewPool(mustNew(t, c), q, nil)
+	r := q.Replace(mustNew(t, c), nil)
 	defer r.Close()
 	require.False(t, q.SharesBudget(r))
 }

@@ -27,7 +27,7 @@ func ExampleConfig_chash() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	for range 4 {
@@ -70,7 +70,7 @@ func ExampleVars() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	req, err := http.NewRequest("GET", "http://api.internal/", nil)
@@ -123,7 +123,7 @@ func ExamplePicker() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	client := &http.Client{Transport: pool}
@@ -163,7 +163,7 @@ func ExampleChecks() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	client := &http.Client{Transport: pool}
@@ -195,7 +195,7 @@ func ExampleErrUnhealthy() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	client := &http.Client{Transport: pool}

@@ -197,7 +197,7 @@ type TLS struct {
 	// wait for it that long. If it returns an error or panics, that is a failure to connect
 	// like any other: it counts against the node, and another is tried.
 	//
-	// [NewPool] keeps connections only if the Signer is the same by ==, not if it is
+	// [*Pool.Replace] keeps connections only if the Signer is the same by ==, not if it is
 	// another one of the same key: that may be a new session with the HSM, and the old one
 	// may be over. A Signer whose type has no == counts as new in each Upstream, except an
 	// [ed25519.PrivateKey], which is compared by its bytes.

@@ -16,7 +16,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	pool := upstream.NewPool(u, nil, nil)
+//	pool := upstream.NewPool(u, nil)
 //	defer pool.Close()
 //	proxy := &httputil.ReverseProxy{
 //		Rewrite:   func(r *httputil.ProxyRequest) { r.SetXForwarded() },
@@ -110,7 +110,7 @@
 //
 // # Replacing an upstream
 //
-// [NewPool] takes the pool that it replaces. Nodes that are in both keep their
+// [*Pool.Replace] returns the pool that takes over. Nodes that are in both keep their
 // counts, their idle connections unless TLS or keep-alive changed, and their health
 // unless the Checks changed. Requests in flight on the old pool end in peace.
 package upstream

@@ -42,7 +42,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
@@ -69,14 +69,14 @@ func Example() {
 
 // A pool under an http.Client: the name in the URL is what the node sees, and where
 // the request goes is the pool's choice.
-func ExamplePool() {
+func ExampleNewPool() {
 	node, stop := serve("node")
 	defer stop()
 	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{node}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	client := &http.Client{Transport: pool}
@@ -131,7 +131,7 @@ func ExampleUpstream_Warnings() {
 }
 
 // A new configuration takes over what stays.
-func ExampleNewPool() {
+func ExamplePool_Replace() {
 	a, stopA := serve("a")
 	defer stopA()
 	b, stopB := serve("b")
@@ -146,13 +146,13 @@ func ExampleNewPool() {
 		log.Fatal(err)
 	}
 
-	pool := upstream.NewPool(before, nil, nil)
+	pool := upstream.NewPool(before, nil)
 	client := &http.Client{Transport: pool}
 	if resp, err := client.Get("http://api.internal/"); err == nil {
 		resp.Body.Close()
 	}
 
-	next := upstream.NewPool(after, pool, nil)
+	next := pool.Replace(after, nil)
 	pool.Close()
 	defer next.Close()
 	for i, n := range next.Nodes() {
@@ -178,7 +178,7 @@ func ExampleCallReport() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	req, err := http.NewRequest("GET", "http://api.internal/", nil)
@@ -210,7 +210,7 @@ func ExamplePool_Do() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 
 	req, err := http.NewRequest("GET", "http://api.internal/", nil)
@@ -233,7 +233,7 @@ func ExampleError() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 	proxy := &httputil.ReverseProxy{
 		Rewrite:   func(*httputil.ProxyRequest) {},
@@ -268,7 +268,7 @@ func ExamplePool_Nodes() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	defer pool.Close()
 	client := &http.Client{Transport: pool}
 	for range 40 {
@@ -334,7 +334,7 @@ func ExampleResolver() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, &upstream.Options{
+	pool := upstream.NewPool(u, &upstream.Options{
 		Resolver: hosts{"api.internal": netip.MustParseAddr("127.0.0.1")},
 	})
 	defer pool.Close()
@@ -372,7 +372,7 @@ func ExampleOptions_transport() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, &upstream.Options{
+	pool := upstream.NewPool(u, &upstream.Options{
 		Transport: &http.Transport{MaxConnsPerHost: 100}, // of each node; more wait
 	})
 	defer pool.Close()
@@ -398,7 +398,7 @@ func ExamplePool_Stats() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pool := upstream.NewPool(u, nil, nil)
+	pool := upstream.NewPool(u, nil)
 	for range 4 {
 		res, err := pool.RoundTrip(httptest.NewRequest(http.MethodGet, "http://a.test/", nil))
 		if err != nil {
@@ -406,7 +406,7 @@ func ExamplePool_Stats() {
 		}
 		res.Body.Close()
 	}
-	next := upstream.NewPool(u, pool, nil)
+	next := pool.Replace(u, nil)
 	defer next.Close()
 	pool.Close()
 

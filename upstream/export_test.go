@@ -58,7 +58,7 @@ func NewRoundRobin(weights []int) Picks {
 	if err != nil {
 		panic(err)
 	}
-	p := NewPool(u, nil, nil)
+	p := NewPool(u, nil)
 	p.Rewind()
 	return p.Picks()
 }

@@ -390,7 +390,7 @@ func TestH2ConnectionsDoNotCross(t *testing.T) {
 	wantError(t, err, 502, 1, "not c.test")
 
 	c.TLS.CertPEM, c.TLS.KeyPEM = ca.pair(t, "client")
-	q := upstream.NewPool(mustNew(t, c), p, nil)
+	q := p.Replace(mustNew(t, c), nil)
 	defer q.Close()
 	_, body := get(t, q, "http://a.test/")
 	require.Equal(t, "a.test a.test 1", body)
@@ -410,7 +410,7 @@ func TestH2Replacing(t *testing.T) {
 	resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
 	require.NoError(t, err)
 
-	q := upstream.NewPool(mustNew(t, c), p, nil)
+	q := p.Replace(mustNew(t, c), nil)
 	p.Close()
 	get(t, q, "http://a.test/")
 	require.EqualValues(t, 1, node.conns.Load())

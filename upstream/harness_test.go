@@ -42,7 +42,7 @@ func newPool(t testing.TB, c upstream.Config, o *upstream.Options) *upstream.Poo
 		options.Transport = plugged
 		o = &options
 	}
-	p := upstream.NewPool(u, nil, o)
+	p := upstream.NewPool(u, o)
 	p.Rewind()
 	t.Cleanup(p.Close)
 	return p

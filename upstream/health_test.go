@@ -103,7 +103,7 @@ func withNodes(t *testing.T, n int, c upstream.Config, test func(h *healthHarnes
 		if c.ID == "" {
 			c.ID = "1"
 		}
-		h.pool = upstream.NewPool(mustNew(t, c), nil, &h.options)
+		h.pool = upstream.NewPool(mustNew(t, c), &h.options)
 		h.pool.Rewind()
 		defer func() { h.pool.Close() }()
 		test(h)
@@ -116,7 +116,7 @@ func (h *healthHarness) replace(edit func(*upstream.Config)) {
 	c := h.pool.Upstream().Config()
 	edit(&c)
 	old := h.pool
-	h.pool = upstream.NewPool(mustNew(h, c), old, &h.options)
+	h.pool = old.Replace(mustNew(h, c), &h.options)
 	h.pool.Rewind()
 	old.Close()
 }
@@ -873,7 +873,7 @@ func TestHealthChurn(t *testing.T) {
 		return c
 	}
 	var current atomic.Pointer[upstream.Pool]
-	current.Store(upstream.NewPool(mustNew(t, shape(0)), nil, nil))
+	current.Store(upstream.NewPool(mustNew(t, shape(0)), nil))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var served atomic.Int64
@@ -908,7 +908,7 @@ func TestHealthChurn(t *testing.T) {
 	for i := range 1000 {
 		flaky.Store(rand.IntN(2) == 0)
 		old := current.Load()
-		current.Store(upstream.NewPool(mustNew(t, shape(i)), old, nil))
+		current.Store(old.Replace(mustNew(t, shape(i)), nil))
 		old.Close()
 		for before := served.Load(); served.Load() < before+1 && !t.Failed(); {
 			runtime.Gosched()

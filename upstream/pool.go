@@ -123,18 +123,22 @@ type node struct {
 	failed sample.Sampler // failures that are logged
 }
 
-// NewPool puts an Upstream to work. If the pool replaces another, prev is that
-// one, otherwise nil: it goes on with the counts of [*Pool.Stats], and nodes with the same
-// address keep their own and what their
-// names resolve to, their connections if Scheme, TLS (see [TLS.Signer]), keep-alive,
-// MaxResponseHeaderBytes and Transport are the same, and their health if
-// [Config.Checks] are. An equal RetryBudget goes on with what is left. Close prev once
-// requests go to the new pool.
+// NewPool puts an Upstream to work. A pool opens nothing until its first request.
+func NewPool(u *Upstream, o *Options) *Pool { return newPool(u, o, nil) }
+
+// Replace returns a pool that takes the place of this one, perhaps of another Upstream. It
+// goes on with the counts of [*Pool.Stats], and nodes with the same address keep their own
+// and what their names resolve to, their connections if Scheme, TLS (see [TLS.Signer]),
+// keep-alive, MaxResponseHeaderBytes and Transport are the same, and their health if
+// [Config.Checks] are. An equal RetryBudget goes on with what is left. This pool works on:
+// close it once requests go to the new one.
 //
-// A pool opens nothing until its first request, unless prev probes its nodes: then
-// the new pool probes its own from the beginning. The nodes that are in both are
-// probed by one goroutine, which goes on.
-func NewPool(u *Upstream, prev *Pool, o *Options) *Pool {
+// If this pool probes its nodes, the new pool probes its own from the beginning. The nodes
+// that are in both are probed by one goroutine, which goes on.
+func (p *Pool) Replace(u *Upstream, o *Options) *Pool { return newPool(u, o, p) }
+
+// newPool returns a pool that replaces prev, if that is not nil.
+func newPool(u *Upstream, o *Options, prev *Pool) *Pool {
 	if o == nil {
 		o = &Options{}
 	}

@@ -59,12 +59,12 @@ func TestSuccessorTakesOver(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := mustNew(t, c.from)
-			old := upstream.NewPool(u, nil, nil)
+			old := upstream.NewPool(u, nil)
 			defer old.Close()
 			require.Same(t, u, old.Upstream())
 			config := u.Config()
 			c.edit(&config)
-			next := upstream.NewPool(mustNew(t, config), old, c.o)
+			next := old.Replace(mustNew(t, config), c.o)
 			defer next.Close()
 			for i := range 2 {
 				require.Equal(t, c.shares, next.SharesConnections(old, i, i))
@@ -74,9 +74,9 @@ func TestSuccessorTakesOver(t *testing.T) {
 	}
 
 	// By address, not by place.
-	old := upstream.NewPool(mustNew(t, base), nil, nil)
+	old := upstream.NewPool(mustNew(t, base), nil)
 	defer old.Close()
-	next := upstream.NewPool(mustNew(t, upstream.Config{ID: "1", Nodes: []upstream.Node{{Host: "c.test"}, {Host: "B.TEST", Port: 80}}}), old, nil)
+	next := old.Replace(mustNew(t, upstream.Config{ID: "1", Nodes: []upstream.Node{{Host: "c.test"}, {Host: "B.TEST", Port: 80}}}), nil)
 	defer next.Close()
 	require.True(t, next.SharesConnections(old, 1, 1))
 	require.False(t, next.SharesConnections(old, 0, 0))
@@ -101,7 +101,7 @@ func TestReplacing(t *testing.T) {
 	slow, err := old.RoundTrip(newRequest(t, "GET", "http://a.test/slow", nil))
 	require.NoError(t, err)
 
-	next := upstream.NewPool(mustNew(t, upstream.Config{ID: "1", Nodes: []upstream.Node{stays.Node}}), old, nil)
+	next := old.Replace(mustNew(t, upstream.Config{ID: "1", Nodes: []upstream.Node{stays.Node}}), nil)
 	defer next.Close()
 	old.Close()
 	old.Close() // once more does nothing
@@ -176,7 +176,7 @@ func TestReplacingUnderLoad(t *testing.T) {
 		{ID: "1", Nodes: nodes[1:], KeepAlive: upstream.KeepAlive{Size: 2}},
 	}
 	var current atomic.Pointer[upstream.Pool]
-	current.Store(upstream.NewPool(mustNew(t, shapes[0]), nil, nil))
+	current.Store(upstream.NewPool(mustNew(t, shapes[0]), nil))
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -211,7 +211,7 @@ func TestReplacingUnderLoad(t *testing.T) {
 	}
 	for i := range 1000 { // each sees a request or more
 		old := current.Load()
-		current.Store(upstream.NewPool(mustNew(t, shapes[i%len(shapes)]), old, nil))
+		current.Store(old.Replace(mustNew(t, shapes[i%len(shapes)]), nil))
 		old.Close()
 		for before := served.Load(); served.Load() < before+1 && !t.Failed(); {
 			runtime.Gosched()
@@ -252,7 +252,7 @@ func TestNothingIsLeft(t *testing.T) {
 			Nodes:     []upstream.Node{{Host: "a.test", Weight: 1}, {Host: "b.test", Weight: 1}, {Host: "c.test", Weight: 1}, {Host: "d.test", Weight: 1}},
 			Timeout:   upstream.Timeout{Connect: time.Second, Read: time.Second},
 			KeepAlive: upstream.KeepAlive{IdleTimeout: 1000 * time.Hour},
-		}), nil, &upstream.Options{Dialer: inMemory(nodes)})
+		}), &upstream.Options{Dialer: inMemory(nodes)})
 		for range 20 {
 			resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", strings.NewReader("abc")))
 			if err == nil {

@@ -337,7 +337,7 @@ func TestSuccessorTakesOverNames(t *testing.T) {
 		answers(t, p, "10.0.0.1:80")
 		c := p.Upstream().Config()
 		c.KeepAlive.Size = 7 // other connections
-		q := upstream.NewPool(mustNew(t, c), p, &upstream.Options{Resolver: dns, Dialer: net.dial})
+		q := p.Replace(mustNew(t, c), &upstream.Options{Resolver: dns, Dialer: net.dial})
 		defer q.Close()
 		p.Close()
 		answers(t, q, "10.0.0.1:80")
@@ -349,7 +349,7 @@ func TestSuccessorTakesOverNames(t *testing.T) {
 func TestSuccessorSharesWhatWasTold(t *testing.T) {
 	resolving(t, func(t *testing.T, dns *fakeDNS, net *fakeNet, p *upstream.Pool, _ *syncBuffer) {
 		options := &upstream.Options{Resolver: dns, Dialer: net.dial, Transport: &http.Transport{}}
-		p = upstream.NewPool(p.Upstream(), nil, options)
+		p = upstream.NewPool(p.Upstream(), options)
 		defer p.Close()
 		dns.set(nil, "10.0.0.1")
 		answers(t, p, "10.0.0.1:80")
@@ -358,7 +358,7 @@ func TestSuccessorSharesWhatWasTold(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		lookUp(t, p)
 
-		q := upstream.NewPool(p.Upstream(), p, options)
+		q := p.Replace(p.Upstream(), options)
 		defer q.Close()
 		require.True(t, p.SharesConnections(q, 0, 0))
 		answers(t, q, "10.0.0.2:80")
@@ -370,7 +370,7 @@ func TestPoolsTellOneAfterAnother(t *testing.T) {
 	resolving(t, func(t *testing.T, dns *fakeDNS, net *fakeNet, p *upstream.Pool, _ *syncBuffer) {
 		dns.set(nil, "10.0.0.1")
 		answers(t, p, "10.0.0.1:80")
-		q := upstream.NewPool(p.Upstream(), p, &upstream.Options{Resolver: dns, Dialer: net.dial, Transport: plugged})
+		q := p.Replace(p.Upstream(), &upstream.Options{Resolver: dns, Dialer: net.dial, Transport: plugged})
 		defer q.Close()
 		var both sync.WaitGroup
 		both.Go(func() { p.KeepName(0) })

@@ -264,7 +264,7 @@ func TestRetriesThatAreLoggedAreFew(t *testing.T) {
 			// What was left out is said by the pool that comes after as well.
 			time.Sleep(time.Second)
 			down = map[string]bool{"10.0.0.1:80": true}
-			q := upstream.NewPool(p.Upstream(), p, options)
+			q := p.Replace(p.Upstream(), options)
 			defer q.Close()
 			q.CloseIdle()
 			said := len(log.String())

@@ -168,7 +168,7 @@ func TestRoundRobinStartsAnywhere(t *testing.T) {
 	seen := map[uint64]bool{}
 	u := mustNew(t, upstream.Config{ID: "1", Nodes: []upstream.Node{{Host: "a.test"}, {Host: "b.test"}, {Host: "c.test"}, {Host: "d.test"}}})
 	for range 200 {
-		seen[upstream.NewPool(u, nil, nil).Start()] = true
+		seen[upstream.NewPool(u, nil).Start()] = true
 	}
 	require.Len(t, seen, 4)
 }

@@ -150,14 +150,14 @@ func TestSuccessorOfSigner(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := upstream.Config{ID: "1", Scheme: "https", Nodes: []upstream.Node{{Host: "a.test"}}, TLS: c.from}
 			u := mustNew(t, config)
-			first := upstream.NewPool(u, nil, nil)
+			first := upstream.NewPool(u, nil)
 			defer first.Close()
 			// The same Upstream again: whatever its Signer is, it is that.
-			old := upstream.NewPool(u, first, nil)
+			old := first.Replace(u, nil)
 			defer old.Close()
 			require.True(t, old.SharesConnections(first, 0, 0))
 			config.TLS = c.to
-			next := upstream.NewPool(mustNew(t, config), old, nil)
+			next := old.Replace(mustNew(t, config), nil)
 			defer next.Close()
 			require.Equal(t, c.shares, next.SharesConnections(old, 0, 0))
 		})
@@ -217,7 +217,7 @@ func TestSignerIsNeverShown(t *testing.T) {
 				c := upstream.Config{ID: "1", Scheme: "https", Nodes: []upstream.Node{{Host: "a.test"}}, TLS: upstream.TLS{CertPEM: ca.certify(t, key), Signer: s}}
 				u := mustNew(t, c)
 				require.Equal(t, c, u.Config())
-				p := upstream.NewPool(u, nil, nil)
+				p := upstream.NewPool(u, nil)
 				defer p.Close()
 				_, wrong := upstream.New(upstream.Config{ID: "1", Scheme: "https", TLS: upstream.TLS{CertPEM: ca.certify(t, newKey(t)), Signer: s}})
 				require.Error(t, wrong)
