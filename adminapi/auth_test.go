@@ -41,7 +41,7 @@ func TestNewRefusesOptions(t *testing.T) {
 		{"all at once", &adminapi.Options{Keys: []adminapi.Key{{Role: 9}}}, []string{"Keys[0].Value: is empty", "Keys[0].Role: 9 is no role"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h, err := adminapi.New(must(gateway.New(nil)), test.o)
+			h, err := adminapi.New(t.Context(), must(gateway.New(nil)), test.o)
 			if test.want == nil {
 				require.NoError(t, err)
 				return
@@ -65,7 +65,7 @@ func newHandler(t testing.TB, o *adminapi.Options) (*adminapi.Handler, *recorder
 	}
 	r := &recorder{Storage: o.Storage}
 	o.Storage = r
-	h, err := adminapi.New(gw, o)
+	h, err := adminapi.New(t.Context(), gw, o)
 	require.NoError(t, err)
 	return h, r
 }
@@ -450,6 +450,6 @@ func TestAllowClients(t *testing.T) {
 			}
 		}
 	}
-	_, err := adminapi.New(must(gateway.New(nil)), &adminapi.Options{Keys: []adminapi.Key{{Value: "k"}}, AllowClients: make([]netip.Prefix, 2)})
+	_, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{Keys: []adminapi.Key{{Value: "k"}}, AllowClients: make([]netip.Prefix, 2)})
 	require.ErrorContains(t, err, "Options.AllowClients[1]: is no prefix")
 }

@@ -94,7 +94,7 @@ func BenchmarkNew(b *testing.B) {
 					b.Fatal(err)
 				}
 				gw := must(gateway.New(nil))
-				h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: storage})
+				h, err := adminapi.New(b.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: storage})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -162,7 +162,7 @@ func benchStorage(b *testing.B, routes int, pair ssl.KeyPair) adminapi.Storage {
 func benchHandler(b *testing.B, routes int, pair ssl.KeyPair) *adminapi.Handler {
 	gw := must(gateway.New(nil))
 	b.Cleanup(func() { gw.Close() })
-	h, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: benchStorage(b, routes, pair)})
+	h, err := adminapi.New(b.Context(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: benchStorage(b, routes, pair)})
 	if err != nil {
 		b.Fatal(err)
 	}

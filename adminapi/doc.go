@@ -2,7 +2,7 @@
 // dialect of Apache APISIX, so that its curl commands, clients and stored documents work
 // unchanged for routes, services, upstreams and ssl objects.
 //
-//	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "…"}}})
+//	admin, err := adminapi.New(ctx, gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "…"}}})
 //	...
 //	mux.Handle("/apisix/admin", admin)
 //	mux.Handle("/apisix/admin/", admin)

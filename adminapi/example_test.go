@@ -57,7 +57,7 @@ func Example() {
 	defer gw.Close()
 	front := httptest.NewServer(gw)
 	defer front.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	admin, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func ExampleHandler_ServeHTTP() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	admin, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func ExampleKey() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{
 		{Value: "the deployment's"},
 		{Value: "the dashboard's", Role: adminapi.RoleViewer},
 	}})
@@ -171,10 +171,10 @@ func ExampleOptions() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	if _, err := adminapi.New(gw, nil); err != nil {
+	if _, err := adminapi.New(context.Background(), gw, nil); err != nil {
 		fmt.Println("without a key:", strings.Split(err.Error(), ":")[1])
 	}
-	handler, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{AllowUnauthenticated: true})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func ExampleStorage() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		handler, err := adminapi.New(gw, &adminapi.Options{
+		handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{
 			Keys:    []adminapi.Key{{Value: "edd1c9f0"}},
 			Storage: storage,
 		})
@@ -261,7 +261,7 @@ func ExampleOpenFile() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}, Storage: storage})
+		handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}, Storage: storage})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -311,7 +311,7 @@ func ExampleHandler_mutualTLS() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func ExampleHandler_Close() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func ExampleSecretResolver() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{
 		Keys:    []adminapi.Key{{Value: "edd1c9f0"}},
 		Secrets: secretFiles{dir},
 	})
@@ -433,7 +433,7 @@ func ExampleHandler_explain() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -461,7 +461,7 @@ func ExampleHandler_Refresh() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0"}}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -483,7 +483,7 @@ func ExampleHandler_Load() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Headless: true})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -518,7 +518,7 @@ func ExampleHandler_WatchFile() {
 	defer gw.Close()
 	front := httptest.NewServer(gw)
 	defer front.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Headless: true})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -546,7 +546,7 @@ func ExampleHandler_Status() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true}) // with a Storage that is a Watcher
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Headless: true}) // with a Storage that is a Watcher
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -574,7 +574,7 @@ func ExampleHandler_StatusPage() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	admin, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0", Role: adminapi.RoleViewer}}})
+	admin, err := adminapi.New(context.Background(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: "edd1c9f0", Role: adminapi.RoleViewer}}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func (x *expiry) schedule() {
 // run is the timer's.
 func (x *expiry) run() {
 	defer x.done.Done()
-	x.handler.expire()
+	x.handler.expire(context.Background())
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.schedule()
@@ -98,7 +98,7 @@ func (x *expiry) close() {
 
 // expire deletes the documents whose time has passed. What they are named by stays, as
 // with a lease of etcd.
-func (h *Handler) expire() {
+func (h *Handler) expire(ctx context.Context) {
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
 	now := h.now()
@@ -108,7 +108,6 @@ func (h *Handler) expire() {
 			continue
 		}
 		e := &edit{kind: a.kind, id: a.id, old: old}
-		ctx := context.Background()
 		report, err := h.remove(ctx, e)
 		if errors.Is(err, ErrConflict) {
 			report, err = h.forget(ctx, e)

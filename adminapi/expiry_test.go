@@ -27,7 +27,7 @@ type timed struct {
 
 func newTimed(t *testing.T, s adminapi.Storage) *timed {
 	gw := must(gateway.New(nil))
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
 	require.NoError(t, err)
 	return &timed{t, gw, h}
 }
@@ -220,7 +220,7 @@ func TestTTLOpensAName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log buffer
 		gw := must(gateway.New(nil))
-		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		x := &timed{t, gw, h}
 		defer x.close()

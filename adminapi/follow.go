@@ -50,15 +50,16 @@ type rejection struct {
 const awaitTime = 10 * time.Second
 
 // start follows a storage, and returns when what it holds is in force.
-func (h *Handler) start(w Watcher) error {
-	ctx, end := context.WithCancel(context.Background())
+func (h *Handler) start(ctx context.Context, w Watcher) error {
+	watching, end := context.WithCancel(context.Background())
+	unbind := context.AfterFunc(ctx, end)
 	f := &following{end: end, done: make(chan struct{})}
 	h.following = f
 	first := make(chan error, 1)
 	go func() {
 		defer close(f.done)
-		w.Watch(ctx, func(u Update) {
-			h.follow(ctx, u)
+		w.Watch(watching, func(u Update) {
+			h.follow(watching, u)
 			select {
 			case first <- u.Err:
 			default:
@@ -70,6 +71,9 @@ func (h *Handler) start(w Watcher) error {
 	case err = <-first:
 	case <-f.done:
 		err = errors.New("the watching has ended")
+	}
+	if !unbind() {
+		err = ctx.Err()
 	}
 	if err != nil {
 		f.close()
@@ -114,7 +118,10 @@ func (h *Handler) follow(ctx context.Context, u Update) {
 		h.loseTouch(u.Err)
 		return
 	}
-	report := h.take(ctx, u)
+	report, taken := h.take(ctx, u)
+	if !taken {
+		return
+	}
 	h.reach(u.Revision)
 	h.following.waiters = slices.DeleteFunc(h.following.waiters, func(w *waiter) bool {
 		if w.revision > u.Revision {
@@ -163,9 +170,10 @@ func (f *following) awaits(r Record) bool {
 	})
 }
 
-// take applies an update as one change, but for what is wrong, which it keeps out. changeMu
-// is held.
-func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
+// take applies an update as one change, but for what is wrong, which it keeps out. Once the
+// context has ended it applies nothing, and reports false: what could not be looked up then
+// is not wrong. changeMu is held.
+func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken bool) {
 	edits, records := h.editsOf(u)
 	news := map[string]*rejection{}
 	var prepared *gateway.Prepared
@@ -188,6 +196,9 @@ func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
 			news[key].refuses = refuses || h.rejected[key] != nil && h.rejected[key].refuses
 			return !refuses
 		})
+	}
+	if ctx.Err() != nil {
+		return gateway.Report{}, false
 	}
 	report := prepared.Commit()
 	h.following.begun = true
@@ -215,7 +226,7 @@ func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
 		return len(news) == 0 && h.following.awaits(records[e])
 	}), report)
 	if h.logger == nil {
-		return report
+		return report, true
 	}
 	for _, key := range slices.Sorted(maps.Keys(news)) {
 		kind, id, _ := parseKey(key)
@@ -224,7 +235,7 @@ func (h *Handler) take(ctx context.Context, u Update) gateway.Report {
 	if put+deleted > 0 {
 		h.logger.Info("configuration followed", "revision", u.Revision, "put", put, "deleted", deleted)
 	}
-	return report
+	return report, true
 }
 
 // takeConfigs takes the state of the whole configuration. mu is held.

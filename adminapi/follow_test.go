@@ -168,7 +168,7 @@ func join(t *testing.T, s adminapi.Storage) *member {
 	m := &member{logs: &buffer{}}
 	m.gw = must(gateway.New(nil))
 	var err error
-	m.h, err = adminapi.New(m.gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Logger: slog.New(slog.NewTextHandler(m.logs, nil))})
+	m.h, err = adminapi.New(t.Context(), m.gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Logger: slog.New(slog.NewTextHandler(m.logs, nil))})
 	require.NoError(t, err)
 	t.Cleanup(func() { m.h.Close(); m.gw.Close() })
 	return m
@@ -496,7 +496,7 @@ func TestFollowPanic(t *testing.T) {
 	require.NoError(t, err)
 	gw := must(gateway.New(nil))
 	defer gw.Close()
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Secrets: panicking{}})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Secrets: panicking{}})
 	require.NoError(t, err)
 	defer h.Close()
 	status, _ := (&member{gw: gw, h: h}).do("GET", "/routes/1", "")
@@ -516,7 +516,7 @@ func TestFollowFails(t *testing.T) {
 		func(update func(adminapi.Update)) { update(adminapi.Update{Err: errFailing}) },
 		func(func(adminapi.Update)) {},
 	} {
-		_, err := adminapi.New(must(gateway.New(nil)), &adminapi.Options{Headless: true, Storage: deaf{watch: watch}})
+		_, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{Headless: true, Storage: deaf{watch: watch}})
 		require.ErrorContains(t, err, "adminapi: storage: ")
 	}
 }

@@ -119,7 +119,7 @@ func TestForeignStored(t *testing.T) {
 	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	w.configure(gw)
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: w.memory})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: w.memory})
 	require.NoError(t, err)
 	_, body := ask(gw, "GET", "http://a.test/hello", "")
 	require.Equal(t, "origin 1: GET /hello", body)
@@ -138,7 +138,7 @@ func TestForeignStoredFollowed(t *testing.T) {
 	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
 	w.configure(gw)
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
 	require.NoError(t, err)
 	t.Cleanup(func() { h.Close() })
 	m := &member{gw: gw, h: h}

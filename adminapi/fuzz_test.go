@@ -82,7 +82,7 @@ func FuzzHandler(f *testing.F) {
 		}
 		gw := must(gateway.New(nil))
 		defer gw.Close()
-		h, err := adminapi.New(gw, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: s})
+		h, err := adminapi.New(t.Context(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: s})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +141,7 @@ func FuzzHandler(f *testing.F) {
 		}
 		restarted := must(gateway.New(nil))
 		defer restarted.Close()
-		if _, err := adminapi.New(restarted, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: s}); err != nil {
+		if _, err := adminapi.New(t.Context(), restarted, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: s}); err != nil {
 			t.Errorf("what was taken cannot be loaded: %v", err)
 		}
 	})

@@ -58,8 +58,11 @@ func (h *Handler) String() string { return "adminapi.Handler" }
 // New returns the Admin API of a server, and applies what the storage holds. The
 // error says which option or which stored document is wrong. Of a [Watcher], documents
 // that are wrong are kept out, and told by [*Handler.Status]: others write there too, and
-// one mistake of theirs must not keep a fleet from starting. New waits for the storage, for
-// as long as that tries: one on the network bounds it (etcd.Options.Timeout).
+// one mistake of theirs must not keep a fleet from starting.
+//
+// The context bounds New alone, and not the life of the Handler, which [*Handler.Close]
+// ends. New waits for the storage, and for [Options.Secrets], until it ends, and then returns
+// its error; a storage on the network may give up sooner (etcd.Options.Timeout).
 //
 // The program may have objects of its own on the server, made with [*gateway.Server.Apply]
 // before or after. The Admin API does not show them and changes none: a PUT, PATCH or DELETE
@@ -70,7 +73,7 @@ func (h *Handler) String() string { return "adminapi.Handler" }
 // The other way round nothing is checked: the program must not use the ids of documents, nor
 // for upstreams ids that begin with "routes/" or "services/", nor
 // [*gateway.Server.Configure], which deletes all that it is not given.
-func New(server *gateway.Server, o *Options) (*Handler, error) {
+func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, error) {
 	if o == nil {
 		o = &Options{}
 	}
@@ -95,17 +98,20 @@ func New(server *gateway.Server, o *Options) (*Handler, error) {
 	if h.storage == nil {
 		h.storage = &Memory{}
 	}
+	var err error
 	if watcher, ok := h.storage.(Watcher); ok {
-		if err := h.start(watcher); err != nil {
-			return nil, err
-		}
-		return h, nil
+		err = h.start(ctx, watcher)
+	} else if err = h.load(ctx); err == nil {
+		h.expire(ctx) // whose time passed while nobody looked
 	}
-	if err := h.load(context.Background()); err != nil {
+	switch {
+	case err == nil:
+		return h, nil
+	case ctx.Err() != nil: // whatever it has come to be called on its way
+		return nil, fmt.Errorf("adminapi: New: the storage was not read to its end: %w", ctx.Err())
+	default:
 		return nil, err
 	}
-	h.expire() // whose time passed while nobody looked
-	return h, nil
 }
 
 // Close ends what the Handler does by itself: documents that were stored with a ttl stay
@@ -178,6 +184,9 @@ func (h *Handler) load(ctx context.Context) error {
 func (h *Handler) applyStored(ctx context.Context, edits []*edit, stored []Record) error {
 	change, err := h.changeOf(ctx, edits...)
 	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	report, err := h.server.Apply(change)

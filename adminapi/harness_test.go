@@ -116,7 +116,7 @@ func newWorld(t testing.TB, special setup) *world {
 	w.gw = must(gateway.New(&gateway.Options{Logger: logger}))
 	t.Cleanup(func() { w.gw.Close() })
 	options.Logger = logger
-	handler, err := adminapi.New(w.gw, options)
+	handler, err := adminapi.New(t.Context(), w.gw, options)
 	require.NoError(t, err)
 	handler.SetNow(func() time.Time { return time.Unix(w.now.Load(), 0) })
 	w.handler = handler
@@ -368,7 +368,7 @@ func (w *world) check() {
 	}
 	restarted := must(gateway.New(nil))
 	defer restarted.Close()
-	again, err := adminapi.New(restarted, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: w.memory})
+	again, err := adminapi.New(w.t.Context(), restarted, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: w.memory})
 	require.NoError(w.t, err, "what was taken must be loaded again")
 	whole := func(h http.Handler, key string) *httptest.ResponseRecorder {
 		req := httptest.NewRequest("GET", "http://localhost/apisix/admin/configs", nil)

@@ -19,7 +19,7 @@ func TestKeyring(t *testing.T) {
 	start := func(keys ...adminapi.Secret) (*gateway.Server, *adminapi.Handler, error) {
 		gw := must(gateway.New(nil))
 		t.Cleanup(func() { gw.Close() })
-		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Keyring: keys})
+		h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Keyring: keys})
 		return gw, h, err
 	}
 	const first, second = "edd1c9f0985e76a2", "0123456789abcdef0123456789abcdef"

@@ -33,7 +33,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	// Nothing listens: what runs cannot be printed without a race.
 	gw, memory := must(gateway.New(nil)), &adminapi.Memory{}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory})
+	handler, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory})
 	require.NoError(t, err)
 	defer handler.Close()
 	pair := ssltest.NewCA(t, "servers").Server("p.test")
@@ -79,7 +79,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 	}})), 0o600))
 	other := must(gateway.New(nil))
 	defer other.Close()
-	follower, err := adminapi.New(other, &adminapi.Options{AllowUnauthenticated: true})
+	follower, err := adminapi.New(t.Context(), other, &adminapi.Options{AllowUnauthenticated: true})
 	require.NoError(t, err)
 	defer follower.Close()
 	fileWatcher, err := follower.WatchFile(standalone, nil)

@@ -42,7 +42,7 @@ func TestSecretResolver(t *testing.T) {
 	start := func() (*gateway.Server, *adminapi.Handler, error) {
 		gw := must(gateway.New(nil))
 		t.Cleanup(func() { gw.Close() })
-		h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
+		h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
 		return gw, h, err
 	}
 	gw, h, err := start()
@@ -91,7 +91,7 @@ func TestReferencesShowNothing(t *testing.T) {
 	key := string([]byte(w.pair.KeyPEM))
 	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Secrets: leaky(key)})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Secrets: leaky(key)})
 	require.NoError(t, err)
 	for _, reference := range []string{"$secret://x", "$env://" + key, "$secret://" + key, "$env://A/" + key, "$env://" + strings.ReplaceAll(key, "\n", "")} {
 		doc := w.sslDoc(w.pair)
@@ -116,7 +116,7 @@ func TestRefresh(t *testing.T) {
 	memory := &adminapi.Memory{}
 	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: memory, Secrets: v})
 	require.NoError(t, err)
 	put := func(path string, doc any) {
 		status, body := ask(h, "PUT", "http://localhost/apisix/admin"+path, encode(t, doc))

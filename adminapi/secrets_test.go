@@ -302,7 +302,7 @@ func TestPrivateKeysNotInErrorsOfNew(t *testing.T) {
 		memory := &adminapi.Memory{}
 		_, err := save(t.Context(), memory, "/ssls/1", []byte(value), adminapi.AnyRevision)
 		require.NoError(t, err)
-		_, err = adminapi.New(must(gateway.New(nil)), &adminapi.Options{AllowUnauthenticated: true, Storage: memory})
+		_, err = adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{AllowUnauthenticated: true, Storage: memory})
 		require.ErrorContains(t, err, "/ssls/1", name)
 		for e := err; e != nil; e = errors.Unwrap(e) {
 			require.Empty(t, leak(fmt.Sprintf("%v %+v %#v", e, e, e), []byte(key)), name)
@@ -325,7 +325,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "key", k, "value", k.Value)
 	fmt.Fprint(&out, k.Value.String())
 
-	_, err = adminapi.New(must(gateway.New(nil)), &adminapi.Options{Keys: []adminapi.Key{k, k, {Value: text + "\n"}, {Value: text, Role: 7}}})
+	_, err = adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{Keys: []adminapi.Key{k, k, {Value: text + "\n"}, {Value: text, Role: 7}}})
 	require.Error(t, err)
 	fmt.Fprintf(&out, "%v %+v %#v", err, err, err)
 
@@ -338,7 +338,7 @@ func TestSecretNeverPrints(t *testing.T) {
 // A key that a client sends by the wrong way is not repeated either.
 func TestSentKeysAreNotLogged(t *testing.T) {
 	var logs bytes.Buffer
-	h, err := adminapi.New(must(gateway.New(nil)), &adminapi.Options{
+	h, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{
 		Keys:   []adminapi.Key{{Value: "right"}},
 		Logger: slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -359,7 +359,7 @@ func TestLogLines(t *testing.T) {
 	var logs bytes.Buffer
 	hostile := &hostileStorage{Storage: &adminapi.Memory{}, fail: true}
 	logger := slog.New(slog.NewTextHandler(&logs, nil))
-	h, err := adminapi.New(must(gateway.New(nil)), &adminapi.Options{AllowUnauthenticated: true, Storage: hostile, Logger: logger})
+	h, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{AllowUnauthenticated: true, Storage: hostile, Logger: logger})
 	require.NoError(t, err)
 	const line = "\nlevel=INFO msg=\"all is well\"\x1b[2J"
 	r := httptest.NewRequest("GET", "/apisix/admin/routes", nil)

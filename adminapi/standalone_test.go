@@ -147,7 +147,7 @@ func TestLoadEnvironment(t *testing.T) {
 func TestHeadless(t *testing.T) {
 	gw := must(gateway.New(nil))
 	defer gw.Close()
-	h, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true})
 	require.NoError(t, err)
 	for _, method := range []string{"GET", "PUT", "OPTIONS"} {
 		status, _ := ask(h, method, "http://localhost/apisix/admin/routes/1", `{"uri":"/"}`)
@@ -170,7 +170,7 @@ func TestWatchFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gw := must(gateway.New(nil))
 		defer gw.Close()
-		h, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+		h, err := adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true})
 		require.NoError(t, err)
 		defer h.Close()
 		var failures []string
@@ -227,7 +227,7 @@ func FuzzLoad(f *testing.F) {
 		gw := must(gateway.New(nil))
 		defer gw.Close()
 		memory := &adminapi.Memory{}
-		h, err := adminapi.New(gw, &adminapi.Options{Headless: true, Storage: memory})
+		h, err := adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true, Storage: memory})
 		require.NoError(t, err)
 		defer h.Close()
 		if h.Load(context.Background(), strings.NewReader(text)) != nil {

@@ -43,7 +43,7 @@ func BenchmarkStatusPage(b *testing.B) {
 	}
 	_, err := gw.Apply(c)
 	require.NoError(b, err)
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
+	h, err := adminapi.New(b.Context(), gw, &adminapi.Options{AllowUnauthenticated: true})
 	require.NoError(b, err)
 	page := h.StatusPage()
 	for i := range 1000 { // some routes are used

@@ -286,7 +286,7 @@ func newEmptyPage(t testing.TB) http.Handler {
 func TestStatusPageLists(t *testing.T) {
 	gw := must(gateway.New(nil))
 	defer gw.Close()
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true})
 	require.NoError(t, err)
 	ca := ssltest.NewCA(t, "servers")
 	var c gateway.Change
@@ -569,7 +569,7 @@ func TestStatusPageRefusals(t *testing.T) {
 		Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) { done <- struct{}{} }},
 	}))
 	defer gw.Close()
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true})
 	require.NoError(t, err)
 	servers, people, strangers := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
 	_, err = gw.Apply(gateway.Change{Put: gateway.Config{

@@ -38,7 +38,7 @@ func open(t testing.TB, s adminapi.Storage) (*gateway.Server, *adminapi.Handler,
 	t.Helper()
 	gw := must(gateway.New(nil))
 	t.Cleanup(func() { gw.Close() })
-	h, err := adminapi.New(gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s})
 	return gw, h, err
 }
 

@@ -35,7 +35,7 @@ func newWarned(t *testing.T, o adminapi.Options) *warned {
 	w := &warned{t: t, gw: must(gateway.New(nil)), logs: &buffer{}}
 	o.Logger, o.AllowUnauthenticated = slog.New(slog.NewTextHandler(w.logs, nil)), true
 	var err error
-	w.h, err = adminapi.New(w.gw, &o)
+	w.h, err = adminapi.New(t.Context(), w.gw, &o)
 	require.NoError(t, err)
 	t.Cleanup(func() { w.h.Close(); w.gw.Close() })
 	return w
@@ -306,7 +306,7 @@ func TestWarningsAreForgotten(t *testing.T) {
 	s := newShared()
 	gw := must(gateway.New(nil))
 	t.Cleanup(func() { _ = gw.Close() })
-	h, err := adminapi.New(gw, &adminapi.Options{Storage: s, AllowUnauthenticated: true})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{Storage: s, AllowUnauthenticated: true})
 	require.NoError(t, err)
 	t.Cleanup(h.Close)
 	status, body := ask(h, "PUT", "http://localhost/apisix/admin/ssls/1", encode(t, with(c.expired, "id", "1")))

@@ -4,7 +4,7 @@
 //
 //	client, err := clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: …})
 //	storage, err := etcd.New(client, nil)
-//	admin, err := adminapi.New(gw, &adminapi.Options{Keys: keys, Storage: storage})
+//	admin, err := adminapi.New(ctx, gw, &adminapi.Options{Keys: keys, Storage: storage})
 //
 // A [Storage] is an [adminapi.Watcher]: what is put through one gateway is in force on all.
 // With [adminapi.Options.Headless], a gateway only follows.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -29,7 +30,9 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	admin, err := adminapi.New(gw, &adminapi.Options{
+	starting, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	admin, err := adminapi.New(starting, gw, &adminapi.Options{
 		Keys:    []adminapi.Key{{Value: "edd1c9f0"}},
 		Storage: storage,
 		Keyring: []adminapi.Secret{"qeddd145sfvddff3", "edd1c9f0985e76a2"}, // data_encryption.keyring of APISIX

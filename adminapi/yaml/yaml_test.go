@@ -1,6 +1,7 @@
 package yaml_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -34,9 +35,12 @@ routes:
 	if err != nil {
 		log.Fatal(err)
 	}
-	gw := must(gateway.New(nil))
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Headless: true})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -118,9 +122,12 @@ func TestDecodeRefuses(t *testing.T) {
 
 // What is no mapping is no configuration, and least of all an empty one.
 func TestLoadRefuses(t *testing.T) {
-	gw := must(gateway.New(nil))
+	gw, err := gateway.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer gw.Close()
-	handler, err := adminapi.New(gw, &adminapi.Options{Headless: true})
+	handler, err := adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true})
 	require.NoError(t, err)
 	for text, want := range map[string]string{
 		"routes: [{uri: /, upstream: {nodes: {}}}]": "",
@@ -153,12 +160,4 @@ func FuzzDecode(f *testing.F) {
 			require.True(t, json.Valid(data))
 		}
 	})
-}
-
-// must is for what is known to be right when the test is written.
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
 }

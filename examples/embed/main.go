@@ -38,7 +38,7 @@ func logged(next http.Handler) http.Handler {
 }
 
 // newService returns the gateway, and the mux that its Admin API is mounted on.
-func newService(adminKey string) (*gateway.Server, http.Handler, error) {
+func newService(ctx context.Context, adminKey string) (*gateway.Server, http.Handler, error) {
 	gw, err := gateway.New(nil)
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +49,7 @@ func newService(adminKey string) (*gateway.Server, http.Handler, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	admin, err := adminapi.New(gw, &adminapi.Options{
+	admin, err := adminapi.New(ctx, gw, &adminapi.Options{
 		Keys: []adminapi.Key{{Value: adminapi.Secret(adminKey)}},
 	})
 	if err != nil {
@@ -63,7 +63,7 @@ func newService(adminKey string) (*gateway.Server, http.Handler, error) {
 }
 
 func main() {
-	gw, mux, err := newService(os.Getenv("ADMIN_KEY"))
+	gw, mux, err := newService(context.Background(), os.Getenv("ADMIN_KEY"))
 	if err != nil {
 		log.Fatal(err)
 	}

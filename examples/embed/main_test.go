@@ -18,7 +18,7 @@ import (
 // certificates, no ports to choose, and no waiting. What a PUT answers with 201
 // holds for the next connection.
 func TestService(t *testing.T) {
-	gw, mux, err := newService("secret")
+	gw, mux, err := newService(t.Context(), "secret")
 	require.NoError(t, err)
 	defer gw.Close()
 

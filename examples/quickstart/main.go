@@ -96,7 +96,7 @@ func run(ctx context.Context, c config) error {
 		defer file.Close()
 		storage = file
 	}
-	admin, err := newAdmin(gw, c, storage, logger)
+	admin, err := newAdmin(ctx, gw, c, storage, logger)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func openAccessLog(name string) (*accesslog.Handler, error) {
 }
 
 // newAdmin returns the server of the Admin API.
-func newAdmin(gw *gateway.Server, c config, storage adminapi.Storage, logger *slog.Logger) (*http.Server, error) {
+func newAdmin(ctx context.Context, gw *gateway.Server, c config, storage adminapi.Storage, logger *slog.Logger) (*http.Server, error) {
 	options := &adminapi.Options{Storage: storage, Logger: logger}
 	if c.key != "" {
 		options.Keys = []adminapi.Key{{Value: adminapi.Secret(c.key)}}
@@ -169,7 +169,7 @@ func newAdmin(gw *gateway.Server, c config, storage adminapi.Storage, logger *sl
 			return nil, fmt.Errorf("-admin %s is not on loopback: give it an -admin-key", c.admin)
 		}
 	}
-	handler, err := adminapi.New(gw, options)
+	handler, err := adminapi.New(ctx, gw, options)
 	if err != nil {
 		return nil, err
 	}

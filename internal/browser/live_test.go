@@ -48,7 +48,7 @@ func newLive(t *testing.T) *live {
 		Routes: []route.Config{{ID: "hello", Paths: []string{"/hello"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })}},
 	}})
 	require.NoError(t, err)
-	admin, err := adminapi.New(l.gw, &adminapi.Options{Keys: []adminapi.Key{{Value: key, Role: adminapi.RoleViewer}}})
+	admin, err := adminapi.New(t.Context(), l.gw, &adminapi.Options{Keys: []adminapi.Key{{Value: key, Role: adminapi.RoleViewer}}})
 	require.NoError(t, err)
 	t.Cleanup(admin.Close)
 	l.secure, err = net.Listen("tcp", "127.0.0.1:0")

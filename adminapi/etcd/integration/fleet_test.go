@@ -287,7 +287,7 @@ func TestHeadless(t *testing.T) {
 	origin := newOrigin(t)
 	gw := must(gateway.New(nil))
 	defer gw.Close()
-	h, err := adminapi.New(gw, &adminapi.Options{Headless: true, Storage: newStorage(t, client, quick(""))})
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true, Storage: newStorage(t, client, quick(""))})
 	require.NoError(t, err)
 	defer h.Close()
 	newNode(t, newStorage(t, client, quick(""))).put("/routes/1", route("/1", origin))
@@ -297,6 +297,6 @@ func TestHeadless(t *testing.T) {
 	})
 
 	// Without etcd, nothing starts.
-	_, err = adminapi.New(gw, &adminapi.Options{Headless: true, Storage: newStorage(t, newClient(t, "127.0.0.1:1"), quick(""))})
+	_, err = adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true, Storage: newStorage(t, newClient(t, "127.0.0.1:1"), quick(""))})
 	require.ErrorContains(t, err, "adminapi: storage: etcd: ")
 }

@@ -85,7 +85,7 @@ func newNode(t *testing.T, s adminapi.Storage, keyring ...adminapi.Secret) *node
 	n := &node{t: t, gw: must(gateway.New(nil)), logs: &buffer{}}
 	t.Cleanup(func() { _ = n.gw.Close() })
 	var err error
-	n.admin, err = adminapi.New(n.gw, &adminapi.Options{
+	n.admin, err = adminapi.New(t.Context(), n.gw, &adminapi.Options{
 		AllowUnauthenticated: true, Storage: s, Keyring: keyring, Logger: slog.New(slog.NewTextHandler(n.logs, nil))})
 	require.NoError(t, err)
 	t.Cleanup(n.admin.Close)

@@ -75,7 +75,7 @@ func runFleet(ctx context.Context, c config) error {
 	defer origin.close()
 	var members []*member
 	for i := range c.gateways {
-		m, err := join(c, endpoints, slog.New(slog.NewTextHandler(os.Stderr, nil)).With("gateway", i+1))
+		m, err := join(ctx, c, endpoints, slog.New(slog.NewTextHandler(os.Stderr, nil)).With("gateway", i+1))
 		if err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ type member struct {
 	front, back *door
 }
 
-func join(c config, endpoints []string, logger *slog.Logger) (_ *member, err error) {
+func join(ctx context.Context, c config, endpoints []string, logger *slog.Logger) (_ *member, err error) {
 	gw, err := gateway.New(&gateway.Options{Logger: logger})
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func join(c config, endpoints []string, logger *slog.Logger) (_ *member, err err
 	if err != nil {
 		return nil, err
 	}
-	m.admin, err = adminapi.New(m.gateway, &adminapi.Options{AllowUnauthenticated: true, Storage: storage, Logger: logger})
+	m.admin, err = adminapi.New(ctx, m.gateway, &adminapi.Options{AllowUnauthenticated: true, Storage: storage, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
