@@ -557,7 +557,7 @@ func TestWatchNamesFiles(t *testing.T) {
 			if c.pairs == nil {
 				config.Certificates[0].KeyPEM = other.KeyPEM
 			}
-			_, err := ssl.Watch(ssl.NewStore(nil).Put, nil, ssl.FileConfig{Config: config, KeyPairs: c.pairs, CAs: c.cas, CRLs: c.crls})
+			_, err := ssl.Watch(newStore(t, nil).Put, nil, ssl.FileConfig{Config: config, KeyPairs: c.pairs, CAs: c.cas, CRLs: c.crls})
 			require.Error(t, err)
 			require.True(t, strings.HasSuffix(err.Error(), c.want), err)
 			var fault *ssl.ConfigError
