@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -253,6 +254,14 @@ func (s *Server) checkAnswer(res *http.Response) error {
 // forwardingFailed answers a request that no node has answered.
 func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
+	if refusal := (*ssl.Refusal)(nil); errors.As(context.Cause(r.Context()), &refusal) {
+		// It is a tunnel, which the client lost before it was open: see judgeTunnel.
+		if refusal.Closes(r) {
+			w.Header().Set("Connection", "close")
+		}
+		s.answerFailure(w, r, refusal.Status, refusal.Message)
+		return
+	}
 	late := x.body.late()
 	if !late && errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		// The client has gone away: there is nobody to answer. The status that

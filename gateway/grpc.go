@@ -48,7 +48,7 @@ func grpcStatus(status int) int {
 		return grpcDeadlineExceeded
 	case http.StatusRequestEntityTooLarge:
 		return grpcResourceExhausted
-	default: // 502, 503, 504
+	default: // 421, 502, 503, 504
 		return grpcUnavailable
 	}
 }

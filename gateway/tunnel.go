@@ -22,31 +22,32 @@ type tunnels struct {
 
 // A tunnel is one of them, and what the guard judged.
 type tunnel struct {
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc // with the guard's refusal, if that is why
 
 	tls       *tls.ConnectionState // nil without TLS
 	authority string
 	guarded   string // the path, for the guard
 
-	// profile is the one that was found for the authority when it was judged last.
-	profile *ssl.Profile
-	doomed  bool // it ends after the grace
+	// What was found when it was judged last: the profile of the authority, and that of the
+	// name that the connection was made for.
+	profile, made *ssl.Profile
+
+	doomed bool // it ends after the grace
 }
 
 // beginTunnel takes note of a tunnel. It ends with the context that is returned, and end
 // must be called when it has.
 func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.Context, end func()) {
-	ctx, cancel := context.WithCancel(parent)
+	ctx, cancel := context.WithCancelCause(parent)
 	t := &tunnel{
 		cancel:    cancel,
 		tls:       d.tls,
 		authority: d.authority,
 		guarded:   d.path.Guard(),
-		profile:   d.snap.ssl.Lookup(d.req.Host),
 	}
+	t.find(d.snap.ssl, d.req.Host)
 	ts := &s.tunnels
 	ts.mu.Lock()
-	defer ts.mu.Unlock()
 	if ts.open == nil {
 		ts.open = map[*tunnel]struct{}{}
 	}
@@ -54,11 +55,29 @@ func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.C
 	if ts.timer == nil {
 		ts.timer = time.AfterFunc(judgeEvery, s.judgeAgain)
 	}
+	ts.mu.Unlock()
+	if t.tls != nil && s.snap.Load() != d.snap {
+		// Whoever has made that change may have looked at the tunnels before this was one.
+		s.judgeTunnel(t)
+	}
 	return ctx, func() { ts.end(t) }
 }
 
+// find takes note of the profiles that a table has for a tunnel. It reports whether the guard
+// may say something else by them than by those before. Where there is none, it may: a name
+// may have come to stand below a wildcard that demands certificates.
+func (t *tunnel) find(table *ssl.Table, host string) (changed bool) {
+	profile, made := table.Lookup(host), (*ssl.Profile)(nil)
+	if t.tls != nil {
+		made = table.Lookup(t.tls.ServerName)
+	}
+	changed = profile == nil || made == nil || profile != t.profile || made != t.made
+	t.profile, t.made = profile, made
+	return changed
+}
+
 func (ts *tunnels) end(t *tunnel) {
-	t.cancel()
+	t.cancel(nil)
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	delete(ts.open, t)
@@ -89,9 +108,15 @@ func (s *Server) judgeAgain() {
 }
 
 // judgeTunnels ends the tunnels of clients who may not have them any more. changed says
-// that only a change of their profile can be the reason.
+// that only a change of their profiles can be the reason.
 func (s *Server) judgeTunnels(snap *snapshot, changed bool) {
-	ts := &s.tunnels
+	for _, t := range s.tunnels.toJudge(snap, changed) {
+		s.judgeTunnel(t)
+	}
+}
+
+// toJudge returns the tunnels that may have to end.
+func (ts *tunnels) toJudge(snap *snapshot, changed bool) (list []*tunnel) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for t := range ts.open {
@@ -99,21 +124,40 @@ func (s *Server) judgeTunnels(snap *snapshot, changed bool) {
 		if t.doomed || t.tls == nil || !ok {
 			continue
 		}
-		profile := snap.ssl.Lookup(host)
-		if changed && profile == t.profile {
-			continue
-		}
-		t.profile = profile
-		if _, refused := s.term.Judge(snap.ssl, t.tls, t.authority, t.guarded); refused == nil {
-			continue
-		}
-		t.doomed = true
-		if s.o.TunnelGrace > 0 {
-			time.AfterFunc(s.o.TunnelGrace, t.cancel) // which does nothing to one that is over
-		} else {
-			t.cancel()
+		if t.find(snap.ssl, host) || !changed {
+			list = append(list, t)
 		}
 	}
+	return list
+}
+
+// judgeTunnel ends a tunnel whose client may not have it by the configuration that there is.
+// The guard may ask the user's Authorize, which takes its time, and may have to go through
+// the gateway to find its answer: so no lock is held meanwhile that a tunnel needs to begin
+// or to end.
+func (s *Server) judgeTunnel(t *tunnel) {
+	var refused error
+	for {
+		snap := s.snap.Load()
+		if _, refused = s.term.Judge(snap.ssl, t.tls, t.authority, t.guarded); refused == nil {
+			return
+		}
+		if s.snap.Load() == snap {
+			break // or else what refuses it is in force no more
+		}
+	}
+	ts := &s.tunnels
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	switch {
+	case t.doomed:
+		return
+	case s.o.TunnelGrace > 0:
+		time.AfterFunc(s.o.TunnelGrace, func() { t.cancel(refused) }) // which does nothing to one that is over
+	default:
+		t.cancel(refused)
+	}
+	t.doomed = true
 }
 
 // wait waits until no tunnel is open, or ctx ends.
@@ -126,6 +170,6 @@ func (ts *tunnels) closeAll() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for t := range ts.open {
-		t.cancel()
+		t.cancel(nil)
 	}
 }

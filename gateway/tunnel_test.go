@@ -1,7 +1,9 @@
 package gateway_test
 
 import (
+	"context"
 	"crypto/tls"
+	"io"
 	"net/http"
 	"testing"
 
@@ -52,4 +54,124 @@ func TestTunnelsEndWithThePolicy(t *testing.T) {
 			other.wantEcho("still")
 		})
 	}
+}
+
+// A tunnel whose handshake goes on while the policy changes is judged by the new one, as
+// those are that were open before. The client learns why.
+func TestTunnelThatBeginsDuringAChange(t *testing.T) {
+	h := newHarness(t, nil)
+	old, next := ssltest.NewCA(t, "old"), ssltest.NewCA(t, "next")
+	h.origin.on(switchAndEcho)
+	for _, d := range h.http1Doors() {
+		if !d.tls {
+			continue
+		}
+		t.Run(d.name, func(t *testing.T) {
+			asked, answer := make(chan struct{}), make(chan struct{})
+			ws := everything("ws", "1")
+			ws.WebSocket = true
+			ws.Authorize = func(context.Context, *route.AuthorizeRequest) error {
+				close(asked)
+				<-answer
+				return nil
+			}
+			h.apply(gateway.Config{
+				Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}, old)},
+				Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+				Routes:    []route.Config{ws},
+			})
+			c := h.raw(d, "a.test", old.Client("alice"))
+			c.write("GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
+			<-asked
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, next)}})
+			close(answer)
+			res, err := http.ReadResponse(c.r, nil)
+			require.NoError(t, err)
+			_, _ = io.Copy(io.Discard, res.Body)
+			require.Equal(t, 421, res.StatusCode)
+			c.wantEnd()
+		})
+	}
+}
+
+// The name that a connection was made for counts as much as that of the request.
+func TestTunnelsEndWithThePolicyOfTheServerName(t *testing.T) {
+	h := newHarness(t, nil)
+	ws := everything("ws", "1")
+	ws.WebSocket = true
+	h.origin.on(switchAndEcho)
+	for _, d := range h.http1Doors() {
+		if !d.tls {
+			continue
+		}
+		t.Run(d.name, func(t *testing.T) {
+			_, err := h.gw.Configure(gateway.Config{
+				Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}), h.profile("2", []string{"b.test"})},
+				Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+				Routes:    []route.Config{ws},
+			})
+			require.NoError(t, err)
+			open := func(host string) *rawConn {
+				c := h.raw(d, "a.test")
+				c.write("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
+				res, err := http.ReadResponse(c.r, nil)
+				require.NoError(t, err)
+				require.Equal(t, 101, res.StatusCode)
+				c.wantEcho("hello")
+				return c
+			}
+			fronted, deep := open("b.test"), open("x.y.c.test")
+			// x.y.c.test has no profile, before and after; after, it must not be served.
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("3", []string{"*.c.test"}, h.people)}})
+			deep.wantEnd()
+			fronted.wantEcho("still")
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}})
+			fronted.wantEnd()
+		})
+	}
+}
+
+// While an Authorize takes its time about one tunnel, others begin and end.
+func TestTunnelsDoNotWaitForAuthorize(t *testing.T) {
+	h := newHarness(t, nil)
+	ws := everything("ws", "1")
+	ws.WebSocket = true
+	h.origin.on(switchAndEcho)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	judged := func(id string, judge func(context.Context, *ssl.Identity) error) gateway.Config {
+		p := h.profile("1", []string{"a.test"}, h.people)
+		p.Client.Authorize, p.Client.AuthorizeID = judge, id
+		return gateway.Config{Profiles: []ssl.Config{p}}
+	}
+	h.apply(gateway.Config{
+		Profiles:  []ssl.Config{h.profile("2", []string{"b.test"})},
+		Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+		Routes:    []route.Config{ws},
+	})
+	h.apply(judged("1", func(context.Context, *ssl.Identity) error { return nil }))
+	open := func(name string, certs ...tls.Certificate) *rawConn {
+		c := h.raw(h.http1, name, certs...)
+		c.write("GET /ws HTTP/1.1\r\nHost: " + name + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
+		res, err := http.ReadResponse(c.r, nil)
+		require.NoError(t, err)
+		require.Equal(t, 101, res.StatusCode)
+		c.wantEcho("hello")
+		return c
+	}
+	alice := open("a.test", h.people.Client("alice"))
+
+	applied := make(chan struct{})
+	go func() {
+		defer close(applied)
+		h.apply(judged("2", func(context.Context, *ssl.Identity) error {
+			close(asked)
+			<-answer
+			return nil
+		}))
+	}()
+	<-asked
+	defer func() { <-applied }()
+	defer close(answer)
+	_ = open("b.test").Close()
+	alice.wantEcho("still")
 }
