@@ -308,14 +308,15 @@ func (h *Handler) wholeEdit(it *item, doc map[string]any) error {
 	it.modifiedIndex, it.indexed = doc["modifiedIndex"].(float64)
 	delete(doc, "modifiedIndex")
 	delete(doc, "createdIndex")
-	if had, ok := h.configs.index(kind, old); ok && it.indexed && had == it.modifiedIndex {
+	stored := h.rejected[e.key()] == nil // and in force
+	if had, ok := h.configs.index(kind, old); ok && it.indexed && had == it.modifiedIndex && stored {
 		it.untouched = true
 		return nil
 	}
 	if f := h.restore(e); f != nil {
 		return errors.New(f.text)
 	}
-	if old != nil && sameButTimes(e.doc, old.doc) {
+	if old != nil && stored && sameButTimes(e.doc, old.doc) {
 		it.untouched = true
 		return nil
 	}
@@ -404,7 +405,7 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	if digest == h.configs.digest(h.docs) {
+	if digest == h.configs.digest(h.docs) && len(h.keptOut()) == 0 {
 		return &reply{status: http.StatusNoContent, header: h.configs.header(h.docs)}, nil
 	}
 	next := newConfigsState()
@@ -448,6 +449,7 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 	}
 	for _, e := range edits {
 		switch {
+		case e.doc == nil && e.old == nil: // it was kept out
 		case e.doc == nil:
 			next.counts[e.kind]--
 		case e.old == nil:
@@ -512,8 +514,26 @@ func (h *Handler) configsEdits(items []*item, kept map[apisix.Kind]bool, next *c
 			}
 		}
 	}
+	for key := range h.keptOut() {
+		kind, id, _ := parseKey(key)
+		if h.docs.get(kind, id) == nil && !kept[kind] && !stay[key] {
+			edits = append(edits, &edit{kind: kind, id: id})
+		}
+	}
 	// Of one revision, the documents are of one age, and it is their keys that say which
 	// goes first: so it will be after a restart too.
 	slices.SortFunc(edits, func(a, b *edit) int { return strings.Compare(a.key(), b.key()) })
 	return edits, nil
+}
+
+// keptOut returns the stored documents that are not in force, but for those whose ids are the
+// program's: others have written them, and a whole configuration replaces them. changeMu is
+// held.
+func (h *Handler) keptOut() map[string]*rejection {
+	list := maps.Clone(h.rejected)
+	maps.DeleteFunc(list, func(key string, _ *rejection) bool {
+		kind, id, _ := parseKey(key)
+		return h.isForeign(kind, id)
+	})
+	return list
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -589,4 +590,49 @@ func FuzzFollow(f *testing.F) {
 		}
 		require.Empty(t, m.h.Status().Rejected)
 	})
+}
+
+// A whole configuration is all that is stored then: what was kept out goes, and what is to
+// be as it is in force is stored so, though something else is stored now.
+func TestWholeConfigurationReplacesWhatIsKeptOut(t *testing.T) {
+	w := newWorld(t, setup{})
+	route := encode(t, w.routeDoc("/1", 1))
+	whole := `{"routes":[` + strings.Replace(route, "{", `{"id":"1",`, 1) + `]}`
+	for name, put := range map[string]func(m *member) error{
+		"Load": func(m *member) error { return m.h.Load(t.Context(), strings.NewReader(whole)) },
+		"PUT": func(m *member) error {
+			r := httptest.NewRequest("PUT", "http://localhost/apisix/admin/configs", strings.NewReader(whole))
+			r.Header.Set("X-Digest", "same")
+			if rec := serveOne(m.h, r); rec.Code != 202 {
+				return fmt.Errorf("%d %s", rec.Code, rec.Body)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShared()
+			m := join(t, s)
+			require.NoError(t, put(m))
+			bad := w.routeDoc("/*", 2)
+			bad["plugins"] = map[string]any{"key-auth": map[string]any{}}
+			s.write(t, "/routes/1", encode(t, bad)) // the last good version is in force
+			s.write(t, "/routes/2", encode(t, bad)) // and this never was good: it refuses
+			s.write(t, "/upstreams/3", "{")
+			require.Len(t, m.h.Status().Rejected, 3)
+			status, _ := ask(m.gw, "GET", "http://a.test/2", "")
+			require.Equal(t, 503, status)
+
+			require.NoError(t, put(m))
+			s.settle()
+			require.Empty(t, m.h.Status().Rejected)
+			for _, m := range []*member{m, join(t, s)} {
+				status, _ = ask(m.gw, "GET", "http://a.test/2", "")
+				require.Equal(t, 404, status)
+				require.Equal(t, "origin 1: GET /1", m.get("/1"))
+			}
+			if name == "PUT" {
+				require.EqualError(t, put(m), "204 ", "all is as it was said to be")
+			}
+		})
+	}
 }
