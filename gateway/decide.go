@@ -99,7 +99,7 @@ func (s *Server) find(d *decision) *denial {
 		}
 		if match != nil && !urlpath.ACMEChallenge(guarded) {
 			if why := d.snap.secluded(match, d.req.Host); why != "" {
-				return denied(&ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.ReasonPlainHTTP, Message: why, Host: d.authority})
+				return denied(refusalOfPlain(why, d.authority))
 			}
 		}
 	}
@@ -107,6 +107,11 @@ func (s *Server) find(d *decision) *denial {
 		return noRoute
 	}
 	return nil
+}
+
+// refusalOfPlain is why a route is not served over plain HTTP.
+func refusalOfPlain(why, host string) *ssl.Refusal {
+	return &ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.ReasonPlainHTTP, Message: why, Host: host}
 }
 
 // admit finds the place that the route leads to, and says what goes there.

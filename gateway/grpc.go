@@ -33,6 +33,7 @@ func mayPause(pool *upstream.Pool) bool {
 // Status codes of gRPC.
 const (
 	grpcDeadlineExceeded  = 4
+	grpcPermissionDenied  = 7
 	grpcResourceExhausted = 8
 	grpcInternal          = 13
 	grpcUnavailable       = 14
@@ -44,6 +45,8 @@ func grpcStatus(status int) int {
 	switch status {
 	case http.StatusBadRequest:
 		return grpcInternal
+	case http.StatusForbidden:
+		return grpcPermissionDenied
 	case http.StatusRequestTimeout:
 		return grpcDeadlineExceeded
 	case http.StatusRequestEntityTooLarge:

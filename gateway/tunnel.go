@@ -6,7 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sallyport/sallyport/internal/hostname"
+	"github.com/sallyport/sallyport/internal/urlpath"
+	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 )
 
@@ -26,7 +27,9 @@ type tunnel struct {
 
 	tls       *tls.ConnectionState // nil without TLS
 	authority string
+	host      string // the same as routes have it
 	guarded   string // the path, for the guard
+	route     *route.Route
 
 	// What was found when it was judged last: the profile of the authority, and that of the
 	// name that the connection was made for.
@@ -43,9 +46,11 @@ func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.C
 		cancel:    cancel,
 		tls:       d.tls,
 		authority: d.authority,
+		host:      d.req.Host,
 		guarded:   d.path.Guard(),
+		route:     d.found.Route,
 	}
-	t.find(d.snap.ssl, d.req.Host)
+	t.find(d.snap.ssl)
 	ts := &s.tunnels
 	ts.mu.Lock()
 	if ts.open == nil {
@@ -56,7 +61,7 @@ func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.C
 		ts.timer = time.AfterFunc(judgeEvery, s.judgeAgain)
 	}
 	ts.mu.Unlock()
-	if t.tls != nil && s.snap.Load() != d.snap {
+	if s.snap.Load() != d.snap {
 		// Whoever has made that change may have looked at the tunnels before this was one.
 		s.judgeTunnel(t)
 	}
@@ -66,8 +71,8 @@ func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.C
 // find takes note of the profiles that a table has for a tunnel. It reports whether the guard
 // may say something else by them than by those before. Where there is none, it may: a name
 // may have come to stand below a wildcard that demands certificates.
-func (t *tunnel) find(table *ssl.Table, host string) (changed bool) {
-	profile, made := table.Lookup(host), (*ssl.Profile)(nil)
+func (t *tunnel) find(table *ssl.Table) (changed bool) {
+	profile, made := table.Lookup(t.host), (*ssl.Profile)(nil)
 	if t.tls != nil {
 		made = table.Lookup(t.tls.ServerName)
 	}
@@ -120,11 +125,10 @@ func (ts *tunnels) toJudge(snap *snapshot, changed bool) (list []*tunnel) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for t := range ts.open {
-		host, ok := hostname.CanonicalHost(t.authority)
-		if t.doomed || t.tls == nil || !ok {
+		if t.doomed {
 			continue
 		}
-		if t.find(snap.ssl, host) || !changed {
+		if t.find(snap.ssl) || !changed {
 			list = append(list, t)
 		}
 	}
@@ -139,7 +143,7 @@ func (s *Server) judgeTunnel(t *tunnel) {
 	var refused error
 	for {
 		snap := s.snap.Load()
-		if _, refused = s.term.Judge(snap.ssl, t.tls, t.authority, t.guarded); refused == nil {
+		if refused = s.refuses(snap, t); refused == nil {
 			return
 		}
 		if s.snap.Load() == snap {
@@ -158,6 +162,21 @@ func (s *Server) judgeTunnel(t *tunnel) {
 		t.cancel(refused)
 	}
 	t.doomed = true
+}
+
+// refuses returns why a request like that which has opened a tunnel would be refused now, or
+// nil: see [*Server.find].
+func (s *Server) refuses(snap *snapshot, t *tunnel) error {
+	if t.tls == nil && (s.o.PlainHTTP == PlainOpen || t.route.AllowPlain()) {
+		return nil
+	}
+	_, refused := s.term.Judge(snap.ssl, t.tls, t.authority, t.guarded)
+	if refused == nil && t.tls == nil && !urlpath.ACMEChallenge(t.guarded) {
+		if why := snap.secluded(t.route, t.host); why != "" {
+			return refusalOfPlain(why, t.authority)
+		}
+	}
+	return refused
 }
 
 // wait waits until no tunnel is open, or ctx ends.

@@ -175,3 +175,47 @@ func TestTunnelsDoNotWaitForAuthorize(t *testing.T) {
 	_ = open("b.test").Close()
 	alice.wantEcho("still")
 }
+
+// So does one without TLS, whose name may come to demand a client certificate: a request for
+// it would be refused then.
+func TestPlainTunnelsEndWithThePolicy(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		o     gateway.Options
+		route route.Config
+		ends  bool
+	}{
+		{"of a host", gateway.Options{}, route.Config{Hosts: []string{"a.test"}}, true},
+		{"of a wildcard", gateway.Options{}, route.Config{Hosts: []string{"*.test"}}, true},
+		{"of every host", gateway.Options{}, route.Config{}, true},
+		{"of another host", gateway.Options{}, route.Config{Hosts: []string{"b.test"}}, false},
+		{"of a route that allows it", gateway.Options{}, route.Config{AllowPlain: true}, false},
+		{"of a server that allows it", gateway.Options{PlainHTTP: gateway.PlainOpen}, route.Config{}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHarness(t, &test.o)
+			h.origin.on(switchAndEcho)
+			ws := test.route
+			ws.ID, ws.Paths, ws.Upstream, ws.WebSocket = "ws", []string{"/*"}, "1", true
+			host := "a.test"
+			if test.name == "of another host" {
+				host = "b.test"
+			}
+			h.apply(gateway.Config{Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)}, Routes: []route.Config{ws}})
+			c := h.raw(h.plain, "")
+			c.write("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
+			res, err := http.ReadResponse(c.r, nil)
+			require.NoError(t, err)
+			require.Equal(t, 101, res.StatusCode)
+			c.wantEcho("hello")
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("open", []string{"c.test"})}})
+			c.wantEcho("still")
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}})
+			if test.ends {
+				c.wantEnd()
+			} else {
+				c.wantEcho("still")
+			}
+		})
+	}
+}
