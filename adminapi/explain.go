@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/internal/urlpath"
 	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -68,11 +70,40 @@ func (h *Handler) explain(asked *http.Request, sni string) map[string]any {
 		return answer
 	}
 	answer["route"] = found.ID()
-	if asked.TLS == nil && !found.AllowPlain() && h.server.Profiles().Lookup(asked.URL.Hostname()).DemandsClientCert() {
-		answer["reason"] = "the host demands client certificates: over plain HTTP the answer is 403, unless the gateway was told otherwise (PlainHTTP)"
+	if why := whyNotPlain(h.server.Profiles(), found, asked); why != "" {
+		answer["reason"] = why + ": over plain HTTP the answer is 403, unless the gateway was told otherwise (PlainHTTP)"
 	}
 	answer["upstream"] = h.explainUpstream(found)
 	return answer
+}
+
+// refusalOf returns what the guard has against a request without a client certificate, or nil.
+func refusalOf(table *ssl.Table, r *http.Request) *ssl.Refusal {
+	guard := ssl.NewTerminator(func() *ssl.Table { return table }, nil)
+	_, err := guard.Judge(table, r.TLS, r.Host, guardedPath(r))
+	var refusal *ssl.Refusal
+	errors.As(err, &refusal)
+	return refusal
+}
+
+// guardedPath is the path that the guard sees: none where the path can be read in more than
+// one way.
+func guardedPath(r *http.Request) string {
+	path, _ := urlpath.Parse(urlpath.Raw(r))
+	return path.Guard()
+}
+
+// whyNotPlain returns why the gateway refuses a request that comes over plain HTTP, or "".
+func whyNotPlain(table *ssl.Table, found *route.Route, r *http.Request) string {
+	switch {
+	case r.TLS != nil || found.AllowPlain():
+		return ""
+	case refusalOf(table, r) != nil:
+		return "the host demands client certificates"
+	case found.EveryHost() && table.DemandsClientCert() && !urlpath.ACMEChallenge(guardedPath(r)):
+		return "the route is for every host, and some demand client certificates"
+	}
+	return ""
 }
 
 // maxCandidates is how many routes an explanation names.
@@ -145,7 +176,8 @@ func (h *Handler) explainSSL(r *http.Request, sni string) map[string]any {
 	if profile.DemandsClientCert() {
 		out["reason"] = "a client certificate that its client.ca does not vouch for is refused"
 	}
-	if host := (&url.URL{Host: r.Host}).Hostname(); table.Lookup(host) != profile && (profile.DemandsClientCert() || table.Lookup(host).DemandsClientCert()) {
+	if refusal := refusalOf(table, r); refusal != nil && refusal.Status == http.StatusMisdirectedRequest {
+		host := (&url.URL{Host: r.Host}).Hostname()
 		out["reason"] = fmt.Sprintf("the host %s is not one of this ssl object: the answer is 421", printable(host))
 	}
 	return out
