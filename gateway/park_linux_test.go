@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -170,7 +171,7 @@ func TestParked(t *testing.T) {
 // Idle connections end in time while they are parked: each by its own limit, and not the
 // later for less than a request.
 func TestParkedIdleTimeout(t *testing.T) {
-	l := newLot(t, gateway.Limits{HeaderTimeout: 1500 * time.Millisecond, IdleTimeout: time.Hour})
+	l := newLot(t, gateway.Limits{HeaderTimeout: 1500 * time.Millisecond, IdleTimeout: math.MaxInt64}) // which some take for none
 	kept := l.dial(false)
 	kept.ask()
 	l.wantParked(1)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -761,6 +762,20 @@ func TestOutliers(t *testing.T) {
 			h.ask()
 		}
 		require.Empty(h, h.pool.Nodes()[0].Reason)
+	})
+}
+
+// A node may be out for as long as a Duration can say, which is for ever.
+func TestOutliersForEver(t *testing.T) {
+	withNodes(t, 2, upstream.Config{Outliers: &upstream.Outliers{EjectFor: math.MaxInt64}}, func(h *healthHarness) {
+		h.wait(time.Second)
+		h.nodes[0].set(status(500))
+		for range 40 {
+			h.ask()
+		}
+		h.wait(1000 * time.Hour)
+		require.False(h, h.pool.Nodes()[0].EjectedUntil.IsZero())
+		require.Zero(h, h.picks(100)[0])
 	})
 }
 

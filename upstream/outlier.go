@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -127,7 +128,11 @@ func (p *Pool) eject(m *member, reason string) {
 		c.ejections = 0 // it has been well for long enough
 	}
 	c.ejections = min(c.ejections+1, maxEjectFactor)
-	c.ejectedUntil.Store(int64(now + time.Duration(c.ejections)*o.EjectFor))
+	longest := math.MaxInt64 - now // for ever
+	if o.EjectFor <= longest/time.Duration(c.ejections) {
+		longest = time.Duration(c.ejections) * o.EjectFor
+	}
+	c.ejectedUntil.Store(int64(now + longest))
 	c.window.Store(0)
 	c.reason.Store(&reason)
 	c.word.Or(uint64(ejectedMark))

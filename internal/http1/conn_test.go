@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"math"
 	"math/big"
 	"net"
 	"os"
@@ -346,6 +347,45 @@ func TestAwait(t *testing.T) {
 		_, err = conn.ReadResponse("GET")
 		require.Error(t, err)
 		require.Equal(t, time.Second, time.Since(begun))
+	})
+}
+
+// A limit may be as long as a Duration can be, which is a usual way to say that there is
+// none. It does not outlive its exchange. In a bubble of synctest, it is too early for the
+// clock to overflow.
+func TestAwaitForEver(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	conn := NewConn(ours)
+	defer conn.Close()
+	conn.Begin(math.MaxInt64, 1<<12)
+	conn.Await(time.Nanosecond)
+	conn.Await(math.MaxInt64)
+	go func() { _, _ = io.WriteString(theirs, "HTTP/1.1 103 Early Hints\r\n\r\n") }()
+	_, err := conn.ReadResponse("GET")
+	require.NoError(t, err)
+	conn.Await(time.Millisecond)
+	defer time.AfterFunc(10*time.Second, conn.Abort).Stop() // only if the test fails
+	_, err = conn.ReadResponse("GET")
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// So may the time at which all writes end.
+func TestWriteByTheEndOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		conn := Server(Accepted(ours, false), time.Minute)
+		defer conn.Abort()
+		for _, by := range []time.Time{time.Now().Add(math.MaxInt64), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} {
+			conn.WriteBy(by)
+			go func() {
+				time.Sleep(time.Second)
+				_, _ = io.ReadFull(theirs, make([]byte, 1))
+			}()
+			_, err := conn.Write([]byte("x"))
+			require.NoError(t, err)
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"crypto/tls"
+	"math"
 	"net"
 	"os"
 	"time"
@@ -112,13 +113,16 @@ func (c *Conn) Rest() { c.releaseInput() }
 // of each. Zero is never.
 func (c *Conn) WriteBy(t time.Time) {
 	s := &c.socket
-	if t.IsZero() {
+	if t.IsZero() || t.After(endOfTime) {
 		s.sendBy.Store(0)
 	} else {
 		s.sendBy.Store(t.UnixNano())
 	}
 	s.writing.begin(s.sendStep())
 }
+
+// endOfTime is the last that a time in nanoseconds can be.
+var endOfTime = time.Unix(0, math.MaxInt64)
 
 // preface is what a connection with HTTP/2 begins with (RFC 9113, section 3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -34,8 +35,13 @@ var epoch = time.Now().Add(-time.Hour)
 
 func now() moment { return moment(time.Since(epoch)) }
 
-// after is the moment a time later.
-func (m moment) after(d time.Duration) moment { return m + moment(d) }
+// after is the moment a time later, or the last that there is.
+func (m moment) after(d time.Duration) moment {
+	if later := m + moment(d); later > m || d <= 0 {
+		return later
+	}
+	return math.MaxInt64
+}
 
 // time is a moment as all others have it.
 func (m moment) time(now moment) time.Time { return time.Now().Add(time.Duration(m - now)) }
