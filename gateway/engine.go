@@ -3,7 +3,6 @@ package gateway
 import (
 	"crypto/tls"
 	"errors"
-	"math"
 	"net"
 	"net/http"
 	"os"
@@ -147,12 +146,8 @@ func (k *client) serve() {
 	}
 }
 
-// idles takes note that the connection is idle from now on, for d at most, which may be as
-// long as a Duration can be.
-func (k *client) idles(d time.Duration) {
-	now := k.server.clock()
-	k.expires = now + min(int64(d), math.MaxInt64-now)
-}
+// idles takes note that the connection is idle from now on, for d at most.
+func (k *client) idles(d time.Duration) { k.expires = k.server.clock() + int64(d) }
 
 // idlesUntil is idles for who knows until when.
 func (k *client) idlesUntil(t time.Time) { k.idles(max(time.Until(t), 0)) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -762,5 +763,33 @@ func TestBodyOutlivesItsHandler(t *testing.T) {
 		status, _ := conn.status(stream)
 		require.Equal(t, "200", status)
 		require.Error(t, <-ended)
+	}
+}
+
+// Who wants no limit may set one that is as large as can be.
+func TestLimitsAtTheirLimits(t *testing.T) {
+	for _, byNetHTTP := range []bool{false, true} {
+		h := newHarness(t, &gateway.Options{NetHTTP2: byNetHTTP, Limits: gateway.Limits{
+			Connections: math.MaxInt, ConnectionsPerAddr: math.MaxInt,
+			HeaderBytes: math.MaxInt, HeaderFields: math.MaxInt, BodyBytes: math.MaxInt64, Requests: math.MaxInt, Streams: math.MaxInt,
+			HeaderTimeout: math.MaxInt64, IdleTimeout: math.MaxInt64, BodyTimeout: math.MaxInt64,
+		}})
+		h.apply(gateway.Config{
+			Profiles:  []ssl.Config{h.profile("1", []string{"a.test"})},
+			Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)},
+			Routes:    []route.Config{everything("1", "1")},
+		})
+		for _, d := range h.doors() {
+			t.Run(d.name, func(t *testing.T) {
+				client := h.client(d, "a.test")
+				client.Timeout = patience
+				for range 2 {
+					res, err := client.Post(d.scheme()+"://a.test/", "text/plain", struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 200_000))})
+					require.NoError(t, err)
+					_ = res.Body.Close()
+					require.Equal(t, 200, res.StatusCode)
+				}
+			})
+		}
 	}
 }

@@ -200,17 +200,27 @@ func (l Limits) withDefaults() Limits {
 			l.Connections = int(files / 2)
 		}
 	}
-	setDefault(&l.HeaderBytes, 32<<10)
-	setDefault(&l.HeaderFields, 256)
-	setDefault(&l.HeaderTimeout, 10*time.Second)
-	setDefault(&l.IdleTimeout, 75*time.Second)
-	setDefault(&l.BodyTimeout, time.Minute)
-	setDefault(&l.Streams, 100)
+	setDefault(&l.HeaderBytes, 32<<10, mostBytes)
+	setDefault(&l.HeaderFields, 256, mostOf)
+	setDefault(&l.HeaderTimeout, 10*time.Second, mostTime)
+	setDefault(&l.IdleTimeout, 75*time.Second, mostTime)
+	setDefault(&l.BodyTimeout, time.Minute, mostTime)
+	setDefault(&l.Streams, 100, mostOf)
 	return l
 }
 
-func setDefault[T int | time.Duration](v *T, value T) {
+// What is as good as no limit. Sums of larger ones would be below zero.
+const (
+	mostBytes = 1 << 29
+	mostOf    = 1 << 20
+	mostTime  = 100 * 365 * 24 * time.Hour
+)
+
+// setDefault puts a value in the place of zero, and the most that it can be in the place of
+// more.
+func setDefault[T int | time.Duration](v *T, value, most T) {
 	if *v <= 0 {
 		*v = value
 	}
+	*v = min(*v, most)
 }
