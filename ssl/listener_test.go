@@ -12,6 +12,7 @@ import (
 	"go/token"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -860,6 +861,25 @@ func TestListenerDrains(t *testing.T) {
 		_, err := silent.Read(make([]byte, 1))
 		require.Error(t, err)
 	})
+}
+
+// So it does where as many handshakes may go on as can be.
+func TestListenerEndsWithoutBound(t *testing.T) {
+	below := newPipes()
+	l := newStore(t, &ssl.Options{MaxHandshakes: math.MaxInt, HandshakeProcs: math.MaxInt}).Listener(below)
+	defer l.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		ended <- err
+	}()
+	require.NoError(t, below.Close())
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, net.ErrClosed)
+	case <-time.After(patience):
+		t.Fatal("the listener goes on for as long as it may have handshakes")
+	}
 }
 
 // An admitted is a connection that must be admitted.

@@ -103,6 +103,7 @@ type Trace struct {
 const (
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultMaxHandshakes    = 512
+	mostHandshakes          = 1 << 20 // which are taken one by one in the end
 )
 
 // base returns the private copy of Options.Base, with its defaults.

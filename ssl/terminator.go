@@ -66,6 +66,7 @@ func NewTerminator(table func() *Table, o *Options) (*Terminator, error) {
 	if tm.o.MaxHandshakes <= 0 {
 		tm.o.MaxHandshakes = defaultMaxHandshakes
 	}
+	tm.o.MaxHandshakes = min(tm.o.MaxHandshakes, mostHandshakes)
 	tm.procs = newProcs(tm.o.HandshakeProcs)
 	tm.verdicts, tm.shared = newVerdicts(), newSharedCerts()
 	tm.clock = &coarseClock{}
