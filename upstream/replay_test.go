@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -316,4 +317,17 @@ func TestReplayOfABodyThatFails(t *testing.T) {
 	wantError(t, err, 400, 2, "reading the request's body: broken")
 	require.ErrorIs(t, err, broken)
 	require.Zero(t, p.Nodes()[1].Failures)
+}
+
+// Who wants every body to be sent again may say so by the largest number.
+func TestRequestBodyIsReplayedWhole(t *testing.T) {
+	text := strings.Repeat("text", 10_000)
+	b := upstream.NewReplayedBody(newBody(strings.NewReader(text)), math.MaxInt)
+	for range 2 {
+		got, err := io.ReadAll(b.Lend())
+		require.NoError(t, err)
+		require.Equal(t, text, string(got))
+		require.True(t, b.Revoke())
+	}
+	b.Settle()
 }

@@ -145,9 +145,9 @@ func (v *bodyView) readSrc(p []byte) (int, error) {
 	b := v.of
 	// One byte over the limit: only so a body that ends at it is known to.
 	keep := !b.partial && !b.settled && b.limit > 0
-	if keep {
-		p = p[:min(len(p), b.limit+1-b.kept.n)]
-	} else {
+	if room := b.limit - b.kept.n; keep && room < len(p) {
+		p = p[:room+1]
+	} else if !keep {
 		b.partial = true
 	}
 	b.reading = make(chan struct{})

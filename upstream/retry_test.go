@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -182,6 +183,7 @@ func TestRetries(t *testing.T) {
 		{"none", upstream.NoRetries, 1},
 		{"one", 1, 2},
 		{"more than there are nodes", 9, 4},
+		{"as many as can be", math.MaxInt, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPool(t, upstream.Config{Nodes: nodes(t), Retries: c.retries}, nil)

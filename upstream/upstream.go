@@ -115,7 +115,7 @@ func New(c Config) (*Upstream, error) {
 	case 0:
 		u.tries = max(1, len(c.Nodes))
 	default:
-		u.tries = 1 + max(0, c.Retries)
+		u.tries = 1 + min(max(0, c.Retries), math.MaxInt-1)
 	}
 
 	if len(faults) > 0 {
