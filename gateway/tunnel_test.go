@@ -16,6 +16,22 @@ import (
 	"github.com/sallyport/sallyport/upstream"
 )
 
+// askForWebSocket asks for the upgrade, and openWebSocket has it made.
+
+func (c *rawConn) askForWebSocket(host string) {
+	c.t.Helper()
+	c.write("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
+}
+
+func (c *rawConn) openWebSocket(host string) {
+	c.t.Helper()
+	c.askForWebSocket(host)
+	res, err := http.ReadResponse(c.r, nil)
+	require.NoError(c.t, err)
+	require.Equal(c.t, 101, res.StatusCode)
+	c.wantEcho("hello")
+}
+
 // A WebSocket connection ends when its client may not have it any more, and no other
 // does: design.md, "The guard".
 func TestTunnelsEndWithThePolicy(t *testing.T) {
@@ -36,11 +52,7 @@ func TestTunnelsEndWithThePolicy(t *testing.T) {
 			})
 			open := func(name string, cert tls.Certificate) *rawConn {
 				c := h.raw(d, name, cert)
-				c.write("GET /ws HTTP/1.1\r\nHost: " + name + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
-				res, err := http.ReadResponse(c.r, nil)
-				require.NoError(t, err)
-				require.Equal(t, 101, res.StatusCode)
-				c.wantEcho("hello")
+				c.openWebSocket(name)
 				return c
 			}
 			alice, other := open("a.test", old.Client("alice")), open("b.test", old.Client("bob"))
@@ -81,7 +93,7 @@ func TestTunnelThatBeginsDuringAChange(t *testing.T) {
 				Routes:    []route.Config{ws},
 			})
 			c := h.raw(d, "a.test", old.Client("alice"))
-			c.write("GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
+			c.askForWebSocket("a.test")
 			<-asked
 			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, next)}})
 			close(answer)
@@ -113,11 +125,7 @@ func TestTunnelsEndWithThePolicyOfTheServerName(t *testing.T) {
 			require.NoError(t, err)
 			open := func(host string) *rawConn {
 				c := h.raw(d, "a.test")
-				c.write("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
-				res, err := http.ReadResponse(c.r, nil)
-				require.NoError(t, err)
-				require.Equal(t, 101, res.StatusCode)
-				c.wantEcho("hello")
+				c.openWebSocket(host)
 				return c
 			}
 			fronted, deep := open("b.test"), open("x.y.c.test")
@@ -151,26 +159,23 @@ func TestTunnelsDoNotWaitForAuthorize(t *testing.T) {
 	h.apply(judged("1", func(context.Context, *ssl.Identity) error { return nil }))
 	open := func(name string, certs ...tls.Certificate) *rawConn {
 		c := h.raw(h.http1, name, certs...)
-		c.write("GET /ws HTTP/1.1\r\nHost: " + name + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
-		res, err := http.ReadResponse(c.r, nil)
-		require.NoError(t, err)
-		require.Equal(t, 101, res.StatusCode)
-		c.wantEcho("hello")
+		c.openWebSocket(name)
 		return c
 	}
 	alice := open("a.test", h.people.Client("alice"))
 
-	applied := make(chan struct{})
+	slow := judged("2", func(context.Context, *ssl.Identity) error {
+		close(asked)
+		<-answer
+		return nil
+	})
+	applied := make(chan error)
 	go func() {
-		defer close(applied)
-		h.apply(judged("2", func(context.Context, *ssl.Identity) error {
-			close(asked)
-			<-answer
-			return nil
-		}))
+		_, err := h.gw.Apply(gateway.Change{Put: slow})
+		applied <- err
 	}()
 	<-asked
-	defer func() { <-applied }()
+	defer func() { require.NoError(t, <-applied) }()
 	defer close(answer)
 	_ = open("b.test").Close()
 	alice.wantEcho("still")
@@ -203,11 +208,7 @@ func TestPlainTunnelsEndWithThePolicy(t *testing.T) {
 			}
 			h.apply(gateway.Config{Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)}, Routes: []route.Config{ws}})
 			c := h.raw(h.plain, "")
-			c.write("GET /ws HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
-			res, err := http.ReadResponse(c.r, nil)
-			require.NoError(t, err)
-			require.Equal(t, 101, res.StatusCode)
-			c.wantEcho("hello")
+			c.openWebSocket(host)
 			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("open", []string{"c.test"})}})
 			c.wantEcho("still")
 			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, h.people)}})
