@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -226,6 +227,56 @@ func TestCallDeadline(t *testing.T) {
 				got := outcome.Get("Grpc-Status") + " " + outcome.Get("Grpc-Message")
 				require.True(t, strings.HasPrefix(got, c.want), "%s, timeout %q, begun %q: %s", d.name, c.timeout, begin, got)
 			}
+		}
+	}
+}
+
+// A call ends with the policy as a WebSocket connection does: one that is not answered yet is
+// told why, and another is broken off.
+func TestCallsEndWithThePolicy(t *testing.T) {
+	h := newHarness(t, nil)
+	asked := make(chan struct{})
+	h.calling(newH2Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		if r.Header.Get("X-Answer") != "" {
+			io.WriteString(w, "a part")
+			w.(http.Flusher).Flush()
+		}
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	old, next := ssltest.NewCA(t, "old"), ssltest.NewCA(t, "next")
+	for _, d := range []door{h.http2, h.handler2} {
+		for _, answers := range []string{"", "1"} {
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, old)}})
+			req := h.call(d, "application/grpc")
+			req.Header.Set("X-Answer", answers)
+			type answer struct {
+				*http.Response
+				error
+			}
+			answered := make(chan answer, 1)
+			client := h.client(d, "a.test", old.Client("alice"))
+			go func() {
+				res, err := client.Do(req)
+				answered <- answer{res, err}
+			}()
+			<-asked
+			if answers != "" {
+				res := <-answered
+				require.NoError(t, res.error, d.name)
+				h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, next)}})
+				_, err := io.ReadAll(res.Body)
+				require.Error(t, err, d.name)
+				continue
+			}
+			h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, next)}})
+			res := <-answered
+			require.NoError(t, res.error, d.name)
+			require.Equal(t, 200, res.StatusCode, d.name)
+			require.Equal(t, "14", res.Header.Get("Grpc-Status"), d.name)
+			require.Contains(t, res.Header.Get("Grpc-Message"), "connect again")
+			res.Body.Close()
 		}
 	}
 }
