@@ -108,6 +108,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 		upstream.Checks{}, upstream.Config{}, upstream.ConfigError{}, upstream.Error{}, upstream.KeepAlive{}, upstream.Node{},
 		upstream.NodeStatus{}, upstream.Options{}, upstream.Outliers{}, upstream.PassiveChecks{}, upstream.RetryBudget{},
 		upstream.TLS{}, upstream.Timeout{}, upstream.Histogram{}, upstream.Stats{}, upstream.StatusCounts{},
+		upstream.Balancer(""), upstream.CheckType(""), upstream.HashOn(""), upstream.Scheme(""),
 	}
 	var listed []string
 	for _, v := range values {

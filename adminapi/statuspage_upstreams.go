@@ -30,7 +30,7 @@ func (h *Handler) reportUpstreams(stats *gateway.Stats, q *statushtml.Query) sta
 			return statuspage.Upstream{}, false
 		}
 		out := statuspage.Upstream{
-			ID: s.ID, Scheme: u.Scheme(), Balancer: cmp.Or(u.Balancer(), "the program's own"), Nodes: []statuspage.Node{},
+			ID: s.ID, Scheme: string(u.Scheme()), Balancer: cmp.Or(string(u.Balancer()), "the program's own"), Nodes: []statuspage.Node{},
 			Answers: answersOf(s.Answers), Retries: s.Retries, MeanWaitSeconds: meanSeconds(s.Wait), Warnings: append([]string{}, u.Warnings()...),
 		}
 		for _, n := range s.Nodes {

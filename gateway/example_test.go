@@ -331,7 +331,7 @@ func ExamplePrepared_Commit() {
 	}
 	defer gw.Close()
 	prepared, err := gw.Prepare(gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{{
-		ID: "1", Scheme: "https", Nodes: []upstream.Node{{Host: "origin.internal", Weight: 1}},
+		ID: "1", Scheme: upstream.SchemeHTTPS, Nodes: []upstream.Node{{Host: "origin.internal", Weight: 1}},
 		TLS: upstream.TLS{DangerouslySkipServerVerify: true},
 	}}}})
 	if err != nil {

@@ -27,7 +27,7 @@ func calls(r *http.Request) bool {
 // like.
 func mayPause(pool *upstream.Pool) bool {
 	scheme := pool.Upstream().Scheme()
-	return scheme == "grpc" || scheme == "grpcs"
+	return scheme == upstream.SchemeGRPC || scheme == upstream.SchemeGRPCS
 }
 
 // Status codes of gRPC.

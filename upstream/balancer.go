@@ -47,18 +47,18 @@ func newLevels(nodes []Node) []level {
 func (u *Upstream) compileBalancer(fault faultFunc) {
 	c := &u.config
 	switch c.Balancer {
-	case "", "roundrobin", "chash", "least_conn", "ewma":
+	case "", BalancerRoundRobin, BalancerCHash, BalancerLeastConn, BalancerEWMA:
 	default:
 		fault("Balancer", `is %q, and must be "roundrobin", "chash", "least_conn" or "ewma"`, c.Balancer)
 	}
 	if c.Picker != nil && c.Balancer != "" {
 		fault("Balancer", "is %q, and Picker is set as well: leave one of them out", c.Balancer)
 	}
-	u.timed = c.Balancer == "ewma"
+	u.timed = c.Balancer == BalancerEWMA
 	u.compileHashKey(fault)
 
 	u.levels = newLevels(c.Nodes)
-	if c.Balancer != "chash" {
+	if c.Balancer != BalancerCHash {
 		return
 	}
 	total := 0
@@ -78,9 +78,9 @@ func (u *Upstream) buildBalancers() {
 		l := &u.levels[i]
 		switch {
 		case u.config.Picker != nil:
-		case u.config.Balancer == "chash":
+		case u.config.Balancer == BalancerCHash:
 			l.ring = newRing(l, u.targets)
-		case u.config.Balancer == "" || u.config.Balancer == "roundrobin":
+		case u.config.Balancer == "" || u.config.Balancer == BalancerRoundRobin:
 			l.order = newOrder(l.weights)
 		}
 	}
@@ -92,11 +92,11 @@ func (u *Upstream) newPicker(l *level, members []member) Picker {
 		return u.config.Picker
 	}
 	switch u.config.Balancer {
-	case "chash":
+	case BalancerCHash:
 		return &chash{ring: l.ring, key: &u.hashKey}
-	case "least_conn":
+	case BalancerLeastConn:
 		return newLeastConn(l, members)
-	case "ewma":
+	case BalancerEWMA:
 		return &ewma{nodes: l.nodes}
 	default:
 		return newRoundRobin(l)

@@ -78,8 +78,8 @@ func TestOwnPicker(t *testing.T) {
 
 // Each level is done before the next begins, and shares by its own weights.
 func TestPriorities(t *testing.T) {
-	for _, balancer := range []string{"roundrobin", "chash", "least_conn", "ewma"} {
-		t.Run(balancer, func(t *testing.T) {
+	for _, balancer := range []upstream.Balancer{upstream.BalancerRoundRobin, upstream.BalancerCHash, upstream.BalancerLeastConn, upstream.BalancerEWMA} {
+		t.Run(string(balancer), func(t *testing.T) {
 			c := upstream.Config{Balancer: balancer, Nodes: []upstream.Node{
 				{Host: "low.test", Weight: 100, Priority: -3},
 				{Host: "a.test", Weight: 1, Priority: 5},
@@ -119,7 +119,7 @@ func TestPriorities(t *testing.T) {
 
 // Every balancer picks a node of weight 0 where it is the only one.
 func TestSingleNode(t *testing.T) {
-	for _, balancer := range []string{"", "roundrobin", "chash", "least_conn", "ewma"} {
+	for _, balancer := range []upstream.Balancer{"", upstream.BalancerRoundRobin, upstream.BalancerCHash, upstream.BalancerLeastConn, upstream.BalancerEWMA} {
 		c := upstream.Config{Balancer: balancer, Nodes: []upstream.Node{{Host: "a.test"}}}
 		if balancer == "chash" {
 			c.HashKey = "uri"

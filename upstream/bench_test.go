@@ -21,7 +21,7 @@ import (
 // some requests in flight, so that least_conn has to look at all.
 var pickCases = []struct {
 	name     string
-	balancer string
+	balancer upstream.Balancer
 	weights  []int
 	busy     bool
 }{
@@ -38,7 +38,7 @@ var pickCases = []struct {
 }
 
 // pickPool is the pool of a case, and picks a request that has been tried nowhere.
-func pickPool(t testing.TB, balancer string, weights []int, busy bool) (p *upstream.Pool, request func() *upstream.Request) {
+func pickPool(t testing.TB, balancer upstream.Balancer, weights []int, busy bool) (p *upstream.Pool, request func() *upstream.Request) {
 	c := upstream.Config{Balancer: balancer}
 	for i, w := range weights {
 		c.Nodes = append(c.Nodes, upstream.Node{Host: fmt.Sprintf("10.0.%d.%d", i/250, i%250), Weight: w})

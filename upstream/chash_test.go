@@ -268,9 +268,10 @@ func TestHashKey(t *testing.T) {
 	const request = "GET /a/../b%20c?id=x+y&empty= HTTP/1.1\r\nHost: A.Test:81\r\nX-User: alice\r\nCookie: session=s1; b=2\r\n\r\n"
 	gateway := vars{"uri": "/from/gateway", "http_x_user": "bob", "remote_addr": "192.0.2.9", "consumer_group": "g"}
 	for _, c := range []struct {
-		on, key string
-		vars    upstream.Vars
-		want    string // what is hashed
+		on   upstream.HashOn
+		key  string
+		vars upstream.Vars
+		want string // what is hashed
 	}{
 		{"", "uri", nil, "/b c"},
 		{"vars", "request_uri", nil, "/a/../b%20c?id=x+y&empty="},
@@ -301,7 +302,7 @@ func TestHashKey(t *testing.T) {
 		{"cookie", "session", gateway, "192.0.2.9"}, // never half of each
 		{"vars_combinations", "$consumer_group!", gateway, "g!"},
 	} {
-		t.Run(c.on+" "+c.key, func(t *testing.T) {
+		t.Run(string(c.on)+" "+c.key, func(t *testing.T) {
 			config := byKey(manyNodes(50)...)
 			config.HashOn, config.HashKey = c.on, c.key
 			p := newPool(t, config, nil)

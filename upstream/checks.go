@@ -39,12 +39,21 @@ const NoProbes time.Duration = -1
 // NotCounted is the limit of a count that is not kept.
 const NotCounted = -1
 
+// A CheckType is what a probe of a node is.
+type CheckType string
+
+const (
+	CheckHTTP  CheckType = "http"
+	CheckHTTPS CheckType = "https"
+	CheckTCP   CheckType = "tcp" // which only connects
+)
+
 // ActiveChecks say how nodes are probed. Probing begins with the first request to the pool,
 // or at once if the pool replaces one that is probing already.
 type ActiveChecks struct {
-	// Type is "http" (the default), "https" or "tcp", which only connects. It does
-	// not follow [Config.Scheme].
-	Type string
+	// Type is what a probe is. If empty, it is [CheckHTTP]: it does not follow
+	// [Config.Scheme].
+	Type CheckType
 
 	// Timeout bounds a probe as a whole. Zero is a second.
 	Timeout time.Duration
@@ -52,8 +61,8 @@ type ActiveChecks struct {
 	// Concurrency is how many nodes are probed at a time. Zero is 10.
 	Concurrency int
 
-	// Host is sent to nodes that are IP addresses and, with "https", is the name that they
-	// must prove. A node with a name is sent its name, and with [PassRewrite] all nodes are
+	// Host is sent to nodes that are IP addresses and, with [CheckHTTPS], is the name that
+	// they must prove. A node with a name is sent its name, and with [PassRewrite] all nodes are
 	// sent [Config.Host]. If empty, a node that is an address is sent its address.
 	Host string
 
@@ -73,9 +82,9 @@ type ActiveChecks struct {
 	// Body is sent, if it is not empty.
 	Body []byte
 
-	// DangerouslySkipServerVerify accepts any certificate with the Type "https". Otherwise
-	// the certificate is verified by [TLS.CAPEM], whether or not those of requests are, and
-	// [TLS.CertPEM] is shown, if Config.Scheme is "https" too.
+	// DangerouslySkipServerVerify accepts any certificate with [CheckHTTPS]. Otherwise the
+	// certificate is verified by [TLS.CAPEM], whether or not those of requests are, and
+	// [TLS.CertPEM] is shown, if Config.Scheme is [SchemeHTTPS] too.
 	DangerouslySkipServerVerify bool
 
 	// HealthyInterval is the time between two probes of a node that is healthy, or mostly
@@ -126,7 +135,7 @@ var (
 // checks are Checks without zero fields. Nodes keep their health where the new ones
 // are the same, so they can be compared.
 type checks struct {
-	kind        string
+	kind        CheckType
 	timeout     time.Duration
 	concurrency int
 	host        string
@@ -177,7 +186,7 @@ func (u *Upstream) compileChecks(fault faultFunc) {
 	switch {
 	case c.SlowStart < 0:
 		fault("SlowStart", "is %v, and must not be negative", c.SlowStart)
-	case c.SlowStart > 0 && c.Balancer == "chash":
+	case c.SlowStart > 0 && c.Balancer == BalancerCHash:
 		fault("SlowStart", `is %v, and the balancer "chash" has none: a key belongs to a node or does not`, c.SlowStart)
 	case c.SlowStart > 0 && c.Checks == nil && c.Outliers == nil:
 		fault("SlowStart", "is %v, but without Checks or Outliers no node ever returns", c.SlowStart)
@@ -199,8 +208,8 @@ func (u *Upstream) compileActive(a *ActiveChecks, fault faultFunc) {
 	k := u.checks
 	switch a.Type {
 	case "":
-		k.kind = "http"
-	case "http", "https", "tcp":
+		k.kind = CheckHTTP
+	case CheckHTTP, CheckHTTPS, CheckTCP:
 		k.kind = a.Type
 	default:
 		fault(field("Type"), `is %q, and must be "http", "https" or "tcp"`, a.Type)

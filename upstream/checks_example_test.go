@@ -20,8 +20,8 @@ func ExampleConfig_chash() {
 	u, err := upstream.New(upstream.Config{
 		ID:       "api",
 		Nodes:    []upstream.Node{a, b},
-		Balancer: "chash",
-		HashOn:   "header",
+		Balancer: upstream.BalancerCHash,
+		HashOn:   upstream.HashOnHeader,
 		HashKey:  "X-User",
 	})
 	if err != nil {
@@ -63,8 +63,8 @@ func ExampleVars() {
 	u, err := upstream.New(upstream.Config{
 		ID:       "api",
 		Nodes:    []upstream.Node{node},
-		Balancer: "chash",
-		HashOn:   "vars_combinations",
+		Balancer: upstream.BalancerCHash,
+		HashOn:   upstream.HashOnVarsCombinations,
 		HashKey:  "$ssl_client_s_dn",
 	})
 	if err != nil {

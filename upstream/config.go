@@ -15,46 +15,25 @@ type Config struct {
 	// ID names the upstream in logs, in errors and for routes. Required.
 	ID string
 
-	// Scheme is how nodes are talked to: "http" (the default) and "https" with
-	// HTTP/1.1, "h2c" and "grpc" with HTTP/2 and without TLS, "grpcs" with HTTP/2
-	// over TLS, which a node must offer (ALPN "h2").
-	//
-	// "grpc" and "grpcs" differ from "h2c" in what a zero [Timeout] means. Any
-	// request may be sent over them.
-	Scheme string
+	// Scheme is how nodes are talked to. If empty, it is [SchemeHTTP].
+	Scheme Scheme
 
 	// Nodes are the servers. There may be none: every request then fails with [ErrNoNode],
 	// as in APISIX.
 	Nodes []Node
 
-	// Balancer is how a node is picked among those of a priority level:
-	//
-	//   - "roundrobin" (the default): by weight, in turn. Totals are exact.
-	//   - "chash": by a hash of HashKey, so that the same key goes to the same
-	//     node, here as in APISIX and in nginx ("hash ... consistent"). When a node
-	//     comes or goes, only the keys that it gets or had move.
-	//   - "least_conn": the node with the fewest requests in flight for its weight,
-	//     at random if several have equally few.
-	//   - "ewma": of two nodes chosen at random, the one that has lately answered
-	//     faster, for its weight and its requests in flight.
-	Balancer string
+	// Balancer is how a node is picked among those of a priority level. If empty, it is
+	// [BalancerRoundRobin].
+	Balancer Balancer
 
-	// HashOn says what HashKey is, for "chash":
-	//
-	//   - "vars" (the default): a variable: uri, request_uri, query_string, host,
-	//     hostname, remote_addr, remote_port, server_addr, server_name,
-	//     mqtt_client_id or arg_NAME.
-	//   - "header": the name of a header field.
-	//   - "cookie": the name of a cookie.
-	//   - "vars_combinations": a text with any variables in it: "$host$uri",
-	//     "${arg_id}-$remote_addr". An absent variable is empty.
-	//
-	// A request without the key is hashed by its remote_addr, as in APISIX; one without
-	// even that, as a client of your own may send, goes anywhere. For where the variables
-	// come from, see [CallOptions.Vars].
-	HashOn string
+	// HashOn says what HashKey is, for [BalancerCHash]: if empty, it is [HashOnVars]. For
+	// other balancers it must be empty.
+	HashOn HashOn
 
-	// HashKey is required for "chash", and must be empty otherwise.
+	// HashKey is what [BalancerCHash] hashes of a request: it is required for that, and must
+	// be empty otherwise. A request without the key is hashed by its remote_addr, as in
+	// APISIX; one without even that, as a client of your own may send, goes anywhere. For
+	// where the variables come from, see [CallOptions.Vars].
 	HashKey string
 
 	// Picker, if not nil, is used in place of a Balancer, which must be empty then. A
@@ -73,7 +52,7 @@ type Config struct {
 
 	// SlowStart is how long it takes until a node that returns, healthy again or no longer
 	// ejected, gets its full share of the requests. The share grows evenly. Zero is at
-	// once. The balancer "chash" has no slow start.
+	// once. [BalancerCHash] has no slow start.
 	SlowStart time.Duration
 
 	// PassHost is the Host that a node sees: [PassClient] (the default) that of
@@ -101,14 +80,14 @@ type Config struct {
 	RetryBudget RetryBudget
 
 	// Timeout bounds the waiting for a node. Each zero field is [DefaultTimeout], except
-	// that with the schemes "grpc" and "grpcs" a zero Send or Read is no limit: a call may
+	// that with [SchemeGRPC] and [SchemeGRPCS] a zero Send or Read is no limit: a call may
 	// be silent for long, and is ended by its client's deadline.
 	Timeout Timeout
 
 	// KeepAlive bounds the idle connections. Zero fields have defaults.
 	KeepAlive KeepAlive
 
-	// TLS is for the schemes "https" and "grpcs". The zero TLS verifies the node against the
+	// TLS is for [SchemeHTTPS] and [SchemeGRPCS]. The zero TLS verifies the node against the
 	// roots of the system.
 	TLS TLS
 }
@@ -131,6 +110,57 @@ type Node struct {
 	// have taken those out. It may be negative.
 	Priority int
 }
+
+// A Scheme is how nodes are talked to. Any request may be sent over each.
+type Scheme string
+
+const (
+	SchemeHTTP  Scheme = "http"  // HTTP/1.1
+	SchemeHTTPS Scheme = "https" // HTTP/1.1 over TLS
+	SchemeH2C   Scheme = "h2c"   // HTTP/2 without TLS
+
+	// SchemeGRPC is HTTP/2 without TLS, and SchemeGRPCS over TLS, which a node must offer
+	// (ALPN "h2"). With them a zero [Timeout] means something else.
+	SchemeGRPC  Scheme = "grpc"
+	SchemeGRPCS Scheme = "grpcs"
+)
+
+// A Balancer is how a node is picked among those of a priority level.
+type Balancer string
+
+const (
+	// BalancerRoundRobin picks by weight, in turn. Totals are exact.
+	BalancerRoundRobin Balancer = "roundrobin"
+
+	// BalancerCHash picks by a hash of [Config.HashKey], so that the same key goes to the
+	// same node, here as in APISIX and in nginx ("hash ... consistent"). When a node comes
+	// or goes, only the keys that it gets or had move.
+	BalancerCHash Balancer = "chash"
+
+	// BalancerLeastConn picks the node with the fewest requests in flight for its weight,
+	// any of them at random where several have.
+	BalancerLeastConn Balancer = "least_conn"
+
+	// BalancerEWMA picks of two nodes at random the one that answered faster of late, for
+	// its weight and its requests in flight.
+	BalancerEWMA Balancer = "ewma"
+)
+
+// HashOn says what [Config.HashKey] is.
+type HashOn string
+
+const (
+	// HashOnVars is a variable: uri, request_uri, query_string, host, hostname,
+	// remote_addr, remote_port, server_addr, server_name, mqtt_client_id or arg_NAME.
+	HashOnVars HashOn = "vars"
+
+	HashOnHeader HashOn = "header" // the name of a header field
+	HashOnCookie HashOn = "cookie" // the name of a cookie
+
+	// HashOnVarsCombinations is a text with any variables in it: "$host$uri",
+	// "${arg_id}-$remote_addr". One that is absent stands for nothing.
+	HashOnVarsCombinations HashOn = "vars_combinations"
+)
 
 // PassHost says which Host a node sees.
 type PassHost int

@@ -65,8 +65,8 @@
 //
 // # HTTP/2
 //
-// With the schemes "h2c", "grpc" and "grpcs", all requests to a node share a connection or,
-// if the node's name has several addresses, one to each of them. More are opened when the
+// With [SchemeH2C], [SchemeGRPC] and [SchemeGRPCS], all requests to a node share a connection
+// or, if the node's name has several addresses, one to each of them. More are opened when the
 // node limits the requests on one. The answer may begin before the request ends, and
 // trailers pass in both directions. A node that is silent for five minutes while requests
 // are going on is sent a PING. WebSocket needs HTTP/1.1.
@@ -95,7 +95,7 @@
 //
 // # TLS
 //
-// With the schemes "https" and "grpcs" a node's certificate is verified, unless
+// With [SchemeHTTPS] and [SchemeGRPCS] a node's certificate is verified, unless
 // [TLS.DangerouslySkipServerVerify] says otherwise. The name that is sent (SNI) and verified
 // is that of the Host that the node sees, as in APISIX: with [PassClient] it is the client's
 // choice. A connection that was made for one name is never used for another. A node that

@@ -46,7 +46,7 @@ func ExampleTLS_signer() {
 	}
 	config := upstream.Config{
 		ID:     "1",
-		Scheme: "https",
+		Scheme: upstream.SchemeHTTPS,
 		Nodes:  []upstream.Node{{Host: "a.test", Weight: 1}},
 		TLS: upstream.TLS{
 			CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),

@@ -98,7 +98,7 @@ func ExampleNew() {
 	_, err := upstream.New(upstream.Config{
 		ID:       "api",
 		Nodes:    []upstream.Node{{Host: "10.0.0.1:8080", Weight: 1}},
-		Balancer: "chash",
+		Balancer: upstream.BalancerCHash,
 	})
 	fmt.Println(err)
 
@@ -115,7 +115,7 @@ func ExampleNew() {
 // What an upstream is, for a list of them.
 func ExampleUpstream_Warnings() {
 	u, err := upstream.New(upstream.Config{
-		ID: "billing", Scheme: "https", Nodes: []upstream.Node{{Host: "10.0.0.1", Weight: 1}},
+		ID: "billing", Scheme: upstream.SchemeHTTPS, Nodes: []upstream.Node{{Host: "10.0.0.1", Weight: 1}},
 		TLS: upstream.TLS{DangerouslySkipServerVerify: true},
 	})
 	if err != nil {
@@ -289,7 +289,7 @@ func ExamplePool_Nodes() {
 func ExampleConfig_grpc() {
 	_, err := upstream.New(upstream.Config{
 		ID:     "orders",
-		Scheme: "grpc",
+		Scheme: upstream.SchemeGRPC,
 		Nodes:  []upstream.Node{{Host: "orders.shop.svc.cluster.local", Port: 50051}},
 	})
 	fmt.Println(err)

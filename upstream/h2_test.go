@@ -71,7 +71,7 @@ func TestH2Schemes(t *testing.T) {
 	ca := newAuthority(t)
 	secure := newH2Server(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test")}}, echo)
 	plain := newH2Server(t, nil, echo)
-	for scheme, node := range map[string]*origin{"h2c": plain, "grpc": plain, "grpcs": secure} {
+	for scheme, node := range map[upstream.Scheme]*origin{upstream.SchemeH2C: plain, upstream.SchemeGRPC: plain, upstream.SchemeGRPCS: secure} {
 		c := upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}
 		if scheme == "grpcs" {
 			c.TLS.CAPEM = ca.pem
@@ -350,7 +350,7 @@ func TestH2IsDemanded(t *testing.T) {
 		silent(conn)
 	}
 	for _, c := range []struct {
-		scheme string
+		scheme upstream.Scheme
 		node   upstream.Node
 		text   string
 	}{
@@ -656,8 +656,8 @@ func TestH2Timeouts(t *testing.T) {
 	})
 	// A zero Timeout of grpc: the call is never cut, neither before its answer nor
 	// within.
-	for _, scheme := range []string{"grpc", "h2c"} {
-		t.Run("silence, "+scheme, func(t *testing.T) {
+	for _, scheme := range []upstream.Scheme{upstream.SchemeGRPC, upstream.SchemeH2C} {
+		t.Run("silence, "+string(scheme), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{{Host: "a.test", Port: 80}}},
 					&upstream.Options{Dialer: inMemory(map[string]func(net.Conn){"a.test:80": h2Node(late)})})

@@ -42,7 +42,7 @@ var (
 
 func (u *Upstream) compileHashKey(fault faultFunc) {
 	c := &u.config
-	if c.Balancer != "chash" {
+	if c.Balancer != BalancerCHash {
 		if c.HashOn != "" {
 			fault("HashOn", `is %q, and is for the balancer "chash" only`, c.HashOn)
 		}
@@ -57,21 +57,21 @@ func (u *Upstream) compileHashKey(fault faultFunc) {
 		}
 	}
 	switch c.HashOn {
-	case "", "vars":
+	case "", HashOnVars:
 		if c.HashKey != "" && !hashVariable.MatchString(c.HashKey) {
 			fault("HashKey", `is %q, and must be uri, request_uri, query_string, host, hostname, remote_addr, remote_port, server_addr, server_name, mqtt_client_id or arg_NAME: HashOn "vars_combinations" takes any variable`, c.HashKey)
 		}
 		variables(c.HashKey)
-	case "header", "cookie":
+	case HashOnHeader, HashOnCookie:
 		if c.HashKey != "" && !hashField.MatchString(c.HashKey) {
 			fault("HashKey", "is %q, and must be letters, digits, - and _", c.HashKey)
 		}
-		if c.HashOn == "cookie" {
+		if c.HashOn == HashOnCookie {
 			variables("cookie_" + c.HashKey)
 		} else {
 			variables("http_" + strings.ToLower(strings.ReplaceAll(c.HashKey, "-", "_")))
 		}
-	case "vars_combinations":
+	case HashOnVarsCombinations:
 		u.hashKey.parts = parseTemplate(c.HashKey)
 		if c.HashKey != "" && !u.hashKey.hasVariable() {
 			fault("HashKey", `is %q, in which there is no variable such as $uri or ${arg_id}`, c.HashKey)

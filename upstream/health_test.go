@@ -464,8 +464,8 @@ func TestPassiveChecks(t *testing.T) {
 
 // When no node is healthy, all are used, or none.
 func TestAllUnhealthy(t *testing.T) {
-	for _, balancer := range []string{"roundrobin", "least_conn", "ewma", "chash"} {
-		t.Run(balancer, func(t *testing.T) {
+	for _, balancer := range []upstream.Balancer{upstream.BalancerRoundRobin, upstream.BalancerLeastConn, upstream.BalancerEWMA, upstream.BalancerCHash} {
+		t.Run(string(balancer), func(t *testing.T) {
 			c := upstream.Config{Balancer: balancer, Checks: &upstream.Checks{}, Nodes: manyNodes(3)}
 			if balancer == "chash" {
 				c.HashKey = "arg_none"
@@ -649,8 +649,8 @@ func TestChashHealth(t *testing.T) {
 }
 
 func TestSlowStart(t *testing.T) {
-	for _, balancer := range []string{"roundrobin", "least_conn", "ewma"} {
-		t.Run(balancer, func(t *testing.T) {
+	for _, balancer := range []upstream.Balancer{upstream.BalancerRoundRobin, upstream.BalancerLeastConn, upstream.BalancerEWMA} {
+		t.Run(string(balancer), func(t *testing.T) {
 			withNodes(t, 2, upstream.Config{Balancer: balancer, SlowStart: 100 * time.Second, Checks: &upstream.Checks{}}, func(h *healthHarness) {
 				h.ask()
 				require.Zero(h, h.pool.Nodes()[0].SlowStart, "not at the beginning")
@@ -884,7 +884,7 @@ func TestHealthChurn(t *testing.T) {
 			Checks: &upstream.Checks{Active: upstream.ActiveChecks{
 				Path: "/probe", HealthyInterval: time.Millisecond, UnhealthyInterval: time.Millisecond, HTTPFailures: 1 + i/100%2, Successes: 1,
 			}, Passive: &upstream.PassiveChecks{}}}
-		c.Balancer = []string{"roundrobin", "least_conn", "ewma"}[i%3]
+		c.Balancer = []upstream.Balancer{upstream.BalancerRoundRobin, upstream.BalancerLeastConn, upstream.BalancerEWMA}[i%3]
 		return c
 	}
 	var current atomic.Pointer[upstream.Pool]

@@ -37,7 +37,7 @@ func TestNginxAsNode(t *testing.T) {
 
 	for scheme := range schemes {
 		t.Run(scheme, func(t *testing.T) {
-			c := upstream.Config{Scheme: scheme, Nodes: []upstream.Node{{Host: "node.test"}}}
+			c := upstream.Config{Scheme: upstream.Scheme(scheme), Nodes: []upstream.Node{{Host: "node.test"}}}
 			verify := ""
 			if strings.HasSuffix(scheme, "s") {
 				c.TLS.CAPEM = ca.pem

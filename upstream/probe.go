@@ -30,7 +30,7 @@ func (p *Pool) probe(ctx context.Context, m *member) {
 		p.count(m, timeout, &k.active, "a check", fmt.Sprintf("no answer within %v", k.timeout))
 	case err != nil:
 		p.count(m, tcpFailure, &k.active, "a check", printable(describe(err)))
-	case k.kind == "tcp" || k.active.healthy.has(status):
+	case k.kind == CheckTCP || k.active.healthy.has(status):
 		p.count(m, success, &k.active, "a check", "")
 	case k.active.unhealthy.has(status):
 		p.count(m, httpFailure, &k.active, "a check", fmt.Sprintf("status %d", status))
@@ -51,7 +51,7 @@ func (p *Pool) ask(ctx context.Context, m *member) (status int, err error) {
 		return 0, &connectError{err}
 	}
 	defer dialled.Close()
-	if k.kind == "tcp" {
+	if k.kind == CheckTCP {
 		return 0, nil
 	}
 	stop := context.AfterFunc(ctx, func() { _ = dialled.Close() }) // ends what goes on
@@ -59,7 +59,7 @@ func (p *Pool) ask(ctx context.Context, m *member) (status int, err error) {
 
 	host, name := p.u.probeHost(m.target)
 	conn := dialled
-	if k.kind == "https" {
+	if k.kind == CheckHTTPS {
 		config := p.u.probeTLS.Clone()
 		config.ServerName = name
 		secure := tls.Client(dialled, config)

@@ -203,7 +203,7 @@ func TestReplay(t *testing.T) {
 		fmt.Fprintf(w, "%d %v %v", len(body), err, bytes.Equal(body, bytes.Repeat([]byte("x"), len(body))))
 	})
 	const limit = 64 << 10
-	for _, scheme := range []string{"http", "h2c"} {
+	for _, scheme := range []upstream.Scheme{upstream.SchemeHTTP, upstream.SchemeH2C} {
 		var nodes []upstream.Node
 		if scheme == "http" {
 			nodes = []upstream.Node{newOrigin(t, h1).Node, newServer(t, length).Node}
@@ -253,7 +253,7 @@ func TestReplay(t *testing.T) {
 func TestReplayOfATrickle(t *testing.T) {
 	got := make(chan string, 1)
 	failed := make(chan bool, 2)
-	for _, scheme := range []string{"http", "h2c"} {
+	for _, scheme := range []upstream.Scheme{upstream.SchemeHTTP, upstream.SchemeH2C} {
 		half := func(body io.Reader) {
 			buffer := make([]byte, 4)
 			io.ReadFull(body, buffer)

@@ -84,7 +84,7 @@ func TestSigner(t *testing.T) {
 				}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					io.WriteString(w, r.TLS.PeerCertificates[0].DNSNames[0])
 				}))
-				for _, scheme := range []string{"https", "grpcs"} {
+				for _, scheme := range []upstream.Scheme{upstream.SchemeHTTPS, upstream.SchemeGRPCS} {
 					p := newPool(t, upstream.Config{
 						Scheme: scheme, Nodes: []upstream.Node{node.Node},
 						TLS: upstream.TLS{CAPEM: ca.pem, CertPEM: ca.certify(t, key), Signer: &device{Signer: key}},
@@ -110,7 +110,7 @@ func TestSignerFails(t *testing.T) {
 		"the token is gone":                   func() error { return errors.New("the token is gone") },
 		"the Signer panicked: what a mistake": func() error { panic("what a mistake") },
 	} {
-		for _, scheme := range []string{"https", "grpcs"} {
+		for _, scheme := range []upstream.Scheme{upstream.SchemeHTTPS, upstream.SchemeGRPCS} {
 			p := newPool(t, upstream.Config{
 				Scheme: scheme, Nodes: []upstream.Node{node.Node},
 				TLS: upstream.TLS{CAPEM: ca.pem, CertPEM: ca.certify(t, key), Signer: &device{key, before}},

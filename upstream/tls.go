@@ -26,11 +26,11 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 		return // DangerouslySkipServerVerify alone changes nothing without TLS
 	}
 	if !u.settings.https {
-		instead := "https"
+		instead := SchemeHTTPS
 		if u.settings.http2 {
-			instead = "grpcs"
+			instead = SchemeGRPCS
 		}
-		fault("TLS", `is set, but over the scheme %q nothing is encrypted or verified: set Scheme to %q`, cmp.Or(u.config.Scheme, "http"), instead)
+		fault("TLS", `is set, but over the scheme %q nothing is encrypted or verified: set Scheme to %q`, cmp.Or(u.config.Scheme, SchemeHTTP), instead)
 	}
 	protocol := "http/1.1"
 	if u.settings.http2 {

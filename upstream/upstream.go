@@ -79,14 +79,14 @@ func New(c Config) (*Upstream, error) {
 		fault("ID", "is empty")
 	}
 	switch c.Scheme {
-	case "", "http":
-	case "https":
+	case "", SchemeHTTP:
+	case SchemeHTTPS:
 		u.settings.https = true
-	case "h2c":
+	case SchemeH2C:
 		u.settings.http2 = true
-	case "grpc":
+	case SchemeGRPC:
 		u.settings.http2, u.grpc = true, true
-	case "grpcs":
+	case SchemeGRPCS:
 		u.settings.https, u.settings.http2, u.grpc = true, true, true
 	default:
 		fault("Scheme", `is %q, and must be "http", "https", "h2c", "grpc" or "grpcs"`, c.Scheme)
@@ -223,16 +223,16 @@ func (u *Upstream) NeedsVars() bool { return u.hashKey.hasVariable() }
 // ID returns [Config.ID].
 func (u *Upstream) ID() string { return u.config.ID }
 
-// Scheme returns [Config.Scheme], or "http" where that is empty.
-func (u *Upstream) Scheme() string { return cmp.Or(u.config.Scheme, "http") }
+// Scheme returns [Config.Scheme], or [SchemeHTTP] where that is empty.
+func (u *Upstream) Scheme() Scheme { return cmp.Or(u.config.Scheme, SchemeHTTP) }
 
-// Balancer returns [Config.Balancer], or "roundrobin" where that is empty. With a
+// Balancer returns [Config.Balancer], or [BalancerRoundRobin] where that is empty. With a
 // [Config.Picker], it is empty itself.
-func (u *Upstream) Balancer() string {
+func (u *Upstream) Balancer() Balancer {
 	if u.config.Picker != nil {
 		return ""
 	}
-	return cmp.Or(u.config.Balancer, "roundrobin")
+	return cmp.Or(u.config.Balancer, BalancerRoundRobin)
 }
 
 // Warnings returns sentences about what does not work the way it may seem to with the
@@ -240,7 +240,7 @@ func (u *Upstream) Balancer() string {
 func (u *Upstream) Warnings() []string {
 	var out []string
 	c := &u.config
-	if (c.Scheme == "https" || c.Scheme == "grpcs") && c.TLS.DangerouslySkipServerVerify {
+	if (c.Scheme == SchemeHTTPS || c.Scheme == SchemeGRPCS) && c.TLS.DangerouslySkipServerVerify {
 		out = append(out, "the certificates of its nodes are not verified")
 	}
 	short := func(field string, d time.Duration) {

@@ -109,7 +109,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func chash(on, key string) func(*upstream.Config) {
+func chash(on upstream.HashOn, key string) func(*upstream.Config) {
 	return func(c *upstream.Config) { c.Balancer, c.HashOn, c.HashKey = "chash", on, key }
 }
 
@@ -247,7 +247,7 @@ func TestUpstreamTells(t *testing.T) {
 	unverified := upstream.TLS{DangerouslySkipServerVerify: true}
 	for _, c := range []struct {
 		config   upstream.Config
-		balancer string
+		balancer upstream.Balancer
 		warnings int
 	}{
 		{upstream.Config{ID: "u", Nodes: node}, "roundrobin", 0},

@@ -28,7 +28,7 @@ func (d *decoding) activeChecks(a *upstream.ActiveChecks, doc map[string]any) {
 			d.refuse(property, "%s is not above 0", luaNumber(n))
 		}
 	}
-	a.Type = stringOf(doc, "type")
+	a.Type = upstream.CheckType(stringOf(doc, "type"))
 	if has(doc, "timeout") {
 		a.Timeout = d.notShort(seconds(doc, "timeout"), "timeout")
 	}

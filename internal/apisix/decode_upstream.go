@@ -10,13 +10,13 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 	d.refuseUpstream(doc)
 	c := &upstream.Config{
 		ID:       id,
-		Scheme:   stringOf(doc, "scheme"),
+		Scheme:   upstream.Scheme(stringOf(doc, "scheme")),
 		Nodes:    d.nodes(doc),
-		Balancer: stringOf(doc, "type"),
+		Balancer: upstream.Balancer(stringOf(doc, "type")),
 		Retries:  d.integer(doc, "retries"),
 	}
-	if c.Balancer == "chash" { // for others they have no effect
-		c.HashOn, c.HashKey = stringOf(doc, "hash_on"), stringOf(doc, "key")
+	if c.Balancer == upstream.BalancerCHash { // for others they have no effect
+		c.HashOn, c.HashKey = upstream.HashOn(stringOf(doc, "hash_on")), stringOf(doc, "key")
 	}
 	if has(doc, "retries") && c.Retries == 0 {
 		c.Retries = upstream.NoRetries
@@ -44,7 +44,7 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 		d.warn("upstream_host", `has no effect: pass_host is not "rewrite"`)
 	}
 
-	if c.Scheme == "https" || c.Scheme == "grpcs" {
+	if c.Scheme == upstream.SchemeHTTPS || c.Scheme == upstream.SchemeGRPCS {
 		d.in("tls", func() { c.TLS = d.upstreamTLS(objectOf(doc, "tls")) })
 	} else if len(objectOf(doc, "tls")) > 0 {
 		d.warn("tls", `has no effect: scheme is not "https" or "grpcs"`)
