@@ -75,7 +75,7 @@
 //
 // # Fleets
 //
-// Several gateways can share a storage that is a [Watcher], such as etcd (module
+// Several gateways can share a [SharedStorage], such as etcd (module
 // adminapi/etcd). Each follows it: a change made anywhere is in force everywhere. A PUT is
 // answered when it is in force at the gateway that was asked. While the storage is
 // unreachable, everything goes on as it is, and nothing can be changed. If something stored

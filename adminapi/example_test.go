@@ -546,7 +546,7 @@ func ExampleHandler_Status() {
 		log.Fatal(err)
 	}
 	defer gw.Close()
-	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Headless: true}) // with a Storage that is a Watcher
+	handler, err := adminapi.New(context.Background(), gw, &adminapi.Options{Headless: true}) // with a SharedStorage
 	if err != nil {
 		log.Fatal(err)
 	}

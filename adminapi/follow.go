@@ -50,7 +50,7 @@ type rejection struct {
 const awaitTime = 10 * time.Second
 
 // start follows a storage, and returns when what it holds is in force.
-func (h *Handler) start(ctx context.Context, w Watcher) error {
+func (h *Handler) start(ctx context.Context, s SharedStorage) error {
 	watching, end := context.WithCancel(context.Background())
 	unbind := context.AfterFunc(ctx, end)
 	f := &following{end: end, done: make(chan struct{})}
@@ -58,7 +58,7 @@ func (h *Handler) start(ctx context.Context, w Watcher) error {
 	first := make(chan error, 1)
 	go func() {
 		defer close(f.done)
-		w.Watch(watching, func(u Update) {
+		s.Watch(watching, func(u Update) {
 			h.follow(watching, u)
 			select {
 			case first <- u.Err:
@@ -87,7 +87,7 @@ func (f *following) close() {
 	<-f.done
 }
 
-// Status returns how the Handler stands to its storage. It is zero if that is no [Watcher].
+// Status returns how the Handler stands to its storage. It is zero if that is no [SharedStorage].
 func (h *Handler) Status() Status {
 	if h.following == nil {
 		return Status{}

@@ -22,7 +22,7 @@ import (
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
-// A shared storage is a memory that tells its changes.
+// A shared is a memory that tells its changes.
 type shared struct {
 	memory adminapi.Memory
 
@@ -155,7 +155,7 @@ func (s *shared) remove(t *testing.T, key string) {
 }
 
 func TestShared(t *testing.T) {
-	storagetest.RunWatcher(t, func(*testing.T) adminapi.Watcher { return newShared() })
+	storagetest.RunShared(t, func(*testing.T) adminapi.SharedStorage { return newShared() })
 }
 
 // A member is one gateway of a fleet.

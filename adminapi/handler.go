@@ -29,7 +29,7 @@ type Handler struct {
 	now     func() time.Time
 	expiry  expiry
 
-	following *following // nil: the storage is no Watcher
+	following *following // nil: the storage is not shared
 
 	// changeMu serialises changes, from the checking to the storing and the
 	// applying. A storage may take its time, and reads do not wait for it.
@@ -56,7 +56,7 @@ type Handler struct {
 func (h *Handler) String() string { return "adminapi.Handler" }
 
 // New returns the Admin API of a server, and applies what the storage holds. The
-// error says which option or which stored document is wrong. Of a [Watcher], documents
+// error says which option or which stored document is wrong. Of a [SharedStorage], documents
 // that are wrong are kept out, and told by [*Handler.Status]: others write there too, and
 // one mistake of theirs must not keep a fleet from starting.
 //
@@ -99,8 +99,8 @@ func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, err
 		h.storage = &Memory{}
 	}
 	var err error
-	if watcher, ok := h.storage.(Watcher); ok {
-		err = h.start(ctx, watcher)
+	if shared, ok := h.storage.(SharedStorage); ok {
+		err = h.start(ctx, shared)
 	} else if err = h.load(ctx); err == nil {
 		h.expire(ctx) // whose time passed while nobody looked
 	}
@@ -115,8 +115,8 @@ func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, err
 }
 
 // Close ends what the Handler does by itself: documents that were stored with a ttl stay
-// from then on, and a [Watcher] is not followed any more. It waits for what is going on, and closes neither the server nor the
-// storage.
+// from then on, and a [SharedStorage] is not followed any more. It waits for what is going
+// on, and closes neither the server nor the storage.
 func (h *Handler) Close() {
 	h.expiry.close()
 	if h.following != nil {

@@ -17,8 +17,8 @@ type (
 		adminapi.Memory
 		end context.CancelFunc
 	}
-	silentWatcher struct{ *slowStorage }
-	lateWatcher   struct{ *slowStorage }
+	silentStorage struct{ *slowStorage }
+	lateStorage   struct{ *slowStorage }
 	slowSecrets   struct{ end context.CancelFunc }
 )
 
@@ -28,12 +28,12 @@ func (s *slowStorage) Load(ctx context.Context) ([]adminapi.Record, error) {
 	return s.Memory.Load(ctx)
 }
 
-func (s silentWatcher) Watch(ctx context.Context, _ func(adminapi.Update)) {
+func (s silentStorage) Watch(ctx context.Context, _ func(adminapi.Update)) {
 	s.end()
 	<-ctx.Done()
 }
 
-func (s lateWatcher) Watch(ctx context.Context, update func(adminapi.Update)) {
+func (s lateStorage) Watch(ctx context.Context, update func(adminapi.Update)) {
 	records, _ := s.Load(ctx)
 	update(adminapi.Update{Revision: 1, Records: records, Whole: true})
 }
@@ -53,16 +53,16 @@ func TestNewCanceled(t *testing.T) {
 		"a storage": func(end context.CancelFunc) *adminapi.Options {
 			return &adminapi.Options{Storage: &slowStorage{end: end}}
 		},
-		"a watcher that is silent": func(end context.CancelFunc) *adminapi.Options {
-			return &adminapi.Options{Storage: silentWatcher{&slowStorage{end: end}}}
+		"a shared storage that is silent": func(end context.CancelFunc) *adminapi.Options {
+			return &adminapi.Options{Storage: silentStorage{&slowStorage{end: end}}}
 		},
-		"a watcher that is late": func(end context.CancelFunc) *adminapi.Options {
-			return &adminapi.Options{Storage: lateWatcher{&slowStorage{end: end}}}
+		"a shared storage that is late": func(end context.CancelFunc) *adminapi.Options {
+			return &adminapi.Options{Storage: lateStorage{&slowStorage{end: end}}}
 		},
 		"a secret": func(end context.CancelFunc) *adminapi.Options {
 			return &adminapi.Options{Storage: &adminapi.Memory{}, Secrets: slowSecrets{end}}
 		},
-		"a secret of a watcher": func(end context.CancelFunc) *adminapi.Options {
+		"a secret of a shared storage": func(end context.CancelFunc) *adminapi.Options {
 			return &adminapi.Options{Storage: newShared(), Secrets: slowSecrets{end}}
 		},
 		"nothing": func(end context.CancelFunc) *adminapi.Options {

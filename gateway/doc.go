@@ -146,7 +146,7 @@
 // [*Server.Refusals] the last clients that were refused, each with a sentence that says
 // why and what to do about it. All of it is always on: it costs a request a few integer
 // additions and no lock. The names in Stats and History are IDs of the configuration. The
-// modules gateway/prometheus and gateway/otel export the counts to Prometheus and
+// modules gateway/gatewayprom and gateway/gatewayotel export the counts to Prometheus and
 // OpenTelemetry, and make spans of requests and handshakes.
 //
 // Every request ends in one place, whichever door it came by: there it is counted, logged,

@@ -6,7 +6,7 @@
 //	storage, err := etcd.New(client, nil)
 //	admin, err := adminapi.New(ctx, gw, &adminapi.Options{Keys: keys, Storage: storage})
 //
-// A [Storage] is an [adminapi.Watcher]: what is put through one gateway is in force on all.
+// A [Storage] is an [adminapi.SharedStorage]: what is put through one gateway is in force on all.
 // With [adminapi.Options.Headless], a gateway only follows.
 //
 // # Layout

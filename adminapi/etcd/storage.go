@@ -39,7 +39,7 @@ type Options struct {
 	MaxWrites int
 }
 
-// A Storage is an [adminapi.Watcher] on etcd. It may be used by any number of goroutines.
+// A Storage is an [adminapi.SharedStorage] on etcd. It may be used by any number of goroutines.
 type Storage struct {
 	client *clientv3.Client
 	o      Options
@@ -48,7 +48,7 @@ type Storage struct {
 	leases map[clientv3.LeaseID]time.Time
 }
 
-var _ adminapi.Watcher = (*Storage)(nil)
+var _ adminapi.SharedStorage = (*Storage)(nil)
 
 // New returns a Storage that uses a client, which is yours to make, with certificates and
 // user as need be, and to close. It does not talk to etcd yet.

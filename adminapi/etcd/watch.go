@@ -14,7 +14,7 @@ import (
 	"github.com/sallyport/sallyport/adminapi"
 )
 
-// Watch implements [adminapi.Watcher].
+// Watch implements [adminapi.SharedStorage].
 func (s *Storage) Watch(ctx context.Context, update func(adminapi.Update)) {
 	for wait := time.Duration(0); ctx.Err() == nil; {
 		records, revision, err := s.load(ctx)

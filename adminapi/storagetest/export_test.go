@@ -16,8 +16,8 @@ func Broken(ctx context.Context, open func() adminapi.Storage) (names []string) 
 	return names
 }
 
-// BrokenTellings returns the names of what a Watcher does not tell as it should.
-func BrokenTellings(ctx context.Context, open func() adminapi.Watcher) (names []string) {
+// BrokenTellings returns the names of what a SharedStorage does not tell as it should.
+func BrokenTellings(ctx context.Context, open func() adminapi.SharedStorage) (names []string) {
 	for _, p := range tellings {
 		if p.check(ctx, open()) != nil {
 			names = append(names, p.name)

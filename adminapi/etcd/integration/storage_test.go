@@ -22,7 +22,7 @@ import (
 
 // testStorage runs all that is promised, each in a directory of its own.
 func testStorage(t *testing.T, client *clientv3.Client) {
-	storagetest.RunWatcher(t, func(t *testing.T) adminapi.Watcher {
+	storagetest.RunShared(t, func(t *testing.T) adminapi.SharedStorage {
 		_, name, _ := strings.Cut(t.Name(), "/")
 		// Beside another whose prefix begins alike.
 		other := newStorage(t, client, &etcd.Options{Prefix: "/" + name + "2"})

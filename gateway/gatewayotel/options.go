@@ -10,7 +10,7 @@ import (
 )
 
 // scope is the name of the instrumentation.
-const scope = "github.com/sallyport/sallyport/gateway/otel"
+const scope = "github.com/sallyport/sallyport/gateway/gatewayotel"
 
 // Options are where spans and metrics go, and how much of them there is. A nil *Options and
 // a zero Options mean the same.

@@ -75,7 +75,7 @@
 // The API of OpenTelemetry has no way to observe a histogram that was counted elsewhere, so
 // of the histograms of Stats only the sum is there, in seconds. To have their buckets without
 // the cost of Durations, let a bridge for Prometheus collectors read that of package
-// gateway/prometheus.
+// gateway/gatewayprom.
 //
 //	sallyport.config.changes            counter         {change}
 //	sallyport.config.last_change        gauge           s       since 1970

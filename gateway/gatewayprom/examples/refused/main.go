@@ -1,6 +1,6 @@
 // Refused is a gateway that refuses some of its clients, and a Prometheus that is asked why.
 //
-//	cd gateway/prometheus && go run ./examples/refused
+//	cd gateway/gatewayprom && go run ./examples/refused
 //
 // The gateway demands client certificates for one name. Clients come that have none, or one
 // of another CA, or an expired one, or that want another name. Prometheus, if it is installed

@@ -1,4 +1,4 @@
-module github.com/sallyport/sallyport/gateway/prometheus
+module github.com/sallyport/sallyport/gateway/gatewayprom
 
 go 1.26.0
 

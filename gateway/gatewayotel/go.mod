@@ -1,4 +1,4 @@
-module github.com/sallyport/sallyport/gateway/otel
+module github.com/sallyport/sallyport/gateway/gatewayotel
 
 go 1.26.0
 

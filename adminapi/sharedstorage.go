@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// A Watcher is a [Storage] that others write to as well, such as the gateways of a fleet. A
-// [Handler] that has one applies what the Watcher reports, and nothing else: even its own
-// writes take effect, and are answered, only when they come back. A Watcher deletes what
+// A SharedStorage is a [Storage] that others write to as well, such as the gateways of a fleet. A
+// [Handler] that has one applies what the storage reports, and nothing else: even its own
+// writes take effect, and are answered, only when they come back. It deletes what
 // expires by itself. Package storagetest tests implementations.
-type Watcher interface {
+type SharedStorage interface {
 	// In a record that Commit returns for a deletion, Modified is its revision.
 	Storage
 
@@ -38,7 +38,7 @@ type Update struct {
 	Err error
 }
 
-// A Status says how a [Handler] stands with a storage that is a [Watcher].
+// A Status says how a [Handler] stands with a [SharedStorage].
 type Status struct {
 	// Revision is the storage's up to which everything is in force.
 	Revision int64

@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/sallyport/sallyport/gateway"
-	gatewayotel "github.com/sallyport/sallyport/gateway/otel"
+	"github.com/sallyport/sallyport/gateway/gatewayotel"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 

@@ -16,7 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/sallyport/sallyport/gateway"
-	gatewayotel "github.com/sallyport/sallyport/gateway/otel"
+	"github.com/sallyport/sallyport/gateway/gatewayotel"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 	"github.com/sallyport/sallyport/upstream"

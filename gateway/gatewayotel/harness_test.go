@@ -21,7 +21,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/sallyport/sallyport/gateway"
-	gatewayotel "github.com/sallyport/sallyport/gateway/otel"
+	"github.com/sallyport/sallyport/gateway/gatewayotel"
 	"github.com/sallyport/sallyport/internal/freeport"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sallyport/sallyport/gateway"
-	gatewayprom "github.com/sallyport/sallyport/gateway/prometheus"
+	"github.com/sallyport/sallyport/gateway/gatewayprom"
 	"github.com/sallyport/sallyport/route"
 )
 

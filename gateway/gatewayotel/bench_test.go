@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/sallyport/sallyport/gateway"
-	gatewayotel "github.com/sallyport/sallyport/gateway/otel"
+	"github.com/sallyport/sallyport/gateway/gatewayotel"
 	"github.com/sallyport/sallyport/route"
 )
 

@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	gatewayotel "github.com/sallyport/sallyport/gateway/otel"
+	"github.com/sallyport/sallyport/gateway/gatewayotel"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )

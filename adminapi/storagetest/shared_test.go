@@ -98,21 +98,21 @@ func (w *telling) Watch(ctx context.Context, update func(adminapi.Update)) {
 	}
 }
 
-func TestWatcher(t *testing.T) {
-	storagetest.RunWatcher(t, func(*testing.T) adminapi.Watcher { return newTelling(nil) })
+func TestShared(t *testing.T) {
+	storagetest.RunShared(t, func(*testing.T) adminapi.SharedStorage { return newTelling(nil) })
 }
 
-func ExampleRunWatcher() {
-	testMyWatcher := func(t *testing.T) {
-		storagetest.RunWatcher(t, func(t *testing.T) adminapi.Watcher {
+func ExampleRunShared() {
+	testMyShared := func(t *testing.T) {
+		storagetest.RunShared(t, func(t *testing.T) adminapi.SharedStorage {
 			return newTelling(nil) // yours, empty
 		})
 	}
-	_ = testMyWatcher // which go test runs if it is called TestMyWatcher
+	_ = testMyShared // which go test runs if it is called TestMyShared
 }
 
 // Each flaw is found.
-func TestWatcherFlaws(t *testing.T) {
+func TestSharedFlaws(t *testing.T) {
 	flaws := map[string]func() *telling{
 		"an error": func() *telling {
 			return newTelling(func(int, adminapi.Update) adminapi.Update { return adminapi.Update{Err: errors.New("x")} })
@@ -156,12 +156,12 @@ func TestWatcherFlaws(t *testing.T) {
 	}
 	for name, open := range flaws {
 		synctest.Test(t, func(t *testing.T) {
-			require.NotEmpty(t, storagetest.BrokenTellings(t.Context(), func() adminapi.Watcher { return open() }), name)
+			require.NotEmpty(t, storagetest.BrokenTellings(t.Context(), func() adminapi.SharedStorage { return open() }), name)
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var opened []*telling
-		broken := storagetest.BrokenTellings(t.Context(), func() adminapi.Watcher {
+		broken := storagetest.BrokenTellings(t.Context(), func() adminapi.SharedStorage {
 			w := newTelling(nil)
 			w.deaf = true
 			opened = append(opened, w)
@@ -175,5 +175,5 @@ func TestWatcherFlaws(t *testing.T) {
 			w.mu.Unlock()
 		}
 	})
-	require.Empty(t, storagetest.BrokenTellings(t.Context(), func() adminapi.Watcher { return newTelling(nil) }))
+	require.Empty(t, storagetest.BrokenTellings(t.Context(), func() adminapi.SharedStorage { return newTelling(nil) }))
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/gateway"
-	gatewayprom "github.com/sallyport/sallyport/gateway/prometheus"
+	"github.com/sallyport/sallyport/gateway/gatewayprom"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )

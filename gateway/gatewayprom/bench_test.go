@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sallyport/sallyport/gateway"
-	gatewayprom "github.com/sallyport/sallyport/gateway/prometheus"
+	"github.com/sallyport/sallyport/gateway/gatewayprom"
 )
 
 // What a scrape costs the process beside reading the counts: with a series for each route,

@@ -12,9 +12,9 @@ import (
 	"github.com/sallyport/sallyport/adminapi"
 )
 
-// RunWatcher tests a storage that tells its changes: what Run tests, and the telling. open is
+// RunShared tests a storage that tells its changes: what Run tests, and the telling. open is
 // as for [Run].
-func RunWatcher(t *testing.T, open func(t *testing.T) adminapi.Watcher) {
+func RunShared(t *testing.T, open func(t *testing.T) adminapi.SharedStorage) {
 	Run(t, func(t *testing.T) adminapi.Storage { return open(t) })
 	for _, p := range tellings {
 		t.Run(p.name, func(t *testing.T) {
@@ -25,10 +25,10 @@ func RunWatcher(t *testing.T, open func(t *testing.T) adminapi.Watcher) {
 	}
 }
 
-// patience is how long a Watcher may take to tell a change.
+// patience is how long a SharedStorage may take to tell a change.
 const patience = 10 * time.Second
 
-// A mirror is what one has who goes by what a Watcher tells.
+// A mirror is what one has who goes by what a SharedStorage tells.
 type mirror struct {
 	end  context.CancelFunc
 	done chan struct{} // closed when Watch has returned
@@ -41,7 +41,7 @@ type mirror struct {
 	changed  chan struct{} // closed and replaced with each update
 }
 
-func watch(ctx context.Context, w adminapi.Watcher) *mirror {
+func watch(ctx context.Context, w adminapi.SharedStorage) *mirror {
 	ctx, end := context.WithCancel(ctx)
 	m := &mirror{end: end, done: make(chan struct{}), records: map[string]adminapi.Record{}, changed: make(chan struct{})}
 	go func() {
@@ -133,24 +133,24 @@ func (m *mirror) close() error {
 	return m.wrong
 }
 
-// A telling is a rule that every Watcher keeps.
+// A telling is a rule that every SharedStorage keeps.
 type telling struct {
 	name        string
 	explanation string
-	check       func(ctx context.Context, w adminapi.Watcher) error
+	check       func(ctx context.Context, w adminapi.SharedStorage) error
 }
 
 var tellings = []telling{{
 	name:        "watch empty",
 	explanation: "Watch tells soon that there is nothing",
-	check: func(ctx context.Context, w adminapi.Watcher) error {
+	check: func(ctx context.Context, w adminapi.SharedStorage) error {
 		m := watch(ctx, w)
 		return errors.Join(m.reaches(0), m.close())
 	},
 }, {
 	name:        "watch",
 	explanation: "Watch tells what there is, and then each change, with its revision",
-	check: func(ctx context.Context, w adminapi.Watcher) error {
+	check: func(ctx context.Context, w adminapi.SharedStorage) error {
 		before, err := w.Commit(ctx, adminapi.Write{Key: "/routes/1", Value: []byte("a")}, adminapi.Write{Key: "/routes/2", Value: []byte("b")})
 		if err != nil {
 			return err
@@ -184,7 +184,7 @@ var tellings = []telling{{
 }, {
 	name:        "watch at once",
 	explanation: "of many writes at once all are told, to everybody who watches",
-	check: func(ctx context.Context, w adminapi.Watcher) error {
+	check: func(ctx context.Context, w adminapi.SharedStorage) error {
 		mirrors := []*mirror{watch(ctx, w), watch(ctx, w)}
 		var (
 			wg     sync.WaitGroup
