@@ -45,7 +45,7 @@ type Options struct {
 	RefusalsKept int
 
 	// Trace, if not nil, is told of requests, for whose targets it may set header fields,
-	// and of limits that were reached.
+	// and of limits that were reached. [JoinTraces] makes one of several.
 	Trace *Trace
 
 	// PlainHTTP says what may be served without TLS. Zero is [PlainGuarded].

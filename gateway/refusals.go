@@ -153,20 +153,13 @@ func (rs *refusals) read() (list []RefusalCount) {
 
 // tlsOptions returns Options.TLS, with handshakes that fail being kept.
 func (s *Server) tlsOptions() *ssl.Options {
-	o, trace := s.o.TLS, ssl.Trace{}
-	if o.Trace != nil {
-		trace = *o.Trace
-	}
-	told := trace.HandshakeDone
-	trace.HandshakeDone = func(e *ssl.HandshakeEvent) {
+	o := s.o.TLS
+	// Last, which is told first: who is told looks at what is kept.
+	o.Trace = ssl.JoinTraces(o.Trace, &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
 		if e.Err != nil {
 			s.handshakeFailed(e.Err)
 		}
-		if told != nil {
-			told(e)
-		}
-	}
-	o.Trace = &trace
+	}})
 	return &o
 }
 

@@ -82,7 +82,7 @@ type Options struct {
 	// many were left out ("unreported"). Zero is 10, and a negative number is no bound.
 	FailuresLogged int
 
-	// Trace, if not nil, is told of handshakes.
+	// Trace, if not nil, is told of handshakes. [JoinTraces] makes one of several.
 	Trace *Trace
 }
 

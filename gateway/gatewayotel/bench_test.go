@@ -26,13 +26,13 @@ func BenchmarkRequest(b *testing.B) {
 	}{
 		{"otel=none", func(*gateway.Options) {}},
 		{"otel=spans/sampled=noop", func(o *gateway.Options) {
-			gatewayotel.Spans(o, &gatewayotel.Options{TracerProvider: noop.NewTracerProvider()})
+			o.Trace = gatewayotel.RequestSpans(&gatewayotel.Options{TracerProvider: noop.NewTracerProvider()})
 		}},
-		{"otel=spans/sampled=n", func(o *gateway.Options) { gatewayotel.Spans(o, provider(sdktrace.NeverSample())) }},
-		{"otel=spans/sampled=y", func(o *gateway.Options) { gatewayotel.Spans(o, provider(sdktrace.AlwaysSample())) }},
+		{"otel=spans/sampled=n", func(o *gateway.Options) { o.Trace = gatewayotel.RequestSpans(provider(sdktrace.NeverSample())) }},
+		{"otel=spans/sampled=y", func(o *gateway.Options) { o.Trace = gatewayotel.RequestSpans(provider(sdktrace.AlwaysSample())) }},
 		{"otel=durations", func(o *gateway.Options) {
 			reader := sdkmetric.WithReader(sdkmetric.NewManualReader())
-			require.NoError(b, gatewayotel.Durations(o, &gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(reader)}))
+			o.Trace = must(gatewayotel.Durations(&gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(reader)}))
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

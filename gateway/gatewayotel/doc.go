@@ -1,16 +1,20 @@
 // Package gatewayotel tells OpenTelemetry what a gateway does: a span for each request and
 // each handshake, and metrics.
 //
-//	options := &gateway.Options{}
-//	gatewayotel.Spans(options, nil)           // of requests and of handshakes
-//	err := gatewayotel.Durations(options, nil) // http.server.request.duration
+//	durations, err := gatewayotel.Durations(nil) // http.server.request.duration
 //	...
-//	gw, err := gateway.New(options)
+//	gw, err := gateway.New(&gateway.Options{
+//		TLS:   ssl.Options{Trace: gatewayotel.HandshakeSpans(nil)},
+//		Trace: gateway.JoinTraces(gatewayotel.RequestSpans(nil), durations),
+//	})
+//	...
 //	registration, err := gatewayotel.Counters(gw, nil)
 //
-// Each of the three is useful alone. Spans and Durations cost each request something, some
-// microseconds and some allocations (BenchmarkRequest); Counters reads, once per interval,
-// what the gateway counts anyway. Only the API of OpenTelemetry is needed: without a
+// Each of the four is useful alone, and beside a [gateway.Trace] or [ssl.Trace] of the
+// program's own: see [gateway.JoinTraces] and [ssl.JoinTraces]. RequestSpans and Durations
+// cost each request something, some microseconds and some allocations (BenchmarkRequest);
+// Counters reads, once per interval, what the gateway counts anyway. Only the API of
+// OpenTelemetry is needed: without a
 // provider, which an SDK has, nothing is recorded.
 //
 // # Spans of requests
@@ -61,7 +65,7 @@
 // has none. Its error.type is the reason, one of [ssl.HandshakeReasons], and the description
 // of its status says what to do. Its attributes of the client's certificate are those of
 // whatever was presented. By default only failed handshakes have a span: see
-// [Options.Handshakes].
+// [Options.AllHandshakes].
 //
 //	tls.established, tls.protocol.name, error.type, sallyport.server_name, sallyport.profile.id
 //	client.address, network.peer.address, network.peer.port

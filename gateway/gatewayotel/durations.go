@@ -12,37 +12,25 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 )
 
-// Durations lets a gateway that will be made with these options record
-// http.server.request.duration, the histogram that the semantic conventions for HTTP demand,
-// with the attributes http.request.method, url.scheme, network.protocol.version, and where
-// they are known http.response.status_code, http.route and error.type. How long a WebSocket
-// was open is not in it. It sets Trace of o to a new one, which calls what was there. It is
-// called before [gateway.New], and once, in any order with [Spans].
+// Durations returns what records http.server.request.duration, the histogram that the
+// semantic conventions for HTTP demand, with the attributes http.request.method, url.scheme,
+// network.protocol.version, and where they are known http.response.status_code, http.route
+// and error.type. How long a WebSocket was open is not in it.
 //
 // The error is that of the meter.
-func Durations(o *gateway.Options, opts *Options) error {
-	c := opts.withDefaults()
+func Durations(o *Options) (*gateway.Trace, error) {
+	c := o.withDefaults()
 	duration, err := httpconv.NewServerRequestDuration(meterOf(&c), metric.WithExplicitBucketBoundaries(
 		// As the semantic conventions advise.
 		0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t := gateway.Trace{}
-	if o.Trace != nil {
-		t = *o.Trace
-	}
-	next := t.RequestDone
-	t.RequestDone = func(e *gateway.RequestEvent) {
+	return &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) {
 		if e.Status != http.StatusSwitchingProtocols {
 			record(duration, e)
 		}
-		if next != nil {
-			next(e)
-		}
-	}
-	o.Trace = &t
-	return nil
+	}}, nil
 }
 
 func meterOf(o *Options) metric.Meter {

@@ -2,8 +2,10 @@ package gatewayotel_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/gateway/gatewayotel"
 	"github.com/sallyport/sallyport/route"
+	"github.com/sallyport/sallyport/ssl"
 )
 
 // hello is a handler that knows of the trace.
@@ -28,12 +31,10 @@ var hello = route.Config{ID: "hello", Paths: []string{"/hello/*who"}, Handler: h
 })}
 
 // Spans of requests. In earnest the exporter would send them to a collector.
-func ExampleSpans() {
+func ExampleRequestSpans() {
 	exporter := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
-	options := &gateway.Options{}
-	gatewayotel.Spans(options, &gatewayotel.Options{TracerProvider: provider})
-	gw, err := gateway.New(options)
+	gw, err := gateway.New(&gateway.Options{Trace: gatewayotel.RequestSpans(&gatewayotel.Options{TracerProvider: provider})})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -64,28 +65,49 @@ func ExampleSpans() {
 // The traces, and the baggage, of clients with a verified certificate are continued. To
 // those of all others a new trace is linked.
 func ExampleOptions_trust() {
-	options := &gateway.Options{}
-	gatewayotel.Spans(options, &gatewayotel.Options{
+	gw, err := gateway.New(&gateway.Options{Trace: gatewayotel.RequestSpans(&gatewayotel.Options{
 		Propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 		Trust:      func(r *gateway.RequestStart) bool { return r.Event.Identity != nil },
-		Handshakes: gatewayotel.AllHandshakes,
-	})
-	gw, err := gateway.New(options)
+	})})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer gw.Close()
 }
 
-// How long requests take, as the semantic conventions demand it.
-func ExampleDurations() {
-	reader := sdkmetric.NewManualReader()
-	options := &gateway.Options{}
-	err := gatewayotel.Durations(options, &gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+// Spans of handshakes, in front of a server without a gateway.
+func ExampleHandshakeSpans() {
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
+	store, err := ssl.NewStore(&ssl.Options{Trace: gatewayotel.HandshakeSpans(&gatewayotel.Options{TracerProvider: provider})})
 	if err != nil {
 		log.Fatal(err)
 	}
-	gw, err := gateway.New(options)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	tl := store.Listener(l)
+	go func() { _, _ = tl.Accept() }()
+	_, err = tls.Dial("tcp", l.Addr().String(), &tls.Config{ServerName: "nobody.test"})
+	fmt.Println(err)
+	tl.Close() // which waits for the handshakes
+	for _, span := range exporter.GetSpans() {
+		fmt.Println(span.Name, span.Status.Code)
+	}
+	// Output:
+	// remote error: tls: unrecognized name
+	// TLS handshake Error
+}
+
+// How long requests take, as the semantic conventions demand it.
+func ExampleDurations() {
+	reader := sdkmetric.NewManualReader()
+	durations, err := gatewayotel.Durations(&gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+	if err != nil {
+		log.Fatal(err)
+	}
+	gw, err := gateway.New(&gateway.Options{Trace: durations})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -15,30 +15,21 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// traceHandshakes lets handshakes have spans.
-func (s *spans) traceHandshakes(o *ssl.Options, which Handshakes) {
-	if which == NoHandshakes {
-		return
-	}
-	t := ssl.Trace{}
-	if o.Trace != nil {
-		t = *o.Trace
-	}
-	next := t.HandshakeDone
-	t.HandshakeDone = func(e *ssl.HandshakeEvent) {
-		if e.Err != nil || which == AllHandshakes {
-			s.handshake(e)
+// HandshakeSpans returns what makes a span of each handshake that failed, and with
+// [Options.AllHandshakes] of those that succeeded. It needs no gateway: a [ssl.Store] takes
+// it too.
+func HandshakeSpans(o *Options) *ssl.Trace {
+	c := o.withDefaults()
+	tracer := tracerOf(&c)
+	return &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+		if e.Err != nil || c.AllHandshakes {
+			makeHandshakeSpan(tracer, e)
 		}
-		if next != nil {
-			next(e)
-		}
-	}
-	o.Trace = &t
+	}}
 }
 
-// handshake makes the span of a handshake that is over.
-func (s *spans) handshake(e *ssl.HandshakeEvent) {
-	_, span := s.tracer.Start(context.Background(), "TLS handshake",
+func makeHandshakeSpan(tracer trace.Tracer, e *ssl.HandshakeEvent) {
+	_, span := tracer.Start(context.Background(), "TLS handshake",
 		trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(e.Begun), trace.WithAttributes(handshakeAttributes(e)...))
 	if e.Err != nil {
 		span.SetStatus(codes.Error, text(e.Err.Advice()))

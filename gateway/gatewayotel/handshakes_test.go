@@ -20,45 +20,39 @@ import (
 func TestSpansOfHandshakes(t *testing.T) {
 	strangers := ssltest.NewCA(t, "strangers")
 	for _, c := range []struct {
-		name       string
-		which      gatewayotel.Handshakes
-		failed, ok bool
+		name string
+		all  bool
 	}{
-		{"failed", gatewayotel.FailedHandshakes, true, false},
-		{"all", gatewayotel.AllHandshakes, true, true},
-		{"none", gatewayotel.NoHandshakes, false, false},
+		{"failed", false},
+		{"all", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHarness(t, nil, &gatewayotel.Options{Handshakes: c.which})
+			h := newHarness(t, nil, &gatewayotel.Options{AllHandshakes: c.all})
 			_, err := ssltest.Client(t, h.front, "a.test", strangers.Client("mallory")).Get("https://a.test/")
 			require.Error(t, err)
 			e := <-h.shaken
 			require.Equal(t, ssl.ReasonUnknownCA, e.Err.Reason)
 			spans := h.spans.Ended()
-			if !c.failed {
-				require.Empty(t, spans)
-			} else {
-				require.Len(t, spans, 1)
-				span := spans[0]
-				require.Equal(t, "TLS handshake", span.Name())
-				require.Equal(t, trace.SpanKindServer, span.SpanKind())
-				require.Equal(t, codes.Error, span.Status().Code)
-				require.True(t, strings.HasPrefix(span.Status().Description, "the client's issuer CN=strangers is not among"), span.Status().Description)
-				require.True(t, e.Begun.Equal(span.StartTime()))
-				require.Equal(t, e.Took, span.EndTime().Sub(span.StartTime()))
-				attributes := of(span)
-				require.NotZero(t, attributes["network.peer.port"])
-				require.Len(t, attributes["tls.client.hash.sha256"], 64)
-				delete(attributes, "network.peer.port")
-				delete(attributes, "tls.client.hash.sha256")
-				require.Equal(t, map[attribute.Key]any{
-					"tls.protocol.name": "tls", "tls.established": false, "error.type": "unknown_ca",
-					"client.address": "127.0.0.1", "network.peer.address": "127.0.0.1",
-					"sallyport.server_name": "a.test", "sallyport.profile.id": "partners",
-					"tls.client.subject": "CN=mallory", "tls.client.issuer": "CN=strangers",
-				}, attributes)
-				h.documented()
-			}
+			require.Len(t, spans, 1)
+			span := spans[0]
+			require.Equal(t, "TLS handshake", span.Name())
+			require.Equal(t, trace.SpanKindServer, span.SpanKind())
+			require.Equal(t, codes.Error, span.Status().Code)
+			require.True(t, strings.HasPrefix(span.Status().Description, "the client's issuer CN=strangers is not among"), span.Status().Description)
+			require.True(t, e.Begun.Equal(span.StartTime()))
+			require.Equal(t, e.Took, span.EndTime().Sub(span.StartTime()))
+			attributes := of(span)
+			require.NotZero(t, attributes["network.peer.port"])
+			require.Len(t, attributes["tls.client.hash.sha256"], 64)
+			delete(attributes, "network.peer.port")
+			delete(attributes, "tls.client.hash.sha256")
+			require.Equal(t, map[attribute.Key]any{
+				"tls.protocol.name": "tls", "tls.established": false, "error.type": "unknown_ca",
+				"client.address": "127.0.0.1", "network.peer.address": "127.0.0.1",
+				"sallyport.server_name": "a.test", "sallyport.profile.id": "partners",
+				"tls.client.subject": "CN=mallory", "tls.client.issuer": "CN=strangers",
+			}, attributes)
+			h.documented()
 
 			before := len(spans)
 			got := h.ask(ssltest.Client(t, h.front, "b.test"), "GET", "https://b.test/users/7", nil)
@@ -73,7 +67,7 @@ func TestSpansOfHandshakes(t *testing.T) {
 					require.Equal(t, "1.3", of(span)["tls.protocol.version"])
 				}
 			}
-			require.Equal(t, c.ok, handshakes == 1)
+			require.Equal(t, c.all, handshakes == 1)
 		})
 	}
 }

@@ -65,21 +65,9 @@ func newHarness(t *testing.T, o *gateway.Options, opts *gatewayotel.Options, mor
 	if o == nil {
 		o = &gateway.Options{}
 	}
-	gatewayotel.Spans(o, opts)
-	done, handshake := o.Trace.RequestDone, func(*ssl.HandshakeEvent) {}
-	o.Trace.RequestDone = func(e *gateway.RequestEvent) {
-		done(e)
-		h.ended <- e
-	}
-	if o.TLS.Trace == nil {
-		o.TLS.Trace = &ssl.Trace{}
-	} else if o.TLS.Trace.HandshakeDone != nil {
-		handshake = o.TLS.Trace.HandshakeDone
-	}
-	o.TLS.Trace.HandshakeDone = func(e *ssl.HandshakeEvent) {
-		handshake(e)
-		h.shaken <- e
-	}
+	// First, which is told last.
+	o.Trace = gateway.JoinTraces(&gateway.Trace{RequestDone: func(e *gateway.RequestEvent) { h.ended <- e }}, gatewayotel.RequestSpans(opts), o.Trace)
+	o.TLS.Trace = ssl.JoinTraces(&ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) { h.shaken <- e }}, gatewayotel.HandshakeSpans(opts))
 	h.gw = must(gateway.New(o))
 	t.Cleanup(func() { h.gw.Close() })
 

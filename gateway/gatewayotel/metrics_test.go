@@ -62,8 +62,9 @@ func set(attributes ...attribute.KeyValue) attribute.Set { return attribute.NewS
 // A request is one point of http.server.request.duration, and its trace is its exemplar.
 func TestDurations(t *testing.T) {
 	reader := sdkmetric.NewManualReader()
-	o := &gateway.Options{}
-	require.NoError(t, gatewayotel.Durations(o, &gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))}))
+	durations, err := gatewayotel.Durations(&gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+	require.NoError(t, err)
+	o := &gateway.Options{Trace: durations}
 	h := newHarness(t, o, nil)
 	client := ssltest.Client(t, h.front, "b.test")
 	first := h.ask(client, "GET", "https://b.test/users/7", nil)

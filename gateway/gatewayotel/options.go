@@ -15,7 +15,7 @@ const scope = "github.com/sallyport/sallyport/gateway/gatewayotel"
 // Options are where spans and metrics go, and how much of them there is. A nil *Options and
 // a zero Options mean the same.
 type Options struct {
-	// TracerProvider is for [Spans]. If nil, it is that of [otel.GetTracerProvider].
+	// TracerProvider is for [RequestSpans] and [HandshakeSpans]. If nil, it is that of [otel.GetTracerProvider].
 	TracerProvider trace.TracerProvider
 
 	// MeterProvider is for [Durations] and [Counters]. If nil, it is that of
@@ -34,9 +34,9 @@ type Options struct {
 	// are trusted.
 	Trust func(*gateway.RequestStart) bool
 
-	// Handshakes says which handshakes have a span. Zero is [FailedHandshakes]. What
-	// bounds the spans of a flood is the sampler, and the queue of the SDK's processor.
-	Handshakes Handshakes
+	// AllHandshakes lets handshakes that succeeded have a span as well. What bounds the
+	// spans of a flood is the sampler, and the queue of the SDK's processor.
+	AllHandshakes bool
 
 	// MaxObjects bounds of how many profiles, routes and upstreams [Counters] tells each
 	// by itself. If there are more of a kind, their counts are added up. Zero is 1000,
@@ -44,16 +44,6 @@ type Options struct {
 	// 2000 sets of attributes for each metric.
 	MaxObjects int
 }
-
-// Handshakes says which handshakes have a span.
-type Handshakes int
-
-// The choices.
-const (
-	FailedHandshakes Handshakes = iota
-	AllHandshakes
-	NoHandshakes
-)
 
 const defaultMaxObjects = 1000
 

@@ -11,26 +11,22 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 )
 
-// Spans lets a gateway that will be made with these options begin a span for each request,
-// and for handshakes. It sets Trace and TLS.Trace of o to new ones, which call those that
-// were there: RequestBegun with the span in its context, RequestDone before it ends.
-// It is called before [gateway.New], and once.
-func Spans(o *gateway.Options, opts *Options) {
-	c := opts.withDefaults()
+// RequestSpans returns what begins and ends a span for each request. Traces that
+// [gateway.JoinTraces] has behind it find the span in their context, and it ends after they
+// were told that the request is over.
+func RequestSpans(o *Options) *gateway.Trace {
+	c := o.withDefaults()
 	s := &spans{
-		tracer:     c.TracerProvider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
+		tracer:     tracerOf(&c),
 		propagator: c.Propagator,
 		fields:     c.Propagator.Fields(),
 		trust:      c.Trust,
 	}
-	t := gateway.Trace{}
-	if o.Trace != nil {
-		t = *o.Trace
-		s.nextBegun, s.nextDone = t.RequestBegun, t.RequestDone
-	}
-	t.RequestBegun, t.RequestDone = s.begun, s.done
-	o.Trace = &t
-	s.traceHandshakes(&o.TLS, c.Handshakes)
+	return &gateway.Trace{RequestBegun: s.begun, RequestDone: s.done}
+}
+
+func tracerOf(o *Options) trace.Tracer {
+	return o.TracerProvider.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
 }
 
 // spans makes spans.
@@ -39,13 +35,10 @@ type spans struct {
 	propagator propagation.TextMapPropagator
 	fields     []string // of the header, that are the propagator's
 	trust      func(*gateway.RequestStart) bool
-
-	// Those that were there before, or nil.
-	nextBegun func(context.Context, *gateway.RequestStart) context.Context
-	nextDone  func(*gateway.RequestEvent)
 }
 
-type spanKey struct{}
+// A spanKey finds the span in a context, of these spans and no others.
+type spanKey struct{ of *spans }
 
 // begun implements [gateway.Trace.RequestBegun].
 func (s *spans) begun(ctx context.Context, r *gateway.RequestStart) context.Context {
@@ -65,16 +58,11 @@ func (s *spans) begun(ctx context.Context, r *gateway.RequestStart) context.Cont
 		}
 	}
 	ctx, span := s.tracer.Start(ctx, nameOf(e), options...)
-	ctx = context.WithValue(ctx, spanKey{}, span)
+	ctx = context.WithValue(ctx, spanKey{s}, span)
 	for _, name := range s.fields {
 		r.Set(name, "") // Inject may have nothing to say in one
 	}
 	s.propagator.Inject(ctx, carrier{r})
-	if s.nextBegun != nil {
-		if next := s.nextBegun(ctx, r); next != nil {
-			ctx = next
-		}
-	}
 	return ctx
 }
 
@@ -82,21 +70,17 @@ func (s *spans) begun(ctx context.Context, r *gateway.RequestStart) context.Cont
 func (s *spans) done(e *gateway.RequestEvent) {
 	var span trace.Span
 	if e.Context != nil {
-		span, _ = e.Context.Value(spanKey{}).(trace.Span)
+		span, _ = e.Context.Value(spanKey{s}).(trace.Span)
 	}
 	if span == nil { // the request had no reading
 		_, span = s.tracer.Start(context.Background(), nameOf(e),
 			trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(e.Begun), trace.WithAttributes(attributesOf(e)...))
 	}
-	// Whatever a function of the user's does, the span ends.
-	defer span.End(trace.WithTimestamp(e.Begun.Add(e.Took)))
 	if span.IsRecording() {
 		span.SetAttributes(outcomeOf(e)...)
 		if errorTypeOf(e) != "" {
 			span.SetStatus(codes.Error, descriptionOf(e))
 		}
 	}
-	if s.nextDone != nil {
-		s.nextDone(e)
-	}
+	span.End(trace.WithTimestamp(e.Begun.Add(e.Took)))
 }

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -323,8 +324,8 @@ func TestHostileText(t *testing.T) {
 	require.Equal(t, "\ufffdGET", of(span)["http.request.method_original"])
 }
 
-// Those who listened before go on listening, with the span at hand.
-func TestSpansCallWhatWasThere(t *testing.T) {
+// Who is joined behind the spans has them at hand, until they end.
+func TestJoinedSpans(t *testing.T) {
 	type key struct{}
 	var told []string
 	o := &gateway.Options{Trace: &gateway.Trace{
@@ -337,14 +338,25 @@ func TestSpansCallWhatWasThere(t *testing.T) {
 			trace.SpanFromContext(e.Context).SetAttributes(attribute.String("mine.done", "yes"))
 		},
 	}}
-	before := o.Trace
 	h := newHarness(t, o, nil)
-	require.NotSame(t, before, o.Trace)
 	got := h.ask(ssltest.Client(t, h.front, "b.test"), "GET", "https://b.test/users/7", nil)
 	require.Equal(t, []string{"mine"}, told)
 	require.Equal(t, "yes", of(got.span)["mine.begun"])
 	require.Equal(t, "yes", of(got.span)["mine.done"])
 	require.Equal(t, int64(200), of(got.span)["http.response.status_code"])
+}
+
+// Two pipelines have a span each, the second within the first.
+func TestSpansTwice(t *testing.T) {
+	other := tracetest.NewSpanRecorder()
+	second := gatewayotel.RequestSpans(&gatewayotel.Options{TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(other))})
+	h := newHarness(t, &gateway.Options{Trace: second}, nil)
+	first := h.ask(ssltest.Client(t, h.front, "b.test"), "GET", "https://b.test/users/7", nil).span
+	require.Len(t, other.Ended(), 1)
+	require.Equal(t, first.SpanContext(), other.Ended()[0].Parent())
+	for _, span := range []sdktrace.ReadOnlySpan{first, other.Ended()[0]} {
+		require.Equal(t, int64(200), of(span)["http.response.status_code"])
+	}
 }
 
 // What the sampler drops costs no attributes at the end, and the node is told so.

@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"context"
+	"net"
+)
+
+// JoinTraces returns a Trace that tells several, of which nil is none. RequestBegun goes
+// from the first to the last, each with the context of the one before. All else goes from
+// the last to the first, and on where one panics, as functions that are deferred: who is
+// told first that a request begins is told last that it is over.
+func JoinTraces(traces ...*Trace) *Trace {
+	type refusal struct {
+		peer net.Addr
+		err  error
+	}
+	var (
+		begun   []func(context.Context, *RequestStart) context.Context
+		done    []func(*RequestEvent)
+		limits  []func(LimitEvent)
+		refused []func(refusal)
+	)
+	for _, t := range traces {
+		if t == nil {
+			continue
+		}
+		if t.RequestBegun != nil {
+			begun = append(begun, t.RequestBegun)
+		}
+		if t.RequestDone != nil {
+			done = append(done, t.RequestDone)
+		}
+		if t.LimitReached != nil {
+			limits = append(limits, t.LimitReached)
+		}
+		if f := t.ProxyHeaderRefused; f != nil {
+			refused = append(refused, func(r refusal) { f(r.peer, r.err) })
+		}
+	}
+	joined := &Trace{RequestDone: telling(done), LimitReached: telling(limits)}
+	if len(begun) > 0 {
+		joined.RequestBegun = func(ctx context.Context, r *RequestStart) context.Context {
+			for _, f := range begun {
+				if next := f(ctx, r); next != nil {
+					ctx = next
+				}
+			}
+			return ctx
+		}
+	}
+	if tell := telling(refused); tell != nil {
+		joined.ProxyHeaderRefused = func(peer net.Addr, err error) { tell(refusal{peer, err}) }
+	}
+	return joined
+}
+
+// telling returns what calls all of list, or nil.
+func telling[T any](list []func(T)) func(T) {
+	if len(list) == 0 {
+		return nil
+	}
+	return func(v T) {
+		for _, f := range list {
+			defer f(v)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package ssl
+
+import "net"
+
+// JoinTraces returns a Trace that tells several, of which nil is none: from the last to the
+// first, and on where one panics, as functions that are deferred.
+func JoinTraces(traces ...*Trace) *Trace {
+	var (
+		done   []func(*HandshakeEvent)
+		turned []func(net.Addr)
+	)
+	for _, t := range traces {
+		if t == nil {
+			continue
+		}
+		if t.HandshakeDone != nil {
+			done = append(done, t.HandshakeDone)
+		}
+		if t.TurnedAway != nil {
+			turned = append(turned, t.TurnedAway)
+		}
+	}
+	return &Trace{HandshakeDone: telling(done), TurnedAway: telling(turned)}
+}
+
+// telling returns what calls all of list, or nil.
+func telling[T any](list []func(T)) func(T) {
+	if len(list) == 0 {
+		return nil
+	}
+	return func(v T) {
+		for _, f := range list {
+			defer f(v)
+		}
+	}
+}
