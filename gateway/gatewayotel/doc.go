@@ -14,8 +14,7 @@
 // program's own: see [gateway.JoinTraces] and [ssl.JoinTraces]. RequestSpans and Durations
 // cost each request something, some microseconds and some allocations (BenchmarkRequest);
 // Counters reads, once per interval, what the gateway counts anyway. Only the API of
-// OpenTelemetry is needed: without a
-// provider, which an SDK has, nothing is recorded.
+// OpenTelemetry is needed: without a provider, which an SDK has, nothing is recorded.
 //
 // # Spans of requests
 //
