@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
@@ -310,45 +309,6 @@ func ExampleWatch() {
 	// replaced: true
 	// not taken: ssl: profile "1": Certificates[0].KeyPEM: is not the key of the certificate (in tls.key)
 	// kept: true
-}
-
-// A gateway takes the profiles of files by a function of three lines.
-func ExampleWatch_gateway() {
-	t := &testing.T{}
-	ca := ssltest.NewCA(t, "servers")
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	replaceFiles(dir, ca.Server("a.test"))
-
-	server, err := gateway.New(nil)
-	if err != nil {
-		panic(err)
-	}
-	watcher, err := ssl.Watch(func(profiles ...ssl.Config) (ssl.Report, error) {
-		_, err := server.Apply(gateway.Change{Put: gateway.Config{Profiles: profiles}})
-		return ssl.Report{}, err
-	}, nil, ssl.FileConfig{
-		Config:   ssl.Config{ID: "1", Names: []string{"a.test"}},
-		KeyPairs: []ssl.KeyPairFiles{{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}},
-	})
-	if err != nil {
-		panic(err)
-	}
-	defer watcher.Close()
-
-	replaceFiles(dir, ca.ServerWith([]string{"a.test"}, func(c *x509.Certificate) { c.Subject.CommonName = "renewed" }))
-	fmt.Println(watcher.Check())
-	config, err := server.TLSConfig().GetConfigForClient(&tls.ClientHelloInfo{ServerName: "a.test"})
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(config.Certificates[0].Leaf.Subject)
-	// Output:
-	// <nil>
-	// CN=renewed
 }
 
 // What the files hold is added to what is written.

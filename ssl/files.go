@@ -190,9 +190,9 @@ type watched struct {
 // last good one stays in force and the failure is reported. If only one file of a pair has
 // been replaced so far, that is such a failure; the change of the other tries again.
 //
-// put is [*Store.Put], or a function like it; for a gateway see the example "gateway". At
-// first all must be right: the error joins what is wrong. An error names the files that it
-// is about.
+// put is [*Store.Put], PutProfiles of a gateway.Server, or a function like them. What it
+// reports is logged. At first all must be right: the error joins what is wrong. An error
+// names the files that it is about.
 func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...FileConfig) (*Watcher, error) {
 	w := &Watcher{put: put, stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
