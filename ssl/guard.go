@@ -132,7 +132,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	case !governing.DemandsClientCert():
 		return nil, nil
 	}
-	v := tm.verdict(governing, cs)
+	v := tm.verdict(governing, cs, false)
 	if v.err == nil {
 		v.remember(t, cs.ServerName, host)
 		return v.identity, nil

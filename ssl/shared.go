@@ -39,9 +39,10 @@ func newSharedCerts() *sharedCerts {
 // share puts certificates that other connections have in the place of those that are like
 // them, in the state of a connection and in a chain that was found for it. crypto/tls says
 // that the slices of the state should not be modified. But in a full handshake, before
-// VerifyConnection has returned, they are the connection's own and nobody else has seen
-// them; and what is in them means the same afterwards. The state is that of the connection
-// itself, as long as no other came with it (TestShared).
+// VerifyConnection of Options.Base is called, they are the connection's own and nobody else
+// has seen them; and what is in them means the same afterwards. The state is that of the
+// connection itself, as long as no other came with it (TestShared). At any other time it may
+// be somebody else's too, or one that the caller of Judge has made.
 func (s *sharedCerts) share(cs *tls.ConnectionState, chain []*x509.Certificate) {
 	for i, own := range cs.PeerCertificates {
 		same := s.of(own)

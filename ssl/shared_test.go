@@ -3,10 +3,13 @@ package ssl_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,6 +90,54 @@ func TestSharedTogether(t *testing.T) {
 	}
 	wg.Wait()
 	require.Equal(t, map[string]int{"alice": 8, "bob": 8}, names)
+}
+
+// What VerifyConnection was given stays as it was, on a path too on which the client is
+// verified only after that: for the ticket.
+func TestSharedNotAfterVerifyConnection(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	for name, auth := range map[string]ssl.ClientAuth{"strict": {}, "skips": {SkipPaths: []string{"^/open$"}}} {
+		t.Run(name, func(t *testing.T) {
+			auth.CAPEM = people.PEM()
+			forVersions(t, func(t *testing.T, version uint16, _ int) {
+				var given, then []*x509.Certificate
+				store := newStore(t, &ssl.Options{Base: &tls.Config{VerifyConnection: func(cs tls.ConnectionState) error {
+					given, then = cs.PeerCertificates, slices.Clone(cs.PeerCertificates)
+					return nil
+				}}}, server(servers, "1", &auth, "a.test"))
+				s := serveTLS(t, store.TLSConfig())
+				alice := people.Client("alice")
+				visit := func() side {
+					config := client(version, "a.test", alice)
+					config.ClientSessionCache = tls.NewLRUClientSessionCache(1) // or else no ticket is made
+					_, server := s.visit(t, config)
+					require.NoError(t, server.err)
+					return server
+				}
+				first := visit()
+				visit()
+				require.Len(t, given, 1)
+				require.True(t, then[0] == given[0])
+				runtime.KeepAlive(first)
+			})
+		})
+	}
+}
+
+// A state that the caller has made is the caller's. What is in it may have no bytes, and
+// then all certificates have the same.
+func TestSharedNotOfCallers(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	store := newStore(t, nil, server(servers, "1", &ssl.ClientAuth{CAPEM: people.PEM()}, "a.test"))
+	for _, name := range []string{"alice", "bob"} {
+		leaf := &x509.Certificate{Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+		cs := &tls.ConnectionState{ServerName: "a.test", PeerCertificates: []*x509.Certificate{leaf}, VerifiedChains: [][]*x509.Certificate{{leaf, people.Certificate()}}}
+		identity, err := store.Judge(store.Table(), cs, "a.test", "/")
+		require.NoError(t, err)
+		require.Equal(t, name, identity.Certificate().Subject.CommonName)
+		require.True(t, leaf == cs.PeerCertificates[0])
+		defer runtime.KeepAlive(leaf)
+	}
 }
 
 // What nobody has any more is forgotten.

@@ -203,8 +203,8 @@ func (tm *Terminator) asks(p *Profile) bool {
 // not name.
 func (tm *Terminator) verify(p *Profile, cs *tls.ConnectionState) error {
 	if p.client != nil && !p.optional() {
-		if _, err := tm.judge(p, cs); err != nil {
-			return &policyError{presented(cs), policyReason(p, err, tm.now()), err}
+		if v := tm.verdict(p, cs, !cs.HandshakeComplete && !cs.DidResume); v.err != nil {
+			return &policyError{presented(cs), policyReason(p, v.err, tm.now()), v.err}
 		}
 	}
 	if tm.verifyConnection != nil {

@@ -17,7 +17,7 @@ import (
 // judge returns the identity of a connection's client under a profile's policy,
 // now, or why the client does not satisfy it.
 func (tm *Terminator) judge(p *Profile, cs *tls.ConnectionState) (*Identity, error) {
-	v := tm.verdict(p, cs)
+	v := tm.verdict(p, cs, false)
 	return v.identity, v.err
 }
 
@@ -26,8 +26,9 @@ var noCertificate = &verdict{err: errUnverified}
 
 // verdict returns the verdict on a connection's client under a profile's policy,
 // now. It is remembered for the connection for as long as nothing of the chain
-// expires.
-func (tm *Terminator) verdict(p *Profile, cs *tls.ConnectionState) *verdict {
+// expires. unseen says that nobody has seen the slices of the state, which are the
+// connection's own: see [sharedCerts.share].
+func (tm *Terminator) verdict(p *Profile, cs *tls.ConnectionState, unseen bool) *verdict {
 	if p.client == nil || len(cs.PeerCertificates) == 0 {
 		return noCertificate
 	}
@@ -35,12 +36,12 @@ func (tm *Terminator) verdict(p *Profile, cs *tls.ConnectionState) *verdict {
 	if v := tm.verdicts.find(cs); v != nil && v.profile == p && !now.After(v.until) {
 		return v
 	}
-	v := tm.verdictOf(p, cs, now)
+	v := tm.verdictOf(p, cs, now, unseen)
 	tm.verdicts.remember(cs, v)
 	return v
 }
 
-func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Time) *verdict {
+func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Time, unseen bool) *verdict {
 	memory := refusalMemory
 	refused := func(err error) *verdict {
 		return &verdict{profile: p, until: now.Add(memory), err: err, reason: policyReason(p, err, now)}
@@ -61,7 +62,7 @@ func (tm *Terminator) verdictOf(p *Profile, cs *tls.ConnectionState, now time.Ti
 		return refused(err)
 	}
 	chain = slices.Clone(chain)
-	if !cs.HandshakeComplete && !cs.DidResume {
+	if unseen {
 		tm.shared.share(cs, chain)
 	}
 	identity := &Identity{profile: p, chain: chain, until: until, resumed: cs.DidResume, texts: new(identityTexts)}
