@@ -16,20 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tcpPair returns both ends of a connection.
-func tcpPair(t testing.TB) (here, there *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	s, err := l.Accept()
-	require.NoError(t, err)
-	t.Cleanup(func() { c.Close(); s.Close() })
-	return c.(*net.TCPConn), s.(*net.TCPConn)
-}
-
 // Whatever happens, it returns what the connection's own methods do.
 func TestDirectAsConn(t *testing.T) {
 	reset := func(there *net.TCPConn) {
@@ -137,7 +123,7 @@ func TestDirectAsConn(t *testing.T) {
 				{&want, func(c *net.TCPConn) io.ReadWriter { return c }},
 				{&got, func(c *net.TCPConn) io.ReadWriter { return newDirect(c) }},
 			} {
-				here, there := tcpPair(t)
+				here, there := pair(t)
 				n, err := do(way.of(here), here, there)
 				ends := strings.NewReplacer(here.LocalAddr().String(), "here", here.RemoteAddr().String(), "there")
 				*way.told = ends.Replace(fmt.Sprintf("%d, %v, %T", n, err, err))
@@ -150,7 +136,7 @@ func TestDirectAsConn(t *testing.T) {
 // A write that the other side takes a part of at a time is one write, and one that it takes
 // no more of says how much it has taken.
 func TestDirectWritesAll(t *testing.T) {
-	here, there := tcpPair(t)
+	here, there := pair(t)
 	require.NoError(t, here.SetWriteBuffer(4<<10))
 	d := newDirect(here)
 	message := bytes.Repeat([]byte("0123456789abcdef"), maxDirect/16)
@@ -192,7 +178,7 @@ func TestDirectWritesAll(t *testing.T) {
 
 // Who wraps a connection may want to see what comes: nothing goes past it.
 func TestDirectPassesNobody(t *testing.T) {
-	here, _ := tcpPair(t)
+	here, _ := pair(t)
 	require.NotNil(t, newDirect(here))
 	require.NotNil(t, newDirect(admitter{here}))
 	require.Nil(t, newDirect(struct{ *net.TCPConn }{here}))
@@ -209,7 +195,7 @@ func (admitter) Admit() error        { return nil }
 func (a admitter) NetConn() net.Conn { return a.Conn }
 
 func TestDirectAllocs(t *testing.T) {
-	here, there := tcpPair(t)
+	here, there := pair(t)
 	h, o := newDirect(here), newDirect(there)
 	p, q := make([]byte, 100), make([]byte, 1000)
 	require.Zero(t, testing.AllocsPerRun(200, func() {

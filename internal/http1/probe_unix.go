@@ -16,9 +16,8 @@ func (s *socket) initProbe(c net.Conn) {
 	}
 }
 
-// readNow reads a byte from a descriptor, which does not block: the runtime has
-// all its sockets so. Whoever finds one gives the connection up, so that it need
-// not be left there.
+// readNow reads a byte from a descriptor, which does not block as the runtime makes its
+// sockets. Whoever finds one gives the connection up, so that it need not be left there.
 func (s *socket) readNow(fd uintptr) {
 	for {
 		n, err := readByte(fd, &s.scratch)
