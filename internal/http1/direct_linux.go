@@ -1,4 +1,4 @@
-//go:build linux && !386 && !s390x && !race
+//go:build linux && !386 && !s390x && !race && !msan && !asan
 
 package http1
 
@@ -17,8 +17,8 @@ import (
 // to another thread, and the two wake each other from then on. Small messages alone come
 // here: nothing else runs on the processor meanwhile, nor does the collector begin.
 //
-// The race detector is not told either of what is read and written. With it, this is not
-// there.
+// The race detector and the sanitizers are not told either of what is read and written: to
+// MemorySanitizer it would be memory that nobody has written. With them, this is not there.
 type direct struct {
 	conn    *net.TCPConn
 	control syscall.RawConn
