@@ -115,6 +115,28 @@ func (b *Budget) Reset() bool { return b.b.reset() }
 func (b *Budget) Useful()     { b.b.useful() }
 func (b *Budget) Answered()   { b.b.answered() }
 
+// An Input is an input of a connection.
+type Input struct{ in *input }
+
+func NewInput() *Input { return &Input{newInput(&Conn{})} }
+
+// Take has n bytes come, if there is room for so many, and has them understood. It returns
+// how much room there was.
+func (i *Input) Take(n int) (room int) {
+	room = len(i.in.space())
+	i.in.w = min(n, room)
+	i.in.r = i.in.w
+	return room
+}
+
+// Ahead says whether large bodies come.
+func (i *Input) Ahead(on bool) { i.in.conn.ahead = on }
+
+func (i *Input) Release() { i.in.release() }
+
+// Own reports whether the input has no memory that others have after it.
+func (i *Input) Own() bool { return &i.in.buf[0] == &i.in.first[0] && i.in.large == nil }
+
 // Bytes returns the block as it is.
 func (b *Block) Bytes() []byte { return b.b }
 
