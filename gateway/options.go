@@ -140,7 +140,8 @@ const (
 
 // Limits bound what a client can use up behind [*Server.Serve] and [*Server.ServeTLS]. They
 // do not apply to an [net/http.Server] of yours in front of [*Server.ServeHTTP], which has
-// its own. A negative number is the same as zero unless stated otherwise.
+// its own. A negative number is the same as zero unless stated otherwise. One as large as can
+// be, such as [math.MaxInt], is in effect no limit.
 type Limits struct {
 	// Connections bounds the connections that are open at a time, over all listeners, from
 	// accept to close, including those with HTTP/2 and those that a handler has taken over.
@@ -157,7 +158,7 @@ type Limits struct {
 	ConnectionsPerAddr int
 
 	// HeaderBytes bounds the head of a request; with HTTP/2 as it is counted there (RFC
-	// 9113, section 6.5.2). Zero is 32 KiB, and more than 256 MiB is refused.
+	// 9113, section 6.5.2). Zero is 32 KiB.
 	HeaderBytes int
 
 	// HeaderFields bounds the fields in the head of a request. Zero is 256.
@@ -185,8 +186,7 @@ type Limits struct {
 	// client is asked, by PING, whether it is still there.
 	BodyTimeout time.Duration
 
-	// Streams bounds the concurrent requests on one HTTP/2 connection. Zero is 100, and
-	// more than 268 435 456 is refused.
+	// Streams bounds the concurrent requests on one HTTP/2 connection. Zero is 100.
 	Streams int
 }
 

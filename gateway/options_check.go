@@ -10,10 +10,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// maxLimit is the most of those limits that HTTP/2 announces as 32 bits, and twice of which
-// must fit into an int.
-const maxLimit = 1 << 28
-
 // check joins an error for each fault, but for those of TLS, Upstream and Route.
 func (o *Options) check() error {
 	var faults []error
@@ -51,12 +47,6 @@ func (o *Options) check() error {
 		fault("TunnelGrace", "%v is negative", o.TunnelGrace)
 	}
 	prefixes("ProxyProtocol", o.ProxyProtocol)
-	if o.Limits.HeaderBytes > maxLimit {
-		fault("Limits.HeaderBytes", "%d is more than %d", o.Limits.HeaderBytes, maxLimit)
-	}
-	if o.Limits.Streams > maxLimit {
-		fault("Limits.Streams", "%d is more than %d", o.Limits.Streams, maxLimit)
-	}
 	return errors.Join(faults...)
 }
 
