@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"crypto/tls"
-	"math"
 	"net/netip"
 	"testing"
 
