@@ -9,7 +9,7 @@ import (
 // A Config is a whole configuration, or the part of one that a [Change] puts. Within each
 // kind, objects are identified by their ID.
 type Config struct {
-	Profiles  []ssl.Config      // which certificate answers for which server names, and whose client certificates they take
+	Profiles  []ssl.Config      // which certificates serve which server names, and whose client certificates are accepted
 	Routes    []route.Config    // which requests go where: see [route.Config.Upstream]
 	Upstreams []upstream.Config // the nodes that requests are sent to
 }
@@ -20,13 +20,13 @@ type Change struct {
 	Put    Config
 	Delete IDs
 
-	// AllowDangling lets a route name an upstream that does not exist, in Put
-	// or because of Delete. Its requests are answered with 502 until there is
-	// one. Without it, such a change is refused.
+	// AllowDangling permits a route to name an upstream that does not exist, in Put or because
+	// of Delete. Its requests are answered with 502 until the upstream exists. Otherwise, such
+	// a change is refused.
 	AllowDangling bool
 }
 
-// IDs name what a [Change] deletes.
+// IDs name the objects that a [Change] deletes.
 type IDs struct {
 	Profiles  []string
 	Routes    []string
@@ -35,11 +35,11 @@ type IDs struct {
 
 // A Report is what an administrator should know about a change that was made.
 type Report struct {
-	// Warnings are sentences about what does not work the way it may seem to.
+	// Warnings are about what does not work the way it may seem to, a sentence each.
 	Warnings []Warning
 }
 
-// A Kind is one of the three kinds of objects that a [Config] has.
+// A Kind is one of the three kinds of objects in a [Config].
 type Kind string
 
 // The kinds.
@@ -49,12 +49,13 @@ const (
 	KindUpstream Kind = "upstream"
 )
 
-// A Warning is one sentence about one object of a change.
+// A Warning is a sentence about one object of a change.
 type Warning struct {
 	Kind Kind
 	ID   string
 	Text string
 
-	// Opened is as in [ssl.Warning]: it tells of the change itself, once.
+	// Opened is as in [ssl.Warning]: the warning is about the change itself, and comes only
+	// once.
 	Opened bool
 }

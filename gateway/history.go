@@ -13,30 +13,30 @@ import (
 
 // A History is what happened in the last hour.
 type History struct {
-	// Minutes has the last hour by minute, the oldest first and without gaps. The last
-	// one goes on. There are 61 at most, and fewer if the Server is younger.
+	// Minutes has the last hour by minute, the oldest first and without gaps. The last one is
+	// still in progress. There are at most 61, fewer if the Server is younger.
 	Minutes []Minute
 
 	// Routes are those that had a request in the last hour, by ID.
 	Routes []RouteHistory
 }
 
-// A Minute is what happened in one.
+// A Minute is what happened in one minute.
 type Minute struct {
-	Begun time.Time     // a whole minute by the clock on the wall, but for the Server's first
-	Took  time.Duration // a minute, but for the first and the one that goes on
+	Begun time.Time     // a whole minute of wall-clock time, except for the Server's first
+	Took  time.Duration // a minute, except for the first one and the one in progress
 
-	Handshakes uint64            // behind [*Server.ServeTLS], that succeeded
-	Failed     []ssl.ReasonCount // that failed: only what occurred, in the order of [ssl.HandshakeReasons]
-	Requests   StatusCounts      // of all routes, and of none
+	Handshakes uint64            // at [*Server.ServeTLS], that succeeded
+	Failed     []ssl.ReasonCount // handshakes that failed: only what occurred, in the order of [ssl.HandshakeReasons]
+	Requests   StatusCounts      // with and without a route
 }
 
 // A RouteHistory is about the requests for one route.
 type RouteHistory struct {
 	ID string
 
-	Minute StatusCounts // of the last whole minute
-	Hour   StatusCounts // of the last hour, up to now: between 55 and 60 minutes
+	Minute StatusCounts // in the last whole minute
+	Hour   StatusCounts // in the last hour, up to now: 55 to 60 minutes
 }
 
 // A history remembers the last hour. Nothing is written into it where something happens:
@@ -216,9 +216,9 @@ func (s *Server) meters() []*meter.Route {
 	return list
 }
 
-// History returns what happened in the last hour. Like [*Server.Stats] it takes no lock
-// that a handshake or a request waits for, and costs some milliseconds with 100 000
-// routes. For each route that had a request, the Server remembers about half a kilobyte.
+// History returns what happened in the last hour. Like [*Server.Stats], it takes no lock
+// that a handshake or a request waits for; it takes some milliseconds with 100 000 routes.
+// For each route that had a request, the Server remembers about half a kilobyte.
 func (s *Server) History() History {
 	h := &s.history
 	h.mu.Lock()

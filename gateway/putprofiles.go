@@ -2,9 +2,9 @@ package gateway
 
 import "github.com/sallyport/sallyport/ssl"
 
-// PutProfiles is [*Server.Apply] of a change that puts profiles and nothing else, and what
-// it reports is all about them. So [ssl.Watch] keeps a gateway's profiles in step with their
-// files, as it does with those of a [ssl.Store]:
+// PutProfiles is [*Server.Apply] for a change that only puts profiles, so that everything
+// it reports is about them. With it, [ssl.Watch] keeps a gateway's profiles in step with
+// their files, as it does for a [ssl.Store]:
 //
 //	watcher, err := ssl.Watch(gw.PutProfiles, nil, files...)
 func (s *Server) PutProfiles(profiles ...ssl.Config) (ssl.Report, error) {

@@ -18,15 +18,15 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// A Refusal is a client that was refused: in the handshake behind [*Server.ServeTLS], by
-// the guard, or because a route is not for it. It never changes.
+// A Refusal is a client that was refused: in the handshake at [*Server.ServeTLS], by the
+// guard, or because a route is not for it. It never changes.
 //
-// What comes from the client (ServerName, Host, Subject, Issuer) is cut after 255 bytes.
-// It may be anything: whoever shows it must escape it.
+// What comes from the client (ServerName, Host, Subject, Issuer) is truncated after 255
+// bytes. It may be anything: escape it when you display it.
 type Refusal struct {
 	At time.Time
 
-	// Status is that of the answer to a request: 400, 403 or 421. It is zero for a
+	// Status is the status of the answer to a request: 400, 403 or 421. It is zero for a
 	// handshake that failed.
 	Status int
 
@@ -38,26 +38,25 @@ type Refusal struct {
 	ServerName string // of the connection, as the client sent it; empty without TLS
 	Host       string // of the request, as the client sent it; empty for a handshake
 	RemoteAddr string // the address of the connection's peer, "10.0.0.1:40000"
-	ClientAddr string // of the client, if a trusted proxy named another; else that of Remote
-	Profile    string // ID of the profile that refused it, if there is one
+	ClientAddr string // of the client, if a trusted proxy named another; otherwise the address in RemoteAddr
+	Profile    string // ID of the profile that refused the client, if there is one
 	Route      string // ID of the route that was not for the client, if one was found
 
-	// The certificate that the client presented. They are empty if there was none, or it
-	// was not looked at.
+	// The certificate that the client presented. These are empty if there was none, or if it
+	// was not examined.
 	Subject string // as RFC 2253 writes it
 	Issuer  string // likewise
 	Serial  string // in upper-case hexadecimal
 	SHA256  string // in lower-case hexadecimal
 }
 
-// Handshake reports whether it was a handshake that failed, and not a request that was
-// refused.
+// Handshake reports whether a handshake failed, as opposed to a request that was refused.
 func (r Refusal) Handshake() bool { return r.Status == 0 }
 
-// Refusals returns the last refusals, the newest first. [Options.RefusalsKept] bounds how many
-// are kept, and [Stats.RefusalsTotal] counts all that ever were. When there are too many, the
-// oldest of the most frequent reason goes first, so that a flood of one kind does not hide
-// the others.
+// Refusals returns the last refusals, the newest first. [Options.RefusalsKept] bounds how
+// many are kept, and [Stats.RefusalsTotal] counts all that there ever were. If there are
+// too many, the oldest with the most frequent reason is dropped first, so that a flood of
+// one kind does not hide the others.
 func (s *Server) Refusals() []Refusal {
 	s.refusals.mu.Lock()
 	defer s.refusals.mu.Unlock()

@@ -22,8 +22,8 @@ import (
 	"github.com/sallyport/sallyport/upstream"
 )
 
-// A Server is a gateway at work. Its methods may be called by any number of
-// goroutines. Use [New]: a zero Server does not work.
+// A Server is a gateway at work. Its methods may be called by any number of goroutines. Use
+// [New]: a zero Server does not work.
 type Server struct {
 	// snap is replaced, never changed. Load it once for each handshake or request.
 	snap atomic.Pointer[snapshot]
@@ -56,10 +56,10 @@ type Server struct {
 	tunnels   tunnels
 }
 
-// New returns a Server without configuration: it refuses every handshake and
-// answers every request with 404. It runs nothing until it is given something to
-// do; [*Server.Shutdown] or [*Server.Close] ends that. The error joins one for each fault
-// of the options, those of TLS and Route included, and each names the field and the rule.
+// New returns a Server without a configuration: it refuses every handshake and answers
+// every request with 404. It runs nothing until it is given something to do;
+// [*Server.Shutdown] or [*Server.Close] ends that. The error joins one for each invalid
+// option, including those of TLS and Route; each names the field and the rule.
 func New(o *Options) (*Server, error) {
 	s := &Server{}
 	if o != nil {

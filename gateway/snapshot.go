@@ -67,7 +67,8 @@ func (snap *snapshot) secluded(match *route.Route, host string) string {
 	return "this route is also for server names that demand client certificates: it is served over TLS only; use https"
 }
 
-// Prepared is a [Change] that was checked and cannot fail any more: see [*Server.Prepare].
+// Prepared is a [Change] that has been checked and can no longer fail: see
+// [*Server.Prepare].
 type Prepared struct {
 	server    *Server
 	gone      IDs // a copy: a Change is its maker's
@@ -76,11 +77,11 @@ type Prepared struct {
 	upstreams []*upstream.Upstream
 }
 
-// A ConfigError says which object of a [Change] does not fit the others.
+// A ConfigError says which object of a [Change] does not fit the other objects, and why.
 type ConfigError struct {
 	Kind  Kind
 	ID    string
-	Field string // as in Go
+	Field string // the path of the field, as in Go
 	Err   error
 }
 
@@ -92,11 +93,11 @@ func (e *ConfigError) Error() string {
 // Unwrap returns the reason.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// FieldPath returns the field, for those who map it to a document of their own.
+// FieldPath returns the field, for callers that map it to a document of their own.
 func (e *ConfigError) FieldPath() string { return e.Field }
 
-// ErrNoUpstream is the reason of a [ConfigError] about a route whose upstream
-// does not exist, and ErrInUse of one about an upstream that has routes.
+// ErrNoUpstream is the reason in a [ConfigError] about a route whose upstream does not
+// exist, ErrInUse in one about an upstream that routes still use.
 var (
 	ErrNoUpstream = errors.New("there is no such upstream")
 	ErrInUse      = errors.New("routes use it")
@@ -104,10 +105,10 @@ var (
 
 var errTwice = errors.New("stands twice in one change")
 
-// Prepare checks a change and changes nothing. The error joins all faults: a
-// *ConfigError of [ssl], [route] or [upstream], or one of this package, for each.
-// It is for those who have something to do between the checking and the change,
-// such as storing it; others call [*Server.Apply].
+// Prepare checks a change without making it. The error joins one for each fault: a
+// *ConfigError of [ssl], [route], [upstream] or this package. Prepare is for callers that
+// have something to do between the check and the change, such as storing it; otherwise, use
+// [*Server.Apply].
 func (s *Server) Prepare(c Change) (*Prepared, error) {
 	return s.prepare(s.snap.Load(), c)
 }
@@ -290,11 +291,11 @@ func addTo(counts hamt.Map[int], key string, delta int) hamt.Map[int] {
 	return counts.With(key, n+delta)
 }
 
-// Apply makes a change, all of it or nothing. When it returns, the next handshake
-// and the next request see it, on connections that are open as well. If anything
-// is wrong, everything stays as it was; the error is that of [*Server.Prepare].
+// Apply makes a change, all of it or nothing. When it returns, the next handshake and the
+// next request see it, even on connections that are already open. If anything is wrong,
+// everything stays as it was; the error is that of [*Server.Prepare].
 //
-// It costs in proportion to the change, whatever the number of objects.
+// The cost is in proportion to the change, whatever the number of objects.
 func (s *Server) Apply(c Change) (Report, error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
@@ -305,9 +306,9 @@ func (s *Server) Apply(c Change) (Report, error) {
 	return p.commitLocked(), nil
 }
 
-// Configure makes the configuration the given one: it puts all of it and deletes
-// everything else, as one change. Nodes and profiles that stay keep what they
-// have: connections, counters, their place among objects of equal rank.
+// Configure replaces the whole configuration: it puts everything in c and deletes
+// everything else, as one change. Nodes and profiles that stay keep what they have:
+// connections, counts, and their place among objects of equal rank.
 func (s *Server) Configure(c Config) (Report, error) {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
@@ -345,9 +346,8 @@ func (s *Server) Configure(c Config) (Report, error) {
 	return p.commitLocked(), nil
 }
 
-// Commit makes the prepared change, and cannot fail. It does not look again
-// whether references dangle: where another change came in between, a route
-// without its upstream answers 502.
+// Commit makes the prepared change, and cannot fail. It does not check references again: if
+// another change came in between, a route whose upstream no longer exists answers 502.
 func (p *Prepared) Commit() Report {
 	p.server.applyMu.Lock()
 	defer p.server.applyMu.Unlock()

@@ -11,44 +11,44 @@ import (
 	"github.com/sallyport/sallyport/upstream"
 )
 
-// Stats are the counts of a [Server]. Counts only grow, from [Stats.Since] on, but for
-// what is said to be of the moment. Those of an object of the configuration belong to its
-// ID: they go on when it is replaced, and are gone when it is deleted.
+// Stats are the counts of a [Server]. Counts only grow, starting at [Stats.Since], except
+// those described as current values. The counts of an object of the configuration belong to
+// its ID: they continue when it is replaced, and are gone when it is deleted.
 //
-// The names in it are IDs of the configuration and words of this package's, and nothing
-// that a client has sent: it is safe to make labels of them.
+// All names are IDs of the configuration or words of this package, never anything that a
+// client has sent: they are safe to use as labels.
 type Stats struct {
-	At    time.Time // when they were read
+	At    time.Time // when the counts were read
 	Since time.Time // when the Server was made
 
 	Config      ConfigStats
 	Connections ConnectionStats
 
-	// TLS has the handshakes behind [*Server.ServeTLS], and the expiry of certificates,
-	// by profile.
+	// TLS has the handshakes at [*Server.ServeTLS], and when certificates expire, by profile.
 	TLS ssl.Stats
 
-	// Routes are those of the configuration, by ID. A request counts for the route that
-	// was found, whatever became of it then.
+	// Routes are those of the configuration, by ID. A request counts for the route that was
+	// found for it, whatever became of it afterwards.
 	Routes []RouteStats
 
-	// Unrouted counts the requests that count for no route: those that were refused
-	// before one was looked for, and those for which there is none.
+	// Unrouted counts the requests that count for no route: those that were refused before a
+	// route was looked for, and those that have none.
 	Unrouted RequestStats
 
-	// NotFound counts those of Unrouted for which there is no route (404).
+	// NotFound counts the requests in Unrouted that have no route (404).
 	NotFound uint64
 
-	// Malformed counts what came behind [*Server.Serve] and [*Server.ServeTLS] and was no
-	// request: it is answered, or its stream reset, and counts nowhere else but in Limits.
+	// Malformed counts what came to [*Server.Serve] and [*Server.ServeTLS] and was not a valid
+	// request: it is answered, or its stream reset, and is counted nowhere else except in
+	// Limits.
 	Malformed uint64
 
-	// Refused counts the requests that were refused, for the guard or for a route that
-	// was not for the client: only what occurred, by status and then reason.
+	// Refused counts the requests that were refused by the guard, or because the route is not
+	// for the client. It has only what occurred, sorted by status and then reason.
 	Refused []RefusalCount
 
-	// RefusalsTotal counts all that [*Server.Refusals] ever had: Refused, and the handshakes
-	// that failed.
+	// RefusalsTotal counts everything that [*Server.Refusals] has ever had: the requests in
+	// Refused, and the handshakes that failed.
 	RefusalsTotal uint64
 
 	// Upstreams are those of the configuration, by ID.
@@ -58,11 +58,11 @@ type Stats struct {
 	Limits []LimitCount
 }
 
-// ConfigStats are about the configuration. All of it is of the moment.
+// ConfigStats are about the configuration. All of them are current values.
 type ConfigStats struct {
-	// Revision counts the changes that put something, or deleted something that was
-	// there, since the Server was made; and Changed is when the last one was. It is the
-	// Server's own count, and not a revision of a storage.
+	// Revision counts the changes, since the Server was made, that put something or deleted
+	// something that existed; Changed is the time of the last one. Revision is the Server's own
+	// count, not a revision of a storage.
 	Revision uint64
 	Changed  time.Time
 
@@ -72,9 +72,9 @@ type ConfigStats struct {
 // ConnectionStats are about the connections that [*Server.Serve] and [*Server.ServeTLS]
 // have accepted.
 type ConnectionStats struct {
-	// Accepted counts those that were taken in, and Open, of the moment, those that are
-	// not closed yet: also those whose handshake goes on, and those that a handler has
-	// taken over or that became a WebSocket.
+	// Accepted counts all of them. Open, a current value, counts those that are not closed yet,
+	// including those still in their handshake, and those that a handler has taken over or that
+	// became a WebSocket.
 	Accepted uint64
 	Open     int64
 
@@ -82,34 +82,34 @@ type ConnectionStats struct {
 	HTTP2 ProtocolStats
 }
 
-// ProtocolStats are about the connections that speak one protocol.
+// ProtocolStats are about the connections that use one protocol.
 type ProtocolStats struct {
 	Accepted uint64
-	Open     int64 // of the moment
-	Idle     int64 // of those, on which no request goes on
+	Open     int64 // a current value
+	Idle     int64 // those of Open without a request in progress
 }
 
 // RequestStats count requests.
 type RequestStats struct {
 	Requests StatusCounts // by the answer that the client got
 
-	// Duration is from the head of the request to the end of the answer, without those
-	// that became a WebSocket (101).
+	// Duration is measured from the head of a request to the end of its answer. Requests that
+	// became a WebSocket (101) are not included.
 	Duration Histogram
 }
 
-// StatusCounts count by the class of a status: StatusCounts[2] counts 200 to 299, and
-// StatusCounts[0] what has no answer, because the client went away before.
+// StatusCounts are counts by class of status: StatusCounts[2] counts 200 to 299, and
+// StatusCounts[0] requests without an answer, because the client went away first.
 type StatusCounts = upstream.StatusCounts
 
-// A Histogram says how long something took. The types of this name in the packages ssl,
-// upstream and gateway convert to each other.
+// A Histogram says how long something took. The Histogram types of packages ssl, upstream
+// and gateway can be converted to each other.
 type Histogram = upstream.Histogram
 
 // RouteStats are about the requests for one route.
 type RouteStats struct {
 	ID       string
-	Upstream string // that it has now; empty for a handler of the user's
+	Upstream string // the current one; empty if a handler of yours answers
 	RequestStats
 }
 
@@ -133,11 +133,11 @@ type LimitCount struct {
 	Count uint64
 }
 
-// Stats returns the counts of the moment. It takes no lock that a handshake or a request
-// waits for, and may be called each second: with 10 000 profiles and 100 000 routes it
-// takes some tens of milliseconds, and as much again for the first call after a change,
-// which puts the routes in order. The counts are read one after another while requests go
-// on, and so need not add up exactly.
+// Stats returns the current counts. It takes no lock that a handshake or a request waits
+// for, and may be called every second: with 10 000 profiles and 100 000 routes it takes
+// some tens of milliseconds, and as much again in the first call after a change, which
+// sorts the routes. The counts are read one after another while requests go on, so they
+// need not add up exactly.
 func (s *Server) Stats() Stats {
 	snap := s.snap.Load()
 	st := Stats{

@@ -14,9 +14,9 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// A Trace is told of what happens. Its functions may be nil, and then cost nothing. They
-// run on the goroutine of the request, the connection or the listener, and must not block.
-// A panic in a function that is called for a request ends that request only.
+// A Trace is told what happens. Its functions may be nil, and then cost nothing. They run
+// on the goroutine of the request, the connection or the listener, and must not block. A
+// panic in a function that is called for a request ends that request only.
 type Trace struct {
 	// RequestBegun is called as soon as it is known who asks for what, before anybody else
 	// is asked: after the guard and the search for a route, before [route.Config.Authorize]
@@ -41,7 +41,8 @@ type Trace struct {
 	ProxyHeaderRefused func(peer net.Addr, err error)
 }
 
-// A Limit is a limit that can be reached: the name of a field of [Limits].
+// A Limit is the name of a limit that can be reached: a field of [Limits], or one of the
+// two that cannot be set.
 type Limit string
 
 // The limits that [Trace.LimitReached] reports.
@@ -52,12 +53,12 @@ const (
 	LimitHeaderFields       Limit = "HeaderFields"
 	LimitHeaderTimeout      Limit = "HeaderTimeout"
 	LimitBodyBytes          Limit = "BodyBytes"
-	LimitBodyTimeout        Limit = "BodyTimeout" // of the body of a request; with HTTP/2 also of an answer's
+	LimitBodyTimeout        Limit = "BodyTimeout" // of a request's body; with HTTP/2 also of an answer's
 	LimitStreams            Limit = "Streams"
 
-	// Of HTTP/2, and not to be set: see [Limits.Streams].
-	LimitResets Limit = "Resets" // requests that the client has taken back
-	LimitFrames Limit = "Frames" // that get nothing done
+	// Limits of HTTP/2 that cannot be set: see "HTTP/2" in the package documentation.
+	LimitResets Limit = "Resets" // requests that the client takes back
+	LimitFrames Limit = "Frames" // frames that achieve nothing
 )
 
 // reached counts how often each limit was reached. It never changes, but for the counts.
@@ -97,8 +98,8 @@ func (s *Server) bodyFailed(err error, remote net.Addr) {
 // A LimitEvent says that a limit was reached.
 type LimitEvent struct {
 	Limit      Limit
-	RemoteAddr net.Addr // of the connection; nil behind a server of one's own that does not tell
-	Count      uint64   // how often it was reached since the Server was made, this time included
+	RemoteAddr net.Addr // of the connection; nil with a server of your own that does not say
+	Count      uint64   // how often it was reached since the Server was made, including this time
 }
 
 // A RequestEvent is what became of a request. It and everything in it never change, and may
@@ -106,10 +107,10 @@ type LimitEvent struct {
 type RequestEvent struct {
 	Begun  time.Time
 	Took   time.Duration // from its head to the end of its answer
-	Waited time.Duration // of that, for the head of a node's answer
+	Waited time.Duration // of that, until the head of a node's answer
 
-	// What the client asked for, as it came. Nobody has checked it, and it may hold
-	// control characters.
+	// What the client asked for, as it came. It is unchecked, and may contain control
+	// characters.
 	Protocol string // "HTTP/1.1", "HTTP/2.0"
 	Method   string
 	Host     string
@@ -118,25 +119,25 @@ type RequestEvent struct {
 	RemoteAddr string               // the peer, "10.0.0.1:40000"
 	ClientAddr string               // the address of the client: see [Options.TrustedProxies]
 	ServerName string               // of the connection; empty without TLS
-	TLS        *tls.ConnectionState // likewise, nil without TLS; it must not be changed
+	TLS        *tls.ConnectionState // likewise nil without TLS; it must not be changed
 	Identity   *ssl.Identity        // nil if there is none
 
-	// Where it went. These are empty if it did not get that far.
+	// Where the request went. These are empty if it did not get that far.
 	Route    string
-	Pattern  string // of the route's paths, the one that fits: "/users/*id"
+	Pattern  string // the one of the route's paths that matched: "/users/*id"
 	Upstream string
-	Node     string // the last that was tried, "10.0.0.1:80"
+	Node     string // the last one tried, "10.0.0.1:80"
 	Attempts int    // how many were tried
 
 	Status   int   // of the answer; 0 if none was begun
 	Received int64 // bytes of the request's body that were read
 	Sent     int64 // bytes of the answer's body that were written
 
-	Refusal *ssl.Refusal // the guard's, if it has refused the request
-	Err     error        // why no node has answered, or an answer broke off
+	Refusal *ssl.Refusal // by the guard, if it refused the request
+	Err     error        // why no node answered, or an answer broke off
 
-	// Context has the values of the context that [Trace.RequestBegun] returned, and never
-	// ends. It is nil if that was not called.
+	// Context has the values of the context that [Trace.RequestBegun] returned, and never ends.
+	// It is nil if RequestBegun was not called.
 	Context context.Context
 }
 

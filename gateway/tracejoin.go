@@ -5,10 +5,11 @@ import (
 	"net"
 )
 
-// JoinTraces returns a Trace that tells several, of which nil is none. RequestBegun goes
-// from the first to the last, each with the context of the one before. All else goes from
-// the last to the first, and on where one panics, as functions that are deferred: who is
-// told first that a request begins is told last that it is over.
+// JoinTraces returns a Trace that calls several others; nil ones are skipped. RequestBegun
+// is called from the first to the last, each with the context that the one before returned.
+// All other functions are called from the last to the first and, like deferred functions,
+// even if one panics: the first to hear that a request begins is the last to hear that it
+// is over.
 func JoinTraces(traces ...*Trace) *Trace {
 	type refusal struct {
 		peer net.Addr

@@ -9,11 +9,11 @@ import (
 	"github.com/sallyport/sallyport/route"
 )
 
-// A RequestStart is a request of which it is known who asks for what. It and its methods
-// may be used only during the call of [Trace.RequestBegun].
+// A RequestStart is a request at the point where it is known who asks for what. It and its
+// methods may be used only during the call of [Trace.RequestBegun].
 type RequestStart struct {
-	// Event is what is known so far: what the client asked for, who it is, the route and
-	// the upstream, or the guard's refusal. Trace.RequestDone will get the same pointer.
+	// Event is what is known so far: what the client asked for, who it is, and either the route
+	// and the upstream or the guard's refusal. Trace.RequestDone will get the same pointer.
 	// Until then it must not be changed, nor read by other goroutines.
 	Event *RequestEvent
 
