@@ -5,10 +5,11 @@
 //	defer log.Close()
 //	gw := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
 //
-// Two things make the difference. Records are collected, and written many at a time, as
-// nginx's "access_log FILE buffer=64k flush=1s" does: if the process dies, the records of up
-// to a second may be lost, but none of a failure, because those are written at once. And a
-// record with only plain values is formatted directly; all others go to a slog.JSONHandler.
+// Two things make the difference. Records are collected and written many at a time, as with
+// nginx's "access_log FILE buffer=64k flush=1s": if the process dies, the records of up to
+// a second may be lost, but none of a failure, because those are written at once. And a
+// record that has only plain values is formatted directly; all others go to a
+// slog.JSONHandler.
 package accesslog
 
 import (
@@ -18,29 +19,29 @@ import (
 	"time"
 )
 
-// Options are what a [Handler] does. A nil *Options is all defaults.
+// Options are for a [Handler]. A nil *Options and a zero Options mean the same.
 type Options struct {
-	// Level is the least level that is logged; nil stands for slog.LevelInfo.
+	// Level is the lowest level that is logged; nil is slog.LevelInfo.
 	Level slog.Leveler
 
-	// AtOnce is the least level of the records that are written before Handle returns,
-	// with all that have been collected; nil stands for slog.LevelWarn.
+	// AtOnce is the lowest level of the records that are written, together with everything
+	// collected so far, before Handle returns; nil is slog.LevelWarn.
 	AtOnce slog.Leveler
 
-	// Size is how many bytes are collected; 0 and less stand for 64 KiB. A record that is
-	// longer is written whole.
+	// Size is how many bytes are collected before they are written; zero or less is 64 KiB. A
+	// longer record is written whole.
 	Size int
 
-	// Interval is how long a record is kept back at most; 0 and less stand for a second.
+	// Interval is how long a record is held back at most; zero or less is a second.
 	Interval time.Duration
 }
 
-// A Handler is a slog.Handler that writes one JSON object a line. Its methods may be called
-// by any goroutine, and so may those of the handlers that are derived from it.
+// A Handler is a slog.Handler that writes one JSON object per line. Its methods, and those
+// of the handlers derived from it, may be called by any number of goroutines.
 //
-// Each Write of the writer gets whole lines. It is called by one goroutine at a time, which
-// others wait for. What it does not take is lost, and who logs through a [slog.Logger] does
-// not hear of it: Flush and Close return the error.
+// Each Write of the writer gets whole lines. It is called by one goroutine at a time, for
+// which the others wait. What it does not accept is lost. A [slog.Logger] does not report
+// that, but Flush and Close return the error.
 //
 // Use [New]: a zero Handler has nothing to write to.
 type Handler struct {
@@ -50,8 +51,7 @@ type Handler struct {
 	whole         slog.Handler // formats what is not plain
 }
 
-// New returns a handler that writes to w. The caller is to Close it, or to Flush it, before
-// w is closed.
+// New returns a handler that writes to w. Close or Flush it before you close w.
 func New(w io.Writer, o *Options) *Handler {
 	if o == nil {
 		o = &Options{}
@@ -70,8 +70,8 @@ func New(w io.Writer, o *Options) *Handler {
 // Enabled implements [slog.Handler].
 func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.least.Level() }
 
-// Handle implements [slog.Handler]. It returns an error of the writer, which may be of
-// records that were collected before; what it has not written is lost.
+// Handle implements [slog.Handler]. It returns an error of the writer, which may concern
+// records that were collected earlier; what the writer did not accept is lost.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	l := lines.Get().(*line)
 	defer lines.Put(l)
@@ -88,8 +88,8 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	return h.end(l, r.Level)
 }
 
-// HandleAttrs is Handle for a record of these attributes, which are not kept: who has them
-// in a slice need not make a Record.
+// HandleAttrs is Handle for a record with these attributes, which are not kept: a caller
+// that has them in a slice need not make a Record.
 func (h *Handler) HandleAttrs(ctx context.Context, t time.Time, level slog.Level, message string, attrs []slog.Attr) error {
 	l := lines.Get().(*line)
 	defer lines.Put(l)
@@ -140,10 +140,10 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 // [slog.JSONHandler].
 func (h *Handler) WithGroup(name string) slog.Handler { return h.whole.WithGroup(name) }
 
-// Flush writes what is collected.
+// Flush writes what has been collected.
 func (h *Handler) Flush() error { return h.out.flush() }
 
-// Close flushes. Records that come later are written at once.
+// Close is Flush. Later records are written at once.
 func (h *Handler) Close() error { return h.out.close() }
 
 func (h *Handler) writesAtOnce(level slog.Level) bool { return level >= h.atOnce.Level() }

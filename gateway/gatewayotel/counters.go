@@ -18,8 +18,8 @@ const (
 	nodeStateKey   = attribute.Key("sallyport.node.state")
 )
 
-// Counters lets the metrics that package documentation lists be observed, until the
-// registration that it returns is ended. Each time that the SDK collects, it reads
+// Counters makes the metrics listed in the package documentation observable, until the
+// returned registration is ended. Each time the SDK collects, it reads
 // [gateway.Server.Stats] once. A gateway that is closed can still be read.
 //
 // The error is that of the meter.

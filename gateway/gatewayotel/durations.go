@@ -12,10 +12,10 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 )
 
-// Durations returns what records http.server.request.duration, the histogram that the
-// semantic conventions for HTTP demand, with the attributes http.request.method, url.scheme,
-// network.protocol.version, and where they are known http.response.status_code, http.route
-// and error.type. How long a WebSocket was open is not in it.
+// Durations returns a Trace that records http.server.request.duration, the histogram that
+// the semantic conventions for HTTP require. Its attributes are http.request.method,
+// url.scheme, network.protocol.version and, where known, http.response.status_code,
+// http.route and error.type. WebSocket connections are not included.
 //
 // The error is that of the meter.
 func Durations(o *Options) (*gateway.Trace, error) {

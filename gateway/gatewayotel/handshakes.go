@@ -15,9 +15,9 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// HandshakeSpans returns what makes a span of each handshake that failed, and with
-// [Options.AllHandshakes] of those that succeeded. It needs no gateway: a [ssl.Store] takes
-// it too.
+// HandshakeSpans returns a Trace that makes a span of each handshake that failed and, with
+// [Options.AllHandshakes], of each one that succeeded. It needs no gateway: an [ssl.Store]
+// takes it too.
 func HandshakeSpans(o *Options) *ssl.Trace {
 	c := o.withDefaults()
 	tracer := tracerOf(&c)

@@ -12,36 +12,36 @@ import (
 // scope is the name of the instrumentation.
 const scope = "github.com/sallyport/sallyport/gateway/gatewayotel"
 
-// Options are where spans and metrics go, and how much of them there is. A nil *Options and
-// a zero Options mean the same.
+// Options say where spans and metrics go, and how many of them there are. A nil *Options
+// and a zero Options mean the same.
 type Options struct {
-	// TracerProvider is for [RequestSpans] and [HandshakeSpans]. If nil, it is that of [otel.GetTracerProvider].
+	// TracerProvider is for [RequestSpans] and [HandshakeSpans]. If nil,
+	// [otel.GetTracerProvider] provides it.
 	TracerProvider trace.TracerProvider
 
-	// MeterProvider is for [Durations] and [Counters]. If nil, it is that of
-	// [otel.GetMeterProvider].
+	// MeterProvider is for [Durations] and [Counters]. If nil, [otel.GetMeterProvider] provides
+	// it.
 	MeterProvider metric.MeterProvider
 
-	// Propagator reads the header of a request, and writes that for its target. Its
-	// fields are never passed on as the client says them. If nil, it is
-	// [propagation.TraceContext]; without [propagation.Baggage] beside it, a client's
-	// baggage is a field like any other.
+	// Propagator reads the header of a request and writes that for its target. A client's
+	// values for its fields are never passed on. If nil, it is [propagation.TraceContext]; a
+	// client's baggage is then a field like any other, unless you add [propagation.Baggage].
 	Propagator propagation.TextMapPropagator
 
-	// Trust reports whether the trace that a request names is continued, and baggage
-	// taken. It is called by any number of goroutines, under the rules of
-	// [gateway.Trace.RequestBegun]. If nil, those of [gateway.RequestStart.TrustedProxy]
+	// Trust reports whether the trace named in a request is continued, and its baggage
+	// accepted. It is called by any number of goroutines, under the rules of
+	// [gateway.Trace.RequestBegun]. If nil, requests with [gateway.RequestStart.TrustedProxy]
 	// are trusted.
 	Trust func(*gateway.RequestStart) bool
 
-	// AllHandshakes lets handshakes that succeeded have a span as well. What bounds the
-	// spans of a flood is the sampler, and the queue of the SDK's processor.
+	// AllHandshakes makes spans of handshakes that succeeded, too. The spans of a flood are
+	// bounded by the sampler and by the queue of the SDK's processor.
 	AllHandshakes bool
 
-	// MaxObjects bounds of how many profiles, routes and upstreams [Counters] tells each
-	// by itself. If there are more of a kind, their counts are added up. Zero is 1000,
-	// and a negative number is no bound. The SDK has a bound of its own, commonly of
-	// 2000 sets of attributes for each metric.
+	// MaxObjects bounds how many profiles, routes and upstreams [Counters] reports
+	// individually. If there are more of one kind, their counts are added up. Zero is 1000, and
+	// a negative number is no bound. The SDK has a bound of its own, commonly 2000 sets of
+	// attributes for each metric.
 	MaxObjects int
 }
 

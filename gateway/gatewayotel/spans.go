@@ -11,9 +11,9 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 )
 
-// RequestSpans returns what begins and ends a span for each request. Traces that
-// [gateway.JoinTraces] has behind it find the span in their context, and it ends after they
-// were told that the request is over.
+// RequestSpans returns a Trace that makes a span of each request. Traces that come after it
+// in [gateway.JoinTraces] find the span in their context; it ends after they have been told
+// that the request is over.
 func RequestSpans(o *Options) *gateway.Trace {
 	c := o.withDefaults()
 	s := &spans{

@@ -10,20 +10,20 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 )
 
-// Options say how much of a gateway is shown. A nil *Options and a zero Options mean the
+// Options say how much of a gateway is exported. A nil *Options and a zero Options mean the
 // same.
 type Options struct {
-	// MaxObjects bounds of how many profiles, of how many routes, and of how many upstreams
-	// and nodes there are series of each. If there are more of a kind, their counts are
-	// added up. Zero is 1000, and a negative number is no bound.
+	// MaxObjects bounds how many profiles, how many routes, and how many upstreams and nodes
+	// have series of their own. If there are more of one kind, their counts are added up. Zero
+	// is 1000, and a negative number is no bound.
 	MaxObjects int
 }
 
 const defaultMaxObjects = 1000
 
-// NewCollector returns a collector of the counts of a gateway, to be registered with a
-// [prometheus.Registerer]. It may be used by any number of goroutines, also while the
-// gateway serves, and after its Close. Of several gateways in one registry each needs a
+// NewCollector returns a collector of a gateway's counts, to be registered with a
+// [prometheus.Registerer]. It may be used by any number of goroutines, both while the
+// gateway serves and after its Close. If a registry has several gateways, each needs a
 // label of its own: see [prometheus.WrapRegistererWith].
 func NewCollector(server *gateway.Server, o *Options) prometheus.Collector {
 	c := &collector{stats: server.Stats, version: moduleVersion()}
