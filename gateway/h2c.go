@@ -10,10 +10,10 @@ import (
 // This file is HTTP/2 on the plain port, by prior knowledge (RFC 9113, section 3.3). The
 // way by "Upgrade: h2c" is no more (RFC 9113, section 3.1), and was a way past proxies.
 
-// meet looks whether a new connection speaks HTTP/2. If so the client does too from then on,
-// or the connection is handed to net/http, and the limit that is returned is nil. If not, the limit is that for the head, of which the
-// time that was taken is gone: who sends the beginning of a preface and then stalls has
-// no more time than others (as in CVE-2026-56853 of net/http).
+// meet looks whether a new connection speaks HTTP/2. If so, the client does too from then
+// on, or the connection is handed to net/http, and the returned limit is nil. If not, the
+// limit is that for the head, less the time already taken: who sends the beginning of a
+// preface and then stalls has no more time than others (as in CVE-2026-56853 of net/http).
 func (k *client) meet(limit *http1.RequestLimit) (*http1.RequestLimit, error) {
 	defer k.arrived()
 	begun := time.Now()

@@ -23,8 +23,8 @@ type Options struct {
 	// it.
 	MeterProvider metric.MeterProvider
 
-	// Propagator reads the header of a request and writes that for its target. A client's
-	// values for its fields are never passed on. If nil, it is [propagation.TraceContext]; a
+	// Propagator reads the header of a request and writes that for its target. Its fields are
+	// never passed on with a client's values. If nil, it is [propagation.TraceContext]; a
 	// client's baggage is then a field like any other, unless you add [propagation.Baggage].
 	Propagator propagation.TextMapPropagator
 
