@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// ClientCertHeaders are the header fields in which the target of a request is told who the
-// client is. Those of several forms are joined by "|". A certificate adds a KB or two to
-// the head of each request, and a chain several, of which servers take 8 KB or more.
+// ClientCertHeaders are the header fields that tell the target of a request who the client
+// is. Join several forms by "|". A certificate adds a KB or two to the head of each
+// request, and a chain several; servers accept heads of 8 KB or more.
 type ClientCertHeaders uint8
 
 const (
 	// ClientCert is the field Client-Cert (RFC 9440): the client's certificate.
 	ClientCert ClientCertHeaders = 1 << iota
 
-	// ClientCertChain is the field Client-Cert-Chain (RFC 9440), and Client-Cert with
-	// it: what stands over the certificate in the verified chain, the root included.
+	// ClientCertChain is ClientCert and the field Client-Cert-Chain (RFC 9440): the rest of the
+	// verified chain, including the root.
 	ClientCertChain
 
 	// ClientCertXFCC is the field X-Forwarded-Client-Cert, as Envoy writes it: hash
@@ -23,16 +23,16 @@ const (
 	ClientCertXFCC
 
 	// ClientCertXFCCCert and ClientCertXFCCChain are ClientCertXFCC with the client's
-	// certificate and with the whole of the verified chain.
+	// certificate, and with the whole verified chain.
 	ClientCertXFCCCert
 	ClientCertXFCCChain
 
-	// ClientCertNginx are the fields X-SSL-Client-Verify, -S-DN, -I-DN, -Serial and
-	// -Fingerprint, which have the values of nginx's variables.
+	// ClientCertNginx stands for the fields X-SSL-Client-Verify, -S-DN, -I-DN, -Serial and
+	// -Fingerprint, with the values of nginx's variables.
 	ClientCertNginx
 
-	// ClientCertNone is none of them, for a route that departs from a gateway that
-	// has some. It stands alone.
+	// ClientCertNone is none of them, for a route that departs from a gateway that sends some.
+	// It cannot be joined with others.
 	ClientCertNone
 
 	allClientCert = ClientCertNone<<1 - 1
@@ -54,7 +54,7 @@ func (h ClientCertHeaders) String() string {
 	return strings.Join(names, "|")
 }
 
-// Validate says what is wrong with a value that somebody configured. It is nil if nothing is.
+// Validate says what is wrong with a configured value. It returns nil if nothing is.
 func (h ClientCertHeaders) Validate() error {
 	switch {
 	case h&^allClientCert != 0:

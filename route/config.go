@@ -151,9 +151,9 @@ func (c Config) owned() Config {
 //	{Set: {{"X-From", "${remote_addr}:$remote_port"}}}
 //	{Remove: {"X-Debug"}}
 type HeaderEdits struct {
-	Set    []HeaderField // replace the fields of that name
-	Add    []HeaderField // come after the fields of that name
-	Remove []string      // the names of fields that do not go on
+	Set    []HeaderField // replace the fields with that name
+	Add    []HeaderField // come after the fields with that name
+	Remove []string      // the names of fields that are not passed on
 }
 
 // A HeaderField is a line of a header.
@@ -161,7 +161,7 @@ type HeaderField struct{ Name, Value string }
 
 // Timeout bounds the waiting for a node. No field may be negative.
 type Timeout struct {
-	Connect time.Duration // until the connection stands, TLS included
+	Connect time.Duration // until the connection is established, TLS included
 	Send    time.Duration // between two writes
 	Read    time.Duration // between two reads, and until the answer begins
 }
@@ -181,5 +181,5 @@ func (e *ConfigError) Error() string {
 // Unwrap returns the reason.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// FieldPath returns the field, for those who map it to a document of their own.
+// FieldPath returns the field, for callers that map it to a document of their own.
 func (e *ConfigError) FieldPath() string { return e.Field }

@@ -55,14 +55,14 @@ func (e *Edits) Removes(name string) bool {
 
 func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 
-// NeedsVars reports whether [*Edits.Append] asks for ClientAddr or for Lookups of the request
-// beyond the variables that begin with "ssl_client_": see [*Edits.IdentityNames] for
-// those.
+// NeedsVars reports whether [*Edits.Append] needs the ClientAddr or the Lookups of the
+// request, other than for the variables that begin with "ssl_client_": for those, see
+// [*Edits.IdentityNames].
 func (e *Edits) NeedsVars() bool { return e != nil && e.needsVars }
 
-// IdentityNames returns the names of the fields whose values have a variable that begins
+// IdentityNames returns the names of the fields whose values contain a variable that begins
 // with "ssl_client_", in lower case and with "-" for every byte that is neither a letter
-// nor a digit. What a client itself says in such a field must not reach anyone, whatever
+// nor a digit. What a client itself sends in such a field must not reach anyone, whatever
 // route its request takes. The list must not be changed.
 func (e *Edits) IdentityNames() []string {
 	if e == nil {
@@ -72,12 +72,12 @@ func (e *Edits) IdentityNames() []string {
 }
 
 // Append appends the fields of Set and then those of Add to a list. Variables are looked up
-// in req and m. Values may be parts of what req consists of, and then live only as long.
+// in req and m. Values may share memory with req, and are then valid only as long as it is.
 //
-// Values can be written as they are: control characters in what a variable stands for have
-// become spaces, as RFC 9110, section 5.5, says for CR, LF and NUL, and spaces around the
-// whole are trimmed. If a character vanished instead, the result could be a different
-// value.
+// Values can be written as they are: control characters in the value of a variable are
+// replaced by spaces, as RFC 9110, section 5.5, says for CR, LF and NUL, and spaces around
+// the whole are trimmed. If a character were dropped instead, the result could be a
+// different value.
 func (e *Edits) Append(list []HeaderField, req *Request, m *Match) []HeaderField {
 	if e == nil {
 		return list

@@ -10,18 +10,17 @@ import (
 	"unicode/utf8"
 )
 
-// An Explanation says how a [Table] looked for the route of a request.
+// An Explanation says how a [Table] found the route of a request.
 type Explanation struct {
-	// Request is what was looked for.
+	// Request is the request that a route was looked for.
 	Request Request
 
 	// Found is what [*Table.Match] returns.
 	Found Match
 
-	// Candidates are the routes whose host and path fit, in the order in which
-	// they are tried: those that were passed over, then the one that was found,
-	// then those that were not looked at. A route with several patterns that fit
-	// stands there once for each.
+	// Candidates are the routes whose host and path fit, in the order in which they are tried:
+	// those that were passed over, then the one that was found, then those that were not
+	// reached. A route is listed once for each of its patterns that fits.
 	Candidates []Candidate
 }
 
@@ -29,7 +28,7 @@ type Explanation struct {
 type Candidate struct {
 	Route *Route
 
-	// Host is the host of the route that led to it, or "" if the host did not:
+	// Host is the host of the route by which it was found, or "" if it was not found by a host:
 	// because it has none, or because the router looks for the path alone.
 	Host string
 
@@ -38,7 +37,7 @@ type Candidate struct {
 
 	Outcome Outcome
 
-	// Reason says why the route was passed over or not looked at.
+	// Reason says why the route was passed over or not reached.
 	Reason string
 }
 
@@ -66,9 +65,9 @@ func (o Outcome) String() string {
 	}
 }
 
-// Explain says how [*Table.Match] comes to its result: which routes it tries, in
-// which order, and why it passed each of them over. It is for people: it may take
-// as long as there are candidates, and allocates.
+// Explain says how [*Table.Match] comes to its result: which routes it tries, in which
+// order, and why it passes each of them over. It is for people: it takes time in proportion
+// to the candidates, and allocates.
 func (t *Table) Explain(req *Request) *Explanation {
 	x := &Explanation{Request: *req}
 	var found *candidate
@@ -194,8 +193,8 @@ func (r *Route) takesMethod(method string) bool {
 	return r.methods&bit != 0 || bit == unusual && slices.Contains(r.unusual, method)
 }
 
-// String returns the explanation as text of several lines, for a log or a terminal. A
-// path that would write more than its line is quoted.
+// String returns the explanation as several lines of text, for a log or a terminal. A path
+// that would break out of its line is quoted.
 func (x *Explanation) String() string {
 	var b strings.Builder
 	host := x.Request.Host

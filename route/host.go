@@ -27,8 +27,8 @@ func parseHost(s string) (hostPattern, error) {
 	return hostPattern{canonical, port}, nil
 }
 
-// PortOf returns what [Request.Port] is for a Host field or an :authority. The Host
-// must be a valid one: a name and, perhaps, a port.
+// PortOf returns the [Request.Port] for a Host field or an :authority. The Host must be
+// valid: a name and, perhaps, a port.
 //
 //	a.test:8080  // 8080
 //	[::1]:0080   // 80

@@ -2,8 +2,8 @@ package route
 
 // This file tells people what a route is for. [New] has checked it, and found it in order.
 
-// Hosts returns the hosts of the route in canonical form, those of one name together:
-// "a.test", "*.a.test:80". None means any.
+// Hosts returns the hosts of the route in canonical form, grouped by name: "a.test",
+// "*.a.test:80". None means any.
 func (r *Route) Hosts() []string { return hostNames(r.hosts) }
 
 // Paths returns [Config.Paths].
@@ -15,7 +15,7 @@ func (r *Route) Paths() []string {
 	return paths
 }
 
-// Methods returns the methods that the route takes, the usual ones first. None means any.
+// Methods returns the methods that the route accepts, the usual ones first. None means any.
 func (r *Route) Methods() []string {
 	if r.methods == anyMethod {
 		return nil

@@ -14,32 +14,32 @@ import (
 	"github.com/sallyport/sallyport/internal/reqvar"
 )
 
-// MaxPostForm is the longest body, in bytes, in which post_arg_NAME finds arguments. In a
-// longer one, all are absent.
+// MaxPostForm is the size, in bytes, of the longest body in which post_arg_NAME looks for
+// arguments. In a longer one, all are absent.
 const MaxPostForm = 64 << 10
 
-// HTTPLookups are the [Lookups] of a request that net/http has read as a server. They
-// know every variable in the package doc that a [Request] does not have itself.
+// HTTPLookups are the [Lookups] of a request that net/http has read as a server. They have
+// every variable in the package documentation that a [Request] does not have itself.
 //
-//   - A header field with several lines has one value, in which they are joined by
-//     ", ", or for Cookie by "; ".
-//   - arg_NAME is the first argument of that name. Name and value are decoded, a plus
-//     is a blank, and a percent sign that begins no escape stands for itself. An
-//     argument without "=" is there, and empty. The semicolon separates nothing.
-//   - cookie_NAME is the first cookie of that name, without quotes around it.
-//   - post_arg_NAME is an argument of a body of type application/x-www-form-urlencoded
-//     of no more than [MaxPostForm] bytes. Asking for one reads the body, once, as
-//     long as that may take. It can be read again: Body of the request then begins
-//     with what was read, and an error comes again in its place. Copies of the
-//     request that were made before have lost it. A handler that calls
-//     [http.ResponseController.EnableFullDuplex] must read such a body to its end or
-//     end the connection: net/http does not do so for a Body that it did not make.
+//   - A header field with several lines has one value, in which they are joined by ", ",
+//     or for Cookie by "; ".
+//   - arg_NAME is the first argument with that name. Name and value are decoded, a plus
+//     is a space, and a percent sign that does not begin an escape stands for itself. An
+//     argument without "=" exists and is empty. A semicolon does not separate arguments.
+//   - cookie_NAME is the first cookie with that name, without quotes around its value.
+//   - post_arg_NAME is an argument in a body of type application/x-www-form-urlencoded
+//     of at most [MaxPostForm] bytes. Looking one up reads the body, once, however long
+//     that takes. The body can still be read: afterwards, the Body of the request begins
+//     with what was read, and an error is returned again at the same point. Copies of
+//     the request that were made before have lost it. A handler that calls
+//     [http.ResponseController.EnableFullDuplex] must read such a body to its end or end
+//     the connection: net/http does not do that for a Body that it did not make.
 //   - ssl_client_verify is "NONE" for a client without a certificate, "SUCCESS" if
-//     crypto/tls verified it, and "FAILED:certificate not verified" if not. What is in
-//     the certificate is there only if it was verified.
+//     crypto/tls verified it, and "FAILED:certificate not verified" if not. The contents
+//     of the certificate are available only if it was verified.
 //
-// Variables that cost something to compute are computed once. HTTPLookups must not be
-// used by two goroutines at a time, and not after the handler has returned.
+// Variables that are expensive to compute are computed once. HTTPLookups must not be used
+// by two goroutines at a time, nor after the handler has returned.
 type HTTPLookups struct {
 	request *http.Request
 	client  clientcert.Variables
@@ -73,7 +73,7 @@ type answer struct {
 
 var _ Lookups = (*HTTPLookups)(nil)
 
-// NewHTTPLookups returns the lookups of a request. It looks at nothing yet.
+// NewHTTPLookups returns the lookups of a request. It does not read the request yet.
 func NewHTTPLookups(r *http.Request) *HTTPLookups { return &HTTPLookups{request: r} }
 
 // Lookup implements [Lookups].
@@ -93,7 +93,7 @@ func (l *HTTPLookups) Lookup(kind VarKind, name string) (value string, ok bool) 
 	}
 }
 
-// LookupAll implements [Lookups]: for ssl_client_dns_sans and ssl_client_uri_sans.
+// LookupAll implements [Lookups], for ssl_client_dns_sans and ssl_client_uri_sans.
 func (l *HTTPLookups) LookupAll(name string) (values []string, ok bool) {
 	if !strings.HasPrefix(name, "ssl_client_") {
 		return nil, false // the usual case

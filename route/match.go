@@ -18,7 +18,7 @@ import (
 	"github.com/sallyport/sallyport/internal/urlpath"
 )
 
-// A Match is what a [Table] has found for a request. The zero Match is nothing.
+// A Match is the result of a search in a [Table]. The zero Match has found nothing.
 type Match struct {
 	// Route is the route, or nil if there is none for the request.
 	Route *Route

@@ -5,38 +5,37 @@ import (
 	"fmt"
 )
 
-// Options say how a [Table] finds routes. They are those of APISIX, with its
-// defaults. A nil *Options and a zero Options mean the same.
+// Options say how a [Table] finds routes. They are APISIX's, with its defaults. A nil
+// *Options and a zero Options mean the same.
 type Options struct {
-	// Router is what goes first, the host or the path, and whether paths have
-	// parameters. Zero is [RouterHostURI].
+	// Router says whether the host or the path comes first, and whether paths have parameters.
+	// Zero is [RouterHostURI].
 	Router Router
 
 	// Paths say how the path of a request is read.
 	Paths PathOptions
 }
 
-// PathOptions say how the path of a request is brought into the form that is
-// matched. What is forwarded is the path as it came, whatever they say.
+// PathOptions say how the path of a request is normalised for matching. They do not change
+// what is forwarded: that is the path as it came.
 type PathOptions struct {
-	// DeleteTailSlash matches "/a/" as "/a" (APISIX's delete_uri_tail_slash). The
-	// path "/" stays as it is.
+	// DeleteTailSlash matches "/a/" as "/a" (APISIX's delete_uri_tail_slash). The path "/"
+	// stays as it is.
 	DeleteTailSlash bool
 
-	// Servlet matches a path without the parameters that servlet containers take
-	// from its segments: "/a;b=c/d" as "/a/d" (APISIX's normalize_uri_like_servlet).
-	// A dot segment with parameters is refused.
+	// Servlet removes the parameters that servlet containers accept in segments before
+	// matching: "/a;b=c/d" is matched as "/a/d" (APISIX's normalize_uri_like_servlet). A dot
+	// segment with parameters is refused.
 	Servlet bool
 
-	// EncodedSlash keeps "%2F" in the path that is matched, where it separates no
-	// segments (APISIX's match_uri_encoded_slash). Without it, it is a slash as any
-	// other.
+	// EncodedSlash keeps "%2F" in the path that is matched, where it does not separate segments
+	// (APISIX's match_uri_encoded_slash). Otherwise, it is a slash like any other.
 	EncodedSlash bool
 
-	// PlainOnly refuses every path that an origin may read in another way than it is
-	// matched: with dot segments, empty segments, a backslash, a semicolon, or an
-	// encoded byte that is reserved. It is for origins that take part of a decision
-	// that the route is the other part of.
+	// PlainOnly refuses every path that an origin may read differently from how it is matched:
+	// with dot segments, empty segments, a backslash, a semicolon, or an encoded byte that is
+	// reserved. It is for origins that make part of a decision of which the route makes the
+	// other part.
 	PlainOnly bool
 }
 
@@ -63,16 +62,16 @@ func (o *Options) check() error {
 	return nil
 }
 
-// A Router is an order in which routes are looked for.
+// A Router says how routes are looked up: by host first, or by path alone.
 type Router int
 
 // The routers of APISIX.
 const (
-	// RouterHostURI looks for the host first, and within it for the path
+	// RouterHostURI looks up the host first, and then the path among its routes
 	// (radixtree_host_uri).
 	RouterHostURI Router = iota
 
-	// RouterURI looks for the path alone; the host is a condition like the method
+	// RouterURI looks up the path alone; the host is a condition, like the method
 	// (radixtree_uri).
 	RouterURI
 
@@ -94,7 +93,7 @@ func (r Router) String() string {
 	return routerNames[r]
 }
 
-// MarshalText implements [encoding.TextMarshaler] by String.
+// MarshalText implements [encoding.TextMarshaler]. It returns what String does.
 func (r Router) MarshalText() ([]byte, error) {
 	if !r.valid() {
 		return nil, fmt.Errorf("route: %v is no router", r)
@@ -102,8 +101,8 @@ func (r Router) MarshalText() ([]byte, error) {
 	return []byte(r.String()), nil
 }
 
-// UnmarshalText implements [encoding.TextUnmarshaler], for [flag.TextVar] and
-// configuration files. It takes what String returns.
+// UnmarshalText implements [encoding.TextUnmarshaler], for [flag.TextVar] and configuration
+// files. It accepts what String returns.
 func (r *Router) UnmarshalText(text []byte) error {
 	for i, name := range routerNames {
 		if name == string(text) {

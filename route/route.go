@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport/sallyport/internal/meter"
 )
 
-// A Route is a [Config] that was checked. It never changes, and may be shared
-// freely. [New] is the only way to one.
+// A Route is a checked [Config]. It never changes, and may be shared freely. Only [New]
+// makes one.
 type Route struct {
 	id string
 
@@ -61,8 +61,8 @@ type roomy struct {
 // for each of its hosts with each of its paths.
 const maxPlaces = 100_000
 
-// New checks a Config and makes a Route of it. It keeps nothing of c but
-// Handler and Authorize. The error joins a [*ConfigError] for each fault.
+// New checks a Config and makes it a Route. Of c, it keeps only Handler and Authorize. The
+// error joins a [*ConfigError] for each fault.
 func New(c Config) (*Route, error) {
 	var faults []error
 	fault := func(field string, err error) {
@@ -204,15 +204,15 @@ func New(c Config) (*Route, error) {
 // ID returns [Config.ID].
 func (r *Route) ID() string { return r.id }
 
-// EveryHost reports whether the route is for every host: it has none, or the host
+// EveryHost reports whether the route is for every host: whether it has none, or the host
 // "*".
 func (r *Route) EveryHost() bool {
 	return len(r.hosts) == 0 || slices.ContainsFunc(r.hosts, func(h hostPattern) bool { return h.name == "*" })
 }
 
-// HostFor returns the host of the route that is the most specific for a canonical name,
-// whatever its port: the name itself, or the longest wildcard that fits. ok is false if
-// none does, as for every name of a route without hosts.
+// HostFor returns the route's most specific host for a canonical name, whatever its port:
+// the name itself, or the longest wildcard that fits. ok is false if none does, which
+// includes every name if the route has no hosts.
 func (r *Route) HostFor(name string) (pattern string, ok bool) {
 	for _, h := range r.hosts {
 		switch {

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// Warnings returns sentences about what works otherwise with a route than it may
-// seem: that it is never found, because others go before it and take all of its
-// requests, or that others are not found any more because of it; and what in its
-// paths and Vars means something else than what one may think. There are none for
-// an ID that the table does not have.
+// Warnings returns sentences about what does not work with a route the way it may seem to:
+// that it is never found, because others are tried before it and take all its requests;
+// that because of it others are no longer found; and what in its paths and Vars means
+// something other than one may think. There are none for an ID that the table does not
+// have.
 //
-// It compares the route with others of the same host and path, one by one: with the
-// 256 that are tried last before it, and the 256 that are tried first behind it, of
-// which it names eight. That several of them together, or routes with longer paths,
-// leave nothing to be found for another, it does not see.
+// It compares the route, one by one, with others of the same host and path: the last 256
+// that are tried before it, and the first 256 that are tried after it, of which it names
+// eight. It does not notice that several of them together, or routes with longer paths,
+// leave nothing for another to find.
 func (t *Table) Warnings(id string) []string {
 	if t == nil {
 		return nil

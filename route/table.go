@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport/sallyport/internal/hostname"
 )
 
-// A Table holds routes and finds the one for a request. It never changes: With
-// and Without return changed copies. A nil Table and a zero Table are empty.
+// A Table holds routes and finds the one for a request. It never changes: With and Without
+// return changed copies. A nil Table and a zero Table are empty.
 //
 //	t.With(r).Get(r.ID())                     // r
 //	t.With(r).Without(r.ID()).Get(r.ID())     // nil
@@ -44,8 +44,8 @@ type entry struct {
 	age   uint64
 }
 
-// NewTable returns an empty table. One with nil or zero Options is a zero Table. The error
-// joins one for each fault of the options, and each names the field and the rule.
+// NewTable returns an empty table. With nil or zero Options, it is a zero Table. The error
+// joins one for each invalid option; each names the field and the rule.
 func NewTable(o *Options) (*Table, error) {
 	if o == nil {
 		return &Table{}, nil
