@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// A RetryBudget bounds the retries of all requests together. When all nodes are
-// slow or broken, each request would otherwise be sent to each of them, and the
-// retries would keep down what is about to recover.
+// A RetryBudget bounds the retries of all requests together. Without a bound, when all
+// nodes are slow or broken, each request would be sent to each of them, and the retries
+// would keep down nodes that are about to recover.
 //
-// A retry costs nothing where the node before could not be connected to, and said
-// so at once: it has had no work. One that ran into a [Timeout] or whose TLS
-// handshake failed may have had.
+// A retry costs nothing if connecting to the node before failed at once: that node has done
+// no work. A node that ran into a [Timeout], or whose TLS handshake failed, may have done
+// some.
 type RetryBudget struct {
-	// Percent of the requests, on top of them, may be retries. Up to 100 retries are
-	// saved for later. Zero is 20. To have no limit, take 100 for each node.
+	// Percent is how many retries there may be for 100 requests. Up to 100 retries are saved
+	// for later. Zero is 20. For no limit, set 100 for each node.
 	Percent int
 
-	// PerSecond is how many retries there may be in a second in any case, so that
-	// an upstream with few requests has some. Zero is 10.
+	// PerSecond is how many retries per second are allowed in any case, so that an upstream
+	// with few requests has some. Zero is 10.
 	PerSecond int
 }
 

@@ -29,33 +29,33 @@ type Checks struct {
 	// Active probes the nodes.
 	Active ActiveChecks
 
-	// Passive, if not nil, looks at the answers to real requests as well.
+	// Passive, if not nil, also judges the answers to real requests.
 	Passive *PassiveChecks
 }
 
 // NoProbes is an interval of [ActiveChecks] with which nodes are not probed.
 const NoProbes time.Duration = -1
 
-// NotCounted is the limit of a count that is not kept.
+// NotCounted is the limit of a kind of result that is not counted.
 const NotCounted = -1
 
-// A CheckType is what a probe of a node is.
+// A CheckType says how a node is probed.
 type CheckType string
 
 const (
 	CheckHTTP  CheckType = "http"
 	CheckHTTPS CheckType = "https"
-	CheckTCP   CheckType = "tcp" // which only connects
+	CheckTCP   CheckType = "tcp" // only connects
 )
 
 // ActiveChecks say how nodes are probed. Probing begins with the first request to the pool,
 // or at once if the pool replaces one that is probing already.
 type ActiveChecks struct {
-	// Type is what a probe is. If empty, it is [CheckHTTP]: it does not follow
+	// Type says how nodes are probed. If empty, it is [CheckHTTP]: it does not follow
 	// [Config.Scheme].
 	Type CheckType
 
-	// Timeout bounds a probe as a whole. Zero is a second.
+	// Timeout bounds a whole probe. Zero is a second.
 	Timeout time.Duration
 
 	// Concurrency is how many nodes are probed at a time. Zero is 10.
@@ -66,20 +66,20 @@ type ActiveChecks struct {
 	// sent [Config.Host]. If empty, a node that is an address is sent its address.
 	Host string
 
-	// Port is connected to. Zero is the node's.
+	// Port is the port that is probed. Zero is the node's.
 	Port int
 
-	// Method is "GET" if empty.
+	// Method is the request's method. If empty, it is "GET".
 	Method string
 
-	// Path is "/" if empty. It may have a query.
+	// Path is the request's path, and may include a query. If empty, it is "/".
 	Path string
 
-	// Header is sent in addition to Host, Connection and Content-Length, which it
-	// must not have.
+	// Header is sent in addition to Host, Connection and Content-Length, which it must not
+	// contain.
 	Header http.Header
 
-	// Body is sent, if it is not empty.
+	// Body is sent if it is not empty.
 	Body []byte
 
 	// DangerouslySkipServerVerify accepts any certificate with [CheckHTTPS]. Otherwise the
@@ -93,31 +93,30 @@ type ActiveChecks struct {
 	HealthyInterval   time.Duration
 	UnhealthyInterval time.Duration
 
-	// HealthyStatuses are successes; if empty, 200 and 302. UnhealthyStatuses are
-	// HTTP failures; if empty, 429, 404, 500, 501, 502, 503, 504 and 505. All others
-	// are passed over.
+	// HealthyStatuses are successes; if empty, 200 and 302. UnhealthyStatuses are HTTP
+	// failures; if empty, 429, 404, 500, 501, 502, 503, 504 and 505. All others are ignored.
 	HealthyStatuses   []int
 	UnhealthyStatuses []int
 
-	// The limits are at most 254. Zero is the default, [NotCounted] none.
+	// The limits are at most 254. Zero is the default, given here; [NotCounted] is no limit.
 	Successes    int // 2
 	HTTPFailures int // 5
 	TCPFailures  int // 2
 	Timeouts     int // 3
 }
 
-// PassiveChecks say how the answers to real requests count. A request that failed at
-// a node counts there, even if another node answered it.
+// PassiveChecks say how the answers to real requests count. A request that failed at a node
+// counts there, even if another node then answered it.
 //
-// A node that they find unhealthy gets no requests, and so cannot show that it has
-// recovered: that is for the active checks.
+// A node that they find unhealthy gets no more requests, and so cannot show that it has
+// recovered: only active checks can find that out.
 type PassiveChecks struct {
 	// HealthyStatuses are successes; if empty, 200 to 208, 226 and 300 to 308.
 	// UnhealthyStatuses are HTTP failures; if empty, 429, 500 and 503.
 	HealthyStatuses   []int
 	UnhealthyStatuses []int
 
-	// The limits are at most 254. Zero is the default, [NotCounted] none.
+	// The limits are at most 254. Zero is the default, given here; [NotCounted] is no limit.
 	Successes    int // 5
 	HTTPFailures int // 5
 	TCPFailures  int // 2

@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 )
 
-// A DialFunc connects to a node, as [net.Dialer.DialContext] does. It must end
-// when ctx does.
+// A DialFunc connects to a node, as [net.Dialer.DialContext] does. It must return when ctx
+// ends.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // A client talks to one node and keeps its idle connections. It is a seam: http1.go

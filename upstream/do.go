@@ -18,28 +18,27 @@ import (
 // by name: a pool's nodes do not change, and which one it is comes from a picker.
 // BenchmarkRoundTrip keeps watch on what it adds to the client below it.
 
-// CallOptions are for one request. A nil *CallOptions and a zero CallOptions
-// mean the same.
+// CallOptions are for a single request. A nil *CallOptions and a zero CallOptions mean the
+// same.
 type CallOptions struct {
-	// Timeout bounds the waiting for a node in place of what the upstream says. A field
-	// of zero or less is the upstream's.
+	// Timeout bounds the waiting for a node, in place of the upstream's. If a field is zero or
+	// less, the upstream's applies.
 	Timeout Timeout
 
-	// Vars, if not nil, has the variables that [Config.HashKey] names. If nil, the
-	// pool takes them from the request, where it can: uri, request_uri, args,
-	// query_string, request_method, host, remote_addr, remote_port, http_NAME,
-	// arg_NAME and cookie_NAME. That is the request as it is given to Do, which
-	// a gateway may have rewritten.
+	// Vars, if not nil, has the variables that [Config.HashKey] names. If nil, the pool takes
+	// what it can from the request: uri, request_uri, args, query_string, request_method, host,
+	// remote_addr, remote_port, http_NAME, arg_NAME and cookie_NAME. This is the request as
+	// passed to Do, which a gateway may have rewritten.
 	Vars Vars
 
-	// Report, if not nil, is filled by Do, also if it fails.
+	// Report, if not nil, is filled in by Do, even if Do fails.
 	Report *CallReport
 }
 
-// A CallReport says which way a request took.
+// A CallReport says where a request was sent.
 type CallReport struct {
-	Node     string // the last that was tried, "10.0.0.1:80"; empty if none was
-	Attempts int    // how many were tried
+	Node     string // the last one tried, "10.0.0.1:80"; empty if none was
+	Attempts int    // how many nodes were tried
 }
 
 // Vars has the variables of a request, by nginx's names without the dollar sign:
@@ -54,18 +53,16 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	return p.Do(req, nil)
 }
 
-// Do sends a request to a node and returns its answer, of whatever status. Every
-// error is an [*Error].
+// Do sends a request to a node and returns its answer, whatever the status. Every error is
+// an [*Error].
 //
-// The scheme and the host of req.URL do not matter, except that the host stands
-// in for an empty req.Host. Its Opaque, if there is any, is sent in place of the
-// path, byte for byte; it must begin with a slash or be "*". CONNECT is refused: a
-// pool is no tunnel.
+// The scheme and the host of req.URL are ignored, except that the host is used if req.Host
+// is empty. A non-empty Opaque is sent in place of the path, byte for byte; it must begin
+// with a slash or be "*". CONNECT is refused: a pool is not a tunnel.
 //
-// As with any RoundTripper, req is not changed, its body is closed, possibly after
-// Do returns, and the answer's body must be closed. If the node switches
-// protocols (101), the answer's body is an [io.ReadWriteCloser], which ends with
-// the request's context.
+// As with any RoundTripper, req is not changed, its body is closed, possibly after Do has
+// returned, and the caller must close the answer's body. If the node switches protocols
+// (101), that body is an [io.ReadWriteCloser], which ends with the request's context.
 //
 // No field is added to req.Header, not even a User-Agent.
 func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {

@@ -14,39 +14,39 @@ import (
 	"unicode"
 )
 
-// ErrNoNode is the cause of an [*Error] where the upstream has no nodes, or a [Picker]
-// of the user's took none.
+// ErrNoNode is the cause of an [*Error] if the upstream has no nodes, or if your [Picker]
+// picked none.
 var ErrNoNode = errors.New("no node")
 
-// ErrUnhealthy is the cause of an [*Error] where the upstream has nodes, none of them
-// is healthy, and [Config.FailWhenUnhealthy] is set.
+// ErrUnhealthy is the cause of an [*Error] if the upstream has nodes, but none is healthy
+// and [Config.FailWhenUnhealthy] is set.
 var ErrUnhealthy = errors.New("no healthy node")
 
-// StatusClientClosedRequest is the [Error.Status] of a request that was cancelled
-// by whoever made it. It is nginx's, for the log: nobody is there to be answered.
+// StatusClientClosedRequest is the [Error.Status] of a request that its caller cancelled.
+// It is nginx's, and is for the log: there is nobody left to answer.
 const StatusClientClosedRequest = 499
 
-// An Error says why a request was not answered by a node. It is what
-// [*Pool.RoundTrip] fails with, and the body of an answer that breaks off.
+// An Error says why no node answered a request. [*Pool.RoundTrip] and [*Pool.Do] return it,
+// and so does the body of an answer that breaks off.
 //
-// errors.Is finds [ErrNoNode], [ErrUnhealthy], [context.Canceled] and [context.DeadlineExceeded]
-// (the caller's own, never a [Timeout]), [os.ErrDeadlineExceeded] (a Timeout) and
-// the system's errors.
+// errors.Is finds [ErrNoNode], [ErrUnhealthy], [context.Canceled] and
+// [context.DeadlineExceeded] (the caller's own, never a [Timeout]),
+// [os.ErrDeadlineExceeded] (a Timeout), and the errors of the operating system.
 type Error struct {
 	Upstream string // its ID
-	Node     string // the last that was tried, "10.0.0.1:80"; empty if none was
-	Attempts int    // how many were tried
+	Node     string // the last one tried, "10.0.0.1:80"; empty if none was
+	Attempts int    // how many nodes were tried
 
-	// Status is what a gateway answers its client: 502 if the node refused, broke
-	// off, failed to prove who it is or sent what is not HTTP; 504 if it was too
-	// slow; 503 if there is no node, or no healthy one; 400, 405 or 413 if the request itself is at
+	// Status is what a gateway answers its client: 502 if the node refused the connection,
+	// broke it off, failed to prove its identity or did not speak HTTP; 504 if it was too slow;
+	// 503 if there is no node, or no healthy one; 400, 405 or 413 if the request itself is at
 	// fault; StatusClientClosedRequest if it was cancelled.
 	Status int
 
 	Err error
 }
 
-// Error implements error. The text is for the log, not for the client: it shows
+// Error implements error. The text is for the log, not for the client: it contains
 // addresses.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("upstream: upstream %q: ", e.Upstream)
@@ -63,8 +63,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether time ran out, a [Timeout] or the caller's, as [net.Error]
-// has it.
+// Timeout reports whether a [Timeout] or the caller's deadline expired, like the method of
+// [net.Error].
 func (e *Error) Timeout() bool { return e.Status == http.StatusGatewayTimeout }
 
 // A timeoutError says which of a [Timeout] ran out.

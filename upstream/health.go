@@ -18,8 +18,8 @@ type Health uint8
 
 const (
 	Healthy         Health = iota
-	MostlyHealthy          // some failures, and still used
-	MostlyUnhealthy        // some successes, and not used yet
+	MostlyHealthy          // some failures, but still used
+	MostlyUnhealthy        // some successes, but not used yet
 	Unhealthy
 )
 

@@ -13,25 +13,24 @@ import (
 // have taken out the others, they are used all the same. An error is a request that the
 // node failed, or an answer with a status of 500 or more.
 type Outliers struct {
-	// Window is the time in which requests are counted, from zero each time. Zero
-	// is 10 s.
+	// Window is the length of the time windows in which requests are counted; each starts from
+	// zero. Zero is 10 seconds.
 	Window time.Duration
 
-	// MinRequests is how many a node must have had in a window before it is judged.
+	// MinRequests is how many requests a node must have had in a window before it is judged.
 	// Zero is 20.
 	MinRequests int
 
-	// ErrorRate is the part of them, from above 0 to 1, at which the node is ejected,
-	// at once. Zero is 0.5.
+	// ErrorRate is the share of them, above 0 and up to 1, that must fail for the node to be
+	// ejected at once. Zero is 0.5.
 	ErrorRate float64
 
-	// EjectFor is for how long, times how often in a row, up to ten times. Zero is
-	// 30 s.
+	// EjectFor is how long a node is ejected: that long the first time, twice as long the
+	// second time in a row, and at most ten times as long. Zero is 30 seconds.
 	EjectFor time.Duration
 
-	// MaxEjected is the part of the nodes, up to 1, that may be ejected at a time.
-	// Zero is 0.3. It is rounded down, but one may always be. The last node that is
-	// left never is.
+	// MaxEjected is the share of the nodes, up to 1, that may be ejected at a time, rounded
+	// down. Zero is 0.3. One node may always be ejected, but never the last one that is left.
 	MaxEjected float64
 }
 

@@ -8,17 +8,17 @@ import "net/http"
 
 // A Picker is a balancer of your own: see [Config.Picker].
 type Picker interface {
-	// Pick returns the index of the node for the next attempt of a request: one
-	// that is usable (see [Candidates.Usable]). Any other number means that there
-	// is none, and the next priority level is asked.
+	// Pick returns the index of the node for the next attempt of a request. The node must be
+	// usable (see [Candidates.Usable]). Any other number means that there is none, and the next
+	// priority level is tried.
 	//
-	// It is called by many goroutines at once, on the way of a request, and must
-	// keep neither req nor c.
+	// It is called by many goroutines at once while a request waits, and must keep neither req
+	// nor c.
 	Pick(req *http.Request, c *Candidates) int
 }
 
-// Candidates are the nodes of a pool as one attempt of one request sees them. Their
-// indexes are those of [Config.Nodes].
+// Candidates are the nodes of a pool as seen by one attempt of one request. Their indexes
+// are those of [Config.Nodes].
 type Candidates struct {
 	pool    *Pool
 	tried   nodeSet // in this request
@@ -32,12 +32,12 @@ type Candidates struct {
 	hashed bool
 }
 
-// Len is how many nodes there are, usable or not.
+// Len returns how many nodes there are, usable or not.
 func (c *Candidates) Len() int { return len(c.pool.members) }
 
-// Usable reports whether a node may be picked: it was not tried in this request, its
-// weight counts, its priority level has its turn, and it is neither unhealthy, unless
-// all are, nor ejected, unless all that are healthy are.
+// Usable reports whether a node may be picked: it has not been tried for this request, its
+// Weight is above zero, it is the turn of its priority level, and it is neither unhealthy
+// (unless all nodes are) nor ejected (unless all healthy nodes are).
 func (c *Candidates) Usable(i int) bool {
 	if !c.inTurn(i) {
 		return false
@@ -52,20 +52,20 @@ func (c *Candidates) inTurn(i int) bool {
 	return m.level == c.level && m.weight > 0 && !c.tried.has(i)
 }
 
-// Weight is the share of a node against that of the others of its level: the
-// configured weight, or 1 if all of them have zero. In a slow start it is less.
+// Weight returns the share of a node in proportion to the others of its level: its
+// configured weight, or 1 if all of them have zero. During a slow start it is less.
 func (c *Candidates) Weight(i int) float64 {
 	m := &c.pool.members[i]
 	return float64(m.weight) * c.pool.warmth(m)
 }
 
-// InFlight is how many requests the node has now.
+// InFlight returns how many requests the node has now.
 func (c *Candidates) InFlight(i int) int {
 	return int(c.pool.members[i].state.inFlight.Load())
 }
 
-// Address is what tells a node from others, "10.0.0.1:80": its index may be another
-// after a replacement.
+// Address returns what identifies a node, "10.0.0.1:80": its index may change when the pool
+// is replaced.
 func (c *Candidates) Address(i int) string { return c.pool.members[i].address }
 
 // pick returns the node for the next attempt, or -1 if there is none.

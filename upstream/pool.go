@@ -52,15 +52,14 @@ type Options struct {
 	// informational (1xx) ones before it. Zero is 256 KiB, and more than 1 GiB is 1 GiB.
 	MaxResponseHeaderBytes int64
 
-	// Transport, if not nil, talks to the nodes in place of the pool's own
-	// HTTP/1.1 client. Each node gets a clone of it, in which the pool decides how
-	// to connect (Dialer, Config.TLS, names), what is kept (Config.KeepAlive,
-	// but not its Requests) and how long a head may be; HTTP/1.1 is spoken, no
-	// proxy is read from the environment, and nothing is compressed. What else it
-	// says holds: MaxConnsPerHost, the sizes of buffers, ExpectContinueTimeout.
-	// It must not be changed any more. A connection that is in use while its
-	// address goes (see Resolver) is kept by it, as there is no way to tell it
-	// later; only those that are idle then are closed.
+	// Transport, if not nil, talks to the nodes in place of the pool's own HTTP/1.1 client.
+	// Each node gets a clone of it. In the clone, the pool decides how to connect (Dialer,
+	// Config.TLS, names), what is kept (Config.KeepAlive, except its Requests) and how long a
+	// head may be. It speaks HTTP/1.1, reads no proxy from the environment, and compresses
+	// nothing. Other settings apply: MaxConnsPerHost, the sizes of buffers,
+	// ExpectContinueTimeout. Do not change the Transport afterwards. If the address of a
+	// connection goes (see Resolver) while the connection is in use, the clone keeps it,
+	// because it cannot be told later; only connections that are idle then are closed.
 	Transport *http.Transport
 }
 
@@ -127,14 +126,14 @@ type node struct {
 func NewPool(u *Upstream, o *Options) *Pool { return newPool(u, o, nil) }
 
 // Replace returns a pool that takes the place of this one, perhaps of another Upstream. It
-// goes on with the counts of [*Pool.Stats], and nodes with the same address keep their own
-// and what their names resolve to, their connections if Scheme, TLS (see [TLS.Signer]),
-// keep-alive, MaxResponseHeaderBytes and Transport are the same, and their health if
-// [Config.Checks] are. An equal RetryBudget goes on with what is left. This pool works on:
-// close it once requests go to the new one.
+// continues the counts of [*Pool.Stats]. Nodes with the same address keep their own counts
+// and the addresses that their names have resolved to. They keep their connections if
+// Scheme, TLS (see [TLS.Signer]), keep-alive, MaxResponseHeaderBytes and Transport are the
+// same, and their health if [Config.Checks] are. An equal RetryBudget continues with what
+// is left. This pool still works: close it once requests go to the new one.
 //
-// If this pool probes its nodes, the new pool probes its own from the beginning. The nodes
-// that are in both are probed by one goroutine, which goes on.
+// If this pool probes its nodes, the new pool begins to probe its own at once. The nodes
+// that are in both are probed by one goroutine, which continues.
 func (p *Pool) Replace(u *Upstream, o *Options) *Pool { return newPool(u, o, p) }
 
 // newPool returns a pool that replaces prev, if that is not nil.
@@ -264,7 +263,7 @@ func (p *Pool) byAddress() map[string]*member {
 	return known
 }
 
-// Upstream returns what the pool was made of.
+// Upstream returns the Upstream that the pool was made from.
 func (p *Pool) Upstream() *Upstream { return p.u }
 
 // Close closes the idle connections to nodes that no other open pool uses. Requests in
@@ -282,7 +281,7 @@ func (p *Pool) Close() {
 	p.stopProbing()
 }
 
-// NodeStatus is what a pool knows of one node.
+// NodeStatus is what a pool knows about one node.
 type NodeStatus struct {
 	Address string // "10.0.0.1:80"
 	Weight  int    // as configured
@@ -291,37 +290,36 @@ type NodeStatus struct {
 
 	// Since the node was first used, by this pool or those before it:
 	InFlight int64  // requests now, up to the end of the answer's body
-	Requests uint64 // all that were sent or tried
+	Requests uint64 // all of them, even if they could not be sent
 	Failures uint64 // those that failed for a reason on the node's side
 
-	// Health is what the checks have found out, and the counts are those that led to
-	// it: see [Checks].
+	// Health is what the checks have found out; the counts are those that led to it: see
+	// [Checks].
 	Health       Health
 	Successes    int
 	HTTPFailures int
 	TCPFailures  int
 	Timeouts     int
 
-	// Reason is why Health has become what it is, or the node was ejected, whatever
-	// came last. Empty if neither ever happened.
+	// Reason says why Health last changed, or why the node was ejected, whichever came last. It
+	// is empty if neither has happened.
 	Reason string
 
-	// LastError is what the last request or check failed with that failed for a
-	// reason on the node's side, and LastErrorAt when. They stay when the node is
-	// well again.
+	// LastError is the error of the last request or check that failed for a reason on the
+	// node's side, and LastErrorAt its time. They stay when the node has recovered.
 	LastError   string
 	LastErrorAt time.Time
 
-	// EjectedUntil is when a node that is ejected may return. Zero if it is not.
+	// EjectedUntil is when an ejected node may return. It is zero if the node is not ejected.
 	EjectedUntil time.Time
 
-	// SlowStart is the part of its weight that the node has in a slow start, below
-	// 1. Zero if it is in none.
+	// SlowStart is the share of its weight, below 1, that the node has during a slow start. It
+	// is zero if there is none.
 	SlowStart float64
 }
 
-// Nodes returns the state of the nodes, in the order of [Config.Nodes]. Requests go on
-// while the counts are read, so they need not agree exactly.
+// Nodes returns the state of the nodes, in the order of [Config.Nodes]. The counts are read
+// while requests go on, so they need not agree exactly.
 func (p *Pool) Nodes() []NodeStatus {
 	nodes := make([]NodeStatus, len(p.members))
 	for i := range p.members {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A Resolver finds the addresses of a name, at least one, or fails.
-// [*net.Resolver] is one. It must end when ctx does.
+// A Resolver finds the addresses of a name, at least one, or returns an error. A
+// [*net.Resolver] is one. It must return when ctx ends.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }

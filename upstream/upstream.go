@@ -24,8 +24,8 @@ const (
 // maxWeight keeps sums of weights far from overflow.
 const maxWeight = math.MaxInt32
 
-// An Upstream is a checked [Config]. It never changes and owns nothing that runs,
-// so it may be shared, and two of them are the same if their pointers are.
+// An Upstream is a checked [Config]. It never changes and owns nothing that runs, so it may
+// be shared. Two of them are the same only if their pointers are.
 type Upstream struct {
 	config Config // a copy of our own, as it was written, but without its key
 
@@ -61,8 +61,8 @@ type settings struct {
 	tls         tlsDigest
 }
 
-// New checks a configuration. The error joins a [*ConfigError] for each field
-// that is wrong.
+// New checks a Config and makes it an Upstream. The error joins a [*ConfigError] for each
+// invalid field.
 //
 //	u, err := New(c)
 //	v, err := New(u.Config()) // never fails; v is as u
@@ -216,18 +216,18 @@ func (u *Upstream) compileTimes(fault faultFunc) {
 	}
 }
 
-// NeedsVars reports whether the balancer asks for variables of a request: see
+// NeedsVars reports whether the balancer needs variables of a request: see
 // [CallOptions.Vars].
 func (u *Upstream) NeedsVars() bool { return u.hashKey.hasVariable() }
 
 // ID returns [Config.ID].
 func (u *Upstream) ID() string { return u.config.ID }
 
-// Scheme returns [Config.Scheme], or [SchemeHTTP] where that is empty.
+// Scheme returns [Config.Scheme], or [SchemeHTTP] if that is empty.
 func (u *Upstream) Scheme() Scheme { return cmp.Or(u.config.Scheme, SchemeHTTP) }
 
-// Balancer returns [Config.Balancer], or [BalancerRoundRobin] where that is empty. With a
-// [Config.Picker], it is empty itself.
+// Balancer returns [Config.Balancer], or [BalancerRoundRobin] if that is empty. With a
+// [Config.Picker], it returns "".
 func (u *Upstream) Balancer() Balancer {
 	if u.config.Picker != nil {
 		return ""
@@ -235,8 +235,8 @@ func (u *Upstream) Balancer() Balancer {
 	return cmp.Or(u.config.Balancer, BalancerRoundRobin)
 }
 
-// Warnings returns sentences about what does not work the way it may seem to with the
-// upstream.
+// Warnings returns sentences about what does not work with the upstream the way it may seem
+// to.
 func (u *Upstream) Warnings() []string {
 	var out []string
 	c := &u.config
@@ -258,7 +258,7 @@ func (u *Upstream) Warnings() []string {
 	return out
 }
 
-// Config returns a copy of the configuration, as it was written.
+// Config returns a copy of the configuration as it was written.
 func (u *Upstream) Config() Config {
 	c := u.config.clone()
 	c.TLS.KeyPEM, c.TLS.Signer = u.key()
