@@ -7,7 +7,7 @@ import (
 
 // ClientCertHeaders are the header fields that tell the target of a request who the client
 // is. Join several forms by "|". A certificate adds a KB or two to the head of each
-// request, and a chain several; servers accept heads of 8 KB or more.
+// request, and a chain several; servers limit heads to 8 KB or more.
 type ClientCertHeaders uint8
 
 const (
