@@ -86,14 +86,16 @@ var words = map[Reason]struct{ meaning, remedy string }{
 	},
 }
 
-// Meaning says in a few words what a reason means. It is empty for what is no reason.
+// Meaning says in a few words what a reason means. It is empty for a text that is not a
+// reason.
 func (r Reason) Meaning() string { return words[r].meaning }
 
-// Remedy says what an operator can do about a reason. It is empty for what is no reason.
+// Remedy says what an operator can do about a reason. It is empty for a text that is not a
+// reason.
 func (r Reason) Remedy() string { return words[r].remedy }
 
 // Advice returns a sentence for the operator: what was wrong with this client, and the
-// [Reason.Remedy]. What comes from the client in it is quoted, and cut if it is long.
+// [Reason.Remedy]. What comes from the client is quoted in it, and truncated if it is long.
 func (e *HandshakeError) Advice() string {
 	return e.cause() + ": " + e.Reason.Remedy()
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// A HandshakeEvent is what became of a handshake behind [*Terminator.Listener]. It and
-// everything in it never change, and may be kept.
+// A HandshakeEvent says how a handshake at [*Terminator.Listener] ended. It and everything
+// in it never change, and may be kept.
 type HandshakeEvent struct {
-	Begun time.Time     // when the connection was accepted, and its PROXY header read
-	Took  time.Duration // until the handshake was done or refused
+	Begun time.Time     // when the connection had been accepted and its PROXY header read
+	Took  time.Duration // until the handshake was finished or refused
 
 	RemoteAddr net.Addr
-	ServerName string // as the client sent it: any bytes
-	Profile    string // the ID, if the name has one
+	ServerName string // as the client sent it: it may be any bytes
+	Profile    string // its ID, if the name has one
 
 	State *tls.ConnectionState // nil if the handshake failed
 	Err   *HandshakeError      // nil if it succeeded

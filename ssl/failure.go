@@ -18,29 +18,29 @@ import (
 	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
-// A Reason is why a handshake failed, or why the guard refused a request. The list is
-// closed.
+// A Reason says why a handshake failed, or why the guard refused a request. There are no
+// others than these constants.
 type Reason string
 
-// The reasons of handshakes.
+// The reasons for handshakes to fail.
 const (
 	ReasonNoSNI        Reason = "no_sni"         // the client named no server, and there is no fallback
 	ReasonUnknownSNI   Reason = "unknown_sni"    // no profile answers for the name
 	ReasonNoClientCert Reason = "no_client_cert" // the profile demands a certificate
 	ReasonUnknownCA    Reason = "unknown_ca"     // the chain ends in none of the profile's roots
 	ReasonExpired      Reason = "expired"        // a certificate of the chain is not valid now
-	ReasonRevoked      Reason = "revoked"        // a CRL names a certificate of the chain, or one that is needed is missing or out of date
+	ReasonRevoked      Reason = "revoked"        // a CRL revokes a certificate of the chain, or a CRL that is needed is missing or out of date
 	ReasonDepth        Reason = "depth"          // more intermediates than the profile allows
 	ReasonKeyUsage     Reason = "key_usage"      // the certificate is not for clients
 	ReasonNotAllowed   Reason = "not_allowed"    // the policy refuses this client
 	ReasonTimeout      Reason = "timeout"        // the handshake took too long
 	ReasonCrowdedOut   Reason = "crowded_out"    // the handshake lost its place to another connection: see Options.MaxHandshakes
-	ReasonProtocol     Reason = "protocol"       // no TLS, or no version, suite or key in common, or a panic, or a Signer that failed
+	ReasonProtocol     Reason = "protocol"       // not TLS; no version, cipher suite or kind of key in common; a panic; or a Signer that failed
 	ReasonClientAbort  Reason = "client_abort"   // the client went away or sent an alert
 )
 
-// The reasons that only the guard has. What a client certificate lacks has the same reasons
-// as in a handshake.
+// The reasons that only the guard has. For a fault of the client's certificate, it has the
+// same reasons as a handshake.
 const (
 	ReasonMisdirected Reason = "misdirected" // the connection was made for another server name
 	ReasonPlainHTTP   Reason = "plain_http"  // plain HTTP, where client certificates are demanded
@@ -52,21 +52,21 @@ func Reasons() []Reason {
 	return append(HandshakeReasons(), ReasonMisdirected, ReasonPlainHTTP, ReasonBadHost)
 }
 
-// HandshakeReasons returns the reasons why handshakes fail, in the order in which they
-// stand in the documentation.
+// HandshakeReasons returns the reasons for handshakes to fail, in the order of the
+// documentation.
 func HandshakeReasons() []Reason { return slices.Clone(handshakeReasons[:]) }
 
-// A HandshakeError is a handshake that failed.
+// A HandshakeError says why a handshake failed.
 type HandshakeError struct {
 	Reason     Reason
-	ServerName string // as the client sent it: any bytes
+	ServerName string // as the client sent it: it may be any bytes
 	RemoteAddr net.Addr
-	Profile    string // the ID, if the name has one
+	Profile    string // its ID, if the name has one
 
-	// Certificate is what the client presented, if it was refused.
+	// Certificate is the one that the client presented, if it was refused.
 	Certificate *x509.Certificate
 
-	// Err is what crypto/tls said, or that the handshake was CrowdedOut.
+	// Err is the error of crypto/tls, or says that the handshake was crowded out.
 	Err error
 
 	// What [*HandshakeError.Advice] needs to know beyond that.

@@ -15,28 +15,28 @@ import (
 )
 
 // A FileConfig is a [Config] whose certificates, keys, CAs and revocation lists are in
-// files, where a Kubernetes mount, certbot or a cron job replaces them.
+// files that a Kubernetes mount, certbot or a cron job replaces.
 type FileConfig struct {
-	// Config is the rest. What the files hold is added to it.
+	// Config is everything else. The contents of the files are added to it.
 	Config
 
 	// KeyPairs are added to Config.Certificates.
 	KeyPairs []KeyPairFiles
 
-	// CAs are added to Config.Client.CAPEM, CRLs to Config.Client.CRLs. They need
-	// a Config.Client.
+	// CAs are added to Config.Client.CAPEM, and CRLs to Config.Client.CRLs. Both require a
+	// Config.Client.
 	CAs, CRLs []string
 }
 
-// KeyPairFiles names the files of a [KeyPair]. The two may be one file with both, as
-// HAProxy wants it; in the files of CAs and CRLs a private key is refused.
+// KeyPairFiles names the files of a [KeyPair]. One file may hold both, as for HAProxy; in
+// the files of CAs and CRLs, a private key is refused.
 type KeyPairFiles struct{ Cert, Key string }
 
 // maxFileBytes bounds what is read of a file.
 const maxFileBytes = maxCRLBytes
 
-// Load reads the files and returns the whole Config. It does not check what they
-// hold: [New] does.
+// Load reads the files and returns the whole Config. It does not check the contents: [New]
+// does.
 func (f FileConfig) Load() (Config, error) {
 	c := f.Config
 	var faults []error
@@ -136,20 +136,20 @@ func blame(err error, all ...*watched) error {
 	return err
 }
 
-// WatchOptions are for [Watch]. A nil *WatchOptions and a zero one mean the same.
+// WatchOptions are for [Watch]. A nil *WatchOptions and a zero WatchOptions mean the same.
 type WatchOptions struct {
-	// Interval is how often the files are looked at. Zero is 10 seconds. Looking
-	// costs a stat of each file; they are read if one has changed, once more if
-	// that was a moment ago, and again for as long as something is wrong with them.
+	// Interval is how often the files are checked for changes. Zero is 10 seconds. A check
+	// costs a stat of each file; the files are read if one has changed, once more if that was
+	// only a moment ago, and again for as long as something is wrong with them.
 	Interval time.Duration
 
-	// Logger receives a record for each profile that was put, or could not be, and
-	// for each warning of the [Report]. If nil, nothing is logged.
+	// Logger receives a record for each profile that was put or could not be put, and for each
+	// warning of the [Report]. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Failed, if not nil, is called when the files of a profile cannot be read or
-	// are wrong, once for each state of the files and each error. The profile
-	// stays as it was. It must not call the Watcher.
+	// Failed, if not nil, is called if the files of a profile cannot be read or are invalid:
+	// once for each state of the files and each error. The profile stays as it was. Failed must
+	// not call the Watcher.
 	Failed func(id string, err error)
 }
 
@@ -185,14 +185,15 @@ type watched struct {
 	of func(field string) []string // [FileConfig.of], and a function for the same reason
 }
 
-// Watch puts profiles whose contents come from files, and puts a profile again whenever
-// one of its files changes: all of it or, if anything is wrong with it, none, so that the
-// last good one stays in force and the failure is reported. If only one file of a pair has
-// been replaced so far, that is such a failure; the change of the other tries again.
+// Watch puts profiles whose contents come from files, and puts a profile again whenever one
+// of its files changes. If anything is wrong with a profile, it is not put: the last good
+// one stays in force, and the failure is reported. That is also so while only one file of a
+// pair has been replaced; when the other one is, Watch tries again.
 //
 // put is [*Store.Put], PutProfiles of a gateway.Server, or a function like them. What it
-// reports is logged. At first all must be right: the error joins what is wrong. An error
-// names the files that it is about.
+// reports is logged. When Watch is called, everything must be right: otherwise it returns
+// an error, which joins everything that is wrong. Errors name the files that they are
+// about.
 func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...FileConfig) (*Watcher, error) {
 	w := &Watcher{put: put, stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
@@ -241,9 +242,9 @@ func (w *Watcher) run() {
 	}
 }
 
-// Check looks at the files now, as a program may want to on SIGHUP. When it
-// returns, what has changed is in force. The error joins what is wrong with
-// profiles at the moment, whether or not that is new.
+// Check looks at the files now; a program may call it on SIGHUP. When it returns, what has
+// changed is in force. The error joins everything that is wrong with profiles now, whether
+// or not it is new.
 func (w *Watcher) Check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -340,7 +341,7 @@ func sumOf(c Config) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// Close ends the watching. The profiles stay.
+// Close stops watching. The profiles stay.
 func (w *Watcher) Close() {
 	w.once.Do(func() { close(w.stop) })
 	<-w.stopped

@@ -16,31 +16,29 @@ import (
 // given. BenchmarkJudge keeps watch on time, TestVerdictDoesNotAllocate on
 // allocations.
 
-// A Refusal is the guard's reason not to serve a request. It is the error of
-// [*Terminator.Judge].
+// A Refusal says why the guard refuses a request. It is the error of [*Terminator.Judge].
 type Refusal struct {
 	// Status is the status of the answer: 400, 403 or 421.
 	Status int
 
-	// Close says that the connection is of no more use to this client: it should
-	// end after the answer, by "Connection: close", which net/http makes a GOAWAY
-	// of on HTTP/2. See also [*Refusal.Closes].
+	// Close says that the connection is of no more use to this client and should end after the
+	// answer, by "Connection: close", which net/http turns into a GOAWAY with HTTP/2. See also
+	// [*Refusal.Closes].
 	Close bool
 
-	// Message is for the client. It says what is wrong with the request and
-	// nothing about the configuration.
+	// Message is for the client. It says what is wrong with the request, and nothing about the
+	// configuration.
 	Message string
 
-	// Reason is why: [ReasonMisdirected], [ReasonPlainHTTP], [ReasonBadHost], or what the client
-	// certificate lacks, as in a handshake.
+	// Reason is [ReasonMisdirected], [ReasonPlainHTTP], [ReasonBadHost] or, for a fault of the
+	// client's certificate, that of a handshake.
 	Reason Reason
 
-	// Certificate is what the client presented, if that was judged.
+	// Certificate is the one that the client presented, if it was judged.
 	Certificate *x509.Certificate
 
-	// ServerName, Host and Profile are for the log: the name that the connection
-	// was made for, the Host as it came, and the ID of the profile that governs
-	// it, if any.
+	// ServerName, Host and Profile are for the log: the name that the connection was made for,
+	// the Host as it came, and the ID of the profile that governs the Host, if any.
 	ServerName, Host, Profile string
 
 	// What [*Refusal.Advice] needs to know beyond that.
@@ -50,8 +48,8 @@ type Refusal struct {
 }
 
 // Closes reports whether the answer to a request should end its connection: if Close says
-// so, and for a 421 on HTTP/1.1. An HTTP/2 connection that is shared between names goes on
-// for the others.
+// so, and for a 421 with HTTP/1.1. An HTTP/2 connection that is shared by several names
+// continues for the others.
 func (r *Refusal) Closes(req *http.Request) bool {
 	return r.Close || r.Status == http.StatusMisdirectedRequest && req.ProtoMajor < 2
 }
@@ -71,27 +69,26 @@ const (
 	msgHost        = "the Host is not a valid name"
 )
 
-// Judge is the guard. It says whether a request may be served, by the profiles
+// Judge is the guard. It decides whether a request may be served, according to the profiles
 // of one table:
 //
-//   - host is the Host or :authority as it came. It may be empty, for HTTP/1.0.
+//   - host is the Host or :authority as it came. It may be empty, with HTTP/1.0.
 //   - path is the path as it came, before any decoding, without the query.
 //   - cs is the state of the connection, or nil for plain HTTP.
 //
-// The request is governed by the profile that its Host has in t. A nil error
-// means that the request may be served; the Identity is then that of the client,
-// if the governing profile demands certificates and accepts the client's. It is nil
-// where the profile demands none, and on a path that needs none for a client without
-// a certificate, or with one that is not accepted. The error is a [*Refusal].
+// The request is governed by the profile that its Host has in t. If the error is nil, the
+// request may be served. The Identity is then the client's, if the governing profile
+// demands certificates and accepts the client's. It is nil if the profile demands none, and
+// on a path that needs none for a client without a certificate or with one that is not
+// accepted. The error is a [*Refusal].
 //
-//   - The connection's server name and the Host have different profiles, or one
-//     has none, and either demands client certificates: 421 (RFC 9110, section
-//     15.5.20), upon which a browser opens the right connection.
-//   - The client sent no certificate, or one that does not verify, and the path
-//     needs one: 400, as nginx and APISIX answer.
-//   - The client's certificate was verified in the handshake, but does not
-//     satisfy the profile now: 421, with Close, so that the next handshake names
-//     the reason.
+//   - The connection's server name and the Host have different profiles, or only one of
+//     them has a profile, and either demands client certificates: 421 (RFC 9110, section
+//     15.5.20), after which a browser opens the right connection.
+//   - The client sent no certificate, or one that does not verify, and the path needs
+//     one: 400, as with nginx and APISIX.
+//   - The client's certificate was verified in the handshake, but no longer satisfies
+//     the profile: 421, with Close, so that the next handshake gives the reason.
 //   - Plain HTTP, and the Host's profile demands certificates: 403, except below
 //     /.well-known/acme-challenge/ (RFC 8555, section 8.3).
 //
@@ -182,9 +179,8 @@ func (p *Profile) skips(raw string) bool {
 
 // Handler returns the guard in front of a handler: it answers the requests that
 // [*Terminator.Judge] refuses, and passes on the others with the client's [Identity] in
-// their context. It belongs in front of everything that is served with
-// [*Terminator.TLSConfig], as the outermost handler, so that it judges what the client
-// sent.
+// their context. Make it the outermost handler of everything that is served with
+// [*Terminator.TLSConfig], so that it judges what the client sent.
 func (tm *Terminator) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := tm.Judge(tm.table(), r.TLS, r.Host, urlpath.Raw(r))

@@ -12,8 +12,9 @@ import (
 	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
-// An Identity is a client whose certificate satisfies, now, the profile that governs the
-// request. A certificate that was shown but not verified has none. It never changes.
+// An Identity is a client whose certificate satisfies the profile that governs its request,
+// at the time of the request. A client whose certificate was presented but not verified has
+// none. An Identity never changes.
 type Identity struct {
 	profile *Profile
 	chain   []*x509.Certificate
@@ -34,12 +35,12 @@ func (i *Identity) Certificate() *x509.Certificate { return i.chain[0] }
 func (i *Identity) Chain() []*x509.Certificate { return slices.Clone(i.chain) }
 
 // Resumed reports whether the client resumed a session of an earlier connection, and so did
-// not show its certificate again.
+// not present its certificate again.
 func (i *Identity) Resumed() bool { return i.resumed }
 
-// Subject returns the subject of the client's certificate as RFC 2253 writes it,
-// which is nginx's $ssl_client_s_dn: "CN=alice,O=Example". It is printable ASCII,
-// with everything else escaped ("\0A", "\C3\BC").
+// Subject returns the subject of the client's certificate in the form of RFC 2253, as
+// nginx's $ssl_client_s_dn does: "CN=alice,O=Example". It is printable ASCII, with
+// everything else escaped ("\0A", "\C3\BC").
 func (i *Identity) Subject() string {
 	return i.text(textSubject, func(i *Identity) string { return clientcert.Subject(i.chain[0]) })
 }
@@ -48,19 +49,18 @@ func (i *Identity) Subject() string {
 // its certificate has none, or more than one URI.
 func (i *Identity) SPIFFEID() (id string, ok bool) { return spiffeID(i.chain[0]) }
 
-// Serial returns the serial number of the client's certificate in upper-case
-// hexadecimal, which is nginx's $ssl_client_serial.
+// Serial returns the serial number of the client's certificate in upper-case hexadecimal,
+// as nginx's $ssl_client_serial does.
 func (i *Identity) Serial() string {
 	return i.text(textSerial, func(i *Identity) string { return clientcert.Serial(i.chain[0]) })
 }
 
-// SHA256 returns the SHA-256 of the client's certificate in lower-case
-// hexadecimal.
+// SHA256 returns the SHA-256 hash of the client's certificate in lower-case hexadecimal.
 func (i *Identity) SHA256() string {
 	return i.text(textSHA256, func(i *Identity) string { return fingerprint(i.chain[0]) })
 }
 
-// String names the profile and the subject.
+// String returns the ID of the profile and the subject.
 func (i *Identity) String() string { return i.profile.id + ": " + i.Subject() }
 
 // LogValue implements [slog.LogValuer].
@@ -78,16 +78,15 @@ func (i *Identity) LogValue() slog.Value {
 
 type identityKey struct{}
 
-// NewContext returns a context that carries an identity, for callers of
-// [*Terminator.Judge], and for tests of handlers.
+// NewContext returns a context that carries an identity, for callers of [*Terminator.Judge]
+// and for tests of handlers.
 func NewContext(ctx context.Context, i *Identity) context.Context {
 	return context.WithValue(ctx, identityKey{}, i)
 }
 
 // FromContext returns the identity of the client that a request came from. It is nil if the
-// profile demands no certificate. On a path that needs none ([ClientAuth.SkipPaths]) it is
-// nil for a client without a certificate, or with one that is not accepted; other clients
-// have their identity there too.
+// profile demands no certificate. On a path that needs none ([ClientAuth.SkipPaths]), it is
+// nil only for a client without a certificate or with one that is not accepted.
 func FromContext(ctx context.Context) *Identity {
 	i, _ := ctx.Value(identityKey{}).(*Identity)
 	return i

@@ -9,20 +9,20 @@ import (
 // What an identity is called in the header fields of a request. Each form is made when it
 // is first asked for, and kept: a connection has one Identity for all its requests.
 
-// ClientCert returns the client's certificate as the header field Client-Cert has it (RFC
-// 9440).
+// ClientCert returns the client's certificate in the form of the header field Client-Cert
+// (RFC 9440).
 func (i *Identity) ClientCert() string {
 	return i.text(textClientCert, func(i *Identity) string { return clientcert.RFC9440(i.chain[0]) })
 }
 
-// ClientCertChain returns what stands over the client's certificate in its verified chain
-// as the header field Client-Cert-Chain has it (RFC 9440), the root included. It is empty,
-// and the field must then be left out, if nothing does.
+// ClientCertChain returns the rest of the client's verified chain, above its certificate
+// and including the root, in the form of the header field Client-Cert-Chain (RFC 9440). If
+// there is nothing above, it is empty, and the field must be left out.
 func (i *Identity) ClientCertChain() string {
 	return i.text(textClientCertChain, func(i *Identity) string { return clientcert.RFC9440Chain(i.chain) })
 }
 
-// XFCC says what stands in X-Forwarded-Client-Cert beyond the names: see
+// XFCC says what X-Forwarded-Client-Cert has in addition to the names: see
 // [*Identity.ForwardedClientCert].
 type XFCC uint8
 
@@ -31,13 +31,13 @@ const (
 	XFCCChain                  // Chain: the verified chain, from the client's certificate to the root
 )
 
-// ForwardedClientCert returns what Envoy's header field X-Forwarded-Client-Cert says of the
-// client: By with the URI in the profile's certificate, if there is one, Hash (SHA-256),
-// Subject, and URI and DNS for each of the names in its certificate.
+// ForwardedClientCert returns the value of Envoy's header field X-Forwarded-Client-Cert for
+// the client: By with the URI in the profile's certificate, if there is one, Hash
+// (SHA-256), Subject, and URI and DNS for each of the names in the client's certificate.
 //
-// It is Envoy's format but for names that could be taken for more of it: quotes and
-// backslashes are written as "\22" and "\5C" in the subject and percent-encoded in URIs,
-// and a DNS name with such characters, which is none, is left out.
+// It is Envoy's format, except that no name can be mistaken for another part of it: quotes
+// and backslashes are written as "\22" and "\5C" in the subject, and percent-encoded in
+// URIs; a DNS name with such characters is invalid, and is left out.
 func (i *Identity) ForwardedClientCert(with XFCC) string {
 	with &= XFCCCert | XFCCChain
 	return i.text(textForwarded+int(with), func(i *Identity) string {
@@ -46,8 +46,8 @@ func (i *Identity) ForwardedClientCert(with XFCC) string {
 	})
 }
 
-// Var returns the value of one of nginx's variables about the client, without the dollar
-// sign: ssl_client_verify, which is SUCCESS, ssl_client_s_dn, ssl_client_i_dn,
+// Var returns the value of one of nginx's variables about the client, by its name without
+// the dollar sign: ssl_client_verify, which is SUCCESS, ssl_client_s_dn, ssl_client_i_dn,
 // ssl_client_serial, ssl_client_fingerprint (the SHA-1, in lower case) and
 // ssl_client_escaped_cert. ok is false for every other name.
 func (i *Identity) Var(name string) (value string, ok bool) {

@@ -11,8 +11,8 @@ import (
 
 // This file tells people what a profile does. Nothing here is for the way of a request.
 
-// Certificates returns the certificate of each pair, in the order of
-// [Config.Certificates], without those that follow it. They must not be changed.
+// Certificates returns the leaf certificate of each pair, in the order of
+// [Config.Certificates], without its intermediates. They must not be changed.
 func (p *Profile) Certificates() []*x509.Certificate {
 	pairs := p.certs()
 	leaves := make([]*x509.Certificate, len(pairs))
@@ -22,7 +22,7 @@ func (p *Profile) Certificates() []*x509.Certificate {
 	return leaves
 }
 
-// Client returns whose client certificates the profile takes, or nil if it asks for none.
+// Client returns which client certificates the profile accepts, or nil if it asks for none.
 func (p *Profile) Client() *ClientPolicy {
 	c := p.client
 	if c == nil {
@@ -44,27 +44,27 @@ func (p *Profile) Client() *ClientPolicy {
 	return out
 }
 
-// A ClientPolicy is a [ClientAuth] as a [Profile] goes by it, for people to look at. What
-// it holds is shared with the profile and must not be changed.
+// A ClientPolicy is a [ClientAuth] as a [Profile] applies it, for inspection. What it holds
+// is shared with the profile and must not be changed.
 type ClientPolicy struct {
 	// CAs are the certificates that a client's chain may end in.
 	CAs []*x509.Certificate
 
-	// Depth is how many intermediates may stand in a chain: 0 is none.
+	// Depth is how many intermediates a chain may have: 0 is none.
 	Depth int
 
 	// Allow is [ClientAuth.Allow], or nil.
 	Allow *Allow
 
-	// CRLs are the revocation lists, sorted by issuer. None means that revocation is not
-	// looked at.
+	// CRLs are the revocation lists, sorted by issuer. If there are none, revocation is not
+	// checked.
 	CRLs []CRL
 
 	// AuthorizeID is [ClientAuth.AuthorizeID]: empty if Authorize is nil.
 	AuthorizeID string
 
-	// SkipPaths are the expressions of paths that need no certificate. If there is any, a
-	// client without one gets through the handshake.
+	// SkipPaths are the expressions for paths that need no certificate. If there are any, a
+	// client without a certificate gets through the handshake.
 	SkipPaths []string
 }
 
@@ -72,7 +72,7 @@ type ClientPolicy struct {
 type CRL struct {
 	Issuer     string // its distinguished name, as in [*Identity.Subject]
 	NextUpdate time.Time
-	Revoked    int // how many certificates it names
+	Revoked    int // how many certificates it revokes
 }
 
 // list returns the lists, those of an issuer by their next update.

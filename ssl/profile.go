@@ -17,9 +17,8 @@ import (
 	"github.com/sallyport/sallyport/internal/parallel"
 )
 
-// A Profile is a [Config] after checking: what answers for some server names.
-// It never changes and may be shared freely. Two profiles are the same policy
-// only if they are the same pointer.
+// A Profile is a checked [Config]: what serves some server names. It never changes and may
+// be shared freely. Two profiles are the same policy only if they are the same pointer.
 type Profile struct {
 	id         string
 	names      []string // canonical patterns
@@ -40,8 +39,8 @@ type Profile struct {
 	built atomic.Pointer[builtConfig]
 }
 
-// New checks a Config and makes a Profile of it. The error joins one
-// [*ConfigError] for each fault.
+// New checks a Config and makes it a Profile. The error joins a [*ConfigError] for each
+// fault.
 func New(c Config) (*Profile, error) {
 	var faults []error
 	fault := func(field string, err error) {
@@ -96,8 +95,8 @@ func New(c Config) (*Profile, error) {
 	return p, nil
 }
 
-// Compile makes a profile of each Config, on all processors if there are many. Two
-// with the same ID are an error. The error joins the faults of all.
+// Compile makes each Config a Profile, on all processors if there are many. Two with the
+// same ID are an error. The error joins the faults of all.
 func Compile(configs []Config) ([]*Profile, error) {
 	profiles, errs := make([]*Profile, len(configs)), make([]error, len(configs))
 	parallel.Do(len(configs), func(i int) { profiles[i], errs[i] = New(configs[i]) })

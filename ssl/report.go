@@ -17,19 +17,19 @@ type Warning struct {
 	Text string
 
 	// Opened says that the warning is about server names that demanded client certificates
-	// until this change: it is reported once. All others are true for as long as the
-	// profile and its neighbours are as they are, and are repeated with each change of the
+	// until this change; it is reported only once. All other warnings remain true as long as
+	// the profile and its neighbours are as they are, and are repeated with each change of the
 	// profile.
 	Opened bool
 }
 
-// Report says what an administrator should know about a change of the table, for programs
-// that keep the table themselves: a [Store] reports by itself. ids are the profiles that
-// the change has put and deleted. Besides the [*Table.Warnings] of those that exist now, it
-// reports IP addresses that no client will ask for by name, and names that no longer demand
-// client certificates.
+// Report says what an administrator should know about a change of the table. It is for
+// programs that keep the table themselves: a [Store] reports by itself. ids are the
+// profiles that the change has put and deleted. In addition to the [*Table.Warnings] of
+// those that exist now, it reports IP addresses that no client will ask for by name, and
+// names that no longer demand client certificates.
 //
-// It costs in proportion to the change, whatever the size of the tables.
+// The cost is in proportion to the change, whatever the size of the tables.
 func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report) {
 	warn := func(id, text string) { report.Warnings = append(report.Warnings, Warning{ID: id, Text: text}) }
 	ids = once(ids)

@@ -11,10 +11,10 @@ import (
 	"github.com/sallyport/sallyport/internal/signer"
 )
 
-// KeyPairOf turns a certificate as crypto/tls has it, which is what ACME clients and
-// libraries for HSMs hand out, into a [KeyPair]: its chain in PEM, its private key as
-// [KeyPair.Signer], its staple. It does not check them: [New] does. What a KeyPair has no
-// place for is an error: SupportedSignatureAlgorithms and SignedCertificateTimestamps.
+// KeyPairOf turns a certificate as crypto/tls has it, as ACME clients and libraries for
+// HSMs return it, into a [KeyPair]: its chain in PEM, its private key as [KeyPair.Signer],
+// its staple. It does not check them: [New] does. SupportedSignatureAlgorithms and
+// SignedCertificateTimestamps, which have no place in a KeyPair, are an error.
 //
 // When the certificate is renewed, put the Config again.
 func KeyPairOf(c *tls.Certificate) (KeyPair, error) {
@@ -50,8 +50,8 @@ func (p KeyPair) signer(cert *x509.Certificate) (crypto.Signer, error) {
 	return signer.Guard(p.Signer, cert.PublicKey)
 }
 
-// Format implements [fmt.Formatter]: where the Signer is a key of the standard library, fmt
-// would print what is in it.
+// Format implements [fmt.Formatter]: if the Signer is a key of the standard library, fmt
+// would print its contents.
 func (p KeyPair) Format(s fmt.State, verb rune) {
 	p.Signer = signer.Hide(p.Signer)
 	type pair = KeyPair

@@ -6,19 +6,19 @@ import (
 	"github.com/sallyport/sallyport/internal/meter"
 )
 
-// Stats are the counts of a [Terminator]: what became of the handshakes behind its
-// [*Terminator.Listener], since it was made. Those of an [net/http.Server] with
-// [*Terminator.TLSConfig] alone are not counted: crypto/tls does not report their end.
+// Stats are the counts of a [Terminator]: how the handshakes at its [*Terminator.Listener]
+// ended, since it was made. Those of an [net/http.Server] that only has
+// [*Terminator.TLSConfig] are not counted: crypto/tls does not report their end.
 type Stats struct {
-	// All counts all handshakes, those of profiles included that were deleted.
+	// All counts all handshakes, including those of profiles that have been deleted.
 	All HandshakeStats
 
 	// Profiles has the profiles of the current table, by ID. Counts belong to an ID: they
 	// continue when its profile is replaced, and are gone when it is deleted.
 	Profiles []ProfileStats
 
-	// NoProfile counts the handshakes that ended before a profile was found, because the
-	// client named no known one, or sent nothing that could be read.
+	// NoProfile counts the handshakes that ended before a profile was found, because the client
+	// sent no known server name, or nothing that could be read.
 	NoProfile HandshakeStats
 
 	// TurnedAway counts the connections that were closed without a handshake, because of
@@ -26,12 +26,12 @@ type Stats struct {
 	TurnedAway uint64
 }
 
-// ProfileStats are those of one profile.
+// ProfileStats are the counts of one profile.
 type ProfileStats struct {
 	ID         string
 	Handshakes HandshakeStats
 
-	// NotAfter is when each of its certificates expires, in the order of
+	// NotAfter is when each of the profile's certificates expires, in the order of
 	// [Config.Certificates]. It must not be changed.
 	NotAfter []time.Time
 }
@@ -44,17 +44,17 @@ type HandshakeStats struct {
 	// Failed has the reasons that occurred, in the order of [HandshakeReasons].
 	Failed []ReasonCount
 
-	// Duration is how long those took that succeeded, from the accepted connection on.
+	// Duration is how long the successful ones took, from accepting the connection.
 	Duration Histogram
 }
 
-// Succeeded returns how many succeeded, of whatever kind.
+// Succeeded returns how many succeeded, full and resumed.
 func (s HandshakeStats) Succeeded() uint64 { return s.Full.Total() + s.Resumed.Total() }
 
-// VersionCounts count by version of TLS.
+// VersionCounts are counts by version of TLS.
 type VersionCounts struct{ TLS10, TLS11, TLS12, TLS13 uint64 }
 
-// Total is the sum.
+// Total returns the sum.
 func (c VersionCounts) Total() uint64 { return c.TLS10 + c.TLS11 + c.TLS12 + c.TLS13 }
 
 // A ReasonCount says how often something was refused for a reason.
@@ -63,23 +63,22 @@ type ReasonCount struct {
 	Count  uint64
 }
 
-// A Histogram says how long something took. The types of this name in the packages ssl,
-// upstream and gateway convert to each other.
+// A Histogram says how long something took. The Histogram types of packages ssl, upstream
+// and gateway can be converted to each other.
 type Histogram struct {
-	// Bounds are the upper bounds of the buckets, each included, in ascending order. They
-	// are the same for every Histogram, and must not be changed.
+	// Bounds are the upper bounds of the buckets, inclusive, in ascending order. They are the
+	// same for every Histogram, and must not be changed.
 	Bounds []time.Duration
 
-	// Counts has a count for each of Bounds, which is not that of the buckets below as
-	// well, and last one for what took longer. It is nil as long as there is nothing to
-	// count.
+	// Counts has a count for each of Bounds, and a last one for what took longer. A count does
+	// not include the buckets below. Counts is nil as long as there is nothing to count.
 	Counts []uint64
 
 	Sum   time.Duration // of all
-	Count uint64        // of all, which is the sum of Counts
+	Count uint64        // of all; the sum of Counts
 }
 
-// Stats returns the counts of the moment. It takes no lock, and its cost is that of what
+// Stats returns the current counts. It takes no lock, and its cost is in proportion to what
 // it returns: some milliseconds for 10 000 profiles. The counts are read one after another
 // while handshakes go on.
 func (tm *Terminator) Stats() Stats {
@@ -98,7 +97,7 @@ func (tm *Terminator) Stats() Stats {
 	return s
 }
 
-// Handshakes returns the counts of all handshakes, which are [Stats.All]. It costs the same
+// Handshakes returns the counts of all handshakes, like [Stats.All], at the same cost
 // however many profiles there are.
 func (tm *Terminator) Handshakes() HandshakeStats {
 	all, _ := tm.counts.all.read(nil)

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// A Store is a [Terminator] with a table of its own. It is what a server needs that wants
+// A Store is a [Terminator] with a table of its own. It is for a server that needs
 // certificates and client policies by name, and nothing else. It may be used by any number
 // of goroutines. Use [NewStore]: a zero Store accepts no change.
 type Store struct {
@@ -19,8 +19,8 @@ type Store struct {
 	applyMu sync.Mutex
 }
 
-// NewStore returns a Store without profiles: it refuses every handshake. The error is
-// that of [NewTerminator].
+// NewStore returns a Store without profiles: it refuses every handshake. The error is that
+// of [NewTerminator].
 func NewStore(o *Options) (*Store, error) {
 	s := &Store{}
 	var err error
@@ -37,10 +37,9 @@ type Change struct {
 	Delete []string // IDs
 }
 
-// Apply makes a change, all of it or nothing. When it returns, the next handshake
-// and the next request see it, on connections that are open as well. If a Config
-// is wrong, the error joins a [*ConfigError] for each fault, and everything stays
-// as it was.
+// Apply makes a change, all of it or nothing. When it returns, the next handshake and the
+// next request see it, even on connections that are already open. If a Config is invalid,
+// the error joins a [*ConfigError] for each fault, and everything stays as it was.
 func (s *Store) Apply(c Change) (Report, error) {
 	if s.Terminator == nil {
 		return Report{}, errors.New("ssl: a zero Store takes no change: make it with NewStore")

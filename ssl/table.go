@@ -131,8 +131,8 @@ func (t *Table) Get(id string) *Profile {
 	return c.profile
 }
 
-// All yields the profiles, the oldest first. It sorts them, so do not call it for each
-// request.
+// All yields the profiles, the oldest first. It sorts them each time, so do not call it for
+// each request.
 func (t *Table) All() iter.Seq[*Profile] {
 	return func(yield func(*Profile) bool) {
 		claims := make([]claim, 0, t.Len())
@@ -213,9 +213,9 @@ func firstOf(m *hostname.Matches[[]claim]) (p *Profile, closed bool) {
 	return nil, closed
 }
 
-// Warnings returns sentences about what does not work the way it may seem to with a
-// profile: about its certificates and client CAs, about names that an older profile has,
-// and about names that it takes out of a wildcard that demands client certificates without
+// Warnings returns sentences about what does not work with a profile the way it may seem
+// to: about its certificates and client CAs, about names that an older profile has, and
+// about names that it takes out of a wildcard that demands client certificates without
 // demanding them itself.
 func (t *Table) Warnings(id string) []string {
 	p := t.Get(id)

@@ -42,9 +42,9 @@ type Terminator struct {
 	samplers         *samplers
 }
 
-// NewTerminator returns a Terminator over the table that a function returns. The
-// function is called for each handshake, must not block, and may return nil. The error
-// joins one for each fault of the options, and each names the field and the rule.
+// NewTerminator returns a Terminator over the table that a function returns. The function
+// is called for each handshake, must not block, and may return nil. The error joins one for
+// each invalid option; each names the field and the rule.
 func NewTerminator(table func() *Table, o *Options) (*Terminator, error) {
 	if table == nil {
 		return nil, errors.New("ssl: NewTerminator: table is nil: it may return nil, and has to be there")

@@ -46,11 +46,11 @@ func (tm *Terminator) wrap(p *Profile, cs *tls.ConnectionState, s *tls.SessionSt
 	return tm.owner.EncryptTicket(*cs, s)
 }
 
-// SetTicketKeys replaces the keys of the session tickets, for a fleet whose
-// machines take each other's: all must have the same. The first encrypts, all
-// decrypt; rotate by putting a new one in front and dropping the last, more often
-// than weekly. Without it, the keys are made at random and rotate by themselves.
-// It may be called at any time; there must be at least one key.
+// SetTicketKeys replaces the keys of the session tickets, for a fleet whose machines accept
+// each other's tickets: all machines must have the same keys. The first key encrypts, all
+// of them decrypt. To rotate, more often than weekly, add a new one in front and drop the
+// last. If it is not called, the keys are random and rotate by themselves. It may be called
+// at any time; there must be at least one key.
 func (tm *Terminator) SetTicketKeys(keys ...[32]byte) error {
 	if len(keys) == 0 {
 		return errors.New("ssl: SetTicketKeys: there is no key")

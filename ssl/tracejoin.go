@@ -2,8 +2,8 @@ package ssl
 
 import "net"
 
-// JoinTraces returns a Trace that tells several, of which nil is none: from the last to the
-// first, and on where one panics, as functions that are deferred.
+// JoinTraces returns a Trace that calls several others; nil ones are skipped. They are
+// called from the last to the first and, like deferred functions, even if one panics.
 func JoinTraces(traces ...*Trace) *Trace {
 	var (
 		done   []func(*HandshakeEvent)

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// ClientHello returns the TLS record of a ClientHello with any bytes for a server
-// name, of which no TLS client would send many: those of a real client, with the
-// name replaced. The name has 1 to 10 000 bytes. Write it to a connection, and read
-// the answer: an alert has the type 21 and its number in the seventh byte.
+// ClientHello returns the TLS record of a ClientHello with any bytes as the server name,
+// including many that no TLS client would send: it is the record of a real client, with the
+// name replaced. The name has 1 to 10 000 bytes. Write the record to a connection and read
+// the answer: an alert has type 21, and its number in the seventh byte.
 func ClientHello(t testing.TB, serverName string) []byte {
 	t.Helper()
 	placeholder := strings.Repeat("q", len(serverName))
@@ -41,10 +41,10 @@ func ClientHello(t testing.TB, serverName string) []byte {
 	return append(header, bytes.Replace(body, field(placeholder), field(serverName), 1)...)
 }
 
-// Fragment returns a handshake message that came in one TLS record, such as a
-// [ClientHello], in records of n bytes each. TLS allows that, and gateways that
-// looked for the server name in the first record alone have let connections
-// through to the wrong place (CVE-2026-32305).
+// Fragment splits one TLS record that holds a handshake message, such as a [ClientHello],
+// into records of n bytes each. TLS allows that, and gateways that looked for the server
+// name only in the first record have let connections through to the wrong place
+// (CVE-2026-32305).
 func Fragment(record []byte, n int) (records []byte) {
 	for body := record[5:]; len(body) > 0; {
 		piece := body[:min(n, len(body))]

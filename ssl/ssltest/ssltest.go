@@ -42,7 +42,7 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// A CA signs certificates. What goes wrong ends the test that it was made for.
+// A CA signs certificates. Any error fails the test that it was made for, at once.
 type CA struct {
 	t      testing.TB
 	cert   *x509.Certificate
@@ -63,19 +63,18 @@ func NotYetValid(c *x509.Certificate) {
 	c.NotBefore, c.NotAfter = time.Now().Add(time.Hour), time.Now().Add(48*time.Hour)
 }
 
-// Until sets the end of a certificate's validity, which has a resolution of a
-// second.
+// Until sets the end of a certificate's validity, with a resolution of a second.
 func Until(end time.Time) Option {
 	return func(c *x509.Certificate) { c.NotAfter = end }
 }
 
-// Usage replaces what a certificate may be used for. With no usage given it may
-// be used for everything.
+// Usage replaces what a certificate may be used for. Without arguments, it may be used for
+// everything.
 func Usage(usage ...x509.ExtKeyUsage) Option {
 	return func(c *x509.Certificate) { c.ExtKeyUsage = usage }
 }
 
-// URIs gives a certificate alternative names of the URI kind, such as SPIFFE IDs.
+// URIs adds alternative names of the URI kind, such as SPIFFE IDs.
 func URIs(uris ...string) Option {
 	return func(c *x509.Certificate) {
 		for _, s := range uris {
@@ -88,7 +87,7 @@ func URIs(uris ...string) Option {
 	}
 }
 
-// DNSNames gives a certificate alternative names of the DNS kind.
+// DNSNames adds alternative names of the DNS kind.
 func DNSNames(names ...string) Option {
 	return func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, names...) }
 }
@@ -99,8 +98,8 @@ func NewCA(t testing.TB, commonName string, options ...Option) *CA {
 	return newCA(t, nil, commonName, options)
 }
 
-// Intermediate returns a CA that ca signed. The certificates that it signs carry
-// the chain up to the root, without the root.
+// Intermediate returns a CA signed by ca. The certificates that it signs come with the
+// chain up to the root, without the root.
 func (ca *CA) Intermediate(commonName string, options ...Option) *CA {
 	ca.t.Helper()
 	return newCA(ca.t, ca, commonName, options)
@@ -129,9 +128,8 @@ func (ca *CA) Pool() *x509.CertPool {
 	return pool
 }
 
-// Server returns a server's certificate for some names and its key. The names
-// may be wildcards and IP addresses; without any, it has no subject alternative
-// name.
+// Server returns a server certificate for some names, and its key. The names may be
+// wildcards and IP addresses; without any, it has no subject alternative name.
 func (ca *CA) Server(names ...string) ssl.KeyPair {
 	ca.t.Helper()
 	return ca.ServerWith(names)
@@ -168,7 +166,7 @@ func (ca *CA) ServerWith(names []string, options ...Option) ssl.KeyPair {
 	return pair
 }
 
-// Client returns a client's certificate with a common name.
+// Client returns a client certificate with a common name.
 func (ca *CA) Client(commonName string, options ...Option) tls.Certificate {
 	ca.t.Helper()
 	template := template(commonName)
@@ -181,9 +179,9 @@ func (ca *CA) Client(commonName string, options ...Option) tls.Certificate {
 	}
 }
 
-// CRL returns a revocation list of the CA in PEM, for [ssl.ClientAuth.CRLs] and for
-// files: current from an hour ago until nextUpdate, and naming some certificates.
-// A later list has a higher number.
+// CRL returns a revocation list of the CA in PEM, for [ssl.ClientAuth.CRLs] and for files:
+// valid from an hour ago until nextUpdate, and revoking some certificates. A later list has
+// a higher number.
 func (ca *CA) CRL(nextUpdate time.Time, revoked ...*x509.Certificate) []byte {
 	ca.t.Helper()
 	template := &x509.RevocationList{
@@ -256,11 +254,11 @@ func certPEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// ClientConfig returns a client's TLS configuration for a server name. It shows
-// the first of certs whatever the server asks for: Go's own choice would hold a
-// certificate back whose issuer the server does not name, and "another CA" would
-// look like "no certificate". It trusts every server, keeps no sessions, and
-// offers HTTP/2. All of that may be changed.
+// ClientConfig returns a client's TLS configuration for a server name. It presents the
+// first of certs whatever the server asks for: Go by itself would withhold a certificate
+// whose issuer the server does not name, and a certificate of another CA would look like
+// none. It trusts every server, keeps no sessions, and offers HTTP/2. All of that may be
+// changed.
 func ClientConfig(serverName string, certs ...tls.Certificate) *tls.Config {
 	c := &tls.Config{
 		ServerName:         serverName,
@@ -275,11 +273,11 @@ func ClientConfig(serverName string, certs ...tls.Certificate) *tls.Config {
 	return c
 }
 
-// Client returns a client whose every connection goes to a server, whatever the
-// URL says, under a server name, and with a client certificate if one is given
-// (see [ClientConfig]). It speaks HTTP/2 where the server does, and follows no
-// redirects. The server is anything with an address: a net.Listener, and so the
-// Listener of an [net/http/httptest.Server]. Its Transport is an [*http.Transport].
+// Client returns an HTTP client that connects to one server, whatever the URL says, under a
+// server name, and with a client certificate if one is given (see [ClientConfig]). It
+// speaks HTTP/2 if the server does, and follows no redirects. The server is anything with
+// an address: a net.Listener, and so the Listener of an [net/http/httptest.Server]. The
+// client's Transport is an [*http.Transport].
 func Client(t testing.TB, server interface{ Addr() net.Addr }, serverName string, certs ...tls.Certificate) *http.Client {
 	t.Helper()
 	addr := server.Addr()
@@ -300,9 +298,9 @@ func Client(t testing.TB, server interface{ Addr() net.Addr }, serverName string
 	}
 }
 
-// A SessionCache is a [tls.ClientSessionCache] that offers the last session to
-// every server, whatever its name: what an attacker does who wants to carry a
-// session from one name to another. The zero SessionCache is empty.
+// A SessionCache is a [tls.ClientSessionCache] that offers the last session to every
+// server, whatever its name, as an attacker does who wants to carry a session from one name
+// to another. The zero SessionCache is empty.
 type SessionCache struct {
 	mu    sync.Mutex
 	state *tls.ClientSessionState
