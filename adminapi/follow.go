@@ -87,7 +87,8 @@ func (f *following) close() {
 	<-f.done
 }
 
-// Status returns how the Handler stands to its storage. It is zero if that is no [SharedStorage].
+// Status returns how the Handler stands with its storage. It is zero if that is not a
+// [SharedStorage].
 func (h *Handler) Status() Status {
 	if h.following == nil {
 		return Status{}

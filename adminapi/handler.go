@@ -55,24 +55,24 @@ type Handler struct {
 // String implements [fmt.Stringer], so that printing a Handler shows no document.
 func (h *Handler) String() string { return "adminapi.Handler" }
 
-// New returns the Admin API of a server, and applies what the storage holds. The
-// error says which option or which stored document is wrong. Of a [SharedStorage], documents
-// that are wrong are kept out, and told by [*Handler.Status]: others write there too, and
-// one mistake of theirs must not keep a fleet from starting.
+// New returns the Admin API of a server, and applies what the storage holds. The error says
+// which option or which stored document is wrong. In a [SharedStorage], documents that are
+// wrong are not applied, but reported by [*Handler.Status]: others write there too, and one
+// of their mistakes must not keep a fleet from starting.
 //
-// The context bounds New alone, and not the life of the Handler, which [*Handler.Close]
-// ends. New waits for the storage, and for [Options.Secrets], until it ends, and then returns
-// its error; a storage on the network may give up sooner (etcd.Options.Timeout).
+// The context bounds New alone, not the life of the Handler, which [*Handler.Close] ends.
+// New waits for the storage, and for [Options.Secrets], until the context ends, and then
+// returns its error; a storage on the network may give up sooner (etcd.Options.Timeout).
 //
 // The program may have objects of its own on the server, made with [*gateway.Server.Apply]
-// before or after. The Admin API does not show them and changes none: a PUT, PATCH or DELETE
-// of the id of one is answered with 409, a whole configuration that has it is refused, as is
-// a PUT of a document that names one. What the storage holds when New is called
-// goes before what the server has under the same id.
+// before or after. The Admin API neither shows nor changes them: a PUT, PATCH or DELETE of
+// the id of one is answered with 409, and a whole configuration that contains such an id is
+// refused, as is a PUT of a document that names one. But what the storage holds when New is
+// called replaces what the server has under the same id.
 //
-// The other way round nothing is checked: the program must not use the ids of documents, nor
-// for upstreams ids that begin with "routes/" or "services/", nor
-// [*gateway.Server.Configure], which deletes all that it is not given.
+// Nothing is checked the other way round. The program must not use the ids of documents,
+// nor, for upstreams, ids that begin with "routes/" or "services/", nor
+// [*gateway.Server.Configure], which deletes everything that it is not given.
 func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, error) {
 	if o == nil {
 		o = &Options{}
@@ -114,9 +114,9 @@ func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, err
 	}
 }
 
-// Close ends what the Handler does by itself: documents that were stored with a ttl stay
-// from then on, and a [SharedStorage] is not followed any more. It waits for what is going
-// on, and closes neither the server nor the storage.
+// Close ends what the Handler does by itself: from then on, documents that were stored with
+// a ttl stay, and a [SharedStorage] is no longer followed. It waits for work in progress,
+// and closes neither the server nor the storage.
 func (h *Handler) Close() {
 	h.expiry.close()
 	if h.following != nil {

@@ -59,16 +59,16 @@ type Options struct {
 
 // A Key lets a client in.
 type Key struct {
-	// Value is what the client sends as X-API-KEY. It must not be empty, nor begin
-	// or end with white space, nor be that of another key.
+	// Value is what the client sends as X-API-KEY. It must not be empty, must not begin or end
+	// with white space, and must differ from those of all other keys.
 	Value Secret
 
 	// Role says what the client may do. Zero is [RoleAdmin].
 	Role Role
 }
 
-// Secret is a key's text. It prints as "[redacted]" everywhere. A string constant
-// can be assigned to it.
+// Secret is the text of a key. It always prints as "[redacted]". A string constant can be
+// assigned to it.
 type Secret string
 
 // String implements [fmt.Stringer].
@@ -83,7 +83,7 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(secret.Redacted) }
 // MarshalText implements [encoding.TextMarshaler].
 func (Secret) MarshalText() ([]byte, error) { return []byte(secret.Redacted), nil }
 
-// Role is what the holder of a key may do.
+// Role says what the holder of a key may do.
 type Role int
 
 const (

@@ -11,12 +11,12 @@ import (
 	"github.com/sallyport/sallyport/internal/cjson"
 )
 
-// A SecretResolver finds what a reference stands for that a document has in the place of
-// a certificate or a private key: "$secret://vault/1/tls/key". Its methods may be called
-// by any number of goroutines.
+// A SecretResolver finds the text for a reference that a document has in place of a
+// certificate or a private key: "$secret://vault/1/tls/key". Its methods may be called by
+// any number of goroutines.
 type SecretResolver interface {
-	// ResolveSecret returns the text that a reference stands for. The error is shown to
-	// the client and must not repeat a secret.
+	// ResolveSecret returns the text for a reference. The error is shown to the client and must
+	// not contain a secret.
 	ResolveSecret(ctx context.Context, reference string) (string, error)
 }
 

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// A SharedStorage is a [Storage] that others write to as well, such as the gateways of a fleet. A
-// [Handler] that has one applies what the storage reports, and nothing else: even its own
-// writes take effect, and are answered, only when they come back. It deletes what
-// expires by itself. Package storagetest tests implementations.
+// A SharedStorage is a [Storage] that others write to as well, such as the gateways of a
+// fleet. A [Handler] that has one applies what the storage reports, and nothing else: even
+// its own writes take effect, and are answered, only when they come back. The storage
+// itself deletes what has expired. Package storagetest tests implementations.
 type SharedStorage interface {
-	// In a record that Commit returns for a deletion, Modified is its revision.
+	// For a deletion, the record that Commit returns has the revision of the deletion in
+	// Modified.
 	Storage
 
 	// Watch reports what the storage holds, and then each change, until the context ends.
@@ -21,30 +22,30 @@ type SharedStorage interface {
 
 // An Update is a change of a storage.
 type Update struct {
-	// Revision is the storage's: all that was written up to it has been told.
+	// Revision is the storage's: everything written up to it has been reported.
 	Revision int64
 
-	// Records are what was written, and Deleted the keys that are gone, with the revision of
-	// that in Modified. A key is among them once.
+	// Records are what was written. Deleted are the keys that are gone, with the revision of
+	// the deletion in Modified. No key occurs twice in the two together.
 	Records []Record
 	Deleted []Record
 
-	// Whole says that Records are all that there is. So it is at first, and where not each
-	// change can be told any more.
+	// Whole says that Records are everything there is. That is so at first, and whenever
+	// changes can no longer be reported one by one.
 	Whole bool
 
-	// Err, if not nil, says why the storage cannot be followed for now; everything else is
-	// zero then. The next Update without it says that it can again.
+	// Err, if not nil, says why the storage cannot be followed for now; everything else is then
+	// zero. The next Update without it says that it can be followed again.
 	Err error
 }
 
 // A Status says how a [Handler] stands with a [SharedStorage].
 type Status struct {
-	// Revision is the storage's up to which everything is in force.
+	// Revision is the storage's revision up to which everything is in force.
 	Revision int64
 
-	// Err, if not nil, is why the storage cannot be followed, since the time in Since. The
-	// last good configuration goes on, and nothing can be changed.
+	// Err, if not nil, says why the storage cannot be followed, and Since says since when. The
+	// last good configuration stays in force, and nothing can be changed.
 	Err   error
 	Since time.Time
 
@@ -55,12 +56,12 @@ type Status struct {
 // A Rejected is a stored document that cannot be used.
 type Rejected struct {
 	Key      string
-	Revision int64 // at which it was written
+	Revision int64 // at which the document was written
 	Err      error
 
-	// LastGood says that the version before it is in force. Without one, an ssl object
-	// refuses every handshake for its names and a route answers 503, as far as it is
-	// known for what; anything else is as if it did not exist. Where the program has
-	// configured an object with the same id itself, that goes on: see [New].
+	// LastGood says that the previous version is in force. Otherwise, an ssl object refuses
+	// every handshake for its names and a route answers 503, as far as it is known what they
+	// are for; any other object is treated as if it did not exist. If the program itself has
+	// configured an object with the same id, that one stays: see [New].
 	LastGood bool
 }

@@ -13,21 +13,21 @@ import (
 	"github.com/sallyport/sallyport/internal/files"
 )
 
-// WatchFileOptions are for [*Handler.WatchFile]. A nil *WatchFileOptions and a zero one
-// mean the same.
+// WatchFileOptions are for [*Handler.WatchFile]. A nil *WatchFileOptions and a zero
+// WatchFileOptions mean the same.
 type WatchFileOptions struct {
-	// Interval is how often the file is looked at. Zero is one second, as in APISIX. Looking
-	// costs a stat; the file is read if it has changed, once more if that was a moment
-	// ago, and again for as long as something is wrong with it.
+	// Interval is how often the file is checked for changes. Zero is one second, as in APISIX.
+	// A check costs a stat; the file is read if it has changed, once more if that was only a
+	// moment ago, and again for as long as something is wrong with it.
 	Interval time.Duration
 
 	// Decode turns the contents of the file into the document that [*Handler.Load] reads.
 	// If nil, the file is the document.
 	Decode func([]byte) ([]byte, error)
 
-	// Failed, if not nil, is called when the file cannot be read or is wrong, once for each
-	// state of it and each error. The configuration stays as it was. It must not call
-	// the FileWatcher.
+	// Failed, if not nil, is called if the file cannot be read or is invalid: once for each
+	// state of it and each error. The configuration stays as it was. Failed must not call the
+	// FileWatcher.
 	Failed func(error)
 }
 
@@ -99,9 +99,9 @@ func (w *FileWatcher) run() {
 	}
 }
 
-// Check looks at the file now, as a program may want to on SIGHUP. When it returns, what
-// has changed is in force. The error says what is wrong with the file at the moment,
-// whether or not that is new.
+// Check looks at the file now; a program may call it on SIGHUP. When it returns, what has
+// changed is in force. The error says what is wrong with the file now, whether or not it is
+// new.
 func (w *FileWatcher) Check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,7 +159,7 @@ func (w *FileWatcher) load() error {
 	return nil
 }
 
-// Close ends the watching. The configuration stays.
+// Close stops watching. The configuration stays.
 func (w *FileWatcher) Close() {
 	w.end()
 	<-w.done

@@ -39,19 +39,19 @@ type Storage interface {
 type Write struct {
 	Key string
 
-	// Prev is the revision that the key's record must have: 0 if there must be none,
-	// and [AnyRevision] if it does not matter.
+	// Prev is the revision that the key's record must have: 0 if there must be no record, and
+	// [AnyRevision] if it does not matter.
 	Prev int64
 
-	// Delete deletes the record. To delete what is not there is not an error, but
-	// for a Prev that it cannot have. Value and Expires are for the others.
+	// Delete deletes the record. It is not an error if there is none, unless Prev requires one.
+	// Value and Expires are not used.
 	Delete bool
 
 	Value []byte
 
-	// Expires, if not zero, is the time from which on the record is not to be there
-	// any more. The Handler deletes it then; a storage that has leases may have done
-	// so before. All others keep the time with the record.
+	// Expires, if not zero, is the time after which the record must no longer exist. The
+	// Handler deletes it then; a storage that has leases may already have done so. All others
+	// keep the time with the record.
 	Expires time.Time
 }
 
@@ -60,15 +60,15 @@ type Record struct {
 	Key   string
 	Value []byte // must not be changed
 
-	// Created is the revision at which the key was first written since it last
-	// did not exist, Modified the one at which the value was.
+	// Created is the revision at which the key was written for the first time since it last did
+	// not exist; Modified is the revision at which this value was written.
 	Created, Modified int64
 
 	Expires time.Time // as in the [Write]
 }
 
-// Format implements [fmt.Formatter]: the value may hold private keys, and does not
-// show.
+// Format implements [fmt.Formatter]. It does not print the value, which may hold private
+// keys.
 func (r Record) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "{Key:%q Value:%s Created:%d Modified:%d", r.Key, secret.Redacted, r.Created, r.Modified)
 	if !r.Expires.IsZero() {
@@ -77,34 +77,34 @@ func (r Record) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, "}")
 }
 
-// Format implements [fmt.Formatter], as [Record.Format].
+// Format implements [fmt.Formatter], like [Record.Format].
 func (w Write) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "{Key:%q Value:%s Prev:%d Delete:%t}", w.Key, secret.Redacted, w.Prev, w.Delete)
 }
 
-// LogValue implements [slog.LogValuer], as Format.
+// LogValue implements [slog.LogValuer]. It does not log the value.
 func (w Write) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(w)) }
 
-// LogValue implements [slog.LogValuer], as Format.
+// LogValue implements [slog.LogValuer]. It does not log the value.
 func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
 // errWhole is why a record has no form in JSON: with its value, a log would have private
 // keys, and without it, a storage would lose them.
 var errWhole = errors.New("adminapi: a Record or a Write is not encoded whole: its Value may hold private keys; encode its fields")
 
-// MarshalJSON returns an error: who stores a record encodes its fields.
+// MarshalJSON returns an error: to store a record, encode its fields.
 func (w Write) MarshalJSON() ([]byte, error) { return nil, errWhole }
 
-// MarshalJSON returns an error, as [Write.MarshalJSON].
+// MarshalJSON returns an error, like [Write.MarshalJSON].
 func (r Record) MarshalJSON() ([]byte, error) { return nil, errWhole }
 
-// AnyRevision stands for whatever is stored, or is not.
+// AnyRevision is the [Write.Prev] that accepts any stored record, or none.
 const AnyRevision = -1
 
 // ErrConflict says that a record has changed in the meantime.
 var ErrConflict = errors.New("adminapi: value changed before overwritten")
 
-// Memory is a [Storage] that is gone with the process. The zero Memory is empty.
+// Memory is a [Storage] in memory, which ends with the process. The zero Memory is empty.
 type Memory struct {
 	mu       sync.Mutex // guards what follows
 	revision int64

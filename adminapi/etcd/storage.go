@@ -20,21 +20,21 @@ import (
 	"github.com/sallyport/sallyport/adminapi"
 )
 
-// Options are for [New]. A nil *Options and a zero one mean the same.
+// Options are for [New]. A nil *Options and a zero Options mean the same.
 type Options struct {
-	// Prefix is in front of every key. Empty is "/apisix". It begins with a slash, and does
-	// not end with one.
+	// Prefix is in front of every key. It must begin with a slash, and not end with one. If
+	// empty, it is "/apisix".
 	Prefix string
 
-	// Timeout bounds the time of a Commit with all its tries, and of each of the requests, for
-	// some hundreds of documents, that a Load makes. Zero is five seconds.
+	// Timeout bounds a Commit, with all its attempts, and each request of a Load, which makes
+	// one for every few hundred documents. Zero is five seconds.
 	Timeout time.Duration
 
-	// Heartbeat is how often etcd is asked whether it is there, while it is watched. Zero
-	// is two seconds.
+	// Heartbeat is how often, while etcd is watched, it is asked whether it is still there.
+	// Zero is two seconds.
 	Heartbeat time.Duration
 
-	// MaxWrites is how many writes a Commit may have: etcd's --max-txn-ops. Zero is its
+	// MaxWrites is how many writes a Commit may have: etcd's --max-txn-ops. Zero is etcd's
 	// default, 128. A change of more documents at once is refused.
 	MaxWrites int
 }
@@ -50,8 +50,8 @@ type Storage struct {
 
 var _ adminapi.SharedStorage = (*Storage)(nil)
 
-// New returns a Storage that uses a client, which is yours to make, with certificates and
-// user as need be, and to close. It does not talk to etcd yet.
+// New returns a Storage that uses a client. The client is yours to make, with certificates
+// and a user if needed, and to close. New does not talk to etcd yet.
 func New(client *clientv3.Client, o *Options) (*Storage, error) {
 	s := &Storage{client: client, leases: map[clientv3.LeaseID]time.Time{}}
 	if o != nil {
@@ -87,8 +87,8 @@ var directories = []string{
 // placeholder is the value of a directory.
 const placeholder = "init_dir"
 
-// Init makes the placeholders that APISIX wants to find, "/apisix/routes/" and so on, where
-// there are none. Gateways need none.
+// Init creates the placeholders that APISIX expects, "/apisix/routes/" and so on, if they
+// do not exist. Gateways do not need them.
 func (s *Storage) Init(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
@@ -104,7 +104,7 @@ func (s *Storage) Init(ctx context.Context) error {
 	return nil
 }
 
-// Load implements [adminapi.Storage]. It passes over the placeholders.
+// Load implements [adminapi.Storage]. It ignores the placeholders.
 func (s *Storage) Load(ctx context.Context) ([]adminapi.Record, error) {
 	records, _, err := s.load(ctx)
 	if err != nil {
@@ -197,7 +197,7 @@ func (s *Storage) expires(ctx context.Context, lease clientv3.LeaseID) (time.Tim
 	return at, nil
 }
 
-// Commit implements [adminapi.Storage], as one transaction of etcd.
+// Commit implements [adminapi.Storage] as one transaction of etcd.
 func (s *Storage) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -12,8 +12,8 @@ import (
 	"github.com/sallyport/sallyport/adminapi"
 )
 
-// RunShared tests a storage that tells its changes: what Run tests, and the telling. open is
-// as for [Run].
+// RunShared tests a storage that reports its changes: everything that Run tests, and the
+// reporting. open is as for [Run].
 func RunShared(t *testing.T, open func(t *testing.T) adminapi.SharedStorage) {
 	Run(t, func(t *testing.T) adminapi.Storage { return open(t) })
 	for _, p := range tellings {
