@@ -1,5 +1,5 @@
-// Package accept reads what kind of answer a client would like best: the header field
-// Accept (RFC 9110, section 12.5.1).
+// Package accept reads which kind of answer a client prefers: the header field Accept (RFC
+// 9110, section 12.5.1).
 package accept
 
 import (
@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// Quality returns the weight that the header field Accept gives to a type, between 0 and 1: that of the
-// most specific range, and of such the first. A range that is malformed is none.
+// Quality returns the weight, between 0 and 1, that the header field Accept gives to a
+// type: that of the most specific range, and of the first one if there are several.
+// Malformed ranges are ignored.
 func Quality(header, mainType, subtype string) float64 {
 	best, q := 0, 0.0
 	for part := range strings.SplitSeq(header, ",") {

@@ -3,8 +3,8 @@ package apisix
 // This file is about tls.client_cert_id: an ssl object that holds the certificate which an
 // upstream shows to its nodes.
 
-// ClientCertificateID returns the id of the ssl object whose certificate the upstream of
-// a document shows to its nodes, or "".
+// ClientCertificateID returns the id of the ssl object whose certificate the upstream in a
+// document presents to its nodes, or "".
 func ClientCertificateID(kind Kind, doc map[string]any) string {
 	tls := objectOf(upstreamIn(kind, doc), "tls")
 	if has(tls, "client_cert") || has(tls, "client_key") {
@@ -13,8 +13,8 @@ func ClientCertificateID(kind Kind, doc map[string]any) string {
 	return IDString(tls["client_cert_id"])
 }
 
-// WithClientCertificate returns a document in which the certificate and the key of an ssl
-// object stand in the place of its id. Without an ssl object, nothing does.
+// WithClientCertificate returns a document in which the id of an ssl object is replaced by
+// its certificate and key. If ssl is nil, the id is only removed.
 func WithClientCertificate(kind Kind, doc, ssl map[string]any) map[string]any {
 	up := shallow(upstreamIn(kind, doc))
 	tls := shallow(objectOf(up, "tls"))

@@ -10,19 +10,19 @@ import (
 	"github.com/sallyport/sallyport/upstream"
 )
 
-// An Object is a document as Configs.
+// An Object is a document turned into Configs.
 type Object struct {
 	Kind Kind
 	ID   string
 
-	// Enabled is false if the document is to have no effect: its status is 0, or
-	// it is an ssl object of type client, which no server name leads to. Its
-	// Configs are then only there to be looked at.
+	// Enabled is false if the document is to have no effect: its status is 0, or it is an ssl
+	// object of type client, which no server name leads to. Its Configs are then only for
+	// inspection.
 	Enabled bool
 
-	// One of these is set, or Route and Upstream for a route or a service with an
-	// upstream of its own, whose ID is [InlineID] of theirs. The Route of a service is
-	// what its routes have from it: Hosts, Upstream, WebSocket and Headers.
+	// One of these is set, or, for a route or a service with an upstream of its own, Route and
+	// Upstream; the Upstream then has the ID [InlineID]. The Route of a service holds what its
+	// routes take from it: Hosts, Upstream, WebSocket and Headers.
 	SSL      *ssl.Config
 	Route    *route.Config
 	Upstream *upstream.Config
@@ -41,12 +41,11 @@ type Object struct {
 // and an id. It has a slash, which no id of a document has.
 func InlineID(kind Kind, id string) string { return string(kind) + "/" + id }
 
-// Decode validates a document and makes Configs of it. The id is that of the
-// document, whatever stands in it. The error is an [*Error].
+// Decode validates a document and makes Configs of it. The id is that of the document,
+// whatever the document says. The error is an [*Error].
 //
-// The Configs are well-formed, no more: what is wrong with their content, the
-// packages that they are for find out. [Object.Translate] puts their errors into
-// the terms of the document.
+// The Configs are only well-formed: the packages that they are for check their content.
+// [Object.Translate] puts their errors into the terms of the document.
 func Decode(kind Kind, id string, doc map[string]any) (*Object, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err

@@ -4,8 +4,8 @@ import (
 	"github.com/sallyport/sallyport/route"
 )
 
-// Plugin is the one plugin of which this gateway has something: its headers, by which
-// APISIX's users hand the client's identity on.
+// Plugin is the only plugin that this gateway supports in part: its headers, by which
+// APISIX's users pass on the client's identity.
 const Plugin = "proxy-rewrite"
 
 // plugins decodes the plugins of a route or a service, and refuses by name what this

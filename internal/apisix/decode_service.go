@@ -30,12 +30,12 @@ func (d *decoding) target(o *Object) {
 	}
 }
 
-// Under returns the Config of a route that belongs to a service: it has from the
-// service what it does not say itself. A service that is nil is one without anything.
-// Its Upstream is empty if neither has one.
+// Under returns the Config of a route that belongs to a service: what the route does not
+// say itself, it takes from the service. A nil service has nothing. Upstream is empty if
+// neither has one.
 //
-// The upstream of a route, named or its own, goes before both of the service: so
-// APISIX does, which clears the service's upstream_id for a route's own upstream.
+// The upstream of a route, named or its own, takes precedence over both of the service's:
+// so it is in APISIX, which clears the service's upstream_id for a route's own upstream.
 func (o *Object) Under(service *Object) *route.Config {
 	c := *o.Route
 	if service == nil {

@@ -123,11 +123,11 @@ var (
 	certificate = regexp.MustCompile(`^Certificates\[(\d+)\](?:\.(CertPEM|KeyPEM))?$`)
 )
 
-// FieldName returns the property of a document that a field of its Config comes
-// from: "client.ca" for "Client.CAPEM", "key" for "Certificates[0].KeyPEM", "uri" or
-// "uris[1]" for "Paths[1]", as the document has it. Indexes count from 0, as in Go.
-// A field of the upstream that a route or a service holds has "Upstream." before it. A field that no
-// property stands for is returned as it is.
+// FieldName returns the property of a document that a field of its Config comes from:
+// "client.ca" for "Client.CAPEM", "key" for "Certificates[0].KeyPEM", "uri" or "uris[1]",
+// whichever the document has, for "Paths[1]". Indexes count from 0, as in Go. A field of
+// the upstream inside a route or a service begins with "Upstream.". A field that has no
+// property is returned as it is.
 func FieldName(kind Kind, doc map[string]any, field string) string {
 	if inner, ok := strings.CutPrefix(field, "Upstream."); ok && kind != Upstreams {
 		return "upstream." + FieldName(Upstreams, objectOf(doc, "upstream"), inner)

@@ -64,8 +64,8 @@ func (k Keyring) Encrypt(kind Kind, doc map[string]any) map[string]any {
 	})
 }
 
-// Decrypt returns a document in which private keys are decrypted that one of the keys
-// has encrypted. Others are left as they are. doc is not changed.
+// Decrypt returns a document in which the private keys that one of the Keyring's keys has
+// encrypted are decrypted. Others are left as they are. doc is not changed.
 func (k Keyring) Decrypt(kind Kind, doc map[string]any) map[string]any {
 	if k.keys == nil {
 		return doc

@@ -47,9 +47,9 @@ func merge(doc, change map[string]any) map[string]any {
 	return out
 }
 
-// PatchPath returns a document in which a value stands at a path: "upstream/nodes".
-// Objects that are missing on the way are made. What is an array has no elements that
-// a path could name, as in APISIX. Segments may be percent-encoded.
+// PatchPath returns a document in which the value at a path, such as "upstream/nodes", is
+// replaced. Missing objects on the way are created. As in APISIX, a path cannot name an
+// element of an array. Segments may be percent-encoded.
 func PatchPath(doc map[string]any, path string, v any) (map[string]any, error) {
 	segments := strings.Split(path, "/")
 	var names []string

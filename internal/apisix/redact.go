@@ -4,10 +4,10 @@ import (
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
-// Redact returns a copy of a document that may be shown: instead of private keys
-// it has "[redacted]". Those are key and keys of an ssl object, client_key of an
-// upstream, and every other string in which a private key stands in PEM. A reference
-// is shown: it says where a key is. Nothing of the copy is shared with the document.
+// Redact returns a copy of a document that may be shown: in place of private keys it has
+// "[redacted]". Those are key and keys of an ssl object, client_key of an upstream, and
+// every other string that contains a private key in PEM. A reference is shown: it says
+// where a key is. The copy shares nothing with the document.
 func Redact(kind Kind, doc map[string]any) map[string]any {
 	out := copyObject(doc)
 	switch kind {

@@ -33,9 +33,9 @@ func ShowReference(s string) string {
 	return show(prefix) + "://..."
 }
 
-// Resolve returns a document in which what references stand for is in their place. It
-// asks resolve for each. Without references it returns the document itself. The
-// error is an [*Error] that names the properties.
+// Resolve returns a document in which references are replaced by what they stand for, as
+// resolve returns it. Without references it returns the document itself. The error is an
+// [*Error] that names the properties.
 func Resolve(kind Kind, doc map[string]any, resolve func(reference string) (string, error)) (map[string]any, error) {
 	var f faults
 	found := false

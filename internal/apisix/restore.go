@@ -11,14 +11,14 @@ import (
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
-// Restore returns a document with the private keys that stored has in the place of each
-// "[redacted]" that stands for one, so that what [Redact] shows can be edited and put
-// again. Without any it returns the document itself. stored is what is replaced, or nil;
-// doc is not changed.
+// Restore returns a document in which each "[redacted]" that stands for a private key is
+// replaced by the key in stored, so that what [Redact] shows can be edited and put again.
+// If there is none, it returns the document itself. stored is the document that is being
+// replaced, or nil; doc is not changed.
 //
-// A key is found by its certificate, never by its place: it must be that of the same
-// certificate, or of one that has the same public key. Where there is none, the error
-// is an [*Error]. The warnings are about keys that were kept and that go elsewhere now.
+// A key is found by its certificate, never by its place: it must belong to the same
+// certificate, or to one with the same public key. If there is no such key, the error is an
+// [*Error]. The warnings are about keys that were kept and now go elsewhere.
 func Restore(kind Kind, doc, stored map[string]any) (_ map[string]any, warnings []string, _ error) {
 	var f faults
 	out := doc
@@ -180,8 +180,8 @@ func restoreClientKey(doc, stored map[string]any, f *faults) (out map[string]any
 	return out, newOrigin(out, stored)
 }
 
-// NewOrigin warns where the upstream of a document has a client key that it had before, and
-// nodes that it did not have: whoever changed them need not have the key.
+// NewOrigin warns if the upstream of a document has a client key that it had before, and
+// nodes that it did not have before: whoever changed the nodes need not have the key.
 func NewOrigin(kind Kind, doc, stored map[string]any) []string {
 	warnings := newOrigin(upstreamIn(kind, doc), upstreamIn(kind, stored))
 	return prefixed(kind, warnings)

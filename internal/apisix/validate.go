@@ -29,14 +29,13 @@ func ValidateSchema(kind Kind, doc any) error {
 	return schemas[kind].check(doc).err("")
 }
 
-// Validate refuses what APISIX refuses to store: the schema of the kind, then what
-// no schema can say, then PEM that cannot be read. The error is an [*Error]. What
-// only a look at other documents can tell (an upstream_id that names nothing) is
-// not looked at.
+// Validate refuses what APISIX refuses to store: by the schema of the kind, then by rules
+// that no schema can express, then PEM that cannot be read. The error is an [*Error]. It
+// does not check what depends on other documents, such as an upstream_id that names
+// nothing.
 //
-// As in APISIX, it does not matter whether a key belongs to its certificate, or
-// whether a regular expression can be compiled: the packages that the Configs are
-// for see to that.
+// As in APISIX, it does not check whether a key belongs to its certificate, or whether a
+// regular expression compiles: the packages that the Configs are for do that.
 func Validate(kind Kind, doc map[string]any) error {
 	switch kind {
 	case Routes:

@@ -8,14 +8,13 @@ import (
 	"strconv"
 )
 
-// Encode writes a value as APISIX does: numbers with 14 significant digits ("%.14g"
-// in C), no escaped slash, control characters and DEL escaped, every other byte of
-// a string as it is. The keys of an object are sorted. There is no line feed at
-// the end.
+// Encode writes a value as APISIX does: numbers with 14 significant digits ("%.14g" in C),
+// no escaped slash, control characters and DEL escaped, every other byte of a string as it
+// is. The keys of an object are sorted. There is no line feed at the end.
 //
-// The value must be made of what [Decode] gives; int and int64 are taken too, and
-// written in full. Anything else is a mistake of the caller's and panics, as NaN
-// and infinities do.
+// The value must consist of what [Decode] returns; int and int64 are accepted too, and
+// written in full. Anything else, including NaN and infinities, is a mistake of the caller
+// and panics.
 func Encode(v any) []byte { return appendValue(nil, v) }
 
 func appendValue(dst []byte, v any) []byte {

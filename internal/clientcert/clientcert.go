@@ -17,9 +17,9 @@ func Subject(c *x509.Certificate) string { return Name(c.RawSubject) }
 // Issuer returns the issuer as RFC 2253 writes it, which is $ssl_client_i_dn.
 func Issuer(c *x509.Certificate) string { return Name(c.RawIssuer) }
 
-// ShownSubject and ShownIssuer are Subject and Issuer of a certificate that nobody has
-// verified, for a log. Who presents one can make a name as long as he likes, which costs to
-// write; what no CA would sign is told by its length.
+// ShownSubject and ShownIssuer are Subject and Issuer of an unverified certificate, for a
+// log. Whoever presents one can make a name as long as they like, and it costs time to
+// write; a name longer than any CA would sign is replaced by its length.
 func ShownSubject(c *x509.Certificate) string { return shown(c.RawSubject) }
 func ShownIssuer(c *x509.Certificate) string  { return shown(c.RawIssuer) }
 
@@ -50,9 +50,9 @@ func Serial(c *x509.Certificate) string {
 	return s
 }
 
-// Fingerprint returns the SHA-1 of the certificate in lower-case hexadecimal, which
-// is $ssl_client_fingerprint. It is a name that others gave the certificate: who can
-// choose uses SHA-256.
+// Fingerprint returns the SHA-1 of the certificate in lower-case hexadecimal, which is
+// $ssl_client_fingerprint. It is for those who already know certificates by this name; if
+// you can choose, use SHA-256.
 func Fingerprint(c *x509.Certificate) string {
 	sum := sha1.Sum(c.Raw)
 	return hex.EncodeToString(sum[:])

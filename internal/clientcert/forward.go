@@ -15,10 +15,10 @@ func RFC9440(c *x509.Certificate) string {
 	return ":" + base64.StdEncoding.EncodeToString(c.Raw) + ":"
 }
 
-// RFC9440Chain returns what the field Client-Cert-Chain has of a verified chain: all that
-// stands over the client's certificate, the root too, because it may be left out only of
-// what is for those who have it (RFC 9440, section 2.3). It is empty if nothing does: an
-// empty list is no field (RFC 8941, section 3.1).
+// RFC9440Chain returns the value of the field Client-Cert-Chain for a verified chain:
+// everything above the client's certificate, including the root, which may be left out only
+// for recipients that already have it (RFC 9440, section 2.3). If there is nothing above,
+// it returns "": an empty list is not a field (RFC 8941, section 3.1).
 func RFC9440Chain(chain []*x509.Certificate) string {
 	var list []string
 	for _, c := range chain[1:] {
@@ -49,9 +49,9 @@ type XFCC struct {
 // String returns the value of the field: By, Hash, Cert, Chain, Subject, URI and DNS, as
 // Envoy writes it with SANITIZE_SET.
 //
-// Envoy writes names as they are, so that a certificate's can hold what looks like more
-// of the field. Here nothing ends a value but its end: who reads a quoted string finds no
-// quote within it, and no backslash before the one that ends it.
+// Envoy writes names as they are, so a name in a certificate can contain what looks like
+// another part of the field. Here, nothing but its end ends a value: a reader of a quoted
+// string finds no quote within it, and no backslash before the one that ends it.
 func (x *XFCC) String() string {
 	var b strings.Builder
 	client := x.Chain[0]

@@ -1,7 +1,7 @@
-// Package fieldname compares the names of header fields as those read them who know
-// letters and digits alone. To CGI, WSGI and Rack "-" and "_" are one, to some "." or
-// every other byte: a header that is filtered by one spelling and read by another is no
-// filter (CVE-2026-54763, CVE-2025-64484).
+// Package fieldname compares the names of header fields as readers do that only know
+// letters and digits. To CGI, WSGI and Rack, "-" and "_" are the same; to some, so is "."
+// or every other byte. A header that is filtered under one spelling and read under another
+// is not filtered (CVE-2026-54763, CVE-2025-64484).
 package fieldname
 
 // Fold returns the form in which names are compared: lower case, and "-" for all that
@@ -34,8 +34,8 @@ func HasPrefix(name, folded string) bool {
 	return true
 }
 
-// IsPlain reports whether a name has letters, digits and "-" alone, so that it is what it
-// is read as.
+// IsPlain reports whether a name consists of letters, digits and "-" only, so that every
+// reader reads it as the same name.
 func IsPlain(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; c != '-' && FoldByte(c) == '-' {

@@ -1,7 +1,6 @@
 // Package forward is the seam between the engine of package gateway and the pools of
-// package upstream: a request that goes on as bytes, and an answer that comes back as
-// bytes, with no map between them. Requests of net/http take the other way, which is
-// [net/http.RoundTripper].
+// package upstream: a request is passed on as bytes, and its answer comes back as bytes,
+// with no map in between. Requests of net/http go another way, by [net/http.RoundTripper].
 package forward
 
 import (
@@ -11,8 +10,8 @@ import (
 	"github.com/sallyport/sallyport/internal/http1"
 )
 
-// By is how the engine reaches a pool, a *upstream.Pool, without exported methods with types
-// that nobody else can name. Package upstream sets it when it is initialised.
+// By is how the engine reaches a pool, a *upstream.Pool, without exported methods whose
+// types nobody else can name. Package upstream sets it when it is initialised.
 var By struct {
 	// Forwards reports whether Forward may be used: the nodes speak HTTP/1.1, by the client
 	// of our own, and no Picker of the user's wants to see an http.Request.
@@ -48,8 +47,8 @@ type Request struct {
 
 // A Head is the head of a request.
 type Head interface {
-	// AppendHead appends it as a node is sent it, which is told that Host. It is
-	// called for each node that is tried.
+	// AppendHead appends the head as it is sent to a node, with that Host. It is called for
+	// each node that is tried.
 	AppendHead(b []byte, host string) []byte
 }
 

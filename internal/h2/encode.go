@@ -9,10 +9,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A Block is the fields of a head, or of a trailer, in HPACK. It does without the table
-// that the two sides could share: an entry costs memory on each connection and a search
-// for each field, and saves few bytes of an answer. So a block can be made without a lock,
-// and while others are.
+// A Block holds the fields of a head, or of a trailer, in HPACK. It does not use the table
+// that the two sides could share: an entry would cost memory on each connection and a
+// search for each field, and save only a few bytes of an answer. So a block can be made
+// without a lock, even while others are.
 type Block struct {
 	b       []byte
 	enc     *hpack.Encoder

@@ -15,9 +15,9 @@ import (
 
 // A Stream is a request, and the answer to it.
 type Stream struct {
-	// Head is the head of the request, as one of HTTP/1.1 that has the same meaning: it
-	// goes on to nodes that speak that. It is nil if Refusal is not, or if Connect is not
-	// empty.
+	// Head is the head of the request, in the form of the HTTP/1.1 request with the same
+	// meaning: it is forwarded to nodes that speak that. It is nil if Refusal is not, or if
+	// Connect is not empty.
 	Head *http1.RequestHead
 
 	// Refusal is why the request is not to be handled, and what is to be answered.
@@ -39,9 +39,9 @@ type Stream struct {
 	// zero is for ever.
 	BodyPatience time.Duration
 
-	// Lingers says that a client which is answered before it has sent all may go on to send
-	// for a while. Otherwise its stream is reset without an error, which it may ignore. It
-	// is to be set before the last Send.
+	// Lingers says that a client that is answered before it has sent everything may go on
+	// sending for a while. Otherwise its stream is reset without an error, which it may ignore.
+	// Set it before the last Send.
 	Lingers bool
 
 	trailer  http.Header // of the request; set before the body is at its end
@@ -114,8 +114,8 @@ func (st *Stream) Watch(w Watcher) bool {
 	return st.err == nil
 }
 
-// Tunnel says that the stream is one from now on: the end of what is sent is not that of the
-// request.
+// Tunnel says that the stream is a tunnel from now on: the end of what the client sends is
+// then not the end of the request.
 func (st *Stream) Tunnel() {
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
@@ -186,8 +186,9 @@ func (st *Stream) CloseBody() {
 func (st *Stream) Trailer() http.Header { return st.trailer }
 
 // Send sends a head, a part of the body, and the trailer, any of which may be missing. end
-// says that nothing follows. It returns when all is on its way: then the memory is the
-// caller's again. It fails if the client has gone away, or takes nothing for too long.
+// says that nothing follows. When Send returns, everything is on its way, and the memory is
+// the caller's again. It fails if the client has gone away, or accepts nothing for too
+// long.
 func (st *Stream) Send(head *Block, data []byte, trailer *Block, end bool) error {
 	c := st.c
 	c.mu.Lock()
@@ -311,10 +312,11 @@ func (st *Stream) wakeWriter() {
 	}
 }
 
-// Reset ends the stream in the middle of the answer: it is how the client learns of it.
+// Reset ends the stream in the middle of the answer, so that the client learns that it is
+// incomplete.
 func (st *Stream) Reset() { st.reset(http2.ErrCodeInternal) }
 
-// Cancel is Reset for a tunnel, or a handler, that has been ended from without.
+// Cancel is Reset for a tunnel, or a handler, that was ended from outside.
 func (st *Stream) Cancel() { st.reset(http2.ErrCodeCancel) }
 
 func (st *Stream) reset(code http2.ErrCode) {

@@ -1,8 +1,8 @@
-// Package hamt is a persistent hash map from strings: a map that never changes,
-// and of which a changed copy costs a few small nodes, however large it is.
+// Package hamt is a persistent hash map from strings: a map that never changes, but of
+// which a changed copy costs only a few small nodes, however large it is.
 //
-// It is what lets one route or certificate among 100 000 be replaced while every
-// reader goes on with the map that it has.
+// With it, one route or certificate among 100 000 can be replaced while every reader
+// continues with the map that it has.
 package hamt
 
 import (

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// An Idle keeps connections to one server between exchanges. The one that was used
-// last is used first, so that those that are too many grow old and are closed.
-// There is one timer for all of them, and no goroutine but for those that show no
-// descriptor, which need one each: see [NewConn].
+// An Idle keeps connections to one server between exchanges. The one that was used last is
+// used first, so that surplus ones grow old and are closed. There is one timer for all of
+// them, and no goroutine, except one for each connection without a descriptor: see
+// [NewConn].
 //
-// Connections are kept by a key, which says what they may be used for: over TLS,
-// the name that the server has proved. Set the fields before the first use.
+// Connections are kept by a key, which says what they may be used for: over TLS, the name
+// that the server has proved. Set the fields before the first use.
 type Idle struct {
 	Size     int           // connections, over all keys
 	Timeout  time.Duration // a connection that was idle for so long is closed
@@ -102,8 +102,8 @@ func (p *Idle) CloseAll() {
 	}
 }
 
-// Drop closes the connections of which drop, given the address of the server, says so,
-// and those that are put back, until the next Drop. If drop is nil, there are none.
+// Drop closes the connections that drop selects by the address of their server, and those
+// of them that are put back, until the next Drop. If drop is nil, it selects none.
 func (p *Idle) Drop(drop func(remote net.Addr) bool) {
 	p.mu.Lock()
 	p.drop = drop

@@ -9,8 +9,8 @@ import (
 	"strconv"
 )
 
-// A Request is the head of a request to be written. Those who have the bytes of one
-// write them as they are.
+// A Request is the head of a request to be written. Callers that already have the bytes of
+// one write them as they are.
 type Request struct {
 	Method string // empty is GET
 	Target string // as it goes on the request line
@@ -27,9 +27,9 @@ type Request struct {
 	Close bool
 }
 
-// AppendTo appends the head to b. Host and all fields that decide where the request
-// ends come from r, whatever its Header says. It refuses what would be read as
-// something else than it is.
+// AppendTo appends the head to b. Host, and all fields that decide where the request ends,
+// come from r, whatever its Header says. It refuses anything that would be read as
+// something other than it is.
 func (r *Request) AppendTo(b []byte) ([]byte, error) {
 	method := r.Method
 	if method == "" {

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// An Admitter is a connection that may have something to do, and to read, before
-// anybody else does: Admit. Afterwards it is as the one below it, NetConn, but for its
-// Close and its addresses.
+// An Admitter is a connection that may have to do and read something before anybody else
+// does, which is Admit. Afterwards it behaves like the connection below it, NetConn, except
+// for its Close and its addresses.
 type Admitter interface {
 	net.Conn
 	Admit() error
 	NetConn() net.Conn
 }
 
-// Accepted returns a connection that was accepted, for TLS to be put over it or for
-// [Server]. Until one of these it is as c, and has a method Admit if c is an [Admitter].
-// secure says which of both it will be.
+// Accepted returns an accepted connection for TLS to be put over it, or for [Server];
+// secure says which. Until then it behaves like c, and has a method Admit if c is an
+// [Admitter].
 func Accepted(c net.Conn, secure bool) net.Conn {
 	conn := &Conn{}
 	conn.socket.init(c)
@@ -29,13 +29,13 @@ func Accepted(c net.Conn, secure bool) net.Conn {
 	return &conn.socket
 }
 
-// Server returns the server's side of a connection: what [Accepted] has returned, a
-// *tls.Conn over that, whose handshake is done, or any other connection, which may have a
-// method ConnectionState if there is TLS in it. One request
-// follows another: Wait, ReadRequest, ReadBody and Write, EndRequest. What is said of
-// goroutines at [Conn] holds here too.
+// Server returns the server's side of a connection. It takes what [Accepted] has returned,
+// a *tls.Conn over that whose handshake is done, or any other connection, which may have a
+// method ConnectionState if there is TLS in it. One request follows another: Wait,
+// ReadRequest, ReadBody and Write, EndRequest. What [Conn] says about goroutines applies
+// here too.
 //
-// In a write, nothing may be taken for as long as send, where zero is no limit.
+// A write fails if nothing is accepted for as long as send, where zero is no limit.
 func Server(c net.Conn, send time.Duration) *Conn {
 	secure, _ := c.(*tls.Conn)
 	s, ours := socketBelow(c)
@@ -54,9 +54,9 @@ func Server(c net.Conn, send time.Duration) *Conn {
 	return conn
 }
 
-// HandOver returns the connection to those who know nothing of this package, as it
-// was given to [Server], without deadlines, and what was read from it and not used
-// yet. Conn must not be used any more.
+// HandOver returns the connection to code that does not know this package, as it was given
+// to [Server], without deadlines, together with what was read from it but not used yet. The
+// Conn must not be used any more.
 func (c *Conn) HandOver() (conn net.Conn, ahead []byte) {
 	if c.in != nil {
 		ahead = append(ahead, c.in.buffered()...)
@@ -98,8 +98,8 @@ func (c *Conn) Wait(d time.Duration) error {
 	return c.fill()
 }
 
-// Wake lets a Wait that goes on fail, and the next ones. It also ends any other read
-// that goes on. It may be called by any goroutine.
+// Wake makes a Wait in progress fail, and all later ones. It also ends any other read in
+// progress. It may be called by any goroutine.
 func (c *Conn) Wake() {
 	c.woken.Store(true)
 	_ = c.socket.reading.expire()
@@ -278,8 +278,8 @@ func (c *Conn) Linger(d time.Duration, n int64) {
 	c.Abort()
 }
 
-// HandOver makes a connection that [Accepted] has returned, or the *tls.Conn over one,
-// fit for those who know nothing of this package.
+// HandOver makes a connection that [Accepted] has returned, or the *tls.Conn over one, fit
+// for code that does not know this package.
 func HandOver(c net.Conn) {
 	if s, ok := socketBelow(c); ok {
 		s.handOver()

@@ -69,8 +69,8 @@ func (h *Histogram) Read(room []uint64) (d Distribution, rest []uint64) {
 // Classes is how many classes of status there are: see [Class].
 const Classes = 6
 
-// Class returns the class of a status: 1 for 100 to 199, and so on, and 0 for none. What
-// is above 599 has no meaning, and so that of 500 (RFC 9110, section 15).
+// Class returns the class of a status: 1 for 100 to 199 and so on, and 0 for none. A status
+// above 599 has no meaning, and counts as 500 (RFC 9110, section 15).
 func Class(status int) int {
 	if status < 100 {
 		return 0

@@ -7,8 +7,8 @@ import (
 )
 
 // OfRoute is how package gateway reaches what is counted for a route, a *route.Route,
-// without exported methods with types that nobody else can name. Package route sets it when
-// it is initialised. None of it takes a lock.
+// without exported methods whose types nobody else can name. Package route sets it when it
+// is initialised. None of it takes a lock.
 var OfRoute struct {
 	Cell    func(r any) *Cell
 	Counted func(r any) *Route // nil if nothing was

@@ -1,4 +1,4 @@
-// Package parallel does on all processors what many objects need one by one.
+// Package parallel handles many objects, one by one, on all processors.
 package parallel
 
 import (
@@ -10,8 +10,8 @@ import (
 // least is how many objects make another goroutine worth its while.
 const least = 16
 
-// Do calls f with 0 to n-1. A panic in f is one of the caller: behind an Admin API it
-// costs a request, and not the process.
+// Do calls f with 0 to n-1. If f panics, so does Do, in its caller's goroutine: behind an
+// Admin API that costs a request, and not the process.
 func Do(n int, f func(int)) {
 	workers := min(runtime.GOMAXPROCS(0), n/least)
 	if workers < 2 {

@@ -21,11 +21,11 @@ import (
 
 // A Header is what a proxy says of a connection.
 type Header struct {
-	// Source and Destination are the two ends of the connection that the proxy has
-	// accepted. They are zero if the proxy does not say: in LOCAL and UNKNOWN, by which
-	// it speaks for itself, and for what is no TCP over IP. Then the ends of the
-	// connection over which the header came are meant. An IPv4 address that was
-	// written as an IPv6 one is an IPv4 address here.
+	// Source and Destination are the two ends of the connection that the proxy has accepted.
+	// They are zero if the proxy does not say: in LOCAL and UNKNOWN, with which it speaks for
+	// itself, and for anything but TCP over IP. Then the ends of the connection over which the
+	// header came are meant. An IPv4 address that was written as an IPv6 one is an IPv4 address
+	// here.
 	Source, Destination netip.AddrPort
 }
 

@@ -33,9 +33,9 @@ func (PEM) LogValue() slog.Value { return slog.StringValue(Redacted) }
 // MarshalText implements [encoding.TextMarshaler], and so covers encoding/json too.
 func (PEM) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 
-// In reports whether a private key in PEM stands in a text, also in one that was encoded
-// for a URL, or whether the text begins as the base64 of one does: somebody has left out
-// the line that says what it is.
+// In reports whether a text contains a private key in PEM, even one encoded for a URL, or
+// begins as the base64 of one does, because somebody has left out the line that says what
+// it is.
 func In(text string) bool {
 	if strings.Contains(text, "KEY-----") {
 		for _, space := range []string{" ", "%20", "+"} {

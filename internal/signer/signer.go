@@ -1,4 +1,4 @@
-// Package signer takes private keys that are no PEM but somebody else's code: a
+// Package signer accepts private keys that are not PEM but somebody else's code: a
 // [crypto.Signer] in front of an HSM, a KMS or a TPM, or a key of the standard library.
 package signer
 
@@ -15,10 +15,10 @@ import (
 )
 
 // Guard checks that s is the private key of a certificate's public key, which must be of a
-// kind that crypto/tls uses. What it returns signs with s, and is for crypto/tls: a panic in
-// s is an error there, since not every goroutine that makes a handshake has somebody who
-// recovers. It does not decrypt, whatever cipher suites are switched on, and so an RSA key
-// in an HSM is no oracle for Bleichenbacher's attack.
+// kind that crypto/tls uses. It returns a Signer for crypto/tls that signs with s, and in
+// which a panic of s is an error, because not every goroutine that does a handshake
+// recovers from panics. It does not decrypt, whatever cipher suites are enabled, so an RSA
+// key in an HSM is no oracle for Bleichenbacher's attack.
 func Guard(s crypto.Signer, public crypto.PublicKey) (crypto.Signer, error) {
 	given, err := publicOf(s)
 	if err != nil {
@@ -42,8 +42,8 @@ func Guard(s crypto.Signer, public crypto.PublicKey) (crypto.Signer, error) {
 	}, nil
 }
 
-// Guarded reports whether a private key is what Guard has returned: to sign with it may take
-// its time.
+// Guarded reports whether a private key was returned by Guard: signing with it may take a
+// while.
 func Guarded(key crypto.PrivateKey) bool {
 	_, ok := key.(*guard)
 	return ok
