@@ -138,11 +138,11 @@ const (
 	BalancerCHash Balancer = "chash"
 
 	// BalancerLeastConn picks the node with the fewest requests in flight for its weight,
-	// any of them at random where several have.
+	// at random if several have equally few.
 	BalancerLeastConn Balancer = "least_conn"
 
-	// BalancerEWMA picks of two nodes at random the one that answered faster of late, for
-	// its weight and its requests in flight.
+	// BalancerEWMA picks, of two nodes chosen at random, the one that has lately answered
+	// faster, for its weight and its requests in flight.
 	BalancerEWMA Balancer = "ewma"
 )
 
@@ -158,7 +158,7 @@ const (
 	HashOnCookie HashOn = "cookie" // the name of a cookie
 
 	// HashOnVarsCombinations is a text with any variables in it: "$host$uri",
-	// "${arg_id}-$remote_addr". One that is absent stands for nothing.
+	// "${arg_id}-$remote_addr". An absent variable is empty.
 	HashOnVarsCombinations HashOn = "vars_combinations"
 )
 
