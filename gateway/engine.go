@@ -91,10 +91,12 @@ const parkAfter = 250 * time.Millisecond
 
 // serve serves requests until the connection ends or is parked.
 func (k *client) serve() {
-	parked := false
+	parked, returned := false, false
 	defer func() {
 		if r := recover(); r != nil {
 			k.server.logPanic(k.remote, r)
+		}
+		if !returned { // also if a handler of the user's has ended the goroutine, as t.FailNow does
 			k.hangUp()
 		}
 		if !parked { // or else it may be another goroutine's already
@@ -103,21 +105,26 @@ func (k *client) serve() {
 			k.server.clients.remove(k)
 		}
 	}()
+	parked = k.serveRequests()
+	returned = true
+}
+
+// serveRequests is serve without what comes after it.
+func (k *client) serveRequests() (parked bool) {
 	if !k.server.clients.activate(k) {
 		k.conn.Abort() // the server was closed meanwhile
-		return
+		return false
 	}
 	if k.expires == 0 {
 		k.idles(k.server.o.Limits.HeaderTimeout) // who connects wants something
 	}
 	for {
 		if k.h2 != nil {
-			parked = k.serveHTTP2()
-			return
+			return k.serveHTTP2()
 		}
 		if k.requests > 0 && k.server.draining.Load() {
 			k.end()
-			return
+			return false
 		}
 		// A connection that was parked may have been woken by less than a request.
 		left := max(time.Duration(k.expires-k.server.clock()), 1)
@@ -127,20 +134,20 @@ func (k *client) serve() {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded) && patience < left && k.mayRest():
 			k.conn.Rest()
-			if parked = k.server.park(k); parked {
-				return
+			if k.server.park(k) {
+				return true
 			}
 			// There is no poller for it: this goroutine waits.
 			if !k.mayRest() || k.conn.Wait(left-patience) != nil {
 				k.end()
-				return
+				return false
 			}
 		default:
 			k.end()
-			return
+			return false
 		}
 		if !k.request() {
-			return
+			return false
 		}
 		k.idles(k.server.o.Limits.IdleTimeout)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +65,25 @@ func TestHandlerReturnedLongAgo(t *testing.T) {
 				require.Equal(t, 200, res.StatusCode)
 				require.Empty(t, body)
 			}
+		}
+	}
+}
+
+// A handler that ends its goroutine, as t.FailNow does in a test, ends its connection: the
+// client does not wait for ever, and nothing is left behind.
+func TestHandlerEndsItsGoroutine(t *testing.T) {
+	h := newHarness(t, nil)
+	h.apply(handling(h, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/begun" {
+			_, _ = io.WriteString(w, "hello")
+		}
+		runtime.Goexit()
+	}))
+	for _, d := range h.http1Doors() {
+		for _, path := range []string{"/", "/begun"} {
+			conn := h.raw(d, "a.test")
+			conn.write("GET " + path + " HTTP/1.1\r\nHost: a.test\r\n\r\n")
+			conn.wantEnd()
 		}
 	}
 }
