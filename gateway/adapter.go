@@ -242,7 +242,7 @@ func (w *answerWriter) WriteHeader(status int) {
 		panic("gateway: invalid status " + strconv.Itoa(status))
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		if w.t.head.Minor == 1 {
-			b := append(appendHeader(appendStatus(nil, status, nil), w.header, nil), "\r\n"...)
+			b := append(appendHeader(appendStatus(nil, status, nil), w.header, saysLength), "\r\n"...)
 			if w.t.body != nil {
 				w.failed = w.t.body.inform(b, status == http.StatusContinue)
 			} else {
@@ -264,6 +264,10 @@ func (w *answerWriter) WriteHeader(status int) {
 		w.how = noBody
 	}
 }
+
+// saysLength reports whether a field says where a body ends, which an informational answer
+// must not do (RFC 9110, section 8.6; RFC 9112, section 6.1): it has none.
+func saysLength(name string) bool { return name == "Content-Length" || name == "Transfer-Encoding" }
 
 // mayHaveBody reports whether a status is one whose answers may have a body.
 func mayHaveBody(status int) bool {
@@ -402,16 +406,16 @@ func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
 	if w.how == closedBody && !w.isHead() {
 		t.last = true
 	}
+	if http1.ClosesAfter(w.frozen["Connection"]) {
+		t.last = true
+	}
 	if t.body != nil {
-		if !w.duplex {
+		if !w.duplex && (whole || !t.last) { // or the handler may read on, as with net/http
 			t.body.skip()
 		}
 		if t.body.isEarly() {
 			t.last = true
 		}
-	}
-	if http1.ClosesAfter(w.frozen["Connection"]) {
-		t.last = true
 	}
 	b = appendStatus(b, w.status, nil)
 	if _, ok := w.frozen["Date"]; !ok {

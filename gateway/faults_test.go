@@ -88,6 +88,41 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 	}
 }
 
+// A handler may answer while another goroutine reads the request, as a proxy does whose node
+// answers early: neither disturbs the other.
+func TestHandlerAnswersWhileItReads(t *testing.T) {
+	h := newHarness(t, nil)
+	h.apply(handling(h, func(w http.ResponseWriter, r *http.Request) {
+		begun, read := make(chan bool), make(chan string)
+		go func() {
+			var b [5]byte
+			_, _ = io.ReadFull(r.Body, b[:])
+			close(begun)
+			rest, err := io.ReadAll(r.Body)
+			read <- fmt.Sprintf("%s%s %v", b[:], rest, err)
+		}()
+		<-begun
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		_, _ = io.WriteString(w, <-read)
+	}))
+	for _, d := range []door{h.http1, h.plain} {
+		conn := h.raw(d, "a.test")
+		conn.write("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+		for { // the head of the answer
+			line, err := conn.r.ReadString('\n')
+			require.NoError(t, err)
+			if line == "\r\n" {
+				break
+			}
+		}
+		conn.write("6\r\n world\r\n0\r\n\r\n")
+		rest, err := io.ReadAll(conn.r)
+		require.NoError(t, err)
+		require.Contains(t, string(rest), "hello world <nil>")
+	}
+}
+
 // The deadlines of a handler hold for its request alone.
 func TestHandlerDeadlines(t *testing.T) {
 	over(t, func(t *testing.T, secure bool) {

@@ -129,6 +129,15 @@ var answers = []struct {
 		w.Header().Del("Link")
 		io.WriteString(w, "hello")
 	}},
+	{"103, with a length", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "x")
+		w.Header().Set("Content-Length", "5")
+		w.Header().Set("Transfer-Encoding", "chunked")
+		w.WriteHeader(103)
+		w.Header().Del("Link")
+		w.Header().Del("Transfer-Encoding")
+		io.WriteString(w, "hello")
+	}},
 	{"100", func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(100)
 		body, _ := io.ReadAll(r.Body)
@@ -192,6 +201,12 @@ var answers = []struct {
 		w.(http.Flusher).Flush()
 		body, err := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%q %v", body, err)
+	}},
+	{"read, answer, then read", func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.ReadFull(r.Body, make([]byte, 2))
+		w.(http.Flusher).Flush()
+		body, then := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%d %v %q %v", n, err, body, then)
 	}},
 	{"abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
 	{"abort in the middle", func(w http.ResponseWriter, _ *http.Request) {
@@ -544,7 +559,7 @@ var differences = []difference{
 	{"HTTP/1.0 has no informational answers (RFC 9110, section 15.2)",
 		`- HTTP/1.1 103 Early Hints
 - Link: x`,
-		[]string{"103 / GET 1.0, kept 1.0, HEAD 1.0, POST 1.0, Expect 1.0"}},
+		[]string{"103 / GET 1.0, kept 1.0, HEAD 1.0, POST 1.0, Expect 1.0", "103, with a length / GET 1.0, kept 1.0, HEAD 1.0, POST 1.0, Expect 1.0"}},
 	{"HTTP/1.0 has no informational answers (RFC 9110, section 15.2)",
 		`- HTTP/1.1 100 Continue`,
 		[]string{"100 / GET 1.0, kept 1.0, HEAD 1.0, POST 1.0, Expect 1.0"}},

@@ -22,9 +22,10 @@ type clientStream struct {
 	limit  int64
 	n      atomic.Int64 // bytes that were read
 
-	reading sync.Mutex // held while reading
+	reading sync.Mutex // held while reading; guards what is not atomic
 	stopped atomic.Bool
-	err     error // guarded by reading: what it ended with
+	err     error // what it ended with
+	skipped bool  // some of it was passed over: who reads on would not see that it has a hole
 
 	over atomic.Pointer[error] // what it ended with, io.EOF if all of it came
 
@@ -46,6 +47,14 @@ func (k *client) stream(head *http1.RequestHead) *clientStream {
 func (b *clientStream) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
+	if b.skipped {
+		return 0, http.ErrBodyReadAfterClose // as net/http says
+	}
+	return b.read(p)
+}
+
+// read is Read. b.reading is held.
+func (b *clientStream) read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
@@ -174,15 +183,20 @@ func (b *clientStream) isEarly() bool {
 // skip passes over what is there already of a body that nobody reads, so that the
 // connection can be used again. It does not wait for more.
 func (b *clientStream) skip() {
+	if !b.reading.TryLock() {
+		return // somebody reads it, as a proxy does whose node answers early
+	}
+	defer b.reading.Unlock()
 	if b.whole() || b.expect {
 		return
 	}
 	var scratch [4 << 10]byte
 	for n := 0; n < lingerBytes && b.client.conn.Ready(); {
-		m, err := b.Read(scratch[:])
+		m, err := b.read(scratch[:])
+		n += m
+		b.skipped = n > 0
 		if err != nil {
 			return
 		}
-		n += m
 	}
 }
