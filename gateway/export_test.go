@@ -80,7 +80,9 @@ func (s *Server) Clients() (active, parked int) {
 }
 
 // AcceptedListener is what a server makes of a listener.
-func AcceptedListener(s *Server, l net.Listener) net.Listener { return acceptedListener{l, s, false} }
+func AcceptedListener(s *Server, l net.Listener) net.Listener {
+	return &acceptedListener{Listener: l, server: s}
+}
 
 // Gauges are what is told of connections at the moment: how many there are, and of each
 // protocol how many, and on how many a request goes on.
@@ -97,4 +99,11 @@ func (s *Server) ServeAsDrained(c net.Conn) {
 	s.draining.Store(true)
 	s.clients.drain()
 	k.serve()
+}
+
+// Listeners is how many the server serves.
+func (s *Server) Listeners() int {
+	s.listeners.mu.Lock()
+	defer s.listeners.mu.Unlock()
+	return len(s.listeners.open)
 }

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -65,6 +66,56 @@ func TestHandlerReturnedLongAgo(t *testing.T) {
 				require.Equal(t, 200, res.StatusCode)
 				require.Empty(t, body)
 			}
+		}
+	}
+}
+
+// An oddListener is a listener of a user's: it is no pointer, cannot be compared, and
+// complains when it is closed, if only at the first time.
+type oddListener struct {
+	net.Listener
+	fail func() error
+}
+
+func (l oddListener) Close() error { return errors.Join(l.fail(), l.Listener.Close()) }
+
+// A listener may be of any type, and who ends the server learns that one could not be closed.
+func TestOddListeners(t *testing.T) {
+	for _, end := range []struct {
+		name string
+		end  func(*gateway.Server) error
+	}{
+		{"Close", (*gateway.Server).Close},
+		{"Shutdown", func(gw *gateway.Server) error { return gw.Shutdown(t.Context()) }},
+	} {
+		for _, serve := range []struct {
+			name  string
+			serve func(*gateway.Server, net.Listener) error
+		}{
+			{"Serve", (*gateway.Server).Serve},
+			{"ServeTLS", (*gateway.Server).ServeTLS},
+		} {
+			t.Run(serve.name+", "+end.name, func(t *testing.T) {
+				wantNoLeak(t)
+				gw := must(gateway.New(nil))
+				fault, closings := errors.New("a fault"), 0
+				odd := oddListener{listen(t), func() error {
+					if closings++; closings == 1 {
+						return fault
+					}
+					return errors.New("closed twice")
+				}}
+				served := make(chan error)
+				for _, l := range []net.Listener{odd, listen(t)} {
+					go func() { served <- serve.serve(gw, l) }()
+				}
+				eventually(t, func() bool { return gw.Listeners() == 2 }, "it does not listen")
+				require.ErrorIs(t, end.end(gw), fault)
+				require.Equal(t, http.ErrServerClosed, <-served)
+				require.Equal(t, http.ErrServerClosed, <-served)
+				require.Equal(t, 1, closings)
+				require.NoError(t, gw.Close())
+			})
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // ServeTLS serves HTTP/1.1 and HTTP/2 over TLS on a listener of plain connections, until
 // Shutdown or Close; then it returns [http.ErrServerClosed]. It closes the listener.
 func (s *Server) ServeTLS(l net.Listener) error {
-	below := acceptedListener{l, s, true}
+	below := &acceptedListener{Listener: l, server: s, secure: true}
 	return s.serve(s.term.Listener(below), below)
 }
 
@@ -28,7 +28,7 @@ func (s *Server) ServeTLS(l net.Listener) error {
 // Shutdown or Close; then it returns [http.ErrServerClosed]. It closes the listener.
 // [Options.PlainHTTP] says what may be served this way.
 func (s *Server) Serve(l net.Listener) error {
-	below := acceptedListener{l, s, false}
+	below := &acceptedListener{Listener: l, server: s}
 	return s.serve(below, below)
 }
 
@@ -38,10 +38,24 @@ type acceptedListener struct {
 	net.Listener
 	server *Server
 	secure bool // TLS will be put over them
+
+	once   sync.Once
+	closed error // of closing it
+}
+
+// Close closes the listener of the other once, of whoever wants it closed the first time.
+// That it is closed already is no error.
+func (l *acceptedListener) Close() error {
+	l.once.Do(func() {
+		if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+			l.closed = err
+		}
+	})
+	return l.closed
 }
 
 // Accept returns the next connection that is not one too many.
-func (l acceptedListener) Accept() (net.Conn, error) {
+func (l *acceptedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
@@ -217,12 +231,12 @@ func (ls *listeners) done() {
 }
 
 // drain closes the listeners below. What was accepted from them goes on.
-func (ls *listeners) drain() {
+func (ls *listeners) drain() error {
 	ls.mu.Lock()
 	ls.closed = true
 	list := slices.Collect(maps.Values(ls.open))
 	ls.mu.Unlock()
-	closeListeners(list)
+	return closeListeners(list)
 }
 
 // closePatience is how long the closing of a listener is waited for. It takes no time,
@@ -231,23 +245,23 @@ func (ls *listeners) drain() {
 // closing with it.
 const closePatience = time.Second
 
-// closeListeners closes listeners. No lock must be held that one which accepts wants.
-func closeListeners(list []net.Listener) {
-	closed := make(chan struct{}, len(list))
+// closeListeners closes listeners, and returns what was wrong with that. No lock must be
+// held that one which accepts wants.
+func closeListeners(list []net.Listener) (err error) {
+	closed := make(chan error, len(list))
 	for _, l := range list {
-		go func() {
-			_ = l.Close()
-			closed <- struct{}{}
-		}()
+		go func() { closed <- l.Close() }()
 	}
 	late := time.After(closePatience)
 	for range list {
 		select {
-		case <-closed:
+		case failed := <-closed:
+			err = errors.Join(err, failed)
 		case <-late:
-			return
+			return err
 		}
 	}
+	return err
 }
 
 // wait waits until nothing more will come of the listeners, or ctx ends.
@@ -261,12 +275,12 @@ func (ls *listeners) isClosed() bool {
 	return ls.closed
 }
 
-func (ls *listeners) closeAll() {
+func (ls *listeners) closeAll() error {
 	ls.mu.Lock()
 	ls.closed = true
 	list := slices.Collect(maps.Keys(ls.open))
 	ls.mu.Unlock()
-	closeListeners(list)
+	return closeListeners(list)
 }
 
 // A handOver is the listener through which connections with HTTP/2 come to net/http's

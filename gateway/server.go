@@ -104,17 +104,17 @@ func New(o *Options) (*Server, error) {
 func (s *Server) TLSConfig() *tls.Config { return s.term.TLSConfig() }
 
 // Shutdown stops accepting, closes idle connections, and waits for requests and WebSocket
-// connections to finish, until ctx ends; then it returns the error of ctx. Handshakes in
-// progress are completed, and clients that have just connected have a second to send a
-// request, so that no connection that the listener has accepted is turned away. Finally it
-// closes the remaining connections and the idle connections to the nodes. A Server that was
-// shut down cannot serve again.
+// connections to finish, until ctx ends; then it returns the error of ctx. Any other error
+// means that a listener could not be closed. Handshakes in progress are completed, and
+// clients that have just connected have a second to send a request, so that no connection
+// that the listener has accepted is turned away. Finally it closes the remaining connections
+// and the idle connections to the nodes. A Server that was shut down cannot serve again.
 //
 // It does not wait for connections that a handler of yours has taken over, nor for the
 // requests that come to ServeHTTP: shut your own server down first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	s.listeners.drain()
+	closed := s.listeners.drain()
 	s.clients.drain()
 	err := s.listeners.wait(ctx)
 	if err == nil {
@@ -129,7 +129,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err == nil {
 		err = s.tunnels.wait(ctx)
 	}
-	if closed := s.end(); err == nil {
+	if ended := s.end(); closed == nil {
+		closed = ended
+	}
+	if err == nil {
 		err = closed
 	}
 	return err
@@ -146,8 +149,8 @@ func (s *Server) Close() error {
 
 // end ends what is left.
 func (s *Server) end() error {
-	s.listeners.closeAll()
-	err := s.http.Close()
+	err := s.listeners.closeAll()
+	_ = s.http.Close() // whose listener is ours
 	s.inbounds.closeArriving()
 	s.clients.closeAll()
 	s.tunnels.closeAll()
