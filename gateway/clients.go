@@ -67,6 +67,7 @@ func (cs *clients) activate(k *client) bool {
 	take(k)
 	if cs.closed {
 		k.uncount()
+		cs.lost()
 		return false
 	}
 	cs.active.add(k)
@@ -98,6 +99,11 @@ func (cs *clients) remove(k *client) {
 	defer cs.mu.Unlock()
 	take(k)
 	k.uncount()
+	cs.lost()
+}
+
+// lost is called after a client was taken out of its list. cs.mu is held.
+func (cs *clients) lost() {
 	if cs.active.n+cs.parked.n == 0 {
 		cs.rest.reach()
 	}
