@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 )
 
 // wrap makes the answer's body count for the attempt.
@@ -21,19 +22,24 @@ func (a *attempt) wrap(resp *http.Response) {
 		resp.Body = t
 		return
 	}
-	resp.Body = &answerBody{resp.Body, a}
+	resp.Body = &answerBody{body: resp.Body, attempt: a}
 }
 
 // An answerBody is the body of an answer. Its errors name the node.
 type answerBody struct {
 	body    io.ReadCloser
 	attempt *attempt
+	closed  atomic.Bool
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if err != nil && !b.attempt.over.Load() {
-		if err != io.EOF {
+		switch {
+		case err == io.EOF:
+		case b.closed.Load(): // the node is not to blame
+			err = http.ErrBodyReadAfterClose
+		default:
 			_, failure := b.attempt.fail(answered, err)
 			err = failure
 		}
@@ -42,7 +48,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends a Read that waits.
 func (b *answerBody) Close() error {
+	b.closed.Store(true)
 	err := b.body.Close()
 	b.attempt.finish()
 	return err

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -299,6 +300,38 @@ func TestReadAfterClose(t *testing.T) {
 	_, err = resp.Body.Read(make([]byte, 1))
 	require.Error(t, err)
 	require.Equal(t, upstream.NodeStatus{Address: node.address, Weight: 1, Requests: 1}, p.Nodes()[0])
+}
+
+// Who closes the body of an answer while another goroutine reads from it has had enough. It
+// is no failure of the node's.
+func TestCloseDuringARead(t *testing.T) {
+	endless := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "begun")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	for scheme, node := range map[string]*origin{"http": newServer(t, endless), "h2c": newH2Server(t, nil, endless)} {
+		p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, nil)
+		for range 20 { // as a rule Close comes during the Read
+			resp, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+			require.NoError(t, err)
+			begun, ended := make(chan bool), make(chan error)
+			go func() {
+				_, _ = io.ReadFull(resp.Body, make([]byte, len("begun")))
+				close(begun)
+				_, err := resp.Body.Read(make([]byte, 1))
+				ended <- err
+			}()
+			<-begun
+			runtime.Gosched()
+			require.NoError(t, resp.Body.Close())
+			require.Error(t, <-ended)
+		}
+		status := p.Nodes()[0]
+		require.Zero(t, status.Failures)
+		require.Empty(t, status.LastError)
+		require.Zero(t, status.InFlight)
+	}
 }
 
 // 1xx answers reach a caller who asks for them, and limit nothing but the head.
