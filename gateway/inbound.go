@@ -264,7 +264,7 @@ func (i *inbound) Admit() error {
 // headerRefused tells of a peer that should have sent a header of the PROXY protocol.
 func (s *Server) headerRefused(peer net.Addr, err error) {
 	if t := s.o.Trace; t != nil && t.ProxyHeaderRefused != nil {
-		t.ProxyHeaderRefused(peer, err)
+		s.guarded("Trace.ProxyHeaderRefused", func() { t.ProxyHeaderRefused(peer, err) })
 	}
 	if s.o.Logger == nil {
 		return

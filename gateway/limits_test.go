@@ -688,6 +688,69 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// A panic in a function of the user's ends no more than it was called for, on whatever
+// goroutine: a client that makes it panic must not end the process.
+func TestPanicsOfHooks(t *testing.T) {
+	mistake := func() { panic("a mistake") }
+	o := &gateway.Options{ProxyProtocol: loopback, Trace: &gateway.Trace{
+		LimitReached:       func(gateway.LimitEvent) { mistake() },
+		ProxyHeaderRefused: func(net.Addr, error) { mistake() },
+	}}
+	o.Limits.BodyBytes = 10
+	o.Limits.ConnectionsPerAddr = 1
+	o.TLS.Trace = &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+		if e.Err != nil {
+			mistake()
+		}
+	}}
+	h := newHarness(t, o)
+	h.applyOrigin()
+	odd := tls.NewListener(listen(t), &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		mistake()
+		return nil, nil
+	}})
+	go h.gw.Serve(odd)
+
+	header := func(client string) string { return "PROXY TCP4 " + client + " 127.0.0.1 1 2\r\n" }
+	wantEnd := func(address net.Addr, text string) {
+		t.Helper()
+		conn, err := net.Dial("tcp", address.String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		_, err = io.WriteString(conn, text)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, conn)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+	n := 0
+	for _, d := range h.ourDoors() {
+		n++
+		client := header(fmt.Sprint("192.0.2.", n))
+		kept := h.rawAfter(client, d, "a.test")
+		status, _ := h.ask(d, kept, "/")
+		require.Equal(t, "200", status, d.name)
+		wantEnd(d.addr, client)           // one connection too many
+		wantEnd(d.addr, "no header\r\n")  // ProxyHeaderRefused
+		wantEnd(d.addr, header("no one")) // likewise
+		require.Contains(t, h.log.String(), "Trace.ProxyHeaderRefused failed")
+		kept.Close()
+		if d.tls {
+			wantEnd(d.addr, header("192.0.2.250")+"no handshake")
+		}
+	}
+	_, err := tls.Dial("tcp", odd.Addr().String(), ssltest.ClientConfig("a.test"))
+	require.Error(t, err)
+
+	// Too large a body is found by who sends it to the node.
+	conn := h.rawAfter(header("192.0.2.201"), h.http1, "a.test")
+	conn.write("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	conn.write("6\r\n world\r\n0\r\n\r\n")
+	res, _ := conn.answer("POST")
+	require.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
+	require.Contains(t, h.log.String(), "Trace.LimitReached failed")
+}
+
 // A handler that panics costs its own request.
 func TestPanic(t *testing.T) {
 	h := newHarness(t, nil)

@@ -112,7 +112,21 @@ func (s *Server) serve(l, below net.Listener) error {
 
 // serveConn serves one connection.
 func (s *Server) serveConn(c net.Conn) {
-	if k := s.arrive(c); k != nil {
+	arrived := false
+	defer func() {
+		if arrived {
+			return
+		}
+		// A function of the user's has failed, such as one in the tls.Config of the listener. It
+		// costs the connection, as under http.Server, and not the process.
+		if r := recover(); r != nil {
+			s.logPanic(c.RemoteAddr().String(), r)
+		}
+		_ = c.Close()
+	}()
+	k := s.arrive(c)
+	arrived = true
+	if k != nil {
 		k.serve()
 	}
 }

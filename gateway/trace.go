@@ -16,7 +16,7 @@ import (
 
 // A Trace is told what happens. Its functions may be nil, and then cost nothing. They run
 // on the goroutine of the request, the connection or the listener, and must not block. A
-// panic in a function that is called for a request ends that request only.
+// panic in RequestBegun or RequestDone ends that request only; one in the others is logged.
 type Trace struct {
 	// RequestBegun is called as soon as it is known who asks for what, before anybody else
 	// is asked: after the guard and the search for a route, before [route.Config.Authorize]
@@ -80,7 +80,19 @@ func newReached() reached {
 func (s *Server) limitReached(limit Limit, remote net.Addr) {
 	n := s.reached[limit].Add(1)
 	if t := s.o.Trace; t != nil && t.LimitReached != nil {
-		t.LimitReached(LimitEvent{limit, remote, n})
+		s.guarded("Trace.LimitReached", func() { t.LimitReached(LimitEvent{limit, remote, n}) })
+	}
+}
+
+// guarded calls a function of the user's on a goroutine that others need as well: that of a
+// listener, of a connection with HTTP/2, or of the client of a node, which sends a body.
+func (s *Server) guarded(name string, call func()) {
+	err := safely(context.Background(), func(context.Context) error {
+		call()
+		return nil
+	})
+	if err != nil && s.o.Logger != nil {
+		s.o.Logger.Error(name+" failed", "error", err)
 	}
 }
 

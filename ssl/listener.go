@@ -189,7 +189,10 @@ func (l *listener) handshake(p *slot) {
 	c := p.conn
 	returned := false
 	defer func() {
-		if !returned { // a function of the user's has ended the goroutine, as t.FailNow does
+		if r := recover(); r != nil { // in a function of Options.Trace
+			l.tm.logPanic(c.RemoteAddr(), r)
+		}
+		if !returned { // or it has ended the goroutine, as t.FailNow does
 			c.Close()
 		}
 	}()

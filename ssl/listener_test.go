@@ -941,6 +941,28 @@ func TestPanicInAHandshake(t *testing.T) {
 	}
 }
 
+// So does a panic in a function of the Trace, which client it may be that makes it panic.
+func TestPanicInATrace(t *testing.T) {
+	ca, log := ssltest.NewCA(t, "root"), &reports{}
+	o := &ssl.Options{MaxHandshakes: 1, Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelError}))}
+	o.Trace = &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+		if e.ServerName != "a.test" {
+			panic("at the disco")
+		}
+	}}
+	l := newStore(t, o, server(ca, "1", nil, "*.test", "a.test")).Listener(listen(t))
+	acceptAll(t, l)
+	for range 3 {
+		for _, name := range []string{"panic.test", "unknown.example"} {
+			require.Error(t, handshake(t, l.Addr(), ssltest.ClientConfig(name)).err)
+		}
+		require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	require.Equal(t, 6, strings.Count(log.log.String(), "at the disco"))
+}
+
 // Somebody who speaks HTTP to the port is told.
 func TestPlainHTTPToTLSPort(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")

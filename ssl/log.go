@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -34,6 +35,17 @@ func (tm *Terminator) logFailed(e *HandshakeError) {
 		attrs = append(attrs, slog.Int("unreported", unreported))
 	}
 	logger.LogAttrs(context.Background(), slog.LevelWarn, "TLS handshake failed", attrs...)
+}
+
+// logPanic logs a panic in a function of the user's.
+func (tm *Terminator) logPanic(remote net.Addr, r any) {
+	logger := tm.o.HandshakeLog
+	if logger == nil {
+		logger = tm.o.Logger
+	}
+	if logger != nil {
+		logger.Error("panic in a function of Options.Trace", "remote", remote.String(), "panic", r, "stack", string(debug.Stack()))
+	}
 }
 
 // logDone logs a handshake that succeeded to [Options.HandshakeLog].

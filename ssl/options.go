@@ -88,7 +88,7 @@ type Options struct {
 
 // Trace is told of what happens. Its functions may be nil. They run on the
 // goroutine of the connection and must not block, nor close the listener, which
-// waits for them.
+// waits for them. A panic in one is logged, and costs the connection.
 type Trace struct {
 	// HandshakeDone is called when a handshake behind [*Terminator.Listener] is over,
 	// whatever became of it: one that failed has an Err.
