@@ -241,6 +241,19 @@ func TestCollects(t *testing.T) {
 	})
 }
 
+// A size as large as can be is no limit.
+func TestLargestSize(t *testing.T) {
+	var out bytes.Buffer
+	h := accesslog.New(&out, &accesslog.Options{Size: math.MaxInt, Interval: time.Hour})
+	long := strings.Repeat("x", 100<<10)
+	for range 3 {
+		slog.New(h).Info(long)
+	}
+	require.Zero(t, out.Len())
+	require.NoError(t, h.Close())
+	require.Equal(t, 3, strings.Count(out.String(), long))
+}
+
 // What a writer says of its troubles is said to the next who logs, and it is asked again.
 func TestErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,10 +21,12 @@ type output struct {
 	closed bool
 }
 
+const defaultSize = 64 << 10
+
 func newOutput(w io.Writer, o *Options) *output {
 	out := &output{w: w, size: o.Size, interval: o.Interval}
 	if out.size <= 0 {
-		out.size = 64 << 10
+		out.size = defaultSize
 	}
 	if out.interval <= 0 {
 		out.interval = time.Second
@@ -42,7 +44,7 @@ func (o *output) write(line []byte, atOnce bool) error {
 		err = cmp.Or(err, o.empty())
 	}
 	if o.b == nil {
-		o.b = make([]byte, 0, o.size)
+		o.b = make([]byte, 0, min(o.size, defaultSize)) // it grows if it must: who wants no limit says the largest
 	}
 	first := len(o.b) == 0
 	o.b = append(o.b, line...)
@@ -68,7 +70,7 @@ func (o *output) empty() error {
 		o.timer.Stop()
 	}
 	_, err := o.w.Write(o.b)
-	if o.b = o.b[:0]; cap(o.b) > 2*o.size {
+	if o.b = o.b[:0]; cap(o.b)/2 > o.size {
 		o.b = nil // after a line that was very long
 	}
 	return err
