@@ -247,7 +247,9 @@ func addHeader(block *h2.Block, h http.Header, skip func(name string) bool) {
 func cleanValue(value string) string {
 	for i := range len(value) {
 		if c := value[i]; c <= ' ' || c == 0x7f {
-			return string(appendValue(nil, value))
+			// A blank in place of what was there may be the first or the last character now, which
+			// it must not be (RFC 9113, section 8.2.1).
+			return strings.Trim(string(appendValue(nil, value)), " \t")
 		}
 	}
 	return value
