@@ -310,7 +310,7 @@ func TestCloseDuringARead(t *testing.T) {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})
-	for scheme, node := range map[string]*origin{"http": newServer(t, endless), "h2c": newH2Server(t, nil, endless)} {
+	for scheme, node := range map[upstream.Scheme]*origin{upstream.SchemeHTTP: newServer(t, endless), upstream.SchemeH2C: newH2Server(t, nil, endless)} {
 		p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, nil)
 		for range 20 { // as a rule Close comes during the Read
 			resp, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
