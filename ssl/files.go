@@ -35,8 +35,8 @@ type KeyPairFiles struct{ Cert, Key string }
 // maxFileBytes bounds what is read of a file.
 const maxFileBytes = maxCRLBytes
 
-// Load reads the files and returns the whole Config. It does not check the contents: [New]
-// does.
+// Load reads the files and returns the whole Config. It does not check the contents, but for
+// a file of CAs that has none: [New] does.
 func (f FileConfig) Load() (Config, error) {
 	c := f.Config
 	var faults []error
@@ -56,8 +56,16 @@ func (f FileConfig) Load() (Config, error) {
 			return Config{}, &ConfigError{ID: c.ID, Field: "Client", Err: errors.New("is nil, but there are files for it")}
 		}
 		client := *c.Client
+		alone := len(client.CAPEM) == 0 && len(f.CAs) == 1 // New finds it empty
 		for _, name := range f.CAs {
-			client.CAPEM = bytes.Join([][]byte{client.CAPEM, read(name)}, []byte("\n"))
+			before := len(faults)
+			text := read(name)
+			if !alone && len(faults) == before && !bytes.Contains(text, pemBegin) {
+				// The others would hide it: its clients would be refused, and nobody told why.
+				fault := fmt.Errorf("has no certificate: %w (in %s)", pemFault(text), name)
+				faults = append(faults, &ConfigError{ID: c.ID, Field: "Client.CAPEM", Err: fault})
+			}
+			client.CAPEM = bytes.Join([][]byte{client.CAPEM, text}, []byte("\n"))
 		}
 		client.CRLs = append([][]byte(nil), client.CRLs...)
 		for _, name := range f.CRLs {

@@ -212,7 +212,7 @@ func TestWatchCertbot(t *testing.T) {
 // Whatever becomes of a file: the last good profile goes on, the failure is
 // reported once, and what is right again is taken.
 func TestWatchFailures(t *testing.T) {
-	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	servers, people, others := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "others")
 	for name, c := range map[string]struct {
 		damage func(file string) error
 		want   string
@@ -225,10 +225,11 @@ func TestWatchFailures(t *testing.T) {
 		"broken":      {func(f string) error { return os.WriteFile(f, []byte("-----BEGIN CERTIFICATE-----\nAA"), 0o600) }, "PEM"},
 		"too large":   {func(f string) error { return os.Truncate(f, 64<<20+1) }, "is larger than 67108864 bytes"},
 	} {
-		for _, file := range []string{"tls.crt", "tls.key", "ca.crt", "crl.pem"} {
+		for _, file := range []string{"tls.crt", "tls.key", "ca.crt", "ca2.crt", "crl.pem"} {
 			t.Run(name+"/"+file, func(t *testing.T) {
 				files := pairFiles(servers.Server("a.test"), people)
 				files["crl.pem"] = people.CRL(time.Now().Add(time.Hour))
+				files["ca2.crt"] = others.PEM()
 				dir := t.TempDir()
 				path := func(name string) string { return filepath.Join(dir, name) }
 				for name, data := range files {
@@ -239,7 +240,7 @@ func TestWatchFailures(t *testing.T) {
 				w := watch(t, store, &ssl.WatchOptions{Failed: failed.add}, ssl.FileConfig{
 					Config:   ssl.Config{ID: "1", Names: []string{"a.test"}, Client: &ssl.ClientAuth{}},
 					KeyPairs: []ssl.KeyPairFiles{{Cert: path("tls.crt"), Key: path("tls.key")}},
-					CAs:      []string{path("ca.crt")}, CRLs: []string{path("crl.pem")},
+					CAs:      []string{path("ca.crt"), path("ca2.crt")}, CRLs: []string{path("crl.pem")},
 				})
 				before := store.Table().Lookup("a.test")
 				require.NoError(t, c.damage(path(file)))
