@@ -45,7 +45,8 @@ type Options struct {
 	// sends over an idle connection closes it. A connection that is a [syscall.Conn] is
 	// checked for that when it is about to be reused, and so must not read ahead; any other
 	// has a goroutine that reads while it is idle. Connections that are taken over from
-	// another pool were made by that pool's Dialer.
+	// another pool were made by that pool's Dialer. A panic in it is an error, as is one in
+	// Resolver.
 	Dialer DialFunc
 
 	// MaxResponseHeaderBytes limits the head of an answer, together with the
@@ -218,9 +219,9 @@ func newPool(u *Upstream, o *Options, prev *Pool) *Pool {
 
 // connectBy sets how the node is connected to.
 func (m *member) connectBy(o *Options, log *slog.Logger) {
-	m.dial = o.Dialer
-	if m.dial == nil {
-		m.dial = new(net.Dialer).DialContext
+	m.dial = new(net.Dialer).DialContext
+	if o.Dialer != nil {
+		m.dial = o.Dialer.guarded()
 	}
 	host, _, err := net.SplitHostPort(m.address)
 	if err != nil {
@@ -232,14 +233,14 @@ func (m *member) connectBy(o *Options, log *slog.Logger) {
 	m.named = &namedNode{
 		resolution: &m.state.names,
 		name:       host,
-		resolver:   o.Resolver,
+		resolver:   net.DefaultResolver,
 		ttl:        o.ResolveTTL,
 		dial:       m.dial,
 		conns:      m.conns,
 		log:        log,
 	}
-	if m.named.resolver == nil {
-		m.named.resolver = net.DefaultResolver
+	if o.Resolver != nil {
+		m.named.resolver = guardedResolver{o.Resolver}
 	}
 	if m.named.ttl <= 0 {
 		m.named.ttl = defaultResolveTTL
