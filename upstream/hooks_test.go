@@ -38,8 +38,8 @@ func TestHooksThatFail(t *testing.T) {
 		"Resolver":                {upstream.Options{Dialer: panics, Resolver: resolverFunc(func() ([]netip.Addr, error) { panic("a mistake") })}, "node.test", "the Resolver panicked: a mistake"},
 		"Resolver without a word": {upstream.Options{Resolver: resolverFunc(func() ([]netip.Addr, error) { return nil, nil })}, "node.test", "no addresses"},
 	} {
-		for _, scheme := range []string{"http", "h2c"} {
-			t.Run(name+", "+scheme, func(t *testing.T) {
+		for _, scheme := range []upstream.Scheme{upstream.SchemeHTTP, upstream.SchemeH2C} {
+			t.Run(name+", "+string(scheme), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := newPool(t, upstream.Config{
 						Scheme: scheme,
