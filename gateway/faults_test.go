@@ -21,6 +21,7 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -118,6 +119,48 @@ func TestOddListeners(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A namelessListener yields connections that know no address, as some do that programs wrap.
+type namelessListener struct{ net.Listener }
+
+func (l namelessListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return namelessConn{c}, err
+}
+
+type namelessConn struct{ net.Conn }
+
+func (namelessConn) RemoteAddr() net.Addr { return nil }
+func (namelessConn) LocalAddr() net.Addr  { return nil }
+
+// A connection need not know its addresses, as with net/http.
+func TestConnectionsWithoutAddresses(t *testing.T) {
+	o := &gateway.Options{AccessLog: slog.New(slog.DiscardHandler)}
+	o.Limits.ConnectionsPerAddr = 1
+	o.TLS.HandshakeLog = o.AccessLog
+	h := newHarness(t, o)
+	h.apply(handling(h, whoami))
+	plain, secure := listen(t), listen(t)
+	ended := make(chan error, 2)
+	go func() { ended <- h.gw.Serve(namelessListener{plain}) }()
+	go func() { ended <- h.gw.ServeTLS(namelessListener{secure}) }()
+	t.Cleanup(func() {
+		require.NoError(t, h.gw.Close())
+		require.Equal(t, http.ErrServerClosed, <-ended)
+		require.Equal(t, http.ErrServerClosed, <-ended)
+	})
+	for range 2 {
+		for _, d := range h.ourDoors() {
+			if d.addr = plain.Addr(); d.tls {
+				d.addr = secure.Addr()
+			}
+			status, body := h.ask(d, h.raw(d, "a.test"), "/")
+			require.Equal(t, []string{"200", ""}, []string{status, body}, d.name)
+		}
+	}
+	_, err := tls.Dial("tcp", secure.Addr().String(), ssltest.ClientConfig("unknown.test"))
+	require.Error(t, err)
 }
 
 // A handler that ends its goroutine, as t.FailNow does in a test, ends its connection: the

@@ -49,7 +49,7 @@ var errTurnedAway = errors.New("gateway: the connection is one too many")
 // accept takes a connection in, or closes it and returns nil if there are too many.
 func (s *Server) accept(c net.Conn) *inbound {
 	i := &inbound{Conn: c, server: s}
-	remote := c.RemoteAddr()
+	remote := i.RemoteAddr()
 	i.header = s.sendsHeader(remote)
 	var addr netip.Prefix
 	if !i.header {
@@ -209,8 +209,11 @@ func (i *inbound) RemoteAddr() net.Addr {
 	if i.remote != nil {
 		return i.remote
 	}
-	return i.Conn.RemoteAddr()
+	return peeraddr.Remote(i.Conn)
 }
+
+// LocalAddr implements [net.Conn].
+func (i *inbound) LocalAddr() net.Addr { return peeraddr.Local(i.Conn) }
 
 // NetConn returns the connection below.
 func (i *inbound) NetConn() net.Conn { return i.Conn }
@@ -246,7 +249,7 @@ func (i *inbound) Admit() error {
 	_ = i.Conn.SetReadDeadline(time.Now().Add(s.o.Limits.HeaderTimeout))
 	h, err := proxyproto.Read(i.Conn)
 	if err != nil {
-		s.headerRefused(i.Conn.RemoteAddr(), err)
+		s.headerRefused(peeraddr.Remote(i.Conn), err)
 		return err
 	}
 	_ = i.Conn.SetReadDeadline(time.Time{})

@@ -190,7 +190,7 @@ func (l *listener) handshake(p *slot) {
 	returned := false
 	defer func() {
 		if r := recover(); r != nil { // in a function of Options.Trace
-			l.tm.logPanic(c.RemoteAddr(), r)
+			l.tm.logPanic(peeraddr.Remote(c), r)
 		}
 		if !returned { // or it has ended the goroutine, as t.FailNow does
 			c.Close()
@@ -199,7 +199,7 @@ func (l *listener) handshake(p *slot) {
 	if a, ok := c.(interface{ Admit() error }); ok {
 		if recovered(a.Admit) != nil {
 			if p.displaced() {
-				l.tm.failed(&attempt{counts: &l.tm.counts.noProfile}, c.RemoteAddr(), p.begun, time.Since(p.begun), errCrowdedOut)
+				l.tm.failed(&attempt{counts: &l.tm.counts.noProfile}, peeraddr.Remote(c), p.begun, time.Since(p.begun), errCrowdedOut)
 			}
 			c.Close()
 			return
@@ -207,12 +207,12 @@ func (l *listener) handshake(p *slot) {
 	}
 	if l.tm.o.MaxHandshakesPerAddr > 0 {
 		// Here and not in the accept loop: it may take Admit to tell the address.
-		addr := peeraddr.Customer(c.RemoteAddr())
+		addr := peeraddr.Customer(peeraddr.Remote(c))
 		if !l.enter(addr) {
 			c.Close()
 			l.tm.counts.turnedAway.Add(1)
 			if trace := l.tm.o.Trace; trace != nil && trace.TurnedAway != nil {
-				trace.TurnedAway(c.RemoteAddr())
+				trace.TurnedAway(peeraddr.Remote(c))
 			}
 			return
 		}
@@ -257,15 +257,15 @@ func (tm *Terminator) handshake(p *slot, config *tls.Config) (*tls.Conn, error) 
 	if err != nil {
 		defer linger(c) // in its place, which it can lose meanwhile
 		answerPlainHTTP(err)
-		return nil, tm.failed(a, c.RemoteAddr(), begun, took, err)
+		return nil, tm.failed(a, peeraddr.Remote(c), begun, took, err)
 	}
 	_ = c.SetDeadline(time.Time{})
 	cs := conn.ConnectionState()
 	tm.counts.succeeded(a.counts, &cs, took)
 	if tm.o.HandshakeLog != nil {
-		tm.logDone(a.profile, c.RemoteAddr(), &cs, took)
+		tm.logDone(a.profile, peeraddr.Remote(c), &cs, took)
 	}
-	tm.over(a, begun, took, c.RemoteAddr(), &cs, nil)
+	tm.over(a, begun, took, peeraddr.Remote(c), &cs, nil)
 	return conn, nil
 }
 

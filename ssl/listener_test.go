@@ -963,6 +963,37 @@ func TestPanicInATrace(t *testing.T) {
 	require.Equal(t, 6, strings.Count(log.log.String(), "at the disco"))
 }
 
+// A namelessListener yields connections that know no address, as some do that programs wrap.
+type namelessListener struct{ net.Listener }
+
+func (l namelessListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return namelessConn{c}, err
+}
+
+type namelessConn struct{ net.Conn }
+
+func (namelessConn) RemoteAddr() net.Addr { return nil }
+
+// A connection need not know its address, as with net/http.
+func TestConnectionsWithoutAddresses(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	o := &ssl.Options{MaxHandshakesPerAddr: 1, HandshakeLog: slog.New(slog.DiscardHandler)}
+	reports := newReports(o)
+	o.Logger = slog.New(slog.DiscardHandler)
+	l := newStore(t, o, server(ca, "1", nil, "a.test")).Listener(namelessListener{listen(t)})
+	acceptAll(t, l)
+	for range 2 {
+		require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
+		require.Equal(t, "1", <-reports.done)
+		require.Error(t, handshake(t, l.Addr(), ssltest.ClientConfig("b.test")).err)
+		e := <-reports.failed
+		require.Equal(t, ssl.ReasonUnknownSNI, e.Reason)
+		require.Empty(t, e.RemoteAddr.String())
+		require.NotPanics(t, func() { _ = e.Error() })
+	}
+}
+
 // Somebody who speaks HTTP to the port is told.
 func TestPlainHTTPToTLSPort(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")

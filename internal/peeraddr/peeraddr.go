@@ -29,3 +29,23 @@ func Customer(a net.Addr) netip.Prefix {
 	prefix, _ := addr.Prefix(bits) // no error: there are as many bits
 	return prefix
 }
+
+// Remote returns the address of a connection's other end. Some have none, such as what a
+// program has wrapped, and net/http takes them: of those it is one that says nothing, and
+// not nil.
+func Remote(c net.Conn) net.Addr { return known(c.RemoteAddr()) }
+
+// Local returns the address of a connection's own end, as Remote does.
+func Local(c net.Conn) net.Addr { return known(c.LocalAddr()) }
+
+func known(a net.Addr) net.Addr {
+	if a == nil {
+		return unknown{}
+	}
+	return a
+}
+
+type unknown struct{}
+
+func (unknown) Network() string { return "" }
+func (unknown) String() string  { return "" }
