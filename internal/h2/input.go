@@ -24,7 +24,7 @@ type input struct {
 
 // firstInput is enough for the heads of some requests. A connection has it for as long as
 // it does not rest, and many have no more to say.
-const firstInput = 4 << 10
+const firstInput = 1 << 10
 
 var inputs = sync.Pool{New: func() any {
 	in := new(input)

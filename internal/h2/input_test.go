@@ -11,7 +11,7 @@ import (
 // A connection has a small input until more comes at once than that takes, and keeps nothing
 // of the large one when it rests: another has that then.
 func TestInputGrows(t *testing.T) {
-	const small, large, head = 4 << 10, 16 << 10, 9
+	const small, large, head = 1 << 10, 16 << 10, 9
 	in := h2.NewInput()
 	require.Equal(t, small, in.Take(small-1))
 	require.Equal(t, small, in.Take(1))
