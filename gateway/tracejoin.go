@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"net"
+
+	"github.com/sallyport/sallyport/internal/hooks"
 )
 
 // JoinTraces returns a Trace that calls several others; nil ones are skipped. RequestBegun
@@ -38,7 +40,7 @@ func JoinTraces(traces ...*Trace) *Trace {
 			refused = append(refused, func(r refusal) { f(r.peer, r.err) })
 		}
 	}
-	joined := &Trace{RequestDone: telling(done), LimitReached: telling(limits)}
+	joined := &Trace{RequestDone: hooks.Join(done), LimitReached: hooks.Join(limits)}
 	if len(begun) > 0 {
 		joined.RequestBegun = func(ctx context.Context, r *RequestStart) context.Context {
 			for _, f := range begun {
@@ -49,20 +51,8 @@ func JoinTraces(traces ...*Trace) *Trace {
 			return ctx
 		}
 	}
-	if tell := telling(refused); tell != nil {
+	if tell := hooks.Join(refused); tell != nil {
 		joined.ProxyHeaderRefused = func(peer net.Addr, err error) { tell(refusal{peer, err}) }
 	}
 	return joined
-}
-
-// telling returns what calls all of list, or nil.
-func telling[T any](list []func(T)) func(T) {
-	if len(list) == 0 {
-		return nil
-	}
-	return func(v T) {
-		for _, f := range list {
-			defer f(v)
-		}
-	}
 }

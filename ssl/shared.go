@@ -9,10 +9,9 @@ import (
 )
 
 // sharedCerts lets connections whose clients present the same certificate have it once:
-// parsed, it weighs three kilobytes, a fifth of what an idle connection does, and many
-// connections of one client are what services have among each other. crypto/tls itself
-// shares so what servers present and what comes with tickets, but parses what clients
-// present for each connection.
+// parsed, it takes three kilobytes, a fifth of an idle connection, and services often have
+// many connections from one client. crypto/tls itself shares what servers present and what
+// comes with tickets, but parses what clients present anew for each connection.
 //
 // Nothing here keeps a certificate alive, and only those of clients that were verified come
 // here. Two are the same if they have the same bytes.

@@ -1,6 +1,10 @@
 package ssl
 
-import "net"
+import (
+	"net"
+
+	"github.com/sallyport/sallyport/internal/hooks"
+)
 
 // JoinTraces returns a Trace that calls several others; nil ones are skipped. They are
 // called from the last to the first and, like deferred functions, even if one panics.
@@ -20,17 +24,5 @@ func JoinTraces(traces ...*Trace) *Trace {
 			turned = append(turned, t.TurnedAway)
 		}
 	}
-	return &Trace{HandshakeDone: telling(done), TurnedAway: telling(turned)}
-}
-
-// telling returns what calls all of list, or nil.
-func telling[T any](list []func(T)) func(T) {
-	if len(list) == 0 {
-		return nil
-	}
-	return func(v T) {
-		for _, f := range list {
-			defer f(v)
-		}
-	}
+	return &Trace{HandshakeDone: hooks.Join(done), TurnedAway: hooks.Join(turned)}
 }
