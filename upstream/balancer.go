@@ -118,6 +118,24 @@ func reduce(weights []int) (reduced []uint64, sum uint64) {
 	return reduced, sum
 }
 
+// commonMultiple returns the least number that every weight divides, or 0 if that is more
+// than most. Weights that are zero do not count.
+func commonMultiple(weights []uint64, most uint64) uint64 {
+	multiple := uint64(1)
+	for _, w := range weights {
+		switch {
+		case w == 0:
+			continue
+		case w > most:
+			return 0
+		}
+		if multiple *= w / gcd(multiple, w); multiple > most {
+			return 0
+		}
+	}
+	return multiple
+}
+
 func gcd(a, b uint64) uint64 {
 	for b != 0 {
 		a, b = b, a%b

@@ -2,10 +2,14 @@ package upstream_test
 
 import (
 	"bufio"
+	"maps"
 	"math"
+	"math/big"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -206,6 +210,58 @@ func TestLeastConn(t *testing.T) {
 	next := p.Replace(mustNew(t, upstream.Config{ID: "1", Balancer: "least_conn", Nodes: manyNodes(4)[1:]}), nil)
 	p.InFlight(3, 1)
 	require.Equal(t, 0, next.Picks().Pick(&upstream.Request{}))
+}
+
+// Whatever the weights, the counts and what has been tried: the node picked is one of those
+// with the least load, as fractions have it, and each of them is picked.
+func TestLeastConnOracle(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 300 {
+		n := 1 + random.IntN(41)
+		c := upstream.Config{Balancer: "least_conn"}
+		weights := [][]int{{7}, {1, 2, 3, 0}, {60, 84, 90}, {math.MaxInt32, math.MaxInt32 - 1, 1}}[round%4]
+		for i := range n {
+			c.Nodes = append(c.Nodes, upstream.Node{Host: "a.test", Port: 1 + i, Weight: weights[random.IntN(len(weights))]})
+		}
+		p := newPool(t, c, nil)
+		counts := make([]int64, n)
+		for i := range counts {
+			counts[i] = random.Int64N(4) * random.Int64N(4)
+			p.InFlight(i, counts[i])
+		}
+		req := &upstream.Request{}
+		for range random.IntN(3) {
+			req.Add(random.IntN(n))
+		}
+
+		weight := func(i int) *big.Int { return big.NewInt(int64(c.Nodes[i].Weight)) }
+		if !slices.ContainsFunc(c.Nodes, func(n upstream.Node) bool { return n.Weight > 0 }) {
+			weight = func(int) *big.Int { return big.NewInt(1) }
+		}
+		var least *big.Rat
+		var want []int
+		for i := range n {
+			if req.Has(i) || weight(i).Sign() == 0 {
+				continue
+			}
+			load := new(big.Rat).SetFrac(big.NewInt(counts[i]+1), weight(i))
+			if least == nil || load.Cmp(least) < 0 {
+				least, want = load, nil
+			}
+			if load.Cmp(least) == 0 {
+				want = append(want, i)
+			}
+		}
+		if want == nil {
+			require.Negative(t, p.Picks().Pick(req))
+			continue
+		}
+		seen := map[int]int{}
+		for range 60 * len(want) {
+			seen[p.Picks().Pick(req)]++
+		}
+		require.ElementsMatch(t, want, slices.Collect(maps.Keys(seen)), "round %d: %v in flight, nodes %v", round, counts, c.Nodes)
+	}
 }
 
 // A node that has the connections of slow requests gets no more.

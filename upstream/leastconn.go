@@ -16,8 +16,13 @@ import (
 
 // leastConn is the balancer of a level.
 type leastConn struct {
-	nodes    []counted
-	heaviest []counted // those of the greatest weight
+	nodes    []counted // those that have a weight
+	heaviest []counted // those of the greatest
+
+	// For glance: the nodes in fours, and the steps by which all fours are met. If the
+	// weights have no common scale, there are none.
+	fours   []four
+	strides []int
 }
 
 // A counted is a node and its count, side by side for the loop over all.
@@ -27,14 +32,50 @@ type counted struct {
 	index    int
 }
 
+// A four is as many nodes, or fewer and what is never the least.
+type four struct {
+	nodes [4]scaled
+	index [4]int
+}
+
+// A scaled is a count and what makes it a load: with the weight, it is the same product for
+// all nodes.
+type scaled struct {
+	inFlight *atomic.Int64
+	scale    uint64
+}
+
+// maxScale leaves 32 bits to what is in flight.
+const maxScale = math.MaxUint32
+
 func newLeastConn(l *level, members []member) *leastConn {
 	b := &leastConn{}
-	greatest := slices.Max(l.weights)
+	weights, _ := reduce(l.weights)
+	greatest := slices.Max(weights)
 	for k, i := range l.nodes {
-		n := counted{&members[i].state.inFlight, uint64(l.weights[k]), i}
-		b.nodes = append(b.nodes, n)
-		if l.weights[k] == greatest {
+		n := counted{&members[i].state.inFlight, weights[k], i}
+		if n.weight > 0 {
+			b.nodes = append(b.nodes, n)
+		}
+		if n.weight == greatest {
 			b.heaviest = append(b.heaviest, n)
+		}
+	}
+	common := commonMultiple(weights, maxScale)
+	if common == 0 {
+		return b
+	}
+	never := scaled{new(atomic.Int64), math.MaxUint64}
+	for nodes := range slices.Chunk(b.nodes, 4) {
+		f := four{nodes: [4]scaled{never, never, never, never}}
+		for k, n := range nodes {
+			f.nodes[k], f.index[k] = scaled{n.inFlight, common / n.weight}, n.index
+		}
+		b.fours = append(b.fours, f)
+	}
+	for step := range len(b.fours) + 1 {
+		if gcd(uint64(len(b.fours)), uint64(step)) == 1 {
+			b.strides = append(b.strides, step)
 		}
 	}
 	return b
@@ -43,13 +84,87 @@ func newLeastConn(l *level, members []member) *leastConn {
 func (b *leastConn) Pick(_ *http.Request, c *Candidates) int {
 	// Nothing is less than an idle node of the greatest weight, so any of them that is
 	// met at random is as good as one found by looking at all.
-	for range 3 {
-		n := &b.heaviest[rand.IntN(len(b.heaviest))]
-		if n.inFlight.Load() == 0 && c.Usable(n.index) && c.pool.warmth(&c.pool.members[n.index]) == 1 {
+	random := rand.Uint64()
+	for part := range 3 {
+		n := &b.heaviest[below(random>>(21*part), len(b.heaviest))]
+		if n.inFlight.Load() == 0 && c.usableInFull(n.index) {
 			return n.index
 		}
 	}
+	if i := b.glance(c, random); i >= 0 {
+		return i
+	}
+	return b.search(c)
+}
 
+// below returns a number below n by 21 random bits.
+func below(random uint64, n int) int {
+	return int(random & (1<<21 - 1) * uint64(n) >> 21)
+}
+
+// usableInFull reports whether a node may be picked and has all of its weight.
+func (c *Candidates) usableInFull(i int) bool {
+	return c.Usable(i) && c.pool.warmth(&c.pool.members[i]) == 1
+}
+
+// glance returns a node with the least load if the counts alone tell of one, or -1.
+//
+// They do if the node that has the least by its count is usable and has all of its weight:
+// other counts are as great, and those of nodes that are not warm count for more.
+func (b *leastConn) glance(c *Candidates, random uint64) int {
+	least := b.least()
+	if least == math.MaxUint64 {
+		return -1 // there are no fours
+	}
+	// Those that have it are met in a random order, or nearly: else all gateways of a fleet
+	// would go on to the same node.
+	at, stride := below(random, len(b.fours)), b.strides[below(random>>21, len(b.strides))]
+	k, step := random>>60, random>>59|1
+	for range b.fours {
+		f := &b.fours[at]
+		if f.least() == least {
+			for range 4 {
+				k = (k + step) % 4
+				if f.nodes[k].load() != least {
+					continue
+				}
+				if c.usableInFull(f.index[k]) {
+					return f.index[k]
+				}
+				return -1
+			}
+		}
+		if at += stride; at >= len(b.fours) {
+			at -= len(b.fours)
+		}
+	}
+	return -1
+}
+
+// least returns the least load, usable or not. It is the loop that takes the time: it calls
+// nothing, no branch depends on what it reads, and two minima need not wait for each other
+// (BenchmarkPick, busy=y).
+func (b *leastConn) least() uint64 {
+	x, y := uint64(math.MaxUint64), uint64(math.MaxUint64)
+	for i := range b.fours {
+		n := &b.fours[i].nodes
+		x, y = min(x, n[0].load()), min(y, n[1].load())
+		x, y = min(x, n[2].load()), min(y, n[3].load())
+	}
+	return min(x, y)
+}
+
+// load compares with those of the other nodes as a number.
+func (n *scaled) load() uint64 { return uint64(n.inFlight.Load()+1) * n.scale }
+
+// least returns the least load.
+func (f *four) least() uint64 {
+	n := &f.nodes
+	return min(min(n[0].load(), n[1].load()), min(n[2].load(), n[3].load()))
+}
+
+// search returns the usable node with the least load, or -1.
+func (b *leastConn) search(c *Candidates) int {
 	// Most nodes are not the least: only those that may be are looked at closely.
 	var (
 		ties  [16]int // as many of them, each with the same chance to be here
@@ -91,9 +206,8 @@ func (b *leastConn) Pick(_ *http.Request, c *Candidates) int {
 	}
 }
 
-// next returns the first node from k on that is not above a load, and its own. It is
-// the loop that takes the time, and calls nothing, so that all of it is in
-// registers (BenchmarkPick, busy=y).
+// next returns the first node from k on that is not above a load, and its own. It calls
+// nothing, so that all of it is in registers.
 func (b *leastConn) next(k int, least load) (int, load) {
 	for ; k < len(b.nodes); k++ {
 		n := &b.nodes[k]
