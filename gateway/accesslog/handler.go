@@ -3,7 +3,7 @@
 //
 //	log := accesslog.New(file, nil)
 //	defer log.Close()
-//	gw := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
+//	gw, err := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
 //
 // Two things make the difference. Records are collected and written many at a time, as with
 // nginx's "access_log FILE buffer=64k flush=1s": if the process dies, the records of up to

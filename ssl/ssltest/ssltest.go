@@ -3,8 +3,8 @@
 //
 //	ca := ssltest.NewCA(t, "servers")
 //	people := ssltest.NewCA(t, "people")
-//	store := ssl.NewStore(nil)
-//	_, err := store.Put(ssl.Config{
+//	store, err := ssl.NewStore(nil)
+//	_, err = store.Put(ssl.Config{
 //		ID:           "1",
 //		Names:        []string{"a.test"},
 //		Certificates: []ssl.KeyPair{ca.Server("a.test")},
