@@ -142,16 +142,15 @@ func (b *leastConn) glance(c *Candidates, random uint64) int {
 }
 
 // least returns the least load, usable or not. It is the loop that takes the time: it calls
-// nothing, no branch depends on what it reads, and two minima need not wait for each other
+// nothing, no branch depends on what it reads, and a four need not wait for those before it
 // (BenchmarkPick, busy=y).
 func (b *leastConn) least() uint64 {
-	x, y := uint64(math.MaxUint64), uint64(math.MaxUint64)
+	least := uint64(math.MaxUint64)
 	for i := range b.fours {
 		n := &b.fours[i].nodes
-		x, y = min(x, n[0].load()), min(y, n[1].load())
-		x, y = min(x, n[2].load()), min(y, n[3].load())
+		least = min(least, min(min(n[0].load(), n[1].load()), min(n[2].load(), n[3].load())))
 	}
-	return min(x, y)
+	return least
 }
 
 // load compares with those of the other nodes as a number.
