@@ -140,7 +140,7 @@ func parseConversation(text string) (*conversation, error) {
 		case key == "keys" && value == "none" && e == nil:
 			c.keyless = true
 		case key == "keys" && e == nil:
-			for _, k := range strings.Fields(value) {
+			for k := range strings.FieldsSeq(value) {
 				name, role, _ := strings.Cut(k, ":")
 				roles := map[string]adminapi.Role{"admin": adminapi.RoleAdmin, "viewer": adminapi.RoleViewer}
 				r, ok := roles[role]

@@ -210,14 +210,14 @@ func TestStatusPageMembers(t *testing.T) {
 			if typ == reflect.TypeFor[time.Time]() {
 				return []string{path}
 			}
-			for i := range typ.NumField() {
-				if typ.Field(i).Anonymous {
-					all = append(all, list(typ.Field(i).Type, path)...)
+			for field := range typ.Fields() {
+				if field.Anonymous {
+					all = append(all, list(field.Type, path)...)
 					continue
 				}
-				name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
-				require.NotEmpty(t, name, "%v.%s", typ, typ.Field(i).Name)
-				all = append(all, list(typ.Field(i).Type, strings.TrimPrefix(path+"."+name, "."))...)
+				name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+				require.NotEmpty(t, name, "%v.%s", typ, field.Name)
+				all = append(all, list(field.Type, strings.TrimPrefix(path+"."+name, "."))...)
 			}
 			return all
 		}

@@ -294,7 +294,7 @@ func (h *Handler) expires(r *http.Request) (time.Time, *failure) {
 func precondition(r *http.Request, old *object) *failure {
 	matches := func(header string) bool {
 		for _, value := range r.Header.Values(header) {
-			for _, tag := range strings.Split(value, ",") {
+			for tag := range strings.SplitSeq(value, ",") {
 				tag = strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
 				if old != nil && (tag == "*" || tag == strconv.FormatInt(old.changed, 10)) {
 					return true

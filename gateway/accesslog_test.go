@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -125,9 +126,7 @@ func testAccessLog(t *testing.T, access *records, log *slog.Logger) {
 					"level": c.level, "msg": "request", "status": float64(c.status), "method": method,
 					"host": c.host, "path": c.path, "protocol": protocol, "client": "127.0.0.1",
 				}
-				for key, value := range c.want {
-					want[key] = value
-				}
+				maps.Copy(want, c.want)
 				for key, value := range want {
 					require.Equal(t, value, got[key], "%s %s: %s", d.name, c.path, key)
 				}

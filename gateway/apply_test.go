@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -208,9 +209,7 @@ func TestReferencesOracle(t *testing.T) {
 	for range 3000 {
 		c := gateway.Change{Delete: gateway.IDs{Routes: ids("r"), Upstreams: ids("u")}, AllowDangling: random.IntN(10) == 0}
 		nextRoutes, nextUpstreams := map[string]string{}, map[string]bool{}
-		for id, u := range routes {
-			nextRoutes[id] = u
-		}
+		maps.Copy(nextRoutes, routes)
 		for id := range upstreams {
 			nextUpstreams[id] = true
 		}

@@ -49,7 +49,7 @@ func isRefusal(answer string) bool {
 // verdict is what we do.
 func (w *corpusWant) verdict() string {
 	refused, answered := false, w.answers == "open" // as a client wants it who has no answer
-	for _, word := range strings.Fields(w.answers) {
+	for word := range strings.FieldsSeq(w.answers) {
 		refused = refused || isRefusal(word)
 		answered = answered || word[0] == '2'
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net"
 
 	"github.com/sallyport/sallyport/internal/fieldname"
@@ -43,11 +44,7 @@ func (n nameSet) With(folded string, delta int) nameSet { return n.with(folded, 
 
 // IdentityNames returns how often each configured name of an identity header counts.
 func (s *Server) IdentityNames() map[string]int {
-	counts := map[string]int{}
-	for name, n := range s.snap.Load().identityNames.counts.All() {
-		counts[name] = n
-	}
-	return counts
+	return maps.Collect(s.snap.Load().identityNames.counts.All())
 }
 
 // Connections is the number of connections that count.

@@ -363,8 +363,8 @@ func exchange(t *testing.T, server net.Addr, head, body string) (lines []string)
 				return append(lines, fmt.Sprintf("ends in the head: %q", raw.Bytes()))
 			}
 		}
-		fields := strings.Split(strings.TrimSpace(raw.String()), "\r\n")
-		for _, line := range fields {
+		fields := strings.SplitSeq(strings.TrimSpace(raw.String()), "\r\n")
+		for line := range fields {
 			if strings.HasPrefix(line, "Date: ") {
 				line = "Date: ..."
 			}

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -95,9 +96,7 @@ func TestRoutingThroughEveryDoor(t *testing.T) {
 			req, err := http.NewRequestWithContext(t.Context(), method, d.scheme()+"://a.test"+c.target, strings.NewReader(c.body))
 			require.NoError(t, err)
 			req.Host = host
-			for name, values := range c.header {
-				req.Header[name] = values
-			}
+			maps.Copy(req.Header, c.header)
 			status, body := h.do(h.client(d, "a.test"), req)
 			if !d.tls {
 				want = want[1:]

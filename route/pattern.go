@@ -131,8 +131,8 @@ func checkPattern(s string) error {
 	case s[0] != '/' && s[0] != '*':
 		return fmt.Errorf("%q does not begin with a slash, as every path does", s)
 	}
-	if i := strings.IndexByte(s, '?'); i >= 0 {
-		return fmt.Errorf("%q has a query, which is no part of the path: write %q", s, s[:i])
+	if before, _, ok := strings.Cut(s, "?"); ok {
+		return fmt.Errorf("%q has a query, which is no part of the path: write %q", s, before)
 	}
 	if hasEscape(s) {
 		err := fmt.Errorf("%q is percent-encoded, and is compared with the decoded path", s)

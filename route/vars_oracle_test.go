@@ -22,7 +22,7 @@ type world map[string][]string
 // is written without "=".
 func parseWorld(s string) world {
 	w := world{}
-	for _, field := range strings.Fields(s) {
+	for field := range strings.FieldsSeq(s) {
 		name, value, ok := strings.Cut(field, "=")
 		value = strings.ReplaceAll(value, "_", " ")
 		switch {

@@ -69,7 +69,7 @@ func secretsOf(t *testing.T, pair ssl.KeyPair) (all []string) {
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	require.NoError(t, err)
 	all = secretsIn(t, key)
-	for _, line := range strings.Split(strings.TrimSpace(string(pair.KeyPEM)), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(string(pair.KeyPEM)), "\n") {
 		if !strings.HasPrefix(line, "-----") && len(line) > 20 {
 			all = append(all, spellings([]byte(line))...)
 		}

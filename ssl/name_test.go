@@ -21,7 +21,7 @@ func TestSubject(t *testing.T) {
 	value := func(tag int, text string) asn1.RawValue { return asn1.RawValue{Tag: tag, Bytes: []byte(text)} }
 	attribute := func(oid string, v any) pkix.AttributeTypeAndValue {
 		var id asn1.ObjectIdentifier
-		for _, part := range strings.Split(oid, ".") {
+		for part := range strings.SplitSeq(oid, ".") {
 			n := 0
 			for _, c := range part {
 				n = n*10 + int(c-'0')

@@ -666,7 +666,7 @@ func FuzzNew(f *testing.F) {
 			return
 		}
 		require.NotEmpty(t, configErrors(t, err))
-		for _, line := range bytes.Split(key, []byte("\n")) {
+		for line := range bytes.SplitSeq(key, []byte("\n")) {
 			if len(line) >= 48 && !bytes.Contains(cert, line) && !bytes.Contains(ca, line) && !strings.Contains(name+skip, string(line)) {
 				require.NotContains(t, err.Error(), string(line))
 			}

@@ -120,7 +120,7 @@ func TestOpenedNames(t *testing.T) {
 func (m *maker) apply(table *ssl.Table, rules string) (*ssl.Table, []string) {
 	var put []*ssl.Profile
 	var ids, gone []string
-	for _, rule := range strings.Split(rules, ";") {
+	for rule := range strings.SplitSeq(rules, ";") {
 		switch words := strings.Fields(rule); {
 		case len(words) == 0:
 		case words[0] == "del":

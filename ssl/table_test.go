@@ -271,7 +271,7 @@ func TestLookup(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var table *ssl.Table
-			for _, step := range strings.Split(c.rules, ";") {
+			for step := range strings.SplitSeq(c.rules, ";") {
 				words := strings.Fields(step)
 				if words[0] == "del" {
 					table = table.Without(words[1])
@@ -354,7 +354,7 @@ func TestTableWarnings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var table *ssl.Table
 			last := ""
-			for _, step := range strings.Split(c.rules, ";") {
+			for step := range strings.SplitSeq(c.rules, ";") {
 				words := strings.Fields(step)
 				last = words[0]
 				if words[0] == "del" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -113,9 +114,7 @@ func (n *fakeNet) connections() map[string]int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	out := map[string]int{}
-	for k, v := range n.open {
-		out[k] = v
-	}
+	maps.Copy(out, n.open)
 	return out
 }
 

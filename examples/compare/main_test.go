@@ -187,7 +187,8 @@ func TestFaultyProxy(t *testing.T) {
 		var report strings.Builder
 		require.NoError(t, results.markdown(&report))
 		require.Contains(t, report.String(), "- small GET, HTTP/1.1, "+name+", ")
-		require.Regexp(t, `\| small GET, HTTP/2: CPU, µs \| [0-9.]+ \([0-9]+ errors?\) \|`, report.String())
+		// A busy machine may leave the proxy too little for its CPU time to be told: then the cell is "-".
+		require.Regexp(t, `\| small GET, HTTP/2: CPU, µs \| ([0-9.]+|-) \([0-9]+ errors?\) \|`, report.String())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -106,9 +107,7 @@ func (s site) render(name string, t *template.Template, more map[string]any) (st
 		"site": s, "name": serverName, "idle": int(idleTimeout.Seconds()), "upstream": idleUpstream, "streams": maxStreams,
 		"names": s.keyPairs(), "conns": 2 * s.Conns, "root": os.Geteuid() == 0,
 	}
-	for k, v := range more {
-		data[k] = v
-	}
+	maps.Copy(data, more)
 	var text strings.Builder
 	if err := t.Execute(&text, data); err != nil {
 		return "", err

@@ -97,12 +97,7 @@ func (r *results) throughput() (rows [][]string) {
 }
 
 func (r *results) has(is func(proxy) bool) bool {
-	for _, p := range r.proxies {
-		if is(p) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.proxies, is)
 }
 
 func (r *results) columns() (titles []string) {

@@ -96,7 +96,7 @@ func steps(printed string) map[string][]string {
 	found := map[string][]string{}
 	step := ""
 	heading := regexp.MustCompile(`^# (\d)\.`)
-	for _, line := range strings.Split(printed, "\n") {
+	for line := range strings.SplitSeq(printed, "\n") {
 		if m := heading.FindStringSubmatch(line); m != nil {
 			step = m[1]
 		} else if step != "" && (strings.HasPrefix(line, "openssl ") || strings.HasPrefix(line, "curl ") || strings.HasPrefix(line, "server_cert=")) {

@@ -3,6 +3,7 @@ package gatewayotel_test
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -160,9 +161,7 @@ func (h *harness) ask(client *http.Client, method, url string, header http.Heade
 	h.t.Helper()
 	req, err := http.NewRequest(method, url, nil)
 	require.NoError(h.t, err)
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	res, err := client.Do(req)
 	require.NoError(h.t, err)
 	body, err := io.ReadAll(res.Body)

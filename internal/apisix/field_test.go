@@ -88,8 +88,7 @@ func TestFieldNameKnowsEveryField(t *testing.T) {
 }
 
 func fieldPaths(typ reflect.Type, prefix string) (paths []string) {
-	for i := range typ.NumField() {
-		field := typ.Field(i)
+	for field := range typ.Fields() {
 		path := prefix + field.Name
 		paths = append(paths, path)
 		typ := field.Type

@@ -2,6 +2,7 @@ package apisix
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"strings"
@@ -29,9 +30,7 @@ func Patch(doc map[string]any, change any) (map[string]any, error) {
 // bounds.
 func merge(doc, change map[string]any) map[string]any {
 	out := make(map[string]any, len(doc)+len(change))
-	for k, v := range doc {
-		out[k] = v
-	}
+	maps.Copy(out, doc)
 	for k, v := range change {
 		inner, isObject := v.(map[string]any)
 		old, wasObject := out[k].(map[string]any)
@@ -105,9 +104,7 @@ func wrongPath(names []string, hint string) error {
 
 func setAt(doc map[string]any, names []string, at int, v any) (map[string]any, error) {
 	out := make(map[string]any, len(doc)+1)
-	for k, old := range doc {
-		out[k] = old
-	}
+	maps.Copy(out, doc)
 	name := names[at]
 	if at == len(names)-1 {
 		out[name] = v

@@ -1,6 +1,7 @@
 package apisix
 
 import (
+	"maps"
 	"regexp"
 	"strings"
 )
@@ -116,9 +117,7 @@ func Resolve(kind Kind, doc map[string]any, resolve func(reference string) (stri
 // shallow returns a copy of an object that shares what is in it.
 func shallow(m map[string]any) map[string]any {
 	out := make(map[string]any, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
+	maps.Copy(out, m)
 	return out
 }
 

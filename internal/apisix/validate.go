@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -105,10 +106,8 @@ func checkIPv6Nodes(doc map[string]any, path string) error {
 			return bare
 		}
 	}
-	for _, addr := range sortedKeys(objectOf(doc, "nodes")) {
-		if isBareIPv6(addr) {
-			return bare
-		}
+	if slices.ContainsFunc(sortedKeys(objectOf(doc, "nodes")), isBareIPv6) {
+		return bare
 	}
 	return nil
 }

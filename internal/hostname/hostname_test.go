@@ -2,6 +2,7 @@ package hostname_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -361,9 +362,7 @@ func TestIndexAgainstOracle(t *testing.T) {
 		}
 		if i%20 == 0 {
 			v := version{x, map[string]int{}}
-			for p, n := range patterns {
-				v.patterns[p] = n
-			}
+			maps.Copy(v.patterns, patterns)
 			check(v)
 			versions = append(versions, v)
 		}
