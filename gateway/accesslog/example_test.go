@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"time"
 
@@ -47,13 +47,18 @@ func ExampleNew() {
 }
 
 func ExampleHandler_HandleAttrs() {
-	log := accesslog.New(io.Discard, nil)
+	log := accesslog.New(os.Stdout, nil)
 	defer log.Close()
 	attrs := make([]slog.Attr, 0, 8) // used again and again
 	for status := range 3 {
 		attrs = append(attrs[:0], slog.Int("status", 200+status))
-		if err := log.HandleAttrs(context.Background(), time.Now(), slog.LevelInfo, "request", attrs); err != nil {
+		// A record with the zero time has no time.
+		if err := log.HandleAttrs(context.Background(), time.Time{}, slog.LevelInfo, "request", attrs); err != nil {
 			panic(err)
 		}
 	}
+	// Output:
+	// {"level":"INFO","msg":"request","status":200}
+	// {"level":"INFO","msg":"request","status":201}
+	// {"level":"INFO","msg":"request","status":202}
 }
