@@ -67,4 +67,9 @@ var NewSharedCerts = newSharedCerts
 func (s *sharedCerts) Collide() { s.hash = func([]byte) uint64 { return 1 } }
 
 func (s *sharedCerts) Of(c *x509.Certificate) *x509.Certificate { return s.of(c) }
-func (s *sharedCerts) Len() int                                 { return len(s.m) }
+func (s *sharedCerts) Len() (n int) {
+	for i := range s.shards {
+		n += len(s.shards[i].m)
+	}
+	return n
+}

@@ -18,21 +18,28 @@ import (
 type sharedCerts struct {
 	hash func([]byte) uint64
 
+	// shards, by hash. What is gone is looked for in one of them at a time: handshakes wait
+	// for that.
+	shards [16]certShard
+}
+
+// A certShard is some of the certificates.
+type certShard struct {
 	mu    sync.Mutex // guards what follows
 	m     map[uint64]weak.Pointer[x509.Certificate]
 	sweep int // how many there are when those are looked for that are gone
 }
 
-// leastSweep is how many certificates are not worth looking through.
-const leastSweep = 1024
+// leastSweep is how many certificates of a shard are not worth looking through.
+const leastSweep = 64
 
 func newSharedCerts() *sharedCerts {
 	seed := maphash.MakeSeed()
-	return &sharedCerts{
-		hash:  func(b []byte) uint64 { return maphash.Bytes(seed, b) },
-		m:     map[uint64]weak.Pointer[x509.Certificate]{},
-		sweep: leastSweep,
+	s := &sharedCerts{hash: func(b []byte) uint64 { return maphash.Bytes(seed, b) }}
+	for i := range s.shards {
+		s.shards[i].m, s.shards[i].sweep = map[uint64]weak.Pointer[x509.Certificate]{}, leastSweep
 	}
+	return s
 }
 
 // share puts certificates that other connections have in the place of those that are like
@@ -67,19 +74,20 @@ func replace(chain []*x509.Certificate, old, new *x509.Certificate) {
 // of returns the certificate that others have with the same bytes, or c, for the next.
 func (s *sharedCerts) of(c *x509.Certificate) *x509.Certificate {
 	key := s.hash(c.Raw)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known := s.m[key].Value(); known != nil && known.Equal(c) {
+	in := &s.shards[key%uint64(len(s.shards))]
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if known := in.m[key].Value(); known != nil && known.Equal(c) {
 		return known
 	}
-	s.m[key] = weak.Make(c)
-	if len(s.m) > s.sweep {
-		for key, c := range s.m {
+	in.m[key] = weak.Make(c)
+	if len(in.m) > in.sweep {
+		for key, c := range in.m {
 			if c.Value() == nil {
-				delete(s.m, key)
+				delete(in.m, key)
 			}
 		}
-		s.sweep = max(2*len(s.m), leastSweep)
+		in.sweep = max(2*len(in.m), leastSweep)
 	}
 	return c
 }
