@@ -154,7 +154,7 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 	case ReasonNoClientCert:
 		return fmt.Sprintf("the profile %q demands a certificate of %s, and the client sent none", p.id, p.client.names())
 	case ReasonUnknownCA:
-		return unknownCA(p, c)
+		return unknownCA(p, c, err)
 	case ReasonExpired:
 		var invalid x509.CertificateInvalidError
 		if errors.As(err, &invalid) && invalid.Cert != nil {
@@ -188,8 +188,13 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 	return reason.Meaning()
 }
 
-func unknownCA(p *Profile, c *x509.Certificate) string {
+func unknownCA(p *Profile, c *x509.Certificate, err error) string {
+	var invalid x509.CertificateInvalidError
 	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.CANotAuthorizedForThisName:
+		return fmt.Sprintf("the name constraints of a CA above it do not permit a name in the certificate of %s", subject(c))
+	case errors.Is(err, errAbove):
+		return fmt.Sprintf("a certificate above the CAs of the profile %q does not permit the chain of %s", p.id, subject(c))
 	case bytes.Equal(c.RawIssuer, c.RawSubject):
 		return fmt.Sprintf("the certificate of %s is self-signed, and not among the CAs of the profile %q (%s)", subject(c), p.id, p.client.names())
 	case p.client.named(c.RawIssuer):

@@ -3,11 +3,14 @@ package ssl
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 	"weak"
 
 	"github.com/sallyport/sallyport/internal/clientcert"
@@ -30,11 +33,45 @@ type anchors struct {
 
 // A way goes from an anchor up to a root, through the bundle. A chain that ends in
 // an intermediate of the bundle is a chain to that root: what is above expires
-// and is revoked like what is below.
+// and is revoked like what is below, and restricts it.
 type way struct {
 	above   []*x509.Certificate // without the anchor
 	allowed int                 // how many intermediates may stand below the anchor
+
+	// restricts says that something above restricts what may stand below by more than the
+	// length: see [way.permits].
+	restricts bool
 }
+
+var errAbove = errors.New("ssl: a certificate above one of the profile's CAs does not permit the chain")
+
+// permits reports whether the whole of a chain, up to the root, is one that the certificates
+// above the anchor permit (RFC 5280, section 6.1): by their name constraints, their extended
+// key usage, or a critical extension that nobody here understands. x509.Verify has looked at
+// none of them, because for it the chain ends in the anchor.
+func (w *way) permits(whole []*x509.Certificate, now time.Time) error {
+	if !w.restricts {
+		return nil
+	}
+	root := x509.NewCertPool()
+	root.AddCert(whole[len(whole)-1])
+	chains, err := verifyClient(whole[:len(whole)-1], root, now)
+	if err == nil && !slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return slices.EqualFunc(c, whole, (*x509.Certificate).Equal) }) {
+		err = errors.New("only another chain is permitted")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errAbove, err)
+	}
+	return nil
+}
+
+// restricts reports whether a CA restricts what stands below it by more than the length.
+func restricts(c *x509.Certificate) bool {
+	named := slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidNameConstraints) })
+	return named || len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage)+len(c.UnhandledCriticalExtensions) > 0
+}
+
+var oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
 
 // An anchorsKey is what anchors are made of.
 type anchorsKey struct {
@@ -159,6 +196,7 @@ func (f *wayFinder) way(on []int) way {
 	for below, i := range on[1:] {
 		cert := f.certs[i]
 		w.above = append(w.above, cert)
+		w.restricts = w.restricts || restricts(cert)
 		if cert.BasicConstraintsValid && cert.MaxPathLen >= 0 {
 			// Below it are the anchor and those between (RFC 5280, section 4.2.1.9).
 			w.allowed = min(w.allowed, cert.MaxPathLen-1-below)

@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -194,6 +195,8 @@ func policyReason(p *Profile, err error, now time.Time) Reason {
 		return ReasonExpired
 	case errors.Is(err, errDepth):
 		return ReasonDepth
+	case errors.Is(err, errAbove):
+		return cmp.Or(invalidReason(err), ReasonUnknownCA)
 	case errors.Is(err, errUnverified):
 		return ReasonUnknownCA
 	default:
@@ -201,9 +204,10 @@ func policyReason(p *Profile, err error, now time.Time) Reason {
 	}
 }
 
-func certificateReason(p *Profile, e *tls.CertificateVerificationError, now time.Time) Reason {
+// invalidReason is that of an error of x509.Verify which says it, or "".
+func invalidReason(err error) Reason {
 	var invalid x509.CertificateInvalidError
-	if errors.As(e, &invalid) {
+	if errors.As(err, &invalid) {
 		switch invalid.Reason {
 		case x509.Expired:
 			return ReasonExpired
@@ -212,6 +216,13 @@ func certificateReason(p *Profile, e *tls.CertificateVerificationError, now time
 		case x509.TooManyIntermediates:
 			return ReasonDepth
 		}
+	}
+	return ""
+}
+
+func certificateReason(p *Profile, e *tls.CertificateVerificationError, now time.Time) Reason {
+	if reason := invalidReason(e); reason != "" {
+		return reason
 	}
 	if p != nil && p.client != nil && p.client.tooDeep(e.UnverifiedCertificates, now) {
 		return ReasonDepth

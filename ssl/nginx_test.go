@@ -116,6 +116,17 @@ func TestLikeNginx(t *testing.T) {
 		comparison{name: "expired root", cas: dying.PEM(), depth: 2, client: fromBelow},
 		comparison{name: "expired root, the intermediate among the CAs", cas: join(below.PEM(), dying.PEM()), depth: 2, client: fromBelow})
 
+	for name, restrict := range restrictions {
+		root := newAuthority(t, nil, restrict(ca("restricted")))
+		middle := newAuthority(t, root, ca("middle"))
+		for _, domain := range []string{"good.test", "bad.test"} {
+			alice := newAuthority(t, middle, named("alice", domain))
+			all = append(all,
+				comparison{name: name + ", " + domain, cas: root.pem(), depth: 2, client: alice.pair(middle)},
+				comparison{name: name + ", " + domain + ", the intermediate among the CAs", cas: join(root.pem(), middle.pem()), depth: 2, client: alice.pair()})
+		}
+	}
+
 	addrs := startNginx(t, n, all)
 	servers := ssltest.NewCA(t, "servers")
 	taken := 0

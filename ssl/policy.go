@@ -101,6 +101,9 @@ func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain
 				err = errExpired
 				continue
 			}
+			if err = w.permits(whole, now); err != nil {
+				continue
+			}
 			if p.crls != nil {
 				if until, err = p.crls.check(whole, now, until); err != nil {
 					continue
