@@ -88,8 +88,11 @@ func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
 	if len(data) > maxCRLBytes {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), maxCRLBytes)
 	}
-	ders := [][]byte{data}
-	if !isDER(data) {
+	var ders [][]byte
+	if isDER(data) {
+		// What is parsed has parts of it, and the caller may use the memory again.
+		ders = [][]byte{bytes.Clone(data)}
+	} else {
 		var err error
 		if ders, err = crlBlocks(data); err != nil {
 			return nil, err
@@ -155,22 +158,38 @@ func crlBlocks(bundle []byte) (ders [][]byte, err error) {
 }
 
 // checkCRLExtensions refuses a list that says less than it seems: a delta, or one
-// for a part of the certificates. A critical extension that is not understood
-// must not be passed over (RFC 5280, section 5.2).
+// for a part of the certificates, even if it forgets to call that critical, as
+// OpenSSL does. A critical extension that is not understood must not be passed
+// over, in an entry either (RFC 5280, sections 5.2 and 5.3): the entries of an
+// indirect list are of another issuer's certificates.
 func checkCRLExtensions(list *x509.RevocationList) error {
 	if list.NextUpdate.IsZero() {
 		return errors.New("has no next update: it would be current for ever (RFC 5280, section 5.1.2.5)")
 	}
 	for _, e := range list.Extensions {
 		switch {
-		case e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 27}):
+		case e.Id.Equal(oidDeltaCRL):
 			return errors.New("is a delta of another list: a complete one is needed")
+		case e.Id.Equal(oidIssuingPoint):
+			return fmt.Errorf("has the extension %v: it is for a part of the certificates, and a complete list is needed", e.Id)
 		case e.Critical:
-			return fmt.Errorf("has the critical extension %v, which is not supported: a complete list is needed, not one for a part of the certificates", e.Id)
+			return fmt.Errorf("has the critical extension %v, which is not supported", e.Id)
+		}
+	}
+	for i, entry := range list.RevokedCertificateEntries {
+		for _, e := range entry.Extensions {
+			if e.Critical {
+				return fmt.Errorf("its entry %d has the critical extension %v, which is not supported", i+1, e.Id)
+			}
 		}
 	}
 	return nil
 }
+
+var (
+	oidDeltaCRL     = asn1.ObjectIdentifier{2, 5, 29, 27}
+	oidIssuingPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
+)
 
 // digest writes the lists and how they are gone by.
 func (c *crls) digest(h hash.Hash) {

@@ -508,6 +508,10 @@ func TestCRLErrors(t *testing.T) {
 	extension := func(critical bool, id ...int) []byte {
 		return root.crl(x509.RevocationList{ExtraExtensions: []pkix.Extension{{Id: id, Critical: critical, Value: []byte{0x02, 0x01, 0x01}}}})
 	}
+	indirect := root.crl(x509.RevocationList{RevokedCertificateEntries: []x509.RevocationListEntry{
+		{SerialNumber: big.NewInt(7), RevocationTime: time.Now()},
+		{SerialNumber: big.NewInt(8), RevocationTime: time.Now(), ExtraExtensions: []pkix.Extension{{Id: []int{2, 5, 29, 29}, Critical: true, Value: []byte{0x30, 0}}}},
+	}})
 	broken := bytes.Replace(crlPEM(good), []byte("\n"), []byte("\n!!"), 2)
 	for _, c := range []struct {
 		name string
@@ -529,8 +533,10 @@ func TestCRLErrors(t *testing.T) {
 		{"too large", make([]byte, 64<<20+1), "67108865 bytes, more than 67108864"},
 		{"a delta", extension(true, 2, 5, 29, 27), "is a delta of another list"},
 		{"a delta, not marked critical", extension(false, 2, 5, 29, 27), "is a delta of another list"},
-		{"for a part of the certificates", extension(true, 2, 5, 29, 28), "has the critical extension 2.5.29.28, which is not supported"},
+		{"for a part of the certificates", extension(true, 2, 5, 29, 28), "has the extension 2.5.29.28: it is for a part of the certificates"},
+		{"for a part of the certificates, not marked critical", extension(false, 2, 5, 29, 28), "has the extension 2.5.29.28: it is for a part of the certificates"},
 		{"an unknown critical extension", extension(true, 1, 2, 3), "has the critical extension 1.2.3"},
+		{"an entry of another issuer", indirect, "list 1: its entry 2 has the critical extension 2.5.29.29, which is not supported"},
 		{"no next update", withoutNextUpdate(t, root), "has no next update"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -553,6 +559,25 @@ func TestCRLErrors(t *testing.T) {
 	}
 	// An extension that is not critical says nothing that must be known.
 	profile(t, server(servers, "1", &ssl.ClientAuth{CAPEM: root.pem(), CRLs: [][]byte{extension(false, 1, 2, 3)}}, "a.test"))
+}
+
+// A profile never changes, whatever becomes of the memory that its lists came in.
+func TestCRLIsCopied(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	root := newAuthority(t, nil, ca("root"))
+	mallory := newAuthority(t, root, leaf("mallory"))
+	for name, list := range map[string][]byte{
+		"DER": root.crl(x509.RevocationList{}, mallory.cert),
+		"PEM": crlPEM(root.crl(x509.RevocationList{}, mallory.cert)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, nil, server(servers, "1", &ssl.ClientAuth{CAPEM: root.pem(), CRLs: [][]byte{list}, DangerouslyAllowMissingCRL: true}, "a.test"))
+			clear(list)
+			_, passage := d.visit(t, ssltest.ClientConfig("a.test", mallory.pair()))
+			require.NotNil(t, passage.err)
+			require.Equal(t, ssl.ReasonRevoked, passage.err.Reason)
+		})
+	}
 }
 
 // withoutNextUpdate is a list that crypto/x509 would not make.
