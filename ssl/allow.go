@@ -36,11 +36,14 @@ func newAllowList(a *Allow, fault func(field string, err error)) *allowList {
 		return nil
 	}
 	l := &allowList{
-		written: *a,
-		uris:    map[string]bool{},
-		emails:  map[string]bool{},
-		names:   map[string]bool{},
-		keys:    map[[sha256.Size]byte]bool{},
+		written: Allow{
+			DNSNames: slices.Clone(a.DNSNames), URIs: slices.Clone(a.URIs), Emails: slices.Clone(a.Emails),
+			IPs: slices.Clone(a.IPs), CommonNames: slices.Clone(a.CommonNames), SPKISHA256: slices.Clone(a.SPKISHA256),
+		},
+		uris:   map[string]bool{},
+		emails: map[string]bool{},
+		names:  map[string]bool{},
+		keys:   map[[sha256.Size]byte]bool{},
 	}
 	entries := 0
 	each := func(field string, list []string, add func(string) error) {

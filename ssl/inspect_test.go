@@ -15,6 +15,7 @@ func TestProfileTells(t *testing.T) {
 	servers, people, partners := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "partners")
 	next := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
 	gone := people.Client("gone").Leaf
+	allow := &ssl.Allow{CommonNames: []string{"alice"}}
 	p, err := ssl.New(ssl.Config{
 		ID: "1", Names: []string{"a.test"},
 		Certificates: []ssl.KeyPair{servers.Server("a.test"), partners.Server("b.test")},
@@ -22,12 +23,13 @@ func TestProfileTells(t *testing.T) {
 			CAPEM: append(people.PEM(), partners.PEM()...),
 			Depth: 2,
 			CRLs:  [][]byte{people.CRL(next, gone), partners.CRL(next.Add(time.Hour))},
-			Allow: &ssl.Allow{CommonNames: []string{"alice"}},
+			Allow: allow,
 
 			SkipPaths: []string{"^/healthz$"},
 		},
 	})
 	require.NoError(t, err)
+	allow.CommonNames[0] = "mallory" // is the Config's alone
 
 	leaves := p.Certificates()
 	require.Len(t, leaves, 2)
