@@ -26,6 +26,11 @@ type following struct {
 	waiters []*waiter // guarded by changeMu
 	begun   bool      // what was stored at the start is in force; guarded by changeMu
 
+	// older says that the storage was once behind what is in force, and so that there may
+	// have been changes since which were not told: only an Update that is Whole has them.
+	// Guarded by changeMu.
+	older error
+
 	mu    sync.Mutex // guards what follows
 	state Status     // without Rejected
 }
@@ -110,21 +115,26 @@ func (h *Handler) Status() Status {
 func (h *Handler) follow(ctx context.Context, u Update) {
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	applied := h.Status().Revision
-	if u.Err == nil && u.Revision < applied {
+	f := h.following
+	if applied := f.revision(); u.Err == nil && u.Revision < applied && f.older == nil {
 		// Nothing that is older overwrites what is in force.
-		u = Update{Err: fmt.Errorf("the storage is at revision %d, and %d is in force: if it was restored from a copy, start again to take that", u.Revision, applied)}
+		f.older = fmt.Errorf("the storage is at revision %d, and %d is in force: if it was restored from a copy, start again to take that", u.Revision, applied)
 	}
-	if u.Err != nil {
+	switch {
+	case u.Err != nil:
 		h.loseTouch(u.Err)
+		return
+	case f.older != nil && (!u.Whole || u.Revision < f.revision()):
+		h.loseTouch(f.older)
 		return
 	}
 	report, taken := h.take(ctx, u)
 	if !taken {
 		return
 	}
+	f.older = nil
 	h.reach(u.Revision)
-	h.following.waiters = slices.DeleteFunc(h.following.waiters, func(w *waiter) bool {
+	f.waiters = slices.DeleteFunc(f.waiters, func(w *waiter) bool {
 		if w.revision > u.Revision {
 			return false
 		}
@@ -137,6 +147,13 @@ func (h *Handler) follow(ctx context.Context, u Update) {
 		close(w.done)
 		return true
 	})
+}
+
+// revision returns the one up to which everything is in force.
+func (f *following) revision() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state.Revision
 }
 
 // loseTouch notes that the storage cannot be followed.
@@ -245,7 +262,7 @@ func (h *Handler) takeConfigs(u Update) {
 		return slices.IndexFunc(records, func(r Record) bool { return r.Key == configsKey })
 	}
 	if i := find(u.Records); i >= 0 {
-		if u.Records[i].Modified >= h.configs.revision {
+		if u.Whole || u.Records[i].Modified >= h.configs.revision {
 			h.configs = decodeConfigs(u.Records[i])
 		}
 	} else if u.Whole || find(u.Deleted) >= 0 {
@@ -255,13 +272,17 @@ func (h *Handler) takeConfigs(u Update) {
 
 // editsOf returns the edits that an update makes of what is not known yet, in the order in
 // which the documents were made, each with its record. A document that cannot be read has
-// the error in its edit.
+// the error in its edit. In a whole, what is older than what is known is not known either:
+// the storage was restored from a copy, and has gone on from there.
 func (h *Handler) editsOf(u Update) ([]*edit, map[*edit]Record) {
 	var edits []*edit
 	records := map[*edit]Record{}
 	add := func(r Record) *edit {
 		kind, id, ok := parseKey(r.Key)
-		if !ok || r.Modified <= h.revisionOf(kind, id) {
+		if !ok {
+			return nil
+		}
+		if known := h.revisionOf(kind, id); r.Modified == known || r.Modified < known && !u.Whole {
 			return nil
 		}
 		e := &edit{kind: kind, id: id, expires: r.Expires, old: h.docs.get(kind, id)}

@@ -486,6 +486,54 @@ func TestFollowOutOfReach(t *testing.T) {
 	require.ErrorContains(t, m.h.Status().Err, "the storage is at revision 7, and 10 is in force")
 }
 
+// A storage that was restored from a copy comes back to the revision that is in force, and
+// goes beyond it, with changes that were never told: what it tells from then on is no
+// continuation. Only everything that there is may be taken again, also what is older than
+// what was lost.
+func TestFollowRestored(t *testing.T) {
+	w := newWorld(t, setup{})
+	route := func(path string, origin int) string { return encode(t, w.routeDoc(path, origin)) }
+	s := newShared()
+	s.write(t, "/routes/1", route("/1", 1))
+	s.write(t, "/routes/2", route("/2", 1))
+	s.write(t, "/configs", `{"digest":"lost","modified":1}`)
+	s.write(t, "/routes/1", route("/1", 2))
+	m := join(t, s)
+	require.EqualValues(t, 4, m.h.Status().Revision)
+
+	inForce := func() {
+		t.Helper()
+		s.settle()
+		require.Equal(t, "origin 2: GET /1", m.get("/1"))
+		require.NotContains(t, m.get("/3"), "origin")
+		require.ErrorContains(t, m.h.Status().Err, "the storage is at revision 2, and 4 is in force: if it was restored from a copy, start again")
+		require.EqualValues(t, 4, m.h.Status().Revision)
+	}
+	s.tell(adminapi.Update{Revision: 2, Whole: true, Records: []adminapi.Record{record("/routes/1", route("/1", 1), 1, 1)}})
+	inForce()
+	// Revision 3 deletes route 2, and nobody hears of it.
+	s.tell(adminapi.Update{Revision: 4})
+	inForce()
+	s.tell(adminapi.Update{Revision: 5, Records: []adminapi.Record{record("/routes/3", route("/3", 1), 5, 5)}})
+	inForce()
+	s.tell(adminapi.Update{Err: errors.New("no leader")})
+	s.tell(adminapi.Update{Revision: 6})
+	inForce()
+
+	s.tell(adminapi.Update{Revision: 7, Whole: true, Records: []adminapi.Record{
+		record("/routes/1", route("/1", 1), 1, 1), record("/routes/3", route("/3", 1), 5, 5), record("/configs", `{"digest":"kept","modified":1}`, 2, 2),
+	}})
+	s.settle()
+	require.Equal(t, adminapi.Status{Revision: 7}, m.h.Status())
+	require.Equal(t, "origin 1: GET /1", m.get("/1"))
+	require.NotContains(t, m.get("/2"), "origin")
+	require.Equal(t, "origin 1: GET /3", m.get("/3"))
+	s.tell(adminapi.Update{Revision: 8, Deleted: []adminapi.Record{{Key: "/routes/3", Modified: 8}}})
+	s.settle()
+	require.NotContains(t, m.get("/3"), "origin")
+	require.Equal(t, adminapi.Status{Revision: 8}, m.h.Status())
+}
+
 // A fault of ours costs the document that has found it, and no more: all gateways of a
 // fleet have the same documents.
 func TestFollowPanic(t *testing.T) {

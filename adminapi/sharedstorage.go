@@ -22,7 +22,9 @@ type SharedStorage interface {
 
 // An Update is a change of a storage.
 type Update struct {
-	// Revision is the storage's: everything written up to it has been reported.
+	// Revision is the storage's: everything written up to it has been reported. A Handler takes
+	// no Update with a lower one than it has in force, as after a restore from a copy, and from
+	// then on only one that is Whole.
 	Revision int64
 
 	// Records are what was written. Deleted are the keys that are gone, with the revision of

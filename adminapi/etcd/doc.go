@@ -32,6 +32,10 @@
 // has changed, or everything if etcd no longer knows every change (compaction). A gateway
 // needs etcd to start.
 //
+// If etcd was restored from a copy, its revisions have gone back. A gateway that sees this
+// keeps what it has and reports it until it is started again. If etcd was restored with
+// --bump-revision and --mark-compacted, the gateways take what it holds by themselves.
+//
 // If a write was sent and no answer came, it is sent again, on the condition that it has not
 // been made. If time runs out in the meantime, the error says that it may have been stored;
 // if it was, it takes effect everywhere.
