@@ -216,11 +216,7 @@ func (s *Storage) Commit(ctx context.Context, writes ...adminapi.Write) ([]admin
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	records, err := s.transact(ctx, writes, leases)
-	if err != nil {
-		s.revoke(leases)
-	}
-	return records, err
+	return s.transact(ctx, writes, leases)
 }
 
 // grant makes a lease for each time at which writes expire, by the number of the write.
@@ -272,8 +268,8 @@ func (s *Storage) revoke(leases map[int]clientv3.LeaseID) {
 }
 
 // transact makes writes, or none. It tries again where it is not known whether they were
-// made: they are if the storage has them now.
-func (s *Storage) transact(ctx context.Context, writes []adminapi.Write, leases map[int]clientv3.LeaseID) ([]adminapi.Record, error) {
+// made: they are if the storage has them now. The leases of writes that were not made end.
+func (s *Storage) transact(ctx context.Context, writes []adminapi.Write, leases map[int]clientv3.LeaseID) (_ []adminapi.Record, err error) {
 	var conditions []clientv3.Cmp
 	var puts, gets []clientv3.Op
 	for i, w := range writes {
@@ -289,6 +285,13 @@ func (s *Storage) transact(ctx context.Context, writes []adminapi.Write, leases 
 		gets = append(gets, clientv3.OpGet(key))
 	}
 	var unknown error
+	defer func() {
+		// What may have been stored would be gone with its lease, and what it has
+		// replaced with it.
+		if err != nil && unknown == nil {
+			s.revoke(leases)
+		}
+	}()
 	for try := 0; ; try++ {
 		// A part of the time for each: an answer that does not come may be asked for elsewhere.
 		one, cancel := context.WithTimeout(ctx, s.o.Timeout/4)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -193,4 +195,59 @@ func TestAnswerLost(t *testing.T) {
 	k.setCut(true)
 	_, err = newStorage(t, newClient(t, k.addr()), &etcd.Options{Timeout: 300 * time.Millisecond}).Commit(t.Context(), adminapi.Write{Key: "/routes/3"})
 	require.ErrorContains(t, err, "not known whether it was stored")
+}
+
+// Where the answer is lost for good, what was stored stays until it expires. Without its
+// lease it would be gone at once, and what it has replaced too.
+func TestAnswerLostOfLease(t *testing.T) {
+	c := newCluster(t, 1)
+	direct := newStorage(t, newClient(t, c.Endpoints()...), quick(""))
+	first, err := direct.Commit(t.Context(), adminapi.Write{Key: "/routes/1", Value: []byte(`{"n":1}`)})
+	require.NoError(t, err)
+	deaf := newClient(t, c.Endpoints()...)
+	deaf.KV = lossy{deaf.KV}
+	s := newStorage(t, deaf, &etcd.Options{Timeout: 300 * time.Millisecond})
+	expires := time.Now().Add(time.Hour)
+	for name, write := range map[string]adminapi.Write{
+		"replaced":     {Key: "/routes/1", Value: []byte(`{"n":2}`), Prev: first[0].Modified, Expires: expires},
+		"made":         {Key: "/routes/2", Value: []byte(`{"n":2}`), Expires: expires},
+		"whatever was": {Key: "/routes/3", Value: []byte(`{"n":2}`), Prev: adminapi.AnyRevision, Expires: expires},
+	} {
+		_, err = s.Commit(t.Context(), write)
+		require.ErrorContains(t, err, "not known whether it was stored", name)
+		there, err := direct.Load(t.Context())
+		require.NoError(t, err)
+		i := slices.IndexFunc(there, func(r adminapi.Record) bool { return r.Key == write.Key })
+		require.GreaterOrEqual(t, i, 0, name)
+		require.Equal(t, `{"n":2}`, string(there[i].Value), name)
+		require.WithinDuration(t, expires, there[i].Expires, 2*time.Second, name)
+	}
+
+	// Of what was not stored, no lease stays.
+	client := newClient(t, c.Endpoints()...)
+	before, err := client.Leases(t.Context())
+	require.NoError(t, err)
+	_, err = newStorage(t, client, nil).Commit(t.Context(), adminapi.Write{Key: "/routes/1", Value: []byte("{}"), Prev: first[0].Modified, Expires: expires})
+	require.ErrorIs(t, err, adminapi.ErrConflict)
+	after, err := client.Leases(t.Context())
+	require.NoError(t, err)
+	require.Len(t, after.Leases, len(before.Leases))
+}
+
+// A lossy client never hears what became of a transaction.
+type lossy struct{ clientv3.KV }
+
+func (l lossy) Txn(ctx context.Context) clientv3.Txn { return lossyTxn{l.KV.Txn(ctx)} }
+
+type lossyTxn struct{ clientv3.Txn }
+
+func (l lossyTxn) If(conditions ...clientv3.Cmp) clientv3.Txn {
+	return lossyTxn{l.Txn.If(conditions...)}
+}
+func (l lossyTxn) Then(ops ...clientv3.Op) clientv3.Txn { return lossyTxn{l.Txn.Then(ops...)} }
+func (l lossyTxn) Else(ops ...clientv3.Op) clientv3.Txn { return lossyTxn{l.Txn.Else(ops...)} }
+
+func (l lossyTxn) Commit() (*clientv3.TxnResponse, error) {
+	_, _ = l.Txn.Commit()
+	return nil, io.ErrUnexpectedEOF
 }
