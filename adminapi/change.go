@@ -259,7 +259,7 @@ func (h *Handler) commit(ctx context.Context, prepared *gateway.Prepared, edits 
 			w.Prev = e.old.changed
 		}
 		if r := h.rejected[e.key()]; r != nil {
-			w.Prev = r.revision
+			w.Prev = r.record.Modified
 		}
 		if e.doc != nil {
 			w.Value = cjson.Encode(h.keyring.Encrypt(e.kind, e.doc))

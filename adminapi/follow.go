@@ -46,9 +46,9 @@ type waiter struct {
 
 // A rejection is a stored document that is not in force.
 type rejection struct {
-	revision int64
-	err      error
-	refuses  bool // the server has what refuses in its place
+	record  Record // the document, or its deletion
+	err     error
+	refuses bool // the server has what refuses in its place
 }
 
 // awaitTime is how long a write waits until it has come back.
@@ -106,7 +106,7 @@ func (h *Handler) Status() Status {
 	for _, key := range slices.Sorted(maps.Keys(h.rejected)) {
 		r := h.rejected[key]
 		kind, id, _ := parseKey(key)
-		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.revision, Err: r.err, LastGood: h.docs.get(kind, id) != nil})
+		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.record.Modified, Err: r.err, LastGood: h.docs.get(kind, id) != nil})
 	}
 	return s
 }
@@ -140,8 +140,8 @@ func (h *Handler) follow(ctx context.Context, u Update) {
 		}
 		w.report = report
 		for _, key := range w.keys {
-			if r := h.rejected[key]; r != nil && r.revision == w.revision {
-				w.err = fmt.Errorf("adminapi: %s was stored at revision %d, and is not in force: %w", key, r.revision, r.err)
+			if r := h.rejected[key]; r != nil && r.record.Modified == w.revision {
+				w.err = fmt.Errorf("adminapi: %s was stored at revision %d, and is not in force: %w", key, w.revision, r.err)
 			}
 		}
 		close(w.done)
@@ -207,7 +207,7 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 			}
 			key := e.key()
 			if news[key] == nil { // or else it is the refusing that fails
-				news[key] = &rejection{revision: records[e].Modified, err: errors.New(withoutKey(err.Error()))}
+				news[key] = &rejection{record: records[e], err: errors.New(withoutKey(err.Error()))}
 			}
 			var program *foreignError
 			refuses := !errors.As(err, &program) && e.refuse()
@@ -248,7 +248,7 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 	}
 	for _, key := range slices.Sorted(maps.Keys(news)) {
 		kind, id, _ := parseKey(key)
-		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].revision, "error", news[key].err, "last_good", h.docs.get(kind, id) != nil)
+		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].record.Modified, "error", news[key].err, "last_good", h.docs.get(kind, id) != nil)
 	}
 	if put+deleted > 0 {
 		h.logger.Info("configuration followed", "revision", u.Revision, "put", put, "deleted", deleted)
@@ -323,7 +323,7 @@ func (h *Handler) editsOf(u Update) ([]*edit, map[*edit]Record) {
 // revisionOf returns the revision of a stored document, in force or not, or 0.
 func (h *Handler) revisionOf(kind apisix.Kind, id string) int64 {
 	if r := h.rejected[keyOf(kind, id)]; r != nil {
-		return r.revision
+		return r.record.Modified
 	}
 	if o := h.docs.get(kind, id); o != nil {
 		return o.changed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -160,4 +161,68 @@ func TestRefresh(t *testing.T) {
 	after, err := memory.Load(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, stored, after)
+}
+
+// What others have stored while its secret was not to be had is in force once it is.
+func TestRefreshTakesWhatWasKeptOut(t *testing.T) {
+	w := newWorld(t, setup{})
+	cert, key := string(w.pair.CertPEM), string([]byte(w.pair.KeyPEM))
+	v := vault{"$secret://c": cert}
+	s := newShared()
+	s.write(t, "/ssls/1", `{"sni":"a.test","cert":"$secret://c","key":"$secret://k"}`)
+	s.write(t, "/ssls/2", encode(t, with(w.sslDoc(w.pair), "sni", "b.a.test")))
+	s.write(t, "/ssls/bad", `{"sni":"bad.a.test","cert":"x","key":"y"}`)
+	_, err := s.Commit(t.Context(),
+		adminapi.Write{Key: "/ssls/client", Value: []byte(`{"type":"client","cert":"$secret://c","key":"$secret://k"}`)},
+		adminapi.Write{Key: "/upstreams/1", Value: []byte(encode(t, map[string]any{"scheme": "https", "nodes": map[string]any{w.mtlsOrigin(): 1}, "tls": map[string]any{"client_cert_id": "client"}}))},
+		adminapi.Write{Key: "/routes/1", Value: []byte(`{"uri":"/1","host":"open.test","upstream_id":"1"}`)})
+	require.NoError(t, err)
+	gw := must(gateway.New(nil))
+	logs := &buffer{}
+	h, err := adminapi.New(t.Context(), gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Secrets: v, Logger: slog.New(slog.NewTextHandler(logs, nil))})
+	require.NoError(t, err)
+	t.Cleanup(func() { h.Close(); gw.Close() })
+	// And a version of one that is in force.
+	s.write(t, "/ssls/2", `{"sni":"c.a.test","cert":"$secret://c","key":"$secret://k"}`)
+
+	refuses, lastGood := handshake(gw, "a.test"), handshake(gw, "b.a.test")
+	require.Contains(t, refuses, "asked true")
+	require.Contains(t, lastGood, "asked false")
+	rejected := func() (keys []string) {
+		for _, r := range h.Status().Rejected {
+			keys = append(keys, r.Key)
+		}
+		return keys
+	}
+	require.Equal(t, []string{"/ssls/1", "/ssls/2", "/ssls/bad", "/ssls/client", "/upstreams/1"}, rejected())
+	err = h.Refresh(t.Context())
+	require.ErrorContains(t, err, "adminapi: /ssls/1: ")
+	require.ErrorContains(t, err, "adminapi: /ssls/2: ")
+	require.NotContains(t, err.Error(), "bad", "which no secret would mend")
+	require.Equal(t, refuses, handshake(gw, "a.test"))
+	require.Equal(t, lastGood, handshake(gw, "b.a.test"))
+	v["$secret://k"] = "-----BEGIN PRIVATE KEY-----\n" + strings.Repeat("A", 64) + "\n-----END PRIVATE KEY-----"
+	require.ErrorContains(t, h.Refresh(t.Context()), "failed to parse key")
+	require.ErrorContains(t, h.Status().Rejected[0].Err, "failed to parse key", "the reason is that of now")
+
+	v["$secret://k"] = key
+	before := h.Status().Revision
+	require.NoError(t, h.Refresh(t.Context()))
+	require.Equal(t, []string{"/ssls/bad"}, rejected())
+	require.Equal(t, before, h.Status().Revision)
+	require.Equal(t, lastGood, handshake(gw, "a.test"))
+	require.Equal(t, lastGood, handshake(gw, "c.a.test"))
+	require.NotContains(t, handshake(gw, "b.a.test"), "asked")
+	require.Empty(t, leak(logs.String(), w.pair.KeyPEM))
+	_, shown := ask(gw, "GET", "http://open.test/1", "")
+	require.Equal(t, "mtls origin: a.test", shown)
+
+	// It is a document like any other from then on.
+	status, body := ask(h, "GET", "http://localhost/apisix/admin/ssls/1", "")
+	require.Equal(t, 200, status, body)
+	require.Contains(t, body, `"key":"$secret://k"`)
+	s.remove(t, "/ssls/1")
+	require.NotContains(t, handshake(gw, "a.test"), "asked")
+	require.NoError(t, h.Refresh(t.Context()))
+	require.NotContains(t, handshake(gw, "a.test"), "asked")
 }
