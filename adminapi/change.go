@@ -137,13 +137,12 @@ func (e *edit) checkIdle() error {
 	return e.decoded.Translate(err)
 }
 
-// changeOf returns what edits change in the gateway. Each of them is decoded. What else is
-// made of an edited document is a part of it: the routes of a service, and what shows
-// a client certificate. changeMu is held.
-func (h *Handler) changeOf(ctx context.Context, edits ...*edit) (gateway.Change, error) {
+// changeOf returns what edits change in the gateway, which are all of a view's or some. Each
+// of them is decoded. What else is made of an edited document is a part of it: the routes of
+// a service, and what shows a client certificate. changeMu is held.
+func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway.Change, error) {
 	// What documents name is checked here, in the documents' words.
 	c := gateway.Change{AllowDangling: true}
-	v := h.after(edits...)
 	// What names an edited service or certificate, once each, however many of them it names:
 	// true if it has to be decoded anew.
 	users := map[string]bool{}
@@ -237,7 +236,12 @@ func (u unserved) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // prepare checks edits that were decoded against each other and the gateway. The error
 // is about one of them, if there is one alone. changeMu is held.
 func (h *Handler) prepare(ctx context.Context, edits ...*edit) (*gateway.Prepared, error) {
-	change, err := h.changeOf(ctx, edits...)
+	return h.prepareIn(ctx, h.after(edits...), edits...)
+}
+
+// prepareIn is prepare for some of the edits of a view.
+func (h *Handler) prepareIn(ctx context.Context, v view, edits ...*edit) (*gateway.Prepared, error) {
+	change, err := h.changeOf(ctx, v, edits...)
 	if err != nil {
 		return nil, err
 	}

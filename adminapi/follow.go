@@ -350,13 +350,15 @@ func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prep
 	if len(wrong) > 0 {
 		return nil, wrong
 	}
-	prepared, whole := h.prepareFollowed(ctx, edits...)
+	v := h.after(edits...)
+	prepared, whole := h.prepareFollowed(ctx, v, edits...)
 	if whole == nil {
 		return prepared, nil
 	}
-	// Which document is at fault, each tells by itself.
+	// Which document is at fault, each tells by itself, beside what the others become: a
+	// route may be wrong only under the service that came with it.
 	for _, e := range edits {
-		if _, err := h.prepareFollowed(ctx, e); err != nil {
+		if _, err := h.prepareFollowed(ctx, v, e); err != nil {
 			wrong[e] = err
 		}
 	}
@@ -368,7 +370,7 @@ func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prep
 	return nil, wrong
 }
 
-// decodeFollowed is decodeAll, as prepareFollowed is prepare.
+// decodeFollowed is decodeAll, as prepareFollowed is prepareIn.
 func (h *Handler) decodeFollowed(ctx context.Context, edits []*edit) (errs []error) {
 	defer func() {
 		if r := recover(); r == nil {
@@ -391,15 +393,15 @@ func (h *Handler) decodeFollowed(ctx context.Context, edits []*edit) (errs []err
 	return h.decodeAll(ctx, edits)
 }
 
-// prepareFollowed is prepare, but that a fault of ours costs the document that has found it,
+// prepareFollowed is prepareIn, but that a fault of ours costs the document that has found it,
 // as it costs a request elsewhere: all gateways of a fleet have the same documents.
-func (h *Handler) prepareFollowed(ctx context.Context, edits ...*edit) (_ *gateway.Prepared, err error) {
+func (h *Handler) prepareFollowed(ctx context.Context, v view, edits ...*edit) (_ *gateway.Prepared, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = errInternal
 		}
 	}()
-	return h.prepare(ctx, edits...)
+	return h.prepareIn(ctx, v, edits...)
 }
 
 var errInternal = errors.New("internal error")

@@ -684,3 +684,62 @@ func TestWholeConfigurationReplacesWhatIsKeptOut(t *testing.T) {
 		})
 	}
 }
+
+// A document that is wrong only beside another one costs nobody else anything, and is the
+// one that is told.
+func TestFollowKeepsOutTogether(t *testing.T) {
+	w := newWorld(t, setup{})
+	many := func(format string, n int) (list []any) {
+		for i := range n {
+			list = append(list, fmt.Sprintf(format, i))
+		}
+		return list
+	}
+	hosts := func(n int) string { return encode(t, map[string]any{"hosts": many("h%d.test", n)}) }
+	under := func(paths int) string {
+		return encode(t, map[string]any{"service_id": "1", "uris": many("/p%d", paths), "upstream": w.upstreamDoc(1)})
+	}
+	write := func(key, value string) adminapi.Write {
+		return adminapi.Write{Key: key, Value: []byte(value), Prev: adminapi.AnyRevision}
+	}
+	s := newShared()
+	commit := func(writes ...adminapi.Write) {
+		_, err := s.Commit(t.Context(), writes...)
+		require.NoError(t, err)
+		s.settle()
+	}
+	commit(write("/services/1", hosts(400)), write("/routes/1", under(400)), write("/routes/2", under(2)), write("/routes/3", encode(t, w.routeDoc("/3", 1))))
+	m := join(t, s)
+	rejected := func() (keys []string) {
+		for _, r := range m.h.Status().Rejected {
+			keys = append(keys, r.Key)
+			require.ErrorContains(t, r.Err, "are over 100000 places")
+		}
+		return keys
+	}
+	get := func(host, path string) string {
+		_, body := ask(m.gw, "GET", "http://"+host+path, "")
+		return body
+	}
+	require.Equal(t, []string{"/routes/1"}, rejected())
+	require.Equal(t, "origin 1: GET /3", m.get("/3"))
+	require.Equal(t, "origin 1: GET /p1", get("h1.test", "/p1"))
+
+	// What is wrong beside what is replaced together with it is not wrong.
+	commit(write("/services/1", hosts(2)), write("/routes/1", under(400)), write("/routes/3", encode(t, w.routeDoc("/33", 1))))
+	require.Empty(t, rejected())
+	require.Equal(t, "origin 1: GET /p399", get("h1.test", "/p399"))
+	commit(write("/services/1", hosts(400)), write("/routes/1", under(3)), write("/routes/2", under(400)), write("/routes/3", encode(t, w.routeDoc("/3", 1))))
+	require.Equal(t, []string{"/routes/2"}, rejected())
+	require.Equal(t, "origin 1: GET /p2", get("h399.test", "/p2"))
+	require.NotContains(t, get("h399.test", "/p399"), "origin")
+	require.Equal(t, "origin 1: GET /3", m.get("/3"))
+
+	// Where a route stays as it is, it is the service that does not fit.
+	commit(write("/services/1", hosts(2)), write("/routes/2", under(400)))
+	require.Empty(t, rejected())
+	commit(write("/services/1", hosts(500)), write("/routes/3", encode(t, w.routeDoc("/3333", 1))))
+	require.Equal(t, []string{"/services/1"}, rejected())
+	require.Equal(t, "origin 1: GET /3333", m.get("/3333"))
+	require.Equal(t, "origin 1: GET /p399", get("h1.test", "/p399"))
+}

@@ -182,7 +182,7 @@ func (h *Handler) load(ctx context.Context) error {
 
 // applyStored applies stored documents, all or none.
 func (h *Handler) applyStored(ctx context.Context, edits []*edit, stored []Record) error {
-	change, err := h.changeOf(ctx, edits...)
+	change, err := h.changeOf(ctx, h.after(edits...), edits...)
 	if err != nil {
 		return err
 	}
