@@ -124,6 +124,25 @@ func TestAuthorizeIsAsked(t *testing.T) {
 	}
 }
 
+// It is asked before the client has shown that it has the key: crypto/tls has no place
+// behind that. Who has only somebody's certificate gets no further, and no Identity.
+func TestAuthorizeIsAskedBeforeTheKey(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	stolen := people.Client("alice")
+	stolen.PrivateKey = people.Client("mallory").PrivateKey
+	for _, cached := range []bool{false, true} {
+		forVersions(t, func(t *testing.T, version uint16, _ int) {
+			var j judge
+			auth := &ssl.ClientAuth{CAPEM: people.PEM(), Authorize: j.ask, AuthorizeID: "1", CacheVerified: cached}
+			d := newDoor(t, nil, server(servers, "1", auth, "a.test"))
+			_, passage := d.visit(t, client(version, "a.test", stolen))
+			require.NotNil(t, passage.err)
+			require.ErrorContains(t, passage.err, "invalid signature by the client certificate")
+			require.Len(t, j.since(), 1)
+		})
+	}
+}
+
 // It is asked about those alone whom all else lets in.
 func TestAuthorizeIsAskedLast(t *testing.T) {
 	servers, people, others := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people"), ssltest.NewCA(t, "others")
