@@ -46,7 +46,12 @@ func parseCertificates(bundle []byte) ([]*x509.Certificate, error) {
 			return nil, fmt.Errorf("more than %d PEM blocks", maxPEMBlocks)
 		}
 		rest = after
-		if block.Type != "CERTIFICATE" {
+		switch block.Type {
+		case "CERTIFICATE":
+		case "TRUSTED CERTIFICATE", "X509 CERTIFICATE":
+			// To pass it over would be to lose a certificate that nginx has from the same file.
+			return nil, fmt.Errorf(`block %d is a %q, which OpenSSL takes and nobody else: "openssl x509 -clrtrust" writes a "CERTIFICATE"`, n, block.Type)
+		default:
 			other = block.Type
 			if keyed == 0 && isKey(block) {
 				keyed = n

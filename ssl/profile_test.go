@@ -117,6 +117,13 @@ func TestConfigErrors(t *testing.T) {
 			c.Certificates[0].CertPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: []byte{1}})
 		}, "Certificates[0].CertPEM", `has no certificate: its block is a "CERTIFICATE REQUEST", not a "CERTIFICATE"`},
 
+		{"a CA with trust settings beside another", func(c *ssl.Config) {
+			c.Client.CAPEM = join(ca.PEM(), bytes.ReplaceAll(another.CertPEM, []byte("CERTIFICATE"), []byte("TRUSTED CERTIFICATE")))
+		}, "Client.CAPEM", `block 2 is a "TRUSTED CERTIFICATE", which OpenSSL takes and nobody else: "openssl x509 -clrtrust" writes a "CERTIFICATE"`},
+		{"an intermediate by its old name", func(c *ssl.Config) {
+			c.Certificates[0].CertPEM = join(pair.CertPEM, bytes.ReplaceAll(intermediate.PEM(), []byte("CERTIFICATE"), []byte("X509 CERTIFICATE")))
+		}, "Certificates[0].CertPEM", `block 2 is a "X509 CERTIFICATE", which OpenSSL takes and nobody else: "openssl x509 -clrtrust" writes a "CERTIFICATE"`},
+
 		{"its key behind the certificate", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(pair.CertPEM, pair.KeyPEM) }, "Certificates[0].CertPEM", keyAt(2)},
 		{"its key before the certificate", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(pair.KeyPEM, pair.CertPEM) }, "Certificates[0].CertPEM", keyAt(1)},
 		{"another's key among the certificates", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(pair.CertPEM, another.KeyPEM, ca.PEM()) }, "Certificates[0].CertPEM", keyAt(2)},
