@@ -155,10 +155,12 @@ type ClientAuth struct {
 	// Authorize, if not nil, has the last word on a client whose chain is accepted and that
 	// Allow names. It is called at each handshake, including that of a resumed session, and
 	// again when the profile is replaced while the connection is open. Its answer applies
-	// to the connection; nil accepts the client. In a full handshake, it is called before
-	// the client has proved that it has the private key, because crypto/tls calls nothing
-	// after that: a call is not yet a visit. It may be called by any number of goroutines;
-	// the context ends after [Options.HandshakeTimeout]. A panic in it counts as a refusal.
+	// to the connection; nil accepts the client. A refusal that does not end the connection
+	// (SkipPaths) applies for a second, and then the next request asks again. In a full
+	// handshake, it is called before the client has proved that it has the private key,
+	// because crypto/tls calls nothing after that: a call is not yet a visit. It may be
+	// called by any number of goroutines; the context ends after
+	// [Options.HandshakeTimeout]. A panic in it counts as a refusal.
 	Authorize func(context.Context, *Identity) error
 
 	// AuthorizeID identifies what Authorize decides by, such as a version of its rules:
