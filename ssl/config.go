@@ -115,7 +115,8 @@ type ClientAuth struct {
 	// bundle counts only if its root is there as well.
 	//
 	// Unless HideCAs is set, the subjects are sent to everyone who connects, so that
-	// clients can choose a certificate (RFC 8446, section 4.2.4).
+	// clients can choose a certificate (RFC 8446, section 4.2.4). There is room for 64 000
+	// bytes of them, in DER: those of some hundreds of CAs.
 	CAPEM []byte
 
 	// HideCAs keeps the subjects in CAPEM private: they may reveal the internals of a

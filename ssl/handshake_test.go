@@ -275,6 +275,44 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// More subjects than a handshake has room for would be the end of every handshake: New says
+// so. The most that it takes, every client gets.
+func TestSubjectsOfCAs(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	var fits, bundle []byte
+	var alice tls.Certificate
+	size := 0
+	for i := 0; size <= 64_000; i++ {
+		root := newAuthority(t, nil, ca(fmt.Sprintf("%03d%s", i, strings.Repeat("x", 60))))
+		if i == 0 {
+			alice = newAuthority(t, root, leaf("alice")).pair()
+		}
+		fits, bundle = bundle, append(bundle, root.pem()...)
+		size += 2 + len(root.cert.RawSubject)
+	}
+	_, err := ssl.New(server(servers, "1", &ssl.ClientAuth{CAPEM: bundle}, "a.test"))
+	faults := configErrors(t, err)
+	require.Len(t, faults, 1)
+	require.Equal(t, "Client.CAPEM", faults[0].Field)
+	require.ErrorContains(t, err, fmt.Sprintf("they take %d bytes, and a handshake has room for 64000", size))
+
+	for name, auth := range map[string]*ssl.ClientAuth{"the most": {CAPEM: fits}, "hidden": {CAPEM: bundle, HideCAs: true}} {
+		forVersions(t, func(t *testing.T, version uint16, _ int) {
+			d := newDoor(t, nil, server(servers, "1", auth, "a.test"))
+			config := client(version, "a.test")
+			asked := false
+			config.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				asked = len(r.AcceptableCAs) > 800
+				return &alice, nil
+			}
+			side, passage := d.visit(t, config)
+			require.NoError(t, side.err, name)
+			require.Equal(t, name == "the most", asked)
+			require.Nil(t, passage.err, name)
+		})
+	}
+}
+
 // With HideCAs nobody is told whose certificates are taken, whatever else the
 // policy says, and nobody else's are taken for it.
 func TestHideCAs(t *testing.T) {

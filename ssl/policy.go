@@ -69,8 +69,22 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 	var err error
 	if p.anchors, err = sharedAnchors(c.CAPEM, p.depth, c.DangerouslyAllowIntermediateAnchors); err != nil {
 		fault("Client.CAPEM", err)
+	} else if size := p.subjects(); size > maxSubjects && !p.hideCAs {
+		fault("Client.CAPEM", fmt.Errorf("every client is sent the subjects of the certificates: they take %d bytes, and a handshake has room for %d (RFC 8446, section 4.2.4): leave some out, or set HideCAs", size, maxSubjects))
 	}
 	return p
+}
+
+// maxSubjects bounds the subjects that a client is sent. Their length stands in two bytes,
+// and some clients take no longer message than 64 KiB: beyond that, every handshake fails.
+const maxSubjects = 64_000
+
+// subjects returns the size of what is sent to clients of the anchors.
+func (a *anchors) subjects() (size int) {
+	for _, c := range a.certs {
+		size += 2 + len(c.RawSubject)
+	}
+	return size
 }
 
 // satisfiedBy returns the first of some verified chains that satisfies the policy
