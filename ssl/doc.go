@@ -57,7 +57,8 @@
 // and does not call VerifyPeerCertificate when it does. Here a ticket holds a digest of
 // the profile's ID and its whole client policy, which is the same on every machine with
 // the same configuration, and the time until which the client's chain is valid. If these
-// do not match, the ticket is declined and a full handshake follows.
+// do not match, the ticket is declined and a full handshake follows. A client whose
+// certificates make a ticket of more than 32 KiB gets none.
 //
 // # Handshakes
 //

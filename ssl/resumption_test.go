@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -329,6 +330,35 @@ func TestNoTicketForUnverified(t *testing.T) {
 			require.Len(t, server.state.PeerCertificates, len(certs))
 		}
 	})
+}
+
+// A message has room for 64 KiB of a ticket, and what a client shows may be longer: then there
+// is no session, and no end of the handshake either, as there is with crypto/tls alone.
+func TestNoTicketForMuch(t *testing.T) {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	names := func(n int) tls.Certificate {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf("a-long-name-number-%05d.test", i))
+		}
+		return people.Client("alice", ssltest.DNSNames(all...))
+	}
+	for _, auth := range []*ssl.ClientAuth{{CAPEM: people.PEM()}, {CAPEM: people.PEM(), CacheVerified: true}, {CAPEM: people.PEM(), SkipPaths: []string{"^/"}}} {
+		s := serveTLS(t, newStore(t, nil, server(servers, "1", auth, "a.test")).TLSConfig())
+		forVersions(t, func(t *testing.T, version uint16, _ int) {
+			for n, resumes := range map[int]bool{700: true, 1500: false, 2500: false} {
+				alice := names(n)
+				i := &intruder{t: t, version: version}
+				for visit := range 3 {
+					resumed, alert, side := i.visit(s, "a.test", alice)
+					require.Equal(t, noAlert, alert)
+					require.NoError(t, side.err)
+					require.Equal(t, resumes && visit > 0, resumed, "%d names, %d bytes", n, len(alice.Leaf.Raw))
+					require.Equal(t, alice.Leaf.Raw, side.state.PeerCertificates[0].Raw)
+				}
+			}
+		})
+	}
 }
 
 // Machines that share their ticket keys and their configuration take each other's

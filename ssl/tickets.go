@@ -30,11 +30,8 @@ func (tm *Terminator) wrap(p *Profile, cs *tls.ConnectionState, s *tls.SessionSt
 	if p.client != nil && len(cs.PeerCertificates) > 0 {
 		identity, err := tm.judge(p, cs)
 		if err != nil {
-			// A certificate that was shown and not verified gets no session. There
-			// is no way to send no ticket from here, but one that opens nothing.
-			nothing := make([]byte, 32)
-			_, _ = rand.Read(nothing) // never fails
-			return nothing, nil
+			// A certificate that was shown and not verified gets no session.
+			return ticketOfNothing(), nil
 		}
 		until = identity.until
 	}
@@ -43,7 +40,24 @@ func (tm *Terminator) wrap(p *Profile, cs *tls.ConnectionState, s *tls.SessionSt
 	mark = append(mark, p.scope[:]...)
 	mark = binary.BigEndian.AppendUint64(mark, uint64(until.Unix()))
 	s.Extra = append(s.Extra, mark)
-	return tm.owner.EncryptTicket(*cs, s)
+	ticket, err := tm.owner.EncryptTicket(*cs, s)
+	if len(ticket) > maxTicket {
+		return ticketOfNothing(), nil
+	}
+	return ticket, err
+}
+
+// maxTicket bounds a ticket, in bytes: it holds the client's certificates, and those of each
+// chain to a root. From 64 KiB on no message has room for it, and with crypto/tls the
+// handshake would end. A little below, there would be no room in the ClientHello that brings
+// it back.
+const maxTicket = 32 << 10
+
+// ticketOfNothing returns a ticket that opens nothing: there is no way to send none.
+func ticketOfNothing() []byte {
+	nothing := make([]byte, 32)
+	_, _ = rand.Read(nothing) // never fails
+	return nothing
 }
 
 // SetTicketKeys replaces the keys of the session tickets, for a fleet whose machines accept
