@@ -50,7 +50,7 @@ var words = map[Reason]struct{ meaning, remedy string }{
 	},
 	ReasonKeyUsage: {
 		"the client's certificate is not for clients",
-		"issue a certificate whose extended key usage includes clientAuth",
+		"issue a certificate whose extended key usage includes clientAuth, and whose key usage digitalSignature",
 	},
 	ReasonNotAllowed: {
 		"the client's certificate is good, but the policy refuses this client",
@@ -178,6 +178,9 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 	case ReasonDepth:
 		return fmt.Sprintf("the chain of %s has more intermediates than the %d that the profile %q allows", subject(c), p.client.depth, p.id)
 	case ReasonKeyUsage:
+		if errors.Is(err, errKeyUsage) {
+			return fmt.Sprintf("the key usage of the certificate of %s does not permit signatures", subject(c))
+		}
 		return fmt.Sprintf("the certificate of %s is not for clients", subject(c))
 	case ReasonNotAllowed:
 		if errors.Is(err, errNotAllowed) {

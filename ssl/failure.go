@@ -197,6 +197,8 @@ func policyReason(p *Profile, err error, now time.Time) Reason {
 		return ReasonDepth
 	case errors.Is(err, errAbove):
 		return cmp.Or(invalidReason(err), ReasonUnknownCA)
+	case errors.Is(err, errKeyUsage):
+		return ReasonKeyUsage
 	case errors.Is(err, errUnverified):
 		return ReasonUnknownCA
 	default:

@@ -151,6 +151,57 @@ func TestDepth(t *testing.T) {
 	})
 }
 
+// keyUsages says with which a client may sign a handshake. Zero is that of a certificate
+// which does not say.
+var keyUsages = map[x509.KeyUsage]bool{
+	0:                              true,
+	x509.KeyUsageDigitalSignature:  true,
+	x509.KeyUsageKeyAgreement:      true,
+	x509.KeyUsageKeyEncipherment:   false,
+	x509.KeyUsageDataEncipherment:  false,
+	x509.KeyUsageContentCommitment: false,
+	x509.KeyUsageCertSign:          false,
+	x509.KeyUsageCRLSign:           false,
+	x509.KeyUsageEncipherOnly:      false,
+	x509.KeyUsageDecipherOnly:      false,
+	x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature:                                     true,
+	x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature:                              true,
+	x509.KeyUsageKeyEncipherment | x509.KeyUsageContentCommitment | x509.KeyUsageDecipherOnly: false,
+}
+
+// A key that is not for signatures, such as one for encipherment of which a CA keeps a copy,
+// is nobody's identity.
+func TestKeyUsage(t *testing.T) {
+	servers := ssltest.NewCA(t, "servers")
+	root := newAuthority(t, nil, ca("root"))
+	for usage, taken := range keyUsages {
+		template := leaf("alice")
+		template.KeyUsage = usage
+		alice := newAuthority(t, root, template).pair()
+		for _, auth := range []*ssl.ClientAuth{{CAPEM: root.pem()}, {CAPEM: root.pem(), CacheVerified: true}, {CAPEM: root.pem(), SkipPaths: []string{"^/free$"}}} {
+			forVersions(t, func(t *testing.T, version uint16, _ int) {
+				d := newDoor(t, nil, server(servers, "1", auth, "a.test"))
+				_, passage := d.visit(t, client(version, "a.test", alice))
+				if auth.SkipPaths != nil {
+					require.Nil(t, passage.err)
+					identity, err := d.store.Judge(d.store.Table(), &passage.state, "a.test", "/")
+					require.Equal(t, taken, identity != nil)
+					if !taken {
+						require.Equal(t, http.StatusBadRequest, err.(*ssl.Refusal).Status)
+						require.Equal(t, ssl.ReasonKeyUsage, err.(*ssl.Refusal).Reason)
+					}
+					return
+				}
+				require.Equal(t, taken, passage.err == nil, "%09b", usage)
+				if !taken {
+					require.Equal(t, ssl.ReasonKeyUsage, passage.err.Reason)
+					require.Contains(t, passage.err.Advice(), "the key usage of the certificate of CN=alice does not permit signatures: ")
+				}
+			})
+		}
+	}
+}
+
 // The certificate of an anchor may be a client's too: a root that is its own
 // client, and an intermediate of the bundle.
 func TestAnchorAsClient(t *testing.T) {

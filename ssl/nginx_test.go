@@ -127,6 +127,15 @@ func TestLikeNginx(t *testing.T) {
 		}
 	}
 
+	for usage := range keyUsages {
+		alice := leaf("alice")
+		alice.KeyUsage = usage
+		all = append(all, comparison{name: fmt.Sprintf("key usage %09b", usage), cas: root.pem(), depth: 2, client: newAuthority(t, root, alice).pair()})
+	}
+	all = append(all,
+		comparison{name: "a CA as a client", cas: root.pem(), depth: 2, client: newAuthority(t, root, ca("issuing")).pair()},
+		comparison{name: "the root as a client", cas: root.pem(), depth: 2, client: root.pair()})
+
 	addrs := startNginx(t, n, all)
 	servers := ssltest.NewCA(t, "servers")
 	taken := 0

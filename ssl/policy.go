@@ -33,6 +33,7 @@ type policy struct {
 var (
 	errDepth         = errors.New("ssl: more intermediates than the profile's depth allows")
 	errExpired       = errors.New("ssl: a certificate of the chain is not valid now")
+	errKeyUsage      = errors.New("ssl: the key usage of the client's certificate does not permit signatures")
 	errUnverified    = errors.New("ssl: the chain ends in none of the profile's roots")
 	errNotAuthorized = errors.New("ssl: the profile's Authorize refuses the client")
 )
@@ -123,6 +124,9 @@ func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain
 					continue
 				}
 			}
+			if !signs(chain[0]) {
+				return nil, time.Time{}, errKeyUsage
+			}
 			if p.allow != nil && !p.allow.allows(chain[0]) {
 				return nil, time.Time{}, errNotAllowed
 			}
@@ -130,6 +134,13 @@ func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain
 		}
 	}
 	return nil, time.Time{}, err
+}
+
+// signs reports whether a certificate permits what a client does with its key in a handshake
+// (RFC 5280, section 4.2.1.3). x509.Verify does not look at the key usage of a leaf; OpenSSL
+// does, and lets keyAgreement do as well, of the days of TLS 1.2 and static Diffie-Hellman.
+func signs(c *x509.Certificate) bool {
+	return c.KeyUsage == 0 || c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageKeyAgreement) != 0
 }
 
 // authorize asks Authorize.
