@@ -164,10 +164,22 @@ var keyUsages = map[x509.KeyUsage]bool{
 	x509.KeyUsageCRLSign:           false,
 	x509.KeyUsageEncipherOnly:      false,
 	x509.KeyUsageDecipherOnly:      false,
+	nothing:                        false,
 	x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature:                                     true,
 	x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature:                              true,
 	x509.KeyUsageKeyEncipherment | x509.KeyUsageContentCommitment | x509.KeyUsageDecipherOnly: false,
 }
+
+// using gives a certificate a key usage, also one that permits nothing.
+func using(c *x509.Certificate, usage x509.KeyUsage) *x509.Certificate {
+	if c.KeyUsage = usage; usage == nothing {
+		c.KeyUsage = 0
+		c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Critical: true, Value: []byte{3, 1, 0}}}
+	}
+	return c
+}
+
+const nothing x509.KeyUsage = -1
 
 // A key that is not for signatures, such as one for encipherment of which a CA keeps a copy,
 // is nobody's identity.
@@ -175,9 +187,7 @@ func TestKeyUsage(t *testing.T) {
 	servers := ssltest.NewCA(t, "servers")
 	root := newAuthority(t, nil, ca("root"))
 	for usage, taken := range keyUsages {
-		template := leaf("alice")
-		template.KeyUsage = usage
-		alice := newAuthority(t, root, template).pair()
+		alice := newAuthority(t, root, using(leaf("alice"), usage)).pair()
 		for _, auth := range []*ssl.ClientAuth{{CAPEM: root.pem()}, {CAPEM: root.pem(), CacheVerified: true}, {CAPEM: root.pem(), SkipPaths: []string{"^/free$"}}} {
 			forVersions(t, func(t *testing.T, version uint16, _ int) {
 				d := newDoor(t, nil, server(servers, "1", auth, "a.test"))

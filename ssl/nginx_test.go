@@ -128,9 +128,8 @@ func TestLikeNginx(t *testing.T) {
 	}
 
 	for usage := range keyUsages {
-		alice := leaf("alice")
-		alice.KeyUsage = usage
-		all = append(all, comparison{name: fmt.Sprintf("key usage %09b", usage), cas: root.pem(), depth: 2, client: newAuthority(t, root, alice).pair()})
+		alice := newAuthority(t, root, using(leaf("alice"), usage))
+		all = append(all, comparison{name: fmt.Sprintf("key usage %09b", usage), cas: root.pem(), depth: 2, client: alice.pair()})
 	}
 	all = append(all,
 		comparison{name: "a CA as a client", cas: root.pem(), depth: 2, client: newAuthority(t, root, ca("issuing")).pair()},

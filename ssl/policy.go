@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -140,8 +142,13 @@ func (p *policy) satisfiedBy(chains [][]*x509.Certificate, now time.Time) (chain
 // (RFC 5280, section 4.2.1.3). x509.Verify does not look at the key usage of a leaf; OpenSSL
 // does, and lets keyAgreement do as well, of the days of TLS 1.2 and static Diffie-Hellman.
 func signs(c *x509.Certificate) bool {
-	return c.KeyUsage == 0 || c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageKeyAgreement) != 0
+	if c.KeyUsage == 0 { // which may also mean that it permits nothing
+		return !slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidKeyUsage) })
+	}
+	return c.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageKeyAgreement) != 0
 }
+
+var oidKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 15}
 
 // authorize asks Authorize.
 func (p *policy) authorize(i *Identity, timeout time.Duration) (err error) {
