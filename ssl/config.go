@@ -72,8 +72,9 @@ type KeyPair struct {
 	Signer crypto.Signer `json:"-" xml:"-" yaml:"-"`
 
 	// OCSPStaple, if not empty, is an OCSP response (RFC 6960) in DER that is sent with the
-	// certificate. To replace it, put the Config again: existing connections keep the old
-	// one.
+	// certificate, from its thisUpdate to its nextUpdate. It must say that the certificate
+	// is good; its signature is not checked. To replace it, put the Config again: existing
+	// connections keep the old one.
 	OCSPStaple []byte
 }
 

@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -157,13 +156,13 @@ func pemFault(text []byte) error {
 
 // certificate checks a pair and makes what crypto/tls uses of it. field is the
 // part of the pair that is at fault. An error never holds a byte of the key.
-func (p KeyPair) certificate() (_ tls.Certificate, field string, err error) {
+func (p KeyPair) certificate() (_ tls.Certificate, staple period, field string, err error) {
 	certs, err := parseCertificates(p.CertPEM)
 	if err != nil {
-		return tls.Certificate{}, "CertPEM", err
+		return tls.Certificate{}, period{}, "CertPEM", err
 	}
 	if !usable(certs[0].PublicKey) {
-		return tls.Certificate{}, "CertPEM", errors.New("its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits")
+		return tls.Certificate{}, period{}, "CertPEM", errors.New("its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits")
 	}
 	pair := tls.Certificate{Leaf: certs[0], Certificate: make([][]byte, len(certs))}
 	if p.Signer != nil {
@@ -174,38 +173,18 @@ func (p KeyPair) certificate() (_ tls.Certificate, field string, err error) {
 		pair.PrivateKey, err = p.privateKey(certs[0])
 	}
 	if err != nil {
-		return tls.Certificate{}, field, err
+		return tls.Certificate{}, period{}, field, err
 	}
 	for i, c := range certs {
 		pair.Certificate[i] = c.Raw
 	}
 	if len(p.OCSPStaple) > 0 {
-		if err := checkStaple(p.OCSPStaple); err != nil {
-			return tls.Certificate{}, "OCSPStaple", err
+		if staple, err = readStaple(p.OCSPStaple, certs[0]); err != nil {
+			return tls.Certificate{}, period{}, "OCSPStaple", err
 		}
 		pair.OCSPStaple = bytes.Clone(p.OCSPStaple)
 	}
-	return pair, "", nil
-}
-
-// checkStaple tells an OCSP response from other data, and from the answer of a
-// responder that has none. What it says of the certificate is the client's to
-// check.
-func checkStaple(der []byte) error {
-	var response struct {
-		Status asn1.Enumerated
-		Bytes  asn1.RawValue `asn1:"optional,explicit,tag:0"`
-	}
-	rest, err := asn1.Unmarshal(der, &response)
-	switch {
-	case err != nil || len(rest) > 0:
-		return errors.New("is no OCSP response in DER (RFC 6960)")
-	case response.Status != 0:
-		return fmt.Errorf("is an OCSP responder's error %d, not a response for the certificate", response.Status)
-	case len(response.Bytes.FullBytes) == 0:
-		return errors.New("is an OCSP response without content")
-	}
-	return nil
+	return pair, staple, "", nil
 }
 
 // usable reports whether crypto/tls can sign with the key of a certificate.

@@ -33,6 +33,7 @@ type Profile struct {
 	certs func() []tls.Certificate
 
 	notAfter []time.Time // of certs
+	staples  []period    // of certs
 
 	// built is the tls.Config that some Terminator made of this profile. It is
 	// only remembered work: whoever finds that of another Terminator makes its own.
@@ -72,13 +73,14 @@ func New(c Config) (*Profile, error) {
 	}
 	certs := make([]tls.Certificate, 0, len(c.Certificates))
 	for i, pair := range c.Certificates {
-		cert, part, err := pair.certificate()
+		cert, staple, part, err := pair.certificate()
 		if err != nil {
 			fault(fmt.Sprintf("Certificates[%d].%s", i, part), err)
 			continue
 		}
 		certs = append(certs, cert)
 		p.notAfter = append(p.notAfter, cert.Leaf.NotAfter)
+		p.staples = append(p.staples, staple)
 	}
 	p.certs = func() []tls.Certificate { return certs }
 
@@ -145,6 +147,13 @@ func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 		}
 		if text := chainGap(&cert); text != "" {
 			warn(text)
+		}
+		if staple := p.staples[i]; len(cert.OCSPStaple) > 0 && !staple.contains(now) {
+			if now.Before(staple.from) {
+				warn("has an OCSP staple that is not valid before " + staple.from.UTC().Format(time.RFC3339) + ", and is not sent until then")
+			} else {
+				warn("has an OCSP staple that expired on " + staple.until.UTC().Format(time.RFC3339) + ", and is not sent")
+			}
 		}
 	}
 	return append(warnings, p.client.findWarnings(now)...)
@@ -242,23 +251,23 @@ func covers(leaf *x509.Certificate, pattern string) bool {
 // clients that only know RSA.
 func (p *Profile) pick(hello *tls.ClientHelloInfo, now time.Time) *tls.Certificate {
 	certs := p.certs()
+	if len(certs) == 1 {
+		return p.stapled(0, now)
+	}
 	anyName := *hello
 	anyName.ServerName = ""
-	var expired *tls.Certificate
+	expired := -1
 	for i := range certs {
 		cert := &certs[i]
 		if anyName.SupportsCertificate(cert) != nil {
 			continue
 		}
 		if _, ok := validUntil([]*x509.Certificate{cert.Leaf}, now); ok {
-			return cert
+			return p.stapled(i, now)
 		}
-		if expired == nil {
-			expired = cert
+		if expired < 0 {
+			expired = i
 		}
 	}
-	if expired != nil {
-		return expired
-	}
-	return &certs[0]
+	return p.stapled(max(expired, 0), now)
 }

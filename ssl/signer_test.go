@@ -160,7 +160,7 @@ func TestSignersAmongPairs(t *testing.T) {
 	ofRSA, _ := inDevice(t, selfSigned(t, rsaKey(), rsaKey().Public(), "a.test"))
 	ofECDSA, _ := inDevice(t, ca.Server("a.test"))
 	expired, unused := inDevice(t, ca.ServerWith([]string{"a.test"}, ssltest.Until(time.Now().Add(-time.Hour))))
-	ofRSA.OCSPStaple, ofECDSA.OCSPStaple = ocspResponse(0, "rsa"), ocspResponse(0, "ecdsa")
+	ofRSA.OCSPStaple, ofECDSA.OCSPStaple = goodStaple(t, ofRSA, "rsa"), goodStaple(t, ofECDSA, "ecdsa")
 	config := ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{expired, ofECDSA, ofRSA, ca.Server("a.test")}}
 	store := must(ssl.NewStore(nil))
 	report, err := store.Put(config)
@@ -168,15 +168,15 @@ func TestSignersAmongPairs(t *testing.T) {
 	require.Len(t, report.Warnings, 1)
 	require.Contains(t, report.Warnings[0].Text, "certificate 1 (CN=a.test) expired on ")
 	s := serveTLS(t, store.TLSConfig())
-	for suite, want := range map[uint16]string{
-		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:   "rsa",
-		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: "ecdsa",
+	for suite, want := range map[uint16][]byte{
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:   ofRSA.OCSPStaple,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: ofECDSA.OCSPStaple,
 	} {
 		c := client(tls.VersionTLS12, "a.test")
 		c.CipherSuites = []uint16{suite}
 		side, _ := s.visit(t, c)
 		require.NoError(t, side.err)
-		require.Equal(t, ocspResponse(0, want), side.state.OCSPResponse)
+		require.Equal(t, want, side.state.OCSPResponse)
 	}
 	require.Zero(t, unused.signed.Load())
 }
@@ -341,7 +341,7 @@ func TestKeyPairOf(t *testing.T) {
 	made := root.Intermediate("middle").Server("a.test")
 	given, err := tls.X509KeyPair(made.CertPEM, made.KeyPEM)
 	require.NoError(t, err)
-	given.OCSPStaple = ocspResponse(0, "good")
+	given.OCSPStaple = goodStaple(t, made, "good")
 	pair, err := ssl.KeyPairOf(&given)
 	require.NoError(t, err)
 	require.Equal(t, ssl.KeyPair{CertPEM: made.CertPEM, Signer: given.PrivateKey.(crypto.Signer), OCSPStaple: given.OCSPStaple}, pair)

@@ -147,7 +147,7 @@ func (p *Profile) builtBy(tm *Terminator) *builtConfig {
 
 func (tm *Terminator) build(p *Profile) *tls.Config {
 	c := tm.base.Clone()
-	if certs := p.certs(); len(certs) == 1 {
+	if certs := p.certs(); len(certs) == 1 && !p.hasStaple() {
 		c.Certificates = certs
 	} else {
 		// And no Certificates: to a client without SNI, crypto/tls would show one
