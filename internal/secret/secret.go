@@ -52,11 +52,20 @@ func In(text string) bool {
 // SEC 1, and certificates do not.
 func beginsAsKey(text string) bool {
 	text = strings.TrimLeft(text, " \t\r\n")
-	if len(text) < 12 || text[0] != 'M' {
+	if !strings.HasPrefix(text, "M") {
 		return false // all sequences have an M
 	}
-	der, err := base64.StdEncoding.DecodeString(text[:12])
-	if err != nil {
+	// The lines may be of any length.
+	var first [12]byte
+	n := 0
+	for i := 0; i < len(text) && n < len(first); i++ {
+		if text[i] != '\r' && text[i] != '\n' {
+			first[n] = text[i]
+			n++
+		}
+	}
+	der, err := base64.StdEncoding.DecodeString(string(first[:n]))
+	if err != nil || n < len(first) {
 		return false
 	}
 	head := 2

@@ -69,7 +69,7 @@ func TestIn(t *testing.T) {
 	for name, der := range keys {
 		text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 		body := base64.StdEncoding.EncodeToString(der)
-		for _, s := range []string{text, "x" + text, url.PathEscape(text), url.QueryEscape(text), body, "\n" + body, body[:40], strings.SplitAfterN(text, "\n", 2)[1]} {
+		for _, s := range []string{text, "x" + text, url.PathEscape(text), url.QueryEscape(text), body, "\n" + body, body[:40], strings.SplitAfterN(text, "\n", 2)[1], strings.Join(strings.Split(body, ""), "\r\n")} {
 			require.True(t, secret.In(s), "%s: %s", name, s)
 		}
 	}
@@ -80,10 +80,32 @@ func TestIn(t *testing.T) {
 	public, err := x509.MarshalPKIXPublicKey(ec.Public())
 	require.NoError(t, err)
 	for _, s := range []string{
-		"", "M", "MI", "how a PRIVATE KEY is made", "MIT-licensed text", "MAAAAAAAAAAAAAAAAAAA",
+		"", "M", "MI", "M\r0=\r\r\r=\r\r\r\r", "M\n\n\n\n\n\n\n\n\n\n\n", "how a PRIVATE KEY is made", "MIT-licensed text", "MAAAAAAAAAAAAAAAAAAA",
 		base64.StdEncoding.EncodeToString(der), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
 		base64.StdEncoding.EncodeToString(public), "-----BEGIN PUBLIC KEY-----",
 	} {
 		require.False(t, secret.In(s), s)
 	}
+}
+
+// Whatever a client sends, it is looked at without a panic, and line breaks hide nothing.
+func FuzzIn(f *testing.F) {
+	f.Add("MIGHAgEAMBMGByqGSM49AgEG", uint8(3))
+	f.Add("M\r0=\r\r\r=\r\r\r\r", uint8(1))
+	f.Fuzz(func(t *testing.T, text string, every uint8) {
+		found := secret.In(text)
+		if strings.ContainsAny(text, "\r\n") || strings.Contains(text, "KEY") || every == 0 {
+			return
+		}
+		var broken strings.Builder
+		for i, c := range []byte(text) {
+			if i > 0 && i%int(every) == 0 {
+				broken.WriteString("\r\n")
+			}
+			broken.WriteByte(c)
+		}
+		if secret.In(broken.String()) != found {
+			t.Fatalf("%q: %v", text, found)
+		}
+	})
 }
