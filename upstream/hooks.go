@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
+	"time"
 )
 
 // This file is what stands between the pool and those who connect and resolve for it. They
@@ -13,18 +15,33 @@ import (
 // would end the process, where it should cost a request or a probe.
 
 // guarded returns a Dialer whose panic is an error, as is a connection that is none.
+//
+// Where it fails because the deadline of ctx has passed, ctx is over when it returns. A
+// [net.Dialer] tells the operating system of the deadline, and most often hears from it
+// before the timer of ctx fires: the caller's deadline would be taken for the node's fault,
+// and the timeout of a check for something else.
 func (d DialFunc) guarded() DialFunc {
 	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		defer func() {
 			if r := recover(); r != nil {
 				conn, err = nil, fmt.Errorf("the Dialer panicked: %v", r)
 			}
+			if by, ok := ctx.Deadline(); err != nil && ok && !time.Now().Before(by) {
+				<-ctx.Done()
+			}
 		}()
-		if conn, err = d(ctx, network, address); conn == nil && err == nil {
-			err = errors.New("the Dialer returned neither a connection nor an error")
+		if conn, err = d(ctx, network, address); isNil(conn) && err == nil {
+			conn, err = nil, errors.New("the Dialer returned neither a connection nor an error")
 		}
 		return conn, err
 	}
+}
+
+// isNil reports whether a connection is none. A nil *net.TCPConn is not equal to nil once it
+// is a net.Conn, which is an easy mistake to make, and the first method would panic.
+func isNil(conn net.Conn) bool {
+	v := reflect.ValueOf(conn)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // A guardedResolver is a Resolver whose panic is an error.

@@ -3,7 +3,9 @@ package upstream_test
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/netip"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +28,10 @@ func TestHooksThatFail(t *testing.T) {
 		}
 		panics  = func(context.Context, string, string) (net.Conn, error) { panic("a mistake") }
 		nothing = func(context.Context, string, string) (net.Conn, error) { return nil, nil }
+		typed   = func(context.Context, string, string) (net.Conn, error) {
+			var conn *net.TCPConn
+			return conn, nil
+		}
 	)
 	for name, c := range map[string]struct {
 		options upstream.Options
@@ -35,6 +41,7 @@ func TestHooksThatFail(t *testing.T) {
 		"Dialer":                  {upstream.Options{Dialer: panics}, "192.0.2.1", "the Dialer panicked: a mistake"},
 		"Dialer of many":          {upstream.Options{Dialer: panics, Resolver: resolverFunc(two)}, "node.test", "the Dialer panicked: a mistake"},
 		"Dialer without a word":   {upstream.Options{Dialer: nothing}, "192.0.2.1", "neither a connection nor an error"},
+		"Dialer of a typed nil":   {upstream.Options{Dialer: typed}, "192.0.2.1", "neither a connection nor an error"},
 		"Resolver":                {upstream.Options{Dialer: panics, Resolver: resolverFunc(func() ([]netip.Addr, error) { panic("a mistake") })}, "node.test", "the Resolver panicked: a mistake"},
 		"Resolver without a word": {upstream.Options{Resolver: resolverFunc(func() ([]netip.Addr, error) { return nil, nil })}, "node.test", "no addresses"},
 	} {
@@ -57,4 +64,75 @@ func TestHooksThatFail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A connection of a Dialer need not know its addresses.
+func TestConnectionWithoutAddresses(t *testing.T) {
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for scheme, node := range map[upstream.Scheme]*origin{
+		upstream.SchemeHTTP: newServer(t, handler),
+		upstream.SchemeH2C:  newH2Server(t, nil, handler),
+	} {
+		t.Run(string(scheme), func(t *testing.T) {
+			p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, &upstream.Options{
+				Dialer: func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := new(net.Dialer).DialContext(ctx, network, address)
+					return nowhere{conn}, err
+				},
+			})
+			status, _ := get(t, p, "http://a.test/")
+			require.Equal(t, 200, status)
+		})
+	}
+}
+
+type nowhere struct{ net.Conn }
+
+func (nowhere) LocalAddr() net.Addr  { return nil }
+func (nowhere) RemoteAddr() net.Addr { return nil }
+
+// dialToTheEnd never connects. As a net.Dialer, it is told by the operating system that the
+// deadline has passed, and not by the context.
+func dialToTheEnd(ctx context.Context, network, _ string) (net.Conn, error) {
+	by, _ := ctx.Deadline()
+	time.Sleep(time.Until(by))
+	return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
+}
+
+// A lateContext ends some time after its deadline.
+type lateContext struct {
+	context.Context
+	by time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.by, true }
+
+// Whose deadline has passed while connecting does not depend on who hears of it first.
+func TestDeadlineWhileConnecting(t *testing.T) {
+	nodes := []upstream.Node{{Host: "192.0.2.1", Port: 80, Weight: 1}, {Host: "192.0.2.2", Port: 80, Weight: 1}}
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, upstream.Config{Nodes: nodes}, &upstream.Options{Dialer: dialToTheEnd})
+		defer p.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 1001*time.Millisecond)
+		defer cancel()
+		ctx = lateContext{ctx, time.Now().Add(time.Second)}
+		_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil).WithContext(ctx))
+		wantError(t, err, 504, 1, "context deadline exceeded")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, p.Nodes()[0].Failures)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, upstream.Config{
+			Nodes:   nodes[:1],
+			Timeout: upstream.Timeout{Connect: time.Second},
+			Checks:  &upstream.Checks{Active: upstream.ActiveChecks{Timeouts: 254, TCPFailures: 254}},
+		}, &upstream.Options{Dialer: dialToTheEnd})
+		defer p.Close()
+		_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+		wantError(t, err, 504, 1, "connect: no connection within 1s")
+		time.Sleep(10 * time.Minute)
+		status := p.Nodes()[0]
+		require.Zero(t, status.TCPFailures, "a probe ran into its Timeout")
+		require.Equal(t, 254, status.Timeouts)
+	})
 }

@@ -219,10 +219,11 @@ func newPool(u *Upstream, o *Options, prev *Pool) *Pool {
 
 // connectBy sets how the node is connected to.
 func (m *member) connectBy(o *Options, log *slog.Logger) {
-	m.dial = new(net.Dialer).DialContext
-	if o.Dialer != nil {
-		m.dial = o.Dialer.guarded()
+	dialer := o.Dialer
+	if dialer == nil {
+		dialer = new(net.Dialer).DialContext
 	}
+	m.dial = dialer.guarded()
 	host, _, err := net.SplitHostPort(m.address)
 	if err != nil {
 		panic("upstream: internal error: a node's address is none: " + err.Error())

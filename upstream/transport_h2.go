@@ -407,7 +407,8 @@ func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, er
 	if err == nil {
 		x.wire = &h2Wire{Conn: conn, settled: make(chan struct{})}
 		conn = x.wire
-		if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		if remote := conn.RemoteAddr(); remote != nil { // not every connection of a Dialer has one
+			addr, _ := netip.ParseAddrPort(remote.String())
 			x.addr = addr.Addr().Unmap()
 		}
 		if t.tls != nil {
