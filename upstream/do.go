@@ -72,16 +72,16 @@ func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 		c.timeout = o.Timeout.over(c.timeout)
 	}
 	if req.Body != http.NoBody {
-		c.body.src = req.Body
+		c.body.src, c.body.length = req.Body, req.ContentLength
 		if limit := p.u.config.ReplayBytes; req.ContentLength <= int64(limit) {
 			c.body.limit = limit
 		}
 	}
+	defer c.body.settle()
 	failure := c.check()
 	if failure == nil {
 		failure = c.run()
 	}
-	c.body.settle()
 	if o != nil && o.Report != nil {
 		*o.Report = CallReport{c.last, c.tries}
 	}
@@ -203,7 +203,7 @@ func (c *call) check() *Error {
 var errUpgrade = errors.New(`nodes with HTTP/2 take no Upgrade: WebSocket needs the scheme "http" or "https"`)
 
 // try sends the request to one node.
-func (c *call) try(i int) (progress, *Error) {
+func (c *call) try(i int) (far progress, failure *Error) {
 	p, m := c.pool, &c.pool.members[i]
 	c.nodes.tried.add(i)
 	c.tries++
@@ -218,11 +218,17 @@ func (c *call) try(i int) (progress, *Error) {
 		m.named.keep()
 	}
 
+	going := false
+	defer func() {
+		if !going { // or somebody whom the client calls has panicked
+			a.finish()
+		}
+	}()
 	far, err := a.send()
 	if err != nil {
-		defer a.finish()
 		return a.fail(far, err)
 	}
+	going = true
 	if p.u.timed {
 		now := p.now()
 		m.state.latency.observe(now-a.begun, now)
@@ -429,6 +435,7 @@ func (a *attempt) fail(far progress, err error) (progress, *Error) {
 	c := a.call
 	e := &Error{Upstream: c.pool.u.ID(), Node: a.member.address, Attempts: c.tries, Err: err}
 	ctx, bodyErr := c.ctx, c.body.failure()
+	var caller *callerError
 	switch {
 	case ctx.Err() != nil:
 		far = refused
@@ -439,6 +446,9 @@ func (a *attempt) fail(far progress, err error) (progress, *Error) {
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(bodyErr, &tooLarge) {
 			e.Status = http.StatusRequestEntityTooLarge
 		}
+	case errors.As(err, &caller):
+		far = refused
+		e.Status = caller.status
 	case far == refused:
 		e.Status = http.StatusBadRequest
 	case isTimeout(err):
@@ -464,7 +474,7 @@ func cancelled(ctx context.Context) (status int, err error) {
 		status = http.StatusGatewayTimeout
 	}
 	if cause := context.Cause(ctx); cause != err {
-		err = fmt.Errorf("%w: %w", err, cause)
+		err = &cancelledError{err, cause}
 	}
 	return status, err
 }

@@ -349,6 +349,34 @@ func TestInformationalAnswers(t *testing.T) {
 	require.Equal(t, []int{103}, hints)
 }
 
+// Who wants informational answers may refuse to have more, which is not the node's fault, or
+// panic. Neither leaves anything behind: the node waits for its connections to end.
+func TestInformationalAnswersThatFail(t *testing.T) {
+	node := newOrigin(t, answering("HTTP/1.1 103 Early Hints\r\n\r\n"+ok))
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node, refusing(t)}}, nil)
+	for _, broken := range []error{errors.New("broken"), os.ErrDeadlineExceeded} {
+		p.Rewind()
+		req := newRequest(t, "GET", "http://a.test/", nil)
+		_, err := p.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(int, textproto.MIMEHeader) error { return broken },
+		})))
+		wantError(t, err, upstream.StatusClientClosedRequest, 1, broken.Error())
+		require.ErrorIs(t, err, broken)
+	}
+
+	p.Rewind()
+	body := newBody(strings.NewReader("abc"))
+	req := newRequest(t, "PUT", "http://a.test/", body)
+	require.PanicsWithValue(t, "a mistake", func() {
+		_, _ = p.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(int, textproto.MIMEHeader) error { panic("a mistake") },
+		})))
+	})
+	<-body.done
+	require.Zero(t, p.Nodes()[0].Failures)
+	require.Zero(t, p.Nodes()[0].InFlight)
+}
+
 func TestConnectionsAreKept(t *testing.T) {
 	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(w, r.Body)

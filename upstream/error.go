@@ -127,6 +127,21 @@ type bodyError struct{ err error }
 func (e *bodyError) Error() string { return "reading the request's body: " + e.err.Error() }
 func (e *bodyError) Unwrap() error { return e.err }
 
+// A callerError is an error of the caller's, on the way of the request or of the answer.
+type callerError struct {
+	status int // that an [*Error] has of it
+	err    error
+}
+
+func (e *callerError) Error() string { return e.err.Error() }
+func (e *callerError) Unwrap() error { return e.err }
+
+// A cancelledError says why the request's context has ended.
+type cancelledError struct{ err, cause error }
+
+func (e *cancelledError) Error() string   { return e.err.Error() + ": " + e.cause.Error() }
+func (e *cancelledError) Unwrap() []error { return []error{e.err, e.cause} }
+
 // describe returns err's text without what the reader of an [*Error] knows already
 // (the address, which layer it was), and with what to do about the mistakes of a
 // first setup.
@@ -134,6 +149,8 @@ func describe(err error) string {
 	switch err.(type) {
 	case *connectError, *addressError, *handshakeError, *tooLateError, *overBudgetError, *timeoutError:
 		return err.Error()
+	case *bodyError, *callerError, *cancelledError:
+		return err.Error() // what is in them is not about the node
 	}
 	if reset, ok := errors.AsType[h2StreamError](err); ok {
 		return reset.describe()

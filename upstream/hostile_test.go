@@ -386,17 +386,50 @@ func TestBodyThatTrickles(t *testing.T) {
 	}
 }
 
+// untilGone reads a body and then waits for the client to give up.
+var untilGone = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); r.Method == "PUT" && err == nil {
+		<-r.Context().Done()
+	}
+})
+
 // A body whose length is not the one that was announced is its sender's mistake: the
-// node must not take what follows for the rest of it.
+// node must not take what follows for the rest of it, and is not to blame.
 func TestBodyOfAnotherLength(t *testing.T) {
-	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	for scheme, newNode := range map[upstream.Scheme]func() *origin{
+		"http": func() *origin { return newServer(t, untilGone) },
+		"h2c":  func() *origin { return newH2Server(t, nil, untilGone) },
+	} {
+		for _, text := range []string{"abc", "abcde"} {
+			t.Run(string(scheme)+" "+text, func(t *testing.T) {
+				p := newPool(t, upstream.Config{
+					Scheme:      scheme,
+					Nodes:       []upstream.Node{newNode().Node, newNode().Node},
+					ReplayBytes: 100,
+				}, nil)
+				req := newRequest(t, "PUT", "http://a.test/", io.NopCloser(strings.NewReader(text)))
+				req.ContentLength = 4
+				_, err := p.RoundTrip(req)
+				wantError(t, err, 400, 1, "reading the request's body: it has another length than the request's ContentLength")
+				for _, node := range p.Nodes() {
+					require.Zero(t, node.Failures)
+				}
+				status, _ := get(t, p, "http://a.test/")
+				require.Equal(t, 200, status)
+			})
+		}
+	}
+}
+
+// So is a trailer that cannot be sent.
+func TestInvalidTrailer(t *testing.T) {
+	node := newServer(t, untilGone)
 	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
-	req := newRequest(t, "POST", "http://a.test/", io.NopCloser(strings.NewReader("abc")))
-	req.ContentLength = 4
+	req := newRequest(t, "PUT", "http://a.test/", io.NopCloser(strings.NewReader("abc")))
+	req.Trailer = http.Header{"X-Sum": {"a\r\nb"}}
 	_, err := p.RoundTrip(req)
-	require.ErrorContains(t, err, "another length than its ContentLength")
-	status, _ := get(t, p, "http://a.test/")
-	require.Equal(t, 200, status)
+	wantError(t, err, 400, 1, `invalid trailer field value for "X-Sum"`)
+	require.Zero(t, p.Nodes()[0].Failures)
 }
 
 // KeepAlive.Requests closes a connection that has served so many.

@@ -128,11 +128,28 @@ func (x *http1Exchange) readHead() (*http1.Response, error) {
 			x.tell(true)
 		}
 		if x.early != nil {
-			if err := x.early(r); err != nil {
+			if err := x.inform(r); err != nil {
 				return nil, err
 			}
 		}
 	}
+}
+
+// inform passes on an informational answer. Whoever wants it may refuse to have more, which
+// is not the node's fault, or panic, which must not leave the connection behind.
+func (x *http1Exchange) inform(r *http1.Response) error {
+	returned := false
+	defer func() {
+		if !returned {
+			_ = x.fail(errAborted)
+		}
+	}()
+	err := x.early(r)
+	returned = true
+	if err != nil {
+		return &callerError{StatusClientClosedRequest, err}
+	}
+	return nil
 }
 
 // tell tells the sender whether the node wants the body. The first word counts.
@@ -203,8 +220,8 @@ func announced(values []string) http.Header {
 }
 
 var (
-	errLost      = errors.New("the request's body has another length than its ContentLength")
 	errNotWanted = errors.New("the node did not want the body")
+	errAborted   = errors.New("the caller panicked")
 )
 
 const (
@@ -283,11 +300,11 @@ func (x *http1Exchange) sendBody() error {
 			}
 			if ended {
 				if out, err = http1.AppendLastChunk(out, x.trailer); err != nil {
-					return err
+					return &callerError{http.StatusBadRequest, err}
 				}
 			}
-		} else if left -= int64(n); left > 0 && ended {
-			return errLost
+		} else {
+			left -= int64(n) // zero at the end: the body is as long as the request says
 		}
 		if len(out) == 0 {
 			continue
@@ -307,9 +324,9 @@ func (x *http1Exchange) sendBody() error {
 	}
 	x.allSent()
 	for !ended { // whoever gave the body may wait to see that all was read
-		n, err := x.body.Read((*buffer)[:1])
-		if n > 0 {
-			return errLost
+		_, err := x.body.Read((*buffer)[:1])
+		if err == errLength {
+			return err
 		}
 		ended = err != nil
 	}
@@ -404,7 +421,8 @@ func (x *http1Exchange) fail(err error) error {
 	if x.proceed != nil {
 		x.tell(false)
 	}
-	switch {
+	switch _, ours := errors.AsType[*callerError](err); {
+	case ours:
 	case sendErr != nil && !received:
 		return sendErr
 	case errors.Is(err, os.ErrDeadlineExceeded) && received:

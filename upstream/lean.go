@@ -31,7 +31,7 @@ func (p *Pool) forward(r *forward.Request) forward.Exchange {
 	x.call.nodes = Candidates{pool: p, vars: r.Vars}
 	x.failed, x.drained = false, false
 	if r.Body != nil {
-		x.call.body.src = r.Body
+		x.call.body.src, x.call.body.length = r.Body, r.Length
 		if limit := p.u.config.ReplayBytes; r.Length <= int64(limit) {
 			x.call.body.limit = limit
 		}

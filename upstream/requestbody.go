@@ -13,14 +13,16 @@ import (
 // goroutine that outlives it; so each attempt has a view of its own, which does
 // nothing once it is replaced.
 type requestBody struct {
-	src   io.ReadCloser // nil if there is none
-	limit int           // how much of it is kept for another attempt
+	src    io.ReadCloser // nil if there is none
+	length int64         // that the request says; zero or less if it is not known
+	limit  int           // how much of it is kept for another attempt
 
 	mu      sync.Mutex    // guards what follows
 	view    *bodyView     // the current one
 	kept    keptBytes     // what was read from src; once partial, what view has still to read
 	partial bool          // something was read that is not kept
 	reading chan struct{} // closed when the read of src ends that goes on; nil if none does
+	read    int64         // how much was read from src
 	end     error         // that reading from src ended with
 	settled bool          // view is the last one
 	closed  bool          // src is
@@ -33,7 +35,10 @@ type bodyView struct {
 	off    int  // in of.kept
 }
 
-var errBodyRead = errors.New("the connection was lost when a part of the request's body was read already")
+var (
+	errBodyRead = errors.New("the connection was lost when a part of the request's body was read already")
+	errLength   = errors.New("it has another length than the request's ContentLength")
+)
 
 // lend returns the body for an attempt, in place of any that was lent before.
 // There must be a body, and nothing of it may be lost: see revoke.
@@ -59,6 +64,9 @@ func (b *requestBody) revoke() bool {
 // again is the request's GetBody, with which a client replaces a kept connection
 // that it found dead.
 func (b *requestBody) again() (io.ReadCloser, error) {
+	if err := b.failure(); err != nil {
+		return nil, err // as it would again
+	}
 	if !b.revoke() {
 		return nil, errBodyRead
 	}
@@ -156,6 +164,7 @@ func (v *bodyView) readSrc(p []byte) (int, error) {
 	n, err := b.src.Read(p)
 
 	b.mu.Lock()
+	n, err = b.measure(n, err)
 	close(b.reading)
 	b.reading = nil
 	if err != nil {
@@ -172,6 +181,21 @@ func (v *bodyView) readSrc(p []byte) (int, error) {
 		v.off += n
 		v.letGo()
 	}
+	return n, err
+}
+
+// measure returns what a read of src has returned, or why that is not what the request
+// says. The clients find out too, but do not say whose fault it is. b.mu is held.
+func (b *requestBody) measure(n int, err error) (int, error) {
+	if b.length > 0 {
+		switch left := b.length - b.read; {
+		case int64(n) > left:
+			n, err = int(left), errLength
+		case int64(n) < left && err == io.EOF:
+			err = errLength
+		}
+	}
+	b.read += int64(n)
 	return n, err
 }
 

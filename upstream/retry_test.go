@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -325,6 +326,24 @@ func TestErrorText(t *testing.T) {
 			require.EqualError(t, err, c.want)
 			require.ErrorIs(t, err, c.err)
 		})
+	}
+
+	// What the other side of the caller has to do with is not said of the node.
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	for _, cause := range []error{reset, io.ErrUnexpectedEOF, &net.DNSError{Err: "no such host", Name: "x.test", IsNotFound: true}} {
+		node := newServer(t, untilGone)
+		p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+		req := newRequest(t, "PUT", "http://a.test/", iotest.ErrReader(cause))
+		_, err := p.RoundTrip(req)
+		require.EqualError(t, err, fmt.Sprintf(`upstream: upstream "1": node %s: reading the request's body: %v`, node.address, cause))
+		require.ErrorIs(t, err, cause)
+
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		_, err = p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil).WithContext(ctx))
+		require.EqualError(t, err, fmt.Sprintf(`upstream: upstream "1": node %s: context canceled: %v`, node.address, cause))
+		require.ErrorIs(t, err, cause)
+		require.ErrorIs(t, err, context.Canceled)
 	}
 
 	node := refusing(t)

@@ -32,6 +32,7 @@ func TestPluggedTransport(t *testing.T) {
 		{"ConnectionsAreKept", TestConnectionsAreKept},
 		{"KeepAliveSize", TestKeepAliveSize},
 		{"BodyThatFails", TestBodyThatFails},
+		{"BodyOfAnotherLength", TestBodyOfAnotherLength},
 		{"HostileOrigins", TestHostileOrigins},
 		{"BrokenBodies", TestBrokenBodies},
 		{"IdempotentMethods", TestIdempotentMethods},
