@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -287,6 +288,21 @@ func TestAnswersComeAsTheyAre(t *testing.T) {
 	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
 	_, head := get(t, p, "http://a.test/")
 	require.NotContains(t, head, "Accept-Encoding")
+}
+
+// A request that has no fields has none at the node.
+func TestNoFieldIsAdded(t *testing.T) {
+	tell := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header) })
+	for scheme, node := range map[upstream.Scheme]*origin{upstream.SchemeHTTP: newServer(t, tell), upstream.SchemeH2C: newH2Server(t, nil, tell)} {
+		p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, nil)
+		req := newRequest(t, "GET", "http://a.test/", nil)
+		_, header := roundTrip(t, p, req)
+		require.Equal(t, "map[]", header, scheme)
+		require.Empty(t, req.Header)
+		req.Header.Set("User-Agent", "x")
+		_, header = roundTrip(t, p, req)
+		require.Equal(t, "map[User-Agent:[x]]", header, scheme)
+	}
 }
 
 // Reading after Close is the caller's mistake.

@@ -65,7 +65,7 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 		GotFirstResponseByte: x.gotFirstResponseByte,
 	})
 	req = req.WithContext(ctx)
-	req.Header = promise(req.Method, req.Header)
+	req.Header = anonymous(promise(req.Method, req.Header))
 	resp, err := t.rt.RoundTrip(req)
 	if err != nil {
 		far := x.progress(err)
@@ -100,6 +100,17 @@ func promise(method string, h http.Header) http.Header {
 		h = maps.Clone(h)
 		h[key] = nil
 	}
+	return h
+}
+
+// anonymous returns a header to which net/http adds no User-Agent of its own.
+func anonymous(h http.Header) http.Header {
+	const name = "User-Agent"
+	if _, ok := h[name]; ok {
+		return h
+	}
+	h = maps.Clone(h)
+	h[name] = nil
 	return h
 }
 

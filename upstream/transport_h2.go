@@ -519,6 +519,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 		GotFirstResponseByte: x.gotFirstResponseByte,
 	}))
 	out.GetBody = nil
+	out.Header = anonymous(req.Header)
 	if req.Body != nil {
 		out.Body = &h2RequestBody{body: req.Body, x: x, closed: make(chan struct{})}
 	}

@@ -27,6 +27,7 @@ func TestPluggedTransport(t *testing.T) {
 		{"InvalidRequests", TestInvalidRequests},
 		{"NoProxyFromTheEnvironment", TestNoProxyFromTheEnvironment},
 		{"AnswersComeAsTheyAre", TestAnswersComeAsTheyAre},
+		{"NoFieldIsAdded", TestNoFieldIsAdded},
 		{"CloseDuringARead", TestCloseDuringARead},
 		{"InformationalAnswers", TestInformationalAnswers},
 		{"ConnectionsAreKept", TestConnectionsAreKept},
