@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -456,7 +457,7 @@ func (a *attempt) fail(far progress, err error) (progress, *Error) {
 	default:
 		e.Status = http.StatusBadGateway
 	}
-	if far != refused {
+	if far != refused && !c.misnamed(err) {
 		a.member.state.failures.Add(1)
 		c.pool.failed(a.member, a.status, err)
 		if c.pool.u.timed {
@@ -465,6 +466,20 @@ func (a *attempt) fail(far progress, err error) (progress, *Error) {
 		}
 	}
 	return far, e
+}
+
+// misnamed reports whether a node has not the name that the client has chosen, by its Host.
+// That says nothing about the node: a client could otherwise have all of them taken out by
+// asking for a name that none has.
+func (c *call) misnamed(err error) bool {
+	if c.pool.u.config.PassHost != PassClient {
+		return false
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return true
+	}
+	_, shaken := errors.AsType[*handshakeError](err)
+	return shaken && strings.Contains(err.Error(), "tls: unrecognized name") // an alert, which crypto/tls has no type for
 }
 
 func cancelled(ctx context.Context) (status int, err error) {

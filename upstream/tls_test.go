@@ -276,6 +276,51 @@ func TestHostileNames(t *testing.T) {
 	require.Zero(t, p.Nodes()[0].Failures, "it is not the node's fault")
 }
 
+// Nor can a client have nodes taken out by asking for a name that they do not have. Where
+// the name is not the client's, it is the node that has the wrong one.
+func TestNamesThatNodesDoNotHave(t *testing.T) {
+	ca := newAuthority(t)
+	config := &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test")}}
+	config.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if h.ServerName == "unknown.test" {
+			return &tls.Config{SessionTicketsDisabled: true}, nil // the alert unrecognized_name
+		}
+		return nil, nil
+	}
+	for _, scheme := range []upstream.Scheme{upstream.SchemeHTTPS, upstream.SchemeGRPCS} {
+		one, two := newTLSServer(t, config, echoHost), newTLSServer(t, config, echoHost)
+		c := upstream.Config{
+			Scheme: scheme,
+			Nodes:  []upstream.Node{one.Node, two.Node},
+			TLS:    upstream.TLS{CAPEM: ca.pem},
+			Checks: &upstream.Checks{
+				Active:  upstream.ActiveChecks{HealthyInterval: upstream.NoProbes, UnhealthyInterval: upstream.NoProbes},
+				Passive: &upstream.PassiveChecks{TCPFailures: 1},
+			},
+			FailWhenUnhealthy: true,
+		}
+		p := newPool(t, c, nil)
+		for _, host := range []string{"evil.test", "unknown.test", "192.0.2.1"} {
+			_, err := p.RoundTrip(newRequest(t, "GET", "http://"+host+"/", nil))
+			wantError(t, err, 502, 2, "TLS handshake")
+		}
+		for _, node := range p.Nodes() {
+			require.Zero(t, node.Failures)
+			require.Equal(t, upstream.Healthy, node.Health)
+		}
+		_, body := get(t, p, "http://a.test/")
+		require.Equal(t, "a.test a.test", body)
+
+		c.PassHost, c.Host = upstream.PassRewrite, "evil.test"
+		p = newPool(t, c, nil)
+		_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+		wantError(t, err, 502, 2, "valid for a.test, not evil.test")
+		for _, node := range p.Nodes() {
+			require.Equal(t, upstream.Unhealthy, node.Health)
+		}
+	}
+}
+
 func TestTLSSessionsAreResumed(t *testing.T) {
 	ca := newAuthority(t)
 	var mu sync.Mutex
