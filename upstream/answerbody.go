@@ -30,9 +30,13 @@ type answerBody struct {
 	body    io.ReadCloser
 	attempt *attempt
 	closed  atomic.Bool
+	failure atomic.Pointer[Error] // that it broke off with
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
+	if failure := b.failure.Load(); failure != nil {
+		return 0, failure
+	}
 	n, err := b.body.Read(p)
 	if err != nil && !b.attempt.over.Load() {
 		switch {
@@ -41,6 +45,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 			err = http.ErrBodyReadAfterClose
 		default:
 			_, failure := b.attempt.fail(answered, err)
+			b.failure.Store(failure)
 			err = failure
 		}
 		b.attempt.finish()

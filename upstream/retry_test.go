@@ -108,6 +108,8 @@ func TestBrokenBodies(t *testing.T) {
 			body, err := io.ReadAll(resp.Body)
 			require.Equal(t, "abc", string(body))
 			wantError(t, err, 502, 1, node.address)
+			_, again := resp.Body.Read(make([]byte, 1))
+			require.Same(t, err, again)
 			require.NoError(t, resp.Body.Close())
 			status := p.Nodes()[0]
 			require.NotEmpty(t, status.LastError)
