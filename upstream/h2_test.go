@@ -675,6 +675,43 @@ func TestH2Timeouts(t *testing.T) {
 	}
 }
 
+// A node that has stopped to read from its connection fails those that go on over it, by
+// their own limit, and no others.
+func TestH2StuckConnection(t *testing.T) {
+	stops := func(conn net.Conn) {
+		_, _ = io.CopyN(io.Discard, conn, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
+		go h2Peer{conn}.frame(h2Settings, 0, 0)
+		for {
+			var head [9]byte
+			_, _ = io.ReadFull(conn, head[:])
+			_, _ = io.CopyN(io.Discard, conn, int64(head[1])<<8|int64(head[2]))
+			if head[3] == h2Settings && head[4] == h2Ack {
+				time.Sleep(time.Hour)
+				return
+			}
+		}
+	}
+	dials := 0
+	node := func(conn net.Conn) {
+		if dials++; dials == 1 {
+			stops(conn)
+		} else {
+			h2Node(answer200)(conn)
+		}
+	}
+	for _, body := range []io.Reader{nil, strings.NewReader("abc")} {
+		dials = 0
+		inBubble(t, upstream.Config{Scheme: "h2c"}, map[string]func(net.Conn){"a.test:80": node}, func(t *testing.T, p *upstream.Pool) {
+			wantTimeout(t, p, newRequest(t, "POST", "http://a.test/", body), limits.Send, "the node took nothing more of the request within 3s")
+			begun := time.Now()
+			resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", nil))
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Zero(t, time.Since(begun))
+		})
+	}
+}
+
 // A node that does not answer PING has gone, and takes its calls with it.
 func TestH2NodeThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

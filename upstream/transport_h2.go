@@ -272,6 +272,13 @@ func (t *h2Client) release(c *h2Conn) {
 	}
 }
 
+// retire lets a connection take no more requests.
+func (t *h2Client) retire(c *h2Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.retired = true
+}
+
 // discard closes a connection without requests. t.mu is held.
 func (t *h2Client) discard(c *h2Conn) {
 	t.remove(c)
@@ -510,9 +517,9 @@ var errNoH2 = errors.New(`the node does not offer HTTP/2 (ALPN "h2"): is its sch
 // roundTrip sends a request over a connection that it was acquired for.
 func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*http.Response, progress, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	x := &h2Exchange{client: t, conn: conn, cancel: cancel}
+	x := &h2Exchange{client: t, conn: conn, cancel: cancel, limit: limit.Read}
 	x.send = h2Wait{x: x, limit: limit.Send, what: "the node took nothing more of the request"}
-	x.read = h2Wait{x: x, limit: limit.Read, what: "no answer"}
+	x.read = x.send // until the head of the request is written: one timer for both
 	out := req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders:         x.wroteHeaders,
 		WroteRequest:         x.wroteRequest,
@@ -523,9 +530,13 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 	if req.Body != nil {
 		out.Body = &h2RequestBody{body: req.Body, x: x, closed: make(chan struct{})}
 	}
+	x.wait(&x.read)
 	resp, err := conn.RoundTrip(out)
 	if err != nil {
 		far := x.progress(err)
+		if x.stuck() {
+			t.retire(conn)
+		}
 		return nil, far, x.end(err)
 	}
 	if req.Method == http.MethodHead || resp.ContentLength == 0 && resp.Header["Content-Length"] == nil {
@@ -548,10 +559,11 @@ type h2Exchange struct {
 	client *h2Client
 	conn   *h2Conn
 	cancel context.CancelCauseFunc
+	limit  time.Duration // of read, once the head of the request is written
 
 	mu       sync.Mutex // guards what follows
 	send     h2Wait     // between two reads of the request's body, and after the last
-	read     h2Wait     // for the head of the answer, and between two parts of its body
+	read     h2Wait     // for the heads of request and answer, and between two parts of its body
 	wrote    bool       // the head of the request, or a part of it
 	received bool       // a part of the answer
 	head     bool       // the whole head of the answer
@@ -563,6 +575,8 @@ func (x *h2Exchange) wroteHeaders() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.wrote = true
+	x.read.stop()
+	x.read.limit, x.read.what = x.limit, "no answer"
 }
 
 func (x *h2Exchange) wroteRequest(info httptrace.WroteRequestInfo) {
@@ -626,6 +640,14 @@ func (x *h2Exchange) end(err error) error {
 	return err
 }
 
+// stuck reports whether the node has not even taken the head of the request in time, nor
+// anything else over its connection.
+func (x *h2Exchange) stuck() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return !x.wrote && x.expired != nil
+}
+
 // progress says how far the request came that ended with err.
 func (x *h2Exchange) progress(err error) progress {
 	x.mu.Lock()
@@ -633,6 +655,8 @@ func (x *h2Exchange) progress(err error) progress {
 	switch {
 	case x.received:
 		return answered
+	case !x.wrote && x.expired != nil:
+		return sent // a part of the head may be
 	case !x.wrote && (strings.HasPrefix(err.Error(), "http2: client conn") || x.conn.Err() != nil):
 		return unsent
 	case !x.wrote:
