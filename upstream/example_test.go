@@ -284,6 +284,36 @@ func ExamplePool_Nodes() {
 	// 1 10 0 0
 }
 
+// A client that has done its work leaves no connection behind. The pool can still be used.
+func ExamplePool_CloseIdleConnections() {
+	node, stop := serve("node")
+	defer stop()
+	u, err := upstream.New(upstream.Config{ID: "api", Nodes: []upstream.Node{node}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := upstream.NewPool(u, nil)
+	defer pool.Close()
+
+	client := &http.Client{Transport: pool}
+	for range 2 {
+		resp, err := client.Get("http://api.test/")
+		if err != nil {
+			log.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			log.Fatal(err)
+		}
+		resp.Body.Close()
+		fmt.Println(string(body))
+		client.CloseIdleConnections() // calls the pool's
+	}
+	// Output:
+	// node: GET / for api.test
+	// node: GET / for api.test
+}
+
 // A gRPC service whose name has an address for each of its instances, as a headless
 // service in Kubernetes has. The calls are spread over all of them.
 func ExampleConfig_grpc() {

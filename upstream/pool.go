@@ -283,6 +283,17 @@ func (p *Pool) Close() {
 	p.stopProbing()
 }
 
+// CloseIdleConnections closes the connections to nodes that are idle, and those that become
+// idle before the next request to their node: also those that the pool shares with one that it
+// has replaced or is replaced by. Requests in flight and checks continue.
+//
+// It is what [http.Client.CloseIdleConnections] calls.
+func (p *Pool) CloseIdleConnections() {
+	for i := range p.members {
+		p.members[i].conns.closeIdle()
+	}
+}
+
 // NodeStatus is what a pool knows about one node.
 type NodeStatus struct {
 	Address string // "10.0.0.1:80"

@@ -151,6 +151,27 @@ func TestClose(t *testing.T) {
 	<-closed
 }
 
+// An http.Client closes idle connections without knowing whose they are.
+func TestCloseIdleConnections(t *testing.T) {
+	closed := make(chan bool, 10)
+	note := func(node func(net.Conn)) func(net.Conn) {
+		return func(conn net.Conn) { node(conn); closed <- true }
+	}
+	for scheme, node := range map[upstream.Scheme]*origin{
+		"http": newOrigin(t, note(answering(ok))),
+		"h2c":  newOrigin(t, note(h2Node(answer200))),
+	} {
+		p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, nil)
+		client := &http.Client{Transport: p}
+		for range 2 {
+			get(t, p, "http://a.test/")
+			client.CloseIdleConnections()
+			<-closed
+		}
+		require.EqualValues(t, 2, node.conns.Load())
+	}
+}
+
 // A thousand replacements under load lose no request, and at the end no connection is
 // left: the origins wait for that.
 func TestReplacingUnderLoad(t *testing.T) {

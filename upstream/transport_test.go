@@ -64,6 +64,7 @@ func TestPluggedTransport(t *testing.T) {
 		{"Upgrade", TestUpgrade},
 		{"TunnelTimes", TestTunnelTimes},
 		{"Close", TestClose},
+		{"CloseIdleConnections", TestCloseIdleConnections},
 		{"Trailers", TestTrailers},
 	} {
 		t.Run(c.name, c.test)
