@@ -185,7 +185,7 @@ const DefaultTimeout = 60 * time.Second
 // Timeout bounds the waiting for a node.
 type Timeout struct {
 	Connect time.Duration // until the connection stands, TLS included
-	Send    time.Duration // between two writes; with HTTP/2, until a part of the body is taken
+	Send    time.Duration // between two writes; with HTTP/2, until the head or a part of the body is taken
 	Read    time.Duration // between two reads, and until the answer begins
 }
 
@@ -207,8 +207,9 @@ type KeepAlive struct {
 
 // TLS is how nodes are talked to over TLS.
 type TLS struct {
-	// CAPEM holds the certificates that a node's chain may end in. If empty, those of the
-	// system are used.
+	// CAPEM holds the certificates that a node's chain may end in. If nil, those of the
+	// system are used. One that is empty but not nil is refused: an empty file must not widen
+	// whom is trusted.
 	CAPEM []byte
 
 	// CertPEM and KeyPEM are the client certificate that is shown to nodes that

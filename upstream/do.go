@@ -65,7 +65,11 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // returned, and the caller must close the answer's body. If the node switches protocols
 // (101), that body is an [io.ReadWriteCloser], which ends with the request's context.
 //
-// No field is added to req.Header, not even a User-Agent.
+// No field is added to req.Header, not even a User-Agent. Only the context cancels a request,
+// not its Cancel channel, and only [Config.ReplayBytes] lets a body be sent again, not its
+// GetBody. Of an [httptrace.ClientTrace] in the context, Got1xxResponse is called for each
+// informational answer, and ends the request if it returns an error. The other hooks are
+// called only where net/http talks to the nodes: with HTTP/2, and by [Options.Transport].
 func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 	c := &call{pool: p, ctx: req.Context(), method: req.Method, req: req, timeout: p.u.timeout, nodes: Candidates{pool: p}}
 	if o != nil {
@@ -330,6 +334,10 @@ func (c *call) outgoing(m *member) (*http.Request, error) {
 	out.URL = &target
 	out.Host = host
 	out.Body, out.GetBody = nil, nil
+	// An http.Client with a Timeout ends its request by this and by the context, at one time.
+	// net/http would look at both, and if it saw this first, the node would be to blame.
+	//lint:ignore SA1019 it is taken away
+	out.Cancel = nil
 	if c.body.src != nil {
 		out.Body = c.body.lend()
 		out.GetBody = c.body.again

@@ -455,6 +455,23 @@ func TestBodyThatFails(t *testing.T) {
 	require.Zero(t, p.Nodes()[0].InFlight)
 }
 
+// An http.Client with a Timeout says twice that it is over, by the context and by a channel.
+// The second is not looked at: where it came first, the node had failed.
+func TestCancelChannel(t *testing.T) {
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for scheme, node := range map[upstream.Scheme]*origin{"http": newServer(t, handler), "h2c": newH2Server(t, nil, handler)} {
+		p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, nil)
+		over := make(chan struct{})
+		close(over)
+		req := newRequest(t, "GET", "http://a.test/", nil)
+		//lint:ignore SA1019 http.Client sets it
+		req.Cancel = over
+		status, _ := roundTrip(t, p, req)
+		require.Equal(t, 200, status)
+		require.Zero(t, p.Nodes()[0].Failures)
+	}
+}
+
 // The pool is a Transport for an http.Client.
 func TestUnderClient(t *testing.T) {
 	node := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

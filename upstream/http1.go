@@ -154,8 +154,8 @@ type outbound struct {
 	closes   bool // it is told that this is the last request of the connection
 	upgrades bool // it is asked for another protocol
 
-	// early, if not nil, is given each head with a status of 1xx but 100 and 101, and
-	// of 100 too if nobody waits for that.
+	// early, if not nil, is given each head with a status of 1xx but 101, as net/http has it:
+	// that of 100 too, even if it was waited for.
 	early func(*http1.Response) error
 
 	// lean, if not nil, ends the exchange when the context ends. To watch a context

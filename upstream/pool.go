@@ -57,7 +57,8 @@ type Options struct {
 	// Each node gets a clone of it. In the clone, the pool decides how to connect (Dialer,
 	// Config.TLS, names), what is kept (Config.KeepAlive, except its Requests) and how long a
 	// head may be. It speaks HTTP/1.1, reads no proxy from the environment, and compresses
-	// nothing. Other settings apply: MaxConnsPerHost, the sizes of buffers,
+	// nothing. Other settings apply: MaxConnsPerHost (a request waits for a connection as long
+	// as its context allows, whatever the Timeout), the sizes of buffers,
 	// ExpectContinueTimeout. Do not change the Transport afterwards. If the address of a
 	// connection goes (see Resolver) while the connection is in use, the clone keeps it,
 	// because it cannot be told later; only connections that are idle then are closed.

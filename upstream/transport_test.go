@@ -65,6 +65,7 @@ func TestPluggedTransport(t *testing.T) {
 		{"TunnelTimes", TestTunnelTimes},
 		{"Close", TestClose},
 		{"CloseIdleConnections", TestCloseIdleConnections},
+		{"CancelChannel", TestCancelChannel},
 		{"Trailers", TestTrailers},
 	} {
 		t.Run(c.name, c.test)

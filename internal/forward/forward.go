@@ -41,7 +41,8 @@ type Request struct {
 	// What the route says in place of the upstream. Zero is the upstream's.
 	Connect, Send, Read time.Duration
 
-	// Early, if not nil, is given each head of an informational answer but 100 and 101.
+	// Early, if not nil, is given each head of an informational answer but 101. If it returns
+	// an error, the exchange fails.
 	Early func(*http1.Response) error
 }
 
