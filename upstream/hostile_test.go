@@ -267,6 +267,37 @@ func TestEarlyFinalAnswer(t *testing.T) {
 	}
 }
 
+// When nothing more of a body is wanted it is closed, even if whoever gives it gives nothing
+// more until then.
+func TestBodyIsClosedDuringARead(t *testing.T) {
+	const begun = "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok"
+	for name, c := range map[string]struct {
+		http1 string
+		http2 func(h2Peer, uint32) bool
+	}{
+		"answered": {ok, answer200},
+		"answer closed": {begun, func(c h2Peer, stream uint32) bool {
+			c.frame(h2Headers, h2EndHeaders, stream, status200)
+			return true
+		}},
+		"failed": {"no HTTP", func(h2Peer, uint32) bool { return false }},
+	} {
+		for scheme, node := range map[upstream.Scheme]func(net.Conn){"http": answering(c.http1), "h2c": h2Node(c.http2)} {
+			t.Run(name+" "+string(scheme), func(t *testing.T) {
+				p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{newOrigin(t, node).Node}}, nil)
+				body := newBody(nil)
+				body.Reader = &waitingReader{body.done}
+				resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
+				require.Equal(t, name == "failed", err != nil)
+				if err == nil {
+					resp.Body.Close()
+				}
+				<-body.done
+			})
+		}
+	}
+}
+
 // A waitingReader ends when it may.
 type waitingReader struct{ more chan struct{} }
 

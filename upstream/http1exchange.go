@@ -403,6 +403,18 @@ func (x *http1Exchange) progress() progress {
 	}
 }
 
+// sendNoMore ends the goroutine that sends the body, if there is one. It may be waiting for
+// the node's word, or for more of a body of which nothing will ever come: whoever gives it may
+// wait for Close.
+func (x *http1Exchange) sendNoMore() {
+	if x.proceed != nil {
+		x.tell(false)
+	}
+	if x.sending {
+		_ = x.body.Close()
+	}
+}
+
 // fail ends the exchange, and the connection with it. It returns what to say for err.
 func (x *http1Exchange) fail(err error) error {
 	received := x.conn.Received()
@@ -418,9 +430,7 @@ func (x *http1Exchange) fail(err error) error {
 	if x.stop != nil {
 		x.stop()
 	}
-	if x.proceed != nil {
-		x.tell(false)
-	}
+	x.sendNoMore()
 	switch _, ours := errors.AsType[*callerError](err); {
 	case ours:
 	case sendErr != nil && !received:
@@ -463,9 +473,7 @@ func (x *http1Exchange) finish() {
 	switch {
 	case !whole:
 		x.conn.Abort()
-		if x.proceed != nil {
-			x.tell(false)
-		}
+		x.sendNoMore()
 	case !clean || x.closes:
 		_ = x.conn.Close()
 	default:

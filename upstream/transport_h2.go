@@ -528,7 +528,8 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 	out.GetBody = nil
 	out.Header = anonymous(req.Header)
 	if req.Body != nil {
-		out.Body = &h2RequestBody{body: req.Body, x: x, closed: make(chan struct{})}
+		x.body = &h2RequestBody{body: req.Body, x: x, closed: make(chan struct{})}
+		out.Body = x.body
 	}
 	x.wait(&x.read)
 	resp, err := conn.RoundTrip(out)
@@ -559,7 +560,8 @@ type h2Exchange struct {
 	client *h2Client
 	conn   *h2Conn
 	cancel context.CancelCauseFunc
-	limit  time.Duration // of read, once the head of the request is written
+	limit  time.Duration  // of read, once the head of the request is written
+	body   *h2RequestBody // nil if there is none
 
 	mu       sync.Mutex // guards what follows
 	send     h2Wait     // between two reads of the request's body, and after the last
@@ -575,8 +577,10 @@ func (x *h2Exchange) wroteHeaders() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.wrote = true
-	x.read.stop()
-	x.read.limit, x.read.what = x.limit, "no answer"
+	if !x.head { // the answer may be there before net/http says this
+		x.read.stop()
+		x.read.limit, x.read.what = x.limit, "no answer"
+	}
 }
 
 func (x *h2Exchange) wroteRequest(info httptrace.WroteRequestInfo) {
@@ -600,7 +604,7 @@ func (x *h2Exchange) answered() {
 	defer x.mu.Unlock()
 	x.head = true
 	x.read.stop()
-	x.read.what = "nothing more of the answer"
+	x.read.limit, x.read.what = x.limit, "nothing more of the answer"
 }
 
 // wait starts one of the waits, and rest stops it.
@@ -635,6 +639,9 @@ func (x *h2Exchange) end(err error) error {
 	x.mu.Unlock()
 	x.cancel(nil)
 	if !again {
+		if x.body != nil {
+			_ = x.body.Close() // net/http reads on after a complete answer of 2xx
+		}
 		x.client.release(x.conn)
 	}
 	return err
