@@ -136,3 +136,24 @@ func TestDeadlineWhileConnecting(t *testing.T) {
 		require.Equal(t, 254, status.Timeouts)
 	})
 }
+
+// A Picker that panics does so in its caller's goroutine. It leaves nothing behind.
+func TestPickerThatPanics(t *testing.T) {
+	node := refusing(t)
+	picks := 0
+	p := newPool(t, upstream.Config{
+		Nodes: []upstream.Node{node, {Host: "192.0.2.1", Weight: 1}},
+		Picker: pickerFunc(func(*http.Request, *upstream.Candidates) int {
+			if picks++; picks == 2 {
+				panic("a mistake")
+			}
+			return 0
+		}),
+	}, nil)
+	body := newBody(nil)
+	require.PanicsWithValue(t, "a mistake", func() { _, _ = p.RoundTrip(newRequest(t, "POST", "http://a.test/", body)) })
+	require.EqualValues(t, 1, body.closed.Load())
+	require.Zero(t, p.Nodes()[0].InFlight)
+	require.EqualValues(t, 1, p.Nodes()[0].Failures)
+	require.EqualValues(t, 1, p.Stats().Answers.Total())
+}
