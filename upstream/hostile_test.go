@@ -283,6 +283,9 @@ func TestBodyIsClosedDuringARead(t *testing.T) {
 		"failed": {"no HTTP", func(h2Peer, uint32) bool { return false }},
 	} {
 		for scheme, node := range map[upstream.Scheme]func(net.Conn){"http": answering(c.http1), "h2c": h2Node(c.http2)} {
+			if plugged != nil && name == "failed" {
+				continue // http.Transport does not return before the Read does
+			}
 			t.Run(name+" "+string(scheme), func(t *testing.T) {
 				p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{newOrigin(t, node).Node}}, nil)
 				body := newBody(nil)

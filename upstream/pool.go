@@ -59,7 +59,9 @@ type Options struct {
 	// head may be. It speaks HTTP/1.1, reads no proxy from the environment, and compresses
 	// nothing. Other settings apply: MaxConnsPerHost (a request waits for a connection as long
 	// as its context allows, whatever the Timeout), the sizes of buffers,
-	// ExpectContinueTimeout. Do not change the Transport afterwards. If the address of a
+	// ExpectContinueTimeout. Nothing interrupts it while it reads the body of a request: if the
+	// node breaks off, or the context ends, when the body has to wait for more, the call ends
+	// once that has come. Do not change the Transport afterwards. If the address of a
 	// connection goes (see Resolver) while the connection is in use, the clone keeps it,
 	// because it cannot be told later; only connections that are idle then are closed.
 	Transport *http.Transport

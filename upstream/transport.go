@@ -54,7 +54,7 @@ func newTransport(address string, template *tls.Config, s connSettings) *transpo
 func (t *transport) closeIdle() { t.rt.CloseIdleConnections() }
 
 func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.Response, progress, error) {
-	x := &exchange{dial: dial, limit: *limit}
+	x := &exchange{dial: dial, limit: *limit, body: req.Body}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	x.cancel = cancel
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
@@ -170,6 +170,7 @@ type exchangeKey struct{}
 type exchange struct {
 	dial   DialFunc
 	limit  Timeout
+	body   io.ReadCloser // of the request; nil if there is none
 	cancel context.CancelCauseFunc
 
 	mu       sync.Mutex // guards what follows
@@ -291,6 +292,7 @@ func (x *exchange) pause() {
 // end is called when nothing more is wanted of the exchange. It returns what to
 // say for err.
 func (x *exchange) end(err error) error {
+	defer closeBody(x.body) // http.Transport may be reading from it still
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.phase = ended

@@ -24,6 +24,7 @@ func TestPluggedTransport(t *testing.T) {
 		{"Host", TestHost},
 		{"RequestIsNotChanged", TestRequestIsNotChanged},
 		{"BodyIsClosed", TestBodyIsClosed},
+		{"BodyIsClosedDuringARead", TestBodyIsClosedDuringARead},
 		{"InvalidRequests", TestInvalidRequests},
 		{"NoProxyFromTheEnvironment", TestNoProxyFromTheEnvironment},
 		{"AnswersComeAsTheyAre", TestAnswersComeAsTheyAre},
