@@ -251,8 +251,8 @@ func ExampleServer_Apply() {
 	// Output:
 	// <nil>
 	// 200 ok
-	// route: route "2": Paths[0]: "b" does not begin with a slash, as every path does
-	// upstream: upstream "1": Scheme: is "ftp", and must be "http", "https", "h2c", "grpc" or "grpcs"
+	// route "2": Paths[0]: "b" does not begin with a slash, as every path does
+	// upstream "1": Scheme: is "ftp", and must be "http", "https", "h2c", "grpc" or "grpcs"
 	// 200 ok
 	// <nil>
 	// 404 {"error_msg":"404 Route Not Found"}

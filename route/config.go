@@ -175,7 +175,7 @@ type ConfigError struct {
 
 // Error implements error.
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("route: route %q: %s: %v", e.ID, e.Field, e.Err)
+	return fmt.Sprintf("route %q: %s: %v", e.ID, e.Field, e.Err)
 }
 
 // Unwrap returns the reason.

@@ -131,11 +131,11 @@ func ExampleNew_faults() {
 	})
 	fmt.Println(err)
 	// Output:
-	// route: route "users": Hosts[0]: "http://api.test": must be a name alone, without scheme, port or path
-	// route: route "users": Paths[0]: "users" does not begin with a slash, as every path does
-	// route: route "users": Paths[1]: "/my%20files/*" is percent-encoded, and is compared with the decoded path: write "/my files/*"
-	// route: route "users": Methods[0]: "get" is not in upper case, and methods are case-sensitive: write "GET"
-	// route: route "users": Upstream: either this or Handler must be set
+	// route "users": Hosts[0]: "http://api.test": must be a name alone, without scheme, port or path
+	// route "users": Paths[0]: "users" does not begin with a slash, as every path does
+	// route "users": Paths[1]: "/my%20files/*" is percent-encoded, and is compared with the decoded path: write "/my files/*"
+	// route "users": Methods[0]: "get" is not in upper case, and methods are case-sensitive: write "GET"
+	// route "users": Upstream: either this or Handler must be set
 }
 
 // What goes before what.
@@ -450,7 +450,7 @@ func ExampleClientCertHeaders() {
 	fmt.Println(err)
 	// Output:
 	// ClientCert|ClientCertXFCC
-	// route: route "1": ClientCert: ClientCert|ClientCertXFCC|ClientCertNone: ClientCertNone stands alone
+	// route "1": ClientCert: ClientCert|ClientCertXFCC|ClientCertNone: ClientCertNone stands alone
 }
 
 func ExampleClientCertHeaders_Validate() {

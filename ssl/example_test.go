@@ -383,7 +383,7 @@ func ExampleStore_Apply() {
 	fmt.Println(store.Table().Len())
 	// Output:
 	// 3: the server name public.a.test needs no client certificate, but stands below a wildcard of the profile "1", which demands them
-	// ssl: profile "5": Certificates: has no certificate
+	// ssl: profile "5": Certificates: at least one is required
 	// 1 [*.a.test]
 	// 3 [public.a.test]
 	// 1

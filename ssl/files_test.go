@@ -406,7 +406,7 @@ func TestWatchErrors(t *testing.T) {
 	nameless := good
 	nameless.Names = nil
 	_, err = ssl.Watch(store.Put, nil, nameless)
-	require.ErrorContains(t, err, "has no server name")
+	require.ErrorContains(t, err, "Names: at least one is required")
 	_, err = ssl.Watch(store.Put, nil, good, good)
 	require.ErrorContains(t, err, "stands twice")
 	require.Nil(t, store.Table().Lookup("a.test"), "all or nothing")

@@ -49,11 +49,11 @@ func New(c Config) (*Profile, error) {
 	}
 	p := &Profile{id: c.ID, minVersion: c.MinVersion, maxVersion: c.MaxVersion}
 	if c.ID == "" {
-		fault("ID", errors.New("is empty"))
+		fault("ID", errors.New("is required"))
 	}
 
 	if len(c.Names) == 0 {
-		fault("Names", errors.New("has no server name"))
+		fault("Names", errors.New("at least one is required"))
 	}
 	known := make(map[string]bool, len(c.Names))
 	for i, name := range c.Names {
@@ -69,7 +69,7 @@ func New(c Config) (*Profile, error) {
 	}
 
 	if len(c.Certificates) == 0 {
-		fault("Certificates", errors.New("has no certificate"))
+		fault("Certificates", errors.New("at least one is required"))
 	}
 	certs := make([]tls.Certificate, 0, len(c.Certificates))
 	for i, pair := range c.Certificates {

@@ -83,9 +83,9 @@ func TestConfigErrors(t *testing.T) {
 		field  string
 		text   string
 	}{
-		{"no ID", func(c *ssl.Config) { c.ID = "" }, "ID", "is empty"},
+		{"no ID", func(c *ssl.Config) { c.ID = "" }, "ID", "is required"},
 
-		{"no names", func(c *ssl.Config) { c.Names = nil }, "Names", "has no server name"},
+		{"no names", func(c *ssl.Config) { c.Names = nil }, "Names", "at least one is required"},
 		{"empty name", func(c *ssl.Config) { c.Names = []string{"a.test", ""} }, "Names[1]", `"": is empty`},
 		{"dot", func(c *ssl.Config) { c.Names = []string{"."} }, "Names[0]", `".": is empty`},
 		{"star within", func(c *ssl.Config) { c.Names = []string{"a.*.test"} }, "Names[0]", `"a.*.test": a star must be the first character, as in "*.example.com"`},
@@ -98,7 +98,7 @@ func TestConfigErrors(t *testing.T) {
 		{"umlaut", func(c *ssl.Config) { c.Names = []string{"bücher.test"} }, "Names[0]", `"bücher.test": has bytes beyond ASCII: write its "xn--" form`},
 		{"empty label", func(c *ssl.Config) { c.Names = []string{"a..test"} }, "Names[0]", `"a..test": has a label that is empty or longer than 63 bytes`},
 
-		{"no certificate", func(c *ssl.Config) { c.Certificates = nil }, "Certificates", "has no certificate"},
+		{"no certificate", func(c *ssl.Config) { c.Certificates = nil }, "Certificates", "at least one is required"},
 		{"empty certificate", func(c *ssl.Config) { c.Certificates[0].CertPEM = nil }, "Certificates[0].CertPEM", "has no certificate: is empty"},
 		{"file name", func(c *ssl.Config) { c.Certificates[0].CertPEM = []byte("server.crt") }, "Certificates[0].CertPEM", "has no certificate: " + noBegin},
 		{"lost line breaks", func(c *ssl.Config) { c.Certificates[0].CertPEM = oneLine(pair.CertPEM) }, "Certificates[0].CertPEM", "not readable as PEM from block 1 on: " + lost},

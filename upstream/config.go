@@ -263,7 +263,7 @@ type ConfigError struct {
 
 // Error implements error.
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("upstream: upstream %q: %s: %v", e.ID, e.Field, e.Err)
+	return fmt.Sprintf("upstream %q: %s: %v", e.ID, e.Field, e.Err)
 }
 
 // Unwrap returns the reason.

@@ -430,7 +430,7 @@ func TestNoNode(t *testing.T) {
 	_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
 	wantError(t, err, 503, 0)
 	require.ErrorIs(t, err, upstream.ErrNoNode)
-	require.EqualError(t, err, `upstream: upstream "api": no node`)
+	require.EqualError(t, err, `upstream "api": no node`)
 	require.Empty(t, p.Nodes())
 }
 

@@ -49,7 +49,7 @@ type Error struct {
 // Error implements error. The text is for the log, not for the client: it contains
 // addresses.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("upstream: upstream %q: ", e.Upstream)
+	text := fmt.Sprintf("upstream %q: ", e.Upstream)
 	if e.Node != "" {
 		text += "node " + e.Node + ": "
 	}

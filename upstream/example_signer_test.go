@@ -65,5 +65,5 @@ func ExampleTLS_signer() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// upstream: upstream "1": TLS.Signer: is not the key of the certificate
+	// upstream "1": TLS.Signer: is not the key of the certificate
 }

@@ -107,8 +107,8 @@ func ExampleNew() {
 		fmt.Println("the first is in", fault.Field)
 	}
 	// Output:
-	// upstream: upstream "api": Nodes[0].Host: "10.0.0.1:8080" must be a name or an address alone: the port goes into Port
-	// upstream: upstream "api": HashKey: is empty, and the balancer "chash" needs one: "remote_addr" for example
+	// upstream "api": Nodes[0].Host: "10.0.0.1:8080" must be a name or an address alone: the port goes into Port
+	// upstream "api": HashKey: is empty, and the balancer "chash" needs one: "remote_addr" for example
 	// the first is in Nodes[0].Host
 }
 
@@ -252,7 +252,7 @@ func ExampleError() {
 	proxy.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 	fmt.Println("answer:", answer.Code)
 	// Output:
-	// log: upstream: upstream "api": no node
+	// log: upstream "api": no node
 	// answer: 503
 }
 

@@ -492,7 +492,7 @@ func TestAllUnhealthy(t *testing.T) {
 
 				h.replace(func(c *upstream.Config) { c.FailWhenUnhealthy = true })
 				_, err := h.pool.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
-				wantError(t, err, 503, 0, `upstream: upstream "1": no healthy node`)
+				wantError(t, err, 503, 0, `upstream "1": no healthy node`)
 				require.ErrorIs(t, err, upstream.ErrUnhealthy)
 				require.NotErrorIs(t, err, upstream.ErrNoNode)
 				h.nodes[2].set(status(200))

@@ -58,7 +58,7 @@ func TestHostileOrigins(t *testing.T) {
 			for method, goesOn := range map[string]bool{"GET": c.get, "POST": c.post} {
 				alone := newPool(t, upstream.Config{Nodes: []upstream.Node{bad}}, nil)
 				_, err := alone.RoundTrip(newRequest(t, method, "http://a.test/", strings.NewReader("")))
-				e := wantError(t, err, 502, 1, `upstream: upstream "1": node `+address+": ", c.text)
+				e := wantError(t, err, 502, 1, `upstream "1": node `+address+": ", c.text)
 				require.Equal(t, address, e.Node)
 				require.Less(t, len(e.Error()), 700)
 				if c.is != nil {
@@ -293,32 +293,32 @@ func TestErrorText(t *testing.T) {
 		{
 			"no such name",
 			&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "httpbin.test", IsNotFound: true}},
-			502, `upstream: upstream "1": node httpbin.test:80: connect: the name "httpbin.test" does not resolve (no such host): check DNS, or use an address`,
+			502, `upstream "1": node httpbin.test:80: connect: the name "httpbin.test" does not resolve (no such host): check DNS, or use an address`,
 		},
 		{
 			"no DNS",
 			&net.DNSError{Err: "server misbehaving", Name: "httpbin.test", IsTemporary: true},
-			502, `upstream: upstream "1": node httpbin.test:80: connect: the name "httpbin.test" could not be resolved (server misbehaving): check DNS, or use an address`,
+			502, `upstream "1": node httpbin.test:80: connect: the name "httpbin.test" could not be resolved (server misbehaving): check DNS, or use an address`,
 		},
 		{
 			"slow DNS",
 			&net.DNSError{Err: "i/o timeout", Name: "httpbin.test", IsTimeout: true},
-			504, `upstream: upstream "1": node httpbin.test:80: connect: the name "httpbin.test" could not be resolved (i/o timeout): check DNS, or use an address`,
+			504, `upstream "1": node httpbin.test:80: connect: the name "httpbin.test" could not be resolved (i/o timeout): check DNS, or use an address`,
 		},
 		{
 			"no route",
 			&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connect: no route to host")},
-			502, `upstream: upstream "1": node httpbin.test:80: connect: no route to host`,
+			502, `upstream "1": node httpbin.test:80: connect: no route to host`,
 		},
 		{
 			"the system's own timeout",
 			&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ETIMEDOUT},
-			504, `upstream: upstream "1": node httpbin.test:80: connect: connection timed out`,
+			504, `upstream "1": node httpbin.test:80: connect: connection timed out`,
 		},
 		{
 			"hostile text",
 			errors.New("a\nb\x1b[31m" + strings.Repeat("é", 1000)),
-			502, `upstream: upstream "1": node httpbin.test:80: connect: a b [31m` + strings.Repeat("é", 247) + "...",
+			502, `upstream "1": node httpbin.test:80: connect: a b [31m` + strings.Repeat("é", 247) + "...",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -337,13 +337,13 @@ func TestErrorText(t *testing.T) {
 		p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
 		req := newRequest(t, "PUT", "http://a.test/", iotest.ErrReader(cause))
 		_, err := p.RoundTrip(req)
-		require.EqualError(t, err, fmt.Sprintf(`upstream: upstream "1": node %s: reading the request's body: %v`, node.address, cause))
+		require.EqualError(t, err, fmt.Sprintf(`upstream "1": node %s: reading the request's body: %v`, node.address, cause))
 		require.ErrorIs(t, err, cause)
 
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
 		_, err = p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil).WithContext(ctx))
-		require.EqualError(t, err, fmt.Sprintf(`upstream: upstream "1": node %s: context canceled: %v`, node.address, cause))
+		require.EqualError(t, err, fmt.Sprintf(`upstream "1": node %s: context canceled: %v`, node.address, cause))
 		require.ErrorIs(t, err, cause)
 		require.ErrorIs(t, err, context.Canceled)
 	}
@@ -351,7 +351,7 @@ func TestErrorText(t *testing.T) {
 	node := refusing(t)
 	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node}}, nil)
 	_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
-	require.EqualError(t, err, fmt.Sprintf(`upstream: upstream "1": node 127.0.0.1:%d: connect: connection refused`, node.Port))
+	require.EqualError(t, err, fmt.Sprintf(`upstream "1": node 127.0.0.1:%d: connect: connection refused`, node.Port))
 }
 
 // A kept connection that the node has closed costs no GET, even if there is only one

@@ -190,7 +190,7 @@ func TestSignerErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u, err := upstream.New(upstream.Config{ID: "1", Scheme: "https", TLS: c.tls})
 			require.Nil(t, u)
-			require.EqualError(t, err, fmt.Sprintf("upstream: upstream %q: %s: %s", "1", c.field, c.text))
+			require.EqualError(t, err, fmt.Sprintf("upstream %q: %s: %s", "1", c.field, c.text))
 		})
 	}
 	_, err = upstream.New(upstream.Config{ID: "1", TLS: upstream.TLS{Signer: key}})

@@ -71,8 +71,6 @@ func parseNodeHost(host string) (dial, name string, err error) {
 	}
 
 	switch {
-	case host == "":
-		return "", "", errors.New("is empty")
 	case strings.Contains(host, "/"):
 		return "", "", errors.New("must be a name or an address, and not a URL: the scheme, the port and the path have their own places")
 	case strings.Contains(host, ":"):

@@ -76,7 +76,7 @@ func New(c Config) (*Upstream, error) {
 	}
 
 	if c.ID == "" {
-		fault("ID", "is empty")
+		fault("ID", "is required")
 	}
 	switch c.Scheme {
 	case "", SchemeHTTP:
@@ -137,7 +137,10 @@ func (u *Upstream) compileNodes(fault faultFunc) {
 		field := func(name string) string { return fmt.Sprintf("Nodes[%d].%s", i, name) }
 		t, err := newTarget(n, u.settings.https)
 		port := 0 <= n.Port && n.Port <= math.MaxUint16
-		if err != nil {
+		switch {
+		case n.Host == "":
+			fault(field("Host"), "is required")
+		case err != nil:
 			fault(field("Host"), "%q %w", n.Host, err)
 		}
 		if !port {

@@ -25,7 +25,7 @@ func TestNewRefuses(t *testing.T) {
 		field string
 		text  string
 	}{
-		{"no id", func(c *upstream.Config) { c.ID = "" }, "ID", "is empty"},
+		{"no id", func(c *upstream.Config) { c.ID = "" }, "ID", "is required"},
 		{"scheme", func(c *upstream.Config) { c.Scheme = "ftp" }, "Scheme", `is "ftp", and must be "http", "https", "h2c", "grpc" or "grpcs"`},
 		{"TLS over h2c", func(c *upstream.Config) { c.Scheme, c.TLS.CAPEM = "h2c", ca.pem }, "TLS", `over the scheme "h2c" nothing is encrypted or verified: set Scheme to "grpcs"`},
 		{"scheme in capitals", func(c *upstream.Config) { c.Scheme = "HTTP" }, "Scheme", `must be "http", "https", "h2c", "grpc" or "grpcs"`},
@@ -47,7 +47,7 @@ func TestNewRefuses(t *testing.T) {
 			c.Nodes[0].Weight, c.Nodes[1].Weight = 16384, 1
 		}, "Nodes", "have weights of 16385 in sum, without what they have in common, and chash keeps 160 points for each: the most is 16384"},
 
-		{"no host", func(c *upstream.Config) { c.Nodes[1].Host = "" }, "Nodes[1].Host", "is empty"},
+		{"no host", func(c *upstream.Config) { c.Nodes[1].Host = "" }, "Nodes[1].Host", "is required"},
 		{"URL as host", func(c *upstream.Config) { c.Nodes[1].Host = "http://a.test" }, "Nodes[1].Host", "not a URL"},
 		{"port in host", func(c *upstream.Config) { c.Nodes[1].Host = "a.test:80" }, "Nodes[1].Host", "the port goes into Port"},
 		{"host", func(c *upstream.Config) { c.Nodes[1].Host = "a b" }, "Nodes[1].Host", `"a b" is neither a name nor an address`},
@@ -104,7 +104,7 @@ func TestNewRefuses(t *testing.T) {
 			require.Equal(t, c.field, fault.FieldPath())
 			require.Equal(t, config.ID, fault.ID)
 			require.Contains(t, fault.Error(), c.text)
-			require.Equal(t, fmt.Sprintf("upstream: upstream %q: %s: %v", config.ID, c.field, fault.Err), err.Error(), "one fault only")
+			require.Equal(t, fmt.Sprintf("upstream %q: %s: %v", config.ID, c.field, fault.Err), err.Error(), "one fault only")
 		})
 	}
 }

@@ -135,7 +135,7 @@ func TestTranslate(t *testing.T) {
 is wrong ("openssl x509 -noout -pubkey -in CERT" and "openssl pkey -pubout -in KEY" print the same for a certificate and its key)`)
 	// Those of others stay as they are.
 	require.EqualError(t, o.Translate(&ssl.ConfigError{ID: "2", Field: "Names[0]", Err: reason}), `invalid configuration: ssl: profile "2": Names[0]: is wrong`)
-	require.EqualError(t, o.Translate(&route.ConfigError{ID: "1", Field: "Paths[0]", Err: reason}), `invalid configuration: route: route "1": Paths[0]: is wrong`)
+	require.EqualError(t, o.Translate(&route.ConfigError{ID: "1", Field: "Paths[0]", Err: reason}), `invalid configuration: route "1": Paths[0]: is wrong`)
 	require.EqualError(t, o.Translate(fmt.Errorf("x: %w", reason)), `invalid configuration: x: is wrong`)
 
 	o = f.decode(apisix.Routes, "1", `{"uri":"/","upstream":{"nodes":{"a:1":1}}}`)
@@ -143,7 +143,7 @@ is wrong ("openssl x509 -noout -pubkey -in CERT" and "openssl pkey -pubout -in K
 		&route.ConfigError{ID: "1", Field: "Paths[0]", Err: reason},
 		&upstream.ConfigError{ID: "routes/1", Field: "Nodes[0].Port", Err: reason},
 		&upstream.ConfigError{ID: "1", Field: "Nodes[0].Port", Err: reason},
-	)), `invalid configuration: property "uri" validation failed: is wrong; property "upstream.nodes["a:1"]" validation failed: is wrong; upstream: upstream "1": Nodes[0].Port: is wrong`)
+	)), `invalid configuration: property "uri" validation failed: is wrong; property "upstream.nodes["a:1"]" validation failed: is wrong; upstream "1": Nodes[0].Port: is wrong`)
 
 	o = f.decode(apisix.Upstreams, "1", `{"nodes":[{"host":"a","weight":1}]}`)
 	require.EqualError(t, o.Translate(&upstream.ConfigError{ID: "1", Field: "Nodes[0].Host", Err: reason}),
