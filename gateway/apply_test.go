@@ -365,6 +365,7 @@ func TestPrepare(t *testing.T) {
 	}
 	skipping := upstreamTo("skipping", h.origin.address)
 	skipping.Scheme, skipping.TLS.DangerouslySkipServerVerify = "https", true
+	skipping.Nodes = append(skipping.Nodes, upstream.Node{Host: "127.0.0.1", Port: 1})
 	h.apply(gateway.Config{Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)}})
 	p, err := h.gw.Prepare(gateway.Change{Put: gateway.Config{
 		Routes:    []route.Config{everything("r", "1"), local("l", "/l", "prepared")},
@@ -381,7 +382,10 @@ func TestPrepare(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "200 between", get("/l"))
 	report := p.Commit()
-	require.Equal(t, []gateway.Warning{{Kind: "upstream", ID: "skipping", Text: "the certificates of its nodes are not verified"}}, report.Warnings)
+	require.Equal(t, []gateway.Warning{
+		{Kind: "upstream", ID: "skipping", Text: "the certificates of its nodes are not verified"},
+		{Kind: "upstream", ID: "skipping", Text: "nodes of Weight 0 beside others with more get no requests: 127.0.0.1:1 (set Weight, unless that is meant)"},
+	}, report.Warnings)
 	require.Equal(t, "200 prepared", get("/l"))
 	require.Equal(t, "200 between", get("/m"))
 	require.Contains(t, get("/"), "502")

@@ -102,7 +102,8 @@ type Node struct {
 
 	// Weight is the node's share of the requests in proportion to the others. As in
 	// APISIX, a node with zero gets none, unless all nodes of its Priority have zero: so
-	// set it for every node that is to get requests, or for none.
+	// set it for every node that is to get requests, or for none. [*Upstream.Warnings]
+	// tells of nodes that get none.
 	Weight int
 
 	// Priority orders the nodes in levels, the highest first: a node is used only for a

@@ -115,7 +115,7 @@ func ExampleNew() {
 // What an upstream is, for a list of them.
 func ExampleUpstream_Warnings() {
 	u, err := upstream.New(upstream.Config{
-		ID: "billing", Scheme: upstream.SchemeHTTPS, Nodes: []upstream.Node{{Host: "10.0.0.1", Weight: 1}},
+		ID: "billing", Scheme: upstream.SchemeHTTPS, Nodes: []upstream.Node{{Host: "10.0.0.1", Weight: 1}, {Host: "10.0.0.2"}},
 		TLS: upstream.TLS{DangerouslySkipServerVerify: true},
 	})
 	if err != nil {
@@ -128,6 +128,7 @@ func ExampleUpstream_Warnings() {
 	// Output:
 	// billing https roundrobin
 	// warning: the certificates of its nodes are not verified
+	// warning: nodes of Weight 0 beside others with more get no requests: 10.0.0.2:443 (set Weight, unless that is meant)
 }
 
 // A new configuration takes over what stays.

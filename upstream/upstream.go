@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/hostname"
@@ -246,6 +247,9 @@ func (u *Upstream) Warnings() []string {
 	if (c.Scheme == SchemeHTTPS || c.Scheme == SchemeGRPCS) && c.TLS.DangerouslySkipServerVerify {
 		out = append(out, "the certificates of its nodes are not verified")
 	}
+	if text := u.unweighted(); text != "" {
+		out = append(out, text)
+	}
 	short := func(field string, d time.Duration) {
 		if 0 < d && d < time.Millisecond { // most likely seconds were meant
 			out = append(out, fmt.Sprintf("%s is %v, below a millisecond, in which hardly a node answers: is a unit missing?", field, d))
@@ -259,6 +263,28 @@ func (u *Upstream) Warnings() []string {
 		short("Checks.Active.Timeout", c.Checks.Active.Timeout)
 	}
 	return out
+}
+
+// unweighted warns of the nodes that get no requests because of their Weight, or returns "":
+// in Go, a Weight that was forgotten is zero.
+func (u *Upstream) unweighted() string {
+	const listed = 3
+	var nodes []string
+	for _, l := range u.levels {
+		for k, i := range l.nodes {
+			if l.weights[k] == 0 { // as none is where all have zero
+				nodes = append(nodes, u.targets[i].address)
+			}
+		}
+	}
+	more := ""
+	switch n := len(nodes); {
+	case n == 0:
+		return ""
+	case n > listed:
+		nodes, more = nodes[:listed], fmt.Sprintf(" and %d more", n-listed)
+	}
+	return "nodes of Weight 0 beside others with more get no requests: " + strings.Join(nodes, ", ") + more + " (set Weight, unless that is meant)"
 }
 
 // Config returns a copy of the configuration as it was written.

@@ -264,6 +264,40 @@ func TestUpstreamTells(t *testing.T) {
 	}
 }
 
+// A Weight that was forgotten beside others takes a node out. The document of an Admin API
+// always has one, but there too somebody may have drained a node and left it so.
+func TestWarningsOfZeroWeights(t *testing.T) {
+	node := func(port, weight, priority int) upstream.Node {
+		return upstream.Node{Host: "127.0.0.1", Port: port, Weight: weight, Priority: priority}
+	}
+	const meant = " (set Weight, unless that is meant)"
+	for _, c := range []struct {
+		name  string
+		nodes []upstream.Node
+		want  []string
+	}{
+		{"no nodes", nil, nil},
+		{"each has one", []upstream.Node{node(1, 1, 0), node(2, 9, 0)}, nil},
+		{"none has one", []upstream.Node{node(1, 0, 0), node(2, 0, 0)}, nil},
+		{"none of a priority", []upstream.Node{node(1, 5, 1), node(2, 0, 0), node(3, 0, 0)}, nil},
+		{"one has none", []upstream.Node{node(1, 1, 0), node(2, 0, 0)}, []string{
+			"nodes of Weight 0 beside others with more get no requests: 127.0.0.1:2" + meant,
+		}},
+		{"in two priorities", []upstream.Node{node(1, 0, 0), node(2, 1, 0), node(3, 0, 2), node(4, 1, 2)}, []string{
+			"nodes of Weight 0 beside others with more get no requests: 127.0.0.1:3, 127.0.0.1:1" + meant,
+		}},
+		{"many", []upstream.Node{node(1, 0, 0), node(2, 0, 0), node(3, 1, 0), node(4, 0, 0), node(5, 0, 0), node(6, 0, 0)}, []string{
+			"nodes of Weight 0 beside others with more get no requests: 127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:4 and 2 more" + meant,
+		}},
+	} {
+		for _, picker := range []upstream.Picker{nil, leastAddress{}} { // to which they are not usable either
+			u, err := upstream.New(upstream.Config{ID: "u", Nodes: c.nodes, Picker: picker})
+			require.NoError(t, err, c.name)
+			require.Equal(t, c.want, u.Warnings(), c.name)
+		}
+	}
+}
+
 // A duration without a unit is nanoseconds, and seldom what was meant.
 func TestWarningsOfShortTimeouts(t *testing.T) {
 	const says = ", below a millisecond, in which hardly a node answers: is a unit missing?"
