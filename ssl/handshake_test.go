@@ -504,6 +504,7 @@ func TestHugeClientChains(t *testing.T) {
 	})
 }
 
+// What leaves no version is warned of: no handshake succeeds.
 func TestVersionBounds(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
 	const any10, any11, any12, any13 = tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13
@@ -512,20 +513,33 @@ func TestVersionBounds(t *testing.T) {
 		baseMin, baseMax uint16
 		min, max         uint16
 		want             map[uint16]bool
+		warning          string
 	}{
-		{"by default", 0, 0, 0, 0, map[uint16]bool{any10: false, any11: false, any12: true, any13: true}},
-		{"the profile's minimum", 0, 0, any13, 0, map[uint16]bool{any12: false, any13: true}},
-		{"the profile's maximum", 0, 0, 0, any12, map[uint16]bool{any11: false, any12: true, any13: false}},
-		{"below the default", 0, 0, any10, 0, map[uint16]bool{any10: true, any11: true, any12: true, any13: true}},
-		{"of Base", any13, 0, 0, 0, map[uint16]bool{any12: false, any13: true}},
-		{"the maximum of Base", 0, any12, 0, 0, map[uint16]bool{any12: true, any13: false}},
-		{"below Base", any13, 0, any12, 0, map[uint16]bool{any11: false, any12: true, any13: true}},
-		{"nothing in common with Base", 0, any12, any13, 0, map[uint16]bool{any12: false, any13: false}},
+		{"by default", 0, 0, 0, 0, map[uint16]bool{any10: false, any11: false, any12: true, any13: true}, ""},
+		{"the profile's minimum", 0, 0, any13, 0, map[uint16]bool{any12: false, any13: true}, ""},
+		{"the profile's maximum", 0, 0, 0, any12, map[uint16]bool{any11: false, any12: true, any13: false}, ""},
+		{"below the default", 0, 0, any10, 0, map[uint16]bool{any10: true, any11: true, any12: true, any13: true}, ""},
+		{"of Base", any13, 0, 0, 0, map[uint16]bool{any12: false, any13: true}, ""},
+		{"the maximum of Base", 0, any12, 0, 0, map[uint16]bool{any12: true, any13: false}, ""},
+		{"below Base", any13, 0, any12, 0, map[uint16]bool{any11: false, any12: true, any13: true}, ""},
+		{"nothing in common with Base", 0, any12, any13, 0, map[uint16]bool{any12: false, any13: false},
+			"the lowest TLS version is TLS 1.3 (MinVersion of the profile), and the highest TLS 1.2 (Options.Base.MaxVersion)"},
+		{"below the minimum of Base", any13, 0, 0, any12, map[uint16]bool{any12: false, any13: false},
+			"the lowest TLS version is TLS 1.3 (Options.Base.MinVersion), and the highest TLS 1.2 (MaxVersion of the profile)"},
+		{"below the default alone", 0, 0, 0, any11, map[uint16]bool{any11: false, any12: false},
+			"the lowest TLS version is TLS 1.2 (Options.Base.MinVersion), and the highest TLS 1.1 (MaxVersion of the profile)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := server(ca, "1", nil, "a.test")
 			config.MinVersion, config.MaxVersion = c.min, c.max
-			store := newStore(t, &ssl.Options{Base: &tls.Config{MinVersion: c.baseMin, MaxVersion: c.baseMax}}, config)
+			store := must(ssl.NewStore(&ssl.Options{Base: &tls.Config{MinVersion: c.baseMin, MaxVersion: c.baseMax}}))
+			report, err := store.Put(config)
+			require.NoError(t, err)
+			if c.warning == "" {
+				require.Empty(t, report.Warnings)
+			} else {
+				require.Equal(t, []ssl.Warning{{ID: "1", Text: "no handshake succeeds: " + c.warning}}, report.Warnings)
+			}
 			s := serveTLS(t, store.TLSConfig())
 			for version, ok := range c.want {
 				got, _ := s.visit(t, client(version, "a.test"))

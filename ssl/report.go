@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"crypto/tls"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -26,8 +27,9 @@ type Warning struct {
 // Report says what an administrator should know about a change of the table. It is for
 // programs that keep the table themselves: a [Store] reports by itself. ids are the
 // profiles that the change has put and deleted. In addition to the [*Table.Warnings] of
-// those that exist now, it reports IP addresses that no client will ask for by name, and
-// names that no longer demand client certificates.
+// those that exist now, it reports IP addresses that no client will ask for by name, profiles
+// that [Options.Base] leaves no TLS version, and names that no longer demand client
+// certificates.
 //
 // The cost is in proportion to the change, whatever the size of the tables.
 func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report) {
@@ -38,6 +40,9 @@ func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report
 			warn(id, text)
 		}
 		for _, text := range tm.unasked(after, id) {
+			warn(id, text)
+		}
+		if text := tm.versionless(after.Get(id)); text != "" {
 			warn(id, text)
 		}
 	}
@@ -76,6 +81,25 @@ func (tm *Terminator) unasked(t *Table, id string) (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("the server name %s is an IP address, and clients send none as a server name (RFC 6066, section 3): they get this profile only where FallbackName is one of its names", name))
 	}
 	return warnings
+}
+
+// versionless warns of a profile that leaves, with Options.Base, no TLS version, or returns "".
+func (tm *Terminator) versionless(p *Profile) string {
+	if p == nil {
+		return ""
+	}
+	lowest, highest := tm.versions(p)
+	if highest == 0 || lowest <= highest {
+		return ""
+	}
+	by := func(field string, profile uint16) string {
+		if profile == 0 {
+			return "Options.Base." + field
+		}
+		return field + " of the profile"
+	}
+	return fmt.Sprintf("no handshake succeeds: the lowest TLS version is %s (%s), and the highest %s (%s)",
+		tls.VersionName(lowest), by("MinVersion", p.minVersion), tls.VersionName(highest), by("MaxVersion", p.maxVersion))
 }
 
 // isAddress reports whether a canonical pattern is an IP address.

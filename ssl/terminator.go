@@ -1,6 +1,7 @@
 package ssl
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"slices"
@@ -156,12 +157,7 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 			return p.pick(hello, tm.now()), nil
 		}
 	}
-	if p.minVersion != 0 {
-		c.MinVersion = p.minVersion
-	}
-	if p.maxVersion != 0 {
-		c.MaxVersion = p.maxVersion
-	}
+	c.MinVersion, c.MaxVersion = tm.versions(p)
 	switch {
 	case p.client == nil:
 	case p.optional():
@@ -189,6 +185,12 @@ func (tm *Terminator) build(p *Profile) *tls.Config {
 		return tm.unwrap(p, ticket, cs)
 	}
 	return c
+}
+
+// versions returns the bounds of the TLS version for a profile. The highest may be zero, the
+// newest that there is.
+func (tm *Terminator) versions(p *Profile) (lowest, highest uint16) {
+	return cmp.Or(p.minVersion, tm.base.MinVersion), cmp.Or(p.maxVersion, tm.base.MaxVersion)
 }
 
 // asks reports whether the handshakes of a profile call a function of the user's, which may
