@@ -165,3 +165,70 @@ func TestAuthorizeEndsWithTheRequest(t *testing.T) {
 		require.ErrorIs(t, <-ended, context.Canceled, d.name)
 	}
 }
+
+// A route that demands an identity where no client is ever asked for a certificate refuses
+// everybody: that is told when it is put.
+func TestRequireIdentityWarnings(t *testing.T) {
+	h := newHarness(t, nil)
+	const (
+		everybody = "every such request is answered with 403: set Client in the profile of the name, with SkipPaths \"^/\" if other routes need no certificate"
+		says      = "RequireIdentity is set, and no client is asked for a certificate "
+	)
+	skipping := h.profile("skip", []string{"skip.test"}, h.people)
+	skipping.Client.SkipPaths = []string{"^/"}
+	public := []ssl.Config{h.profile("pub", []string{"pub.test", "*.pub.test", "*"})}
+	some := append(public, h.profile("mtls", []string{"mtls.test", "*.mtls.test", "x.a.test"}, h.people), skipping)
+	all := []ssl.Config{h.profile("all", []string{"*"}, h.people), h.profile("but", []string{"but.test"})}
+	for _, c := range []struct {
+		name     string
+		profiles []ssl.Config
+		hosts    []string
+		want     string
+	}{
+		{"any host, no profile", nil, nil, says + "under any name: " + everybody},
+		{"any host, none demands", public, nil, says + "under any name: " + everybody},
+		{"any host", some, nil, ""},
+		{"the host of every name", some, []string{"*"}, ""},
+		{"a name", some, []string{"MTLS.test"}, ""},
+		{"a name with a port", some, []string{"mtls.test:8443", "[::1]:443"}, says + "under [::1]: " + everybody},
+		{"a name with several ports", some, []string{"a.test:1", "a.test:2", "b.test", "a.test"}, says + "under a.test, b.test: " + everybody},
+		{"skip paths", some, []string{"skip.test"}, ""},
+		{"no profile", nil, []string{"a.test"}, says + "under a.test: " + everybody},
+		{"a public name", some, []string{"pub.test"}, says + "under pub.test: " + everybody},
+		{"a name of a public wildcard", some, []string{"a.pub.test"}, says + "under a.pub.test: " + everybody},
+		{"a name below a closed wildcard", some, []string{"a.b.mtls.test"}, says + "under a.b.mtls.test: " + everybody},
+		{"one of two", some, []string{"mtls.test", "pub.test"}, says + "under pub.test: " + everybody},
+		{"many", some, []string{"a.test", "b.test", "mtls.test", "c.test", "d.test", "e.test"}, says + "under a.test, b.test, c.test and 2 more: " + everybody},
+		{"a wildcard over a name", some, []string{"*.a.test"}, ""},
+		{"a wildcard", some, []string{"*.mtls.test"}, ""},
+		{"a wildcard of no name", some, []string{"*.b.test"}, says + "under *.b.test: " + everybody},
+		{"a suffix", some, []string{"*ls.test"}, ""},
+		{"a suffix of anything", some, []string{"*test"}, ""},
+		{"a suffix, none demands", public, []string{"*test"}, says + "under *test: " + everybody},
+		{"a profile of every name", all, []string{"a.test", "*.b.test"}, ""},
+		{"a name out of a profile of every name", all, []string{"but.test"}, says + "under but.test: " + everybody},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gw := must(gateway.New(nil))
+			defer gw.Close()
+			_, err := gw.Apply(gateway.Change{Put: gateway.Config{Profiles: c.profiles}})
+			require.NoError(t, err)
+			r := local("r", "/", "r", c.hosts...)
+			for _, set := range []struct {
+				identity, disabled bool
+				want               string
+			}{{true, false, c.want}, {false, false, ""}, {true, true, ""}} {
+				r.RequireIdentity, r.Disabled = set.identity, set.disabled
+				report, err := gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{r}}})
+				require.NoError(t, err)
+				var texts []string
+				for _, w := range report.Warnings {
+					require.Equal(t, gateway.KindRoute, w.Kind)
+					require.Equal(t, "r", w.ID)
+					texts = append(texts, w.Text)
+				}
+				require.Equal(t, set.want, strings.Join(texts, "\n"))
+			}
+		})
+	}
+}

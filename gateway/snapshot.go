@@ -29,7 +29,8 @@ type snapshot struct {
 	users hamt.Map[int]
 
 	// demanding counts the names that demand client certificates, by each of their
-	// suffixes from a dot on: mtls.a.test is one of ".a.test" and one of ".test".
+	// suffixes from a dot on: mtls.a.test is one of ".a.test" and one of ".test". Only "*"
+	// is one of "*".
 	demanding hamt.Map[int]
 
 	// identityNames are the fields in which routes tell their targets who the client
@@ -254,6 +255,9 @@ func (snap *snapshot) demandingAfter(p *Prepared) hamt.Map[int] {
 			return
 		}
 		for _, name := range profile.Names() {
+			if name == "*" {
+				demanding = addTo(demanding, name, delta)
+			}
 			for i, c := range []byte(name) {
 				if c == '.' {
 					demanding = addTo(demanding, name[i:], delta)
@@ -404,25 +408,4 @@ func (p *Prepared) commitLocked() Report {
 		pool.Close()
 	}
 	return p.report(old, next)
-}
-
-func (p *Prepared) report(old, snap *snapshot) (report Report) {
-	ids := make([]string, 0, len(p.profiles)+len(p.gone.Profiles))
-	for _, profile := range p.profiles {
-		ids = append(ids, profile.ID())
-	}
-	for _, w := range p.server.term.Report(old.ssl, snap.ssl, append(ids, p.gone.Profiles...)...).Warnings {
-		report.Warnings = append(report.Warnings, Warning{Kind: KindProfile, ID: w.ID, Text: w.Text, Opened: w.Opened})
-	}
-	for _, r := range p.routes {
-		for _, text := range snap.routes.Warnings(r.ID()) {
-			report.Warnings = append(report.Warnings, Warning{Kind: KindRoute, ID: r.ID(), Text: text})
-		}
-	}
-	for _, u := range p.upstreams {
-		for _, text := range u.Warnings() {
-			report.Warnings = append(report.Warnings, Warning{Kind: KindUpstream, ID: u.ID(), Text: text})
-		}
-	}
-	return report
 }

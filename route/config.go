@@ -78,7 +78,8 @@ type Config struct {
 	// profiles say: under names that demand none, on paths that need none, and over plain
 	// HTTP, which is why it does not go together with AllowPlain. A client is asked for its
 	// certificate only under a name whose profile has a ssl.Config.Client: under any other
-	// name the route refuses everybody. Package gateway answers 403.
+	// name the route refuses everybody, and gateway.Server.Apply warns of it. Package gateway
+	// answers 403.
 	RequireIdentity bool
 
 	// Authorize, if not nil, has the last word on each request that finds the route. The
