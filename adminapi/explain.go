@@ -78,10 +78,10 @@ func (h *Handler) explain(asked *http.Request, sni string) map[string]any {
 }
 
 // refusalOf returns what the guard has against a request without a client certificate, or nil.
-func refusalOf(table *ssl.Table, r *http.Request) *ssl.Refusal {
+func refusalOf(table *ssl.Table, r *http.Request) *ssl.RequestError {
 	guard, _ := ssl.NewTerminator(func() *ssl.Table { return table }, nil) // no Options, no fault
 	_, err := guard.Judge(table, r.TLS, r.Host, guardedPath(r))
-	var refusal *ssl.Refusal
+	var refusal *ssl.RequestError
 	errors.As(err, &refusal)
 	return refusal
 }

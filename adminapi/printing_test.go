@@ -101,7 +101,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
 		route.Request{}, route.Timeout{},
 		profile, store, store.Table(), store.Terminator, watcher, ssl.Allow{}, ssl.Change{}, ssl.CRL{}, ssl.ClientAuth{}, ssl.ClientPolicy{}, ssl.Config{}, ssl.ConfigError{},
-		ssl.FileConfig{}, ssl.HandshakeError{}, ssl.Identity{}, ssl.KeyPair{}, ssl.KeyPairFiles{}, ssl.Options{}, ssl.Reason(""), ssl.Refusal{},
+		ssl.FileConfig{}, ssl.HandshakeError{}, ssl.Identity{}, ssl.KeyPair{}, ssl.KeyPairFiles{}, ssl.Options{}, ssl.Reason(""), ssl.RequestError{},
 		ssl.Report{}, ssl.Trace{}, ssl.Warning{}, ssl.WatchOptions{},
 		ssl.HandshakeEvent{}, ssl.HandshakeStats{}, ssl.Histogram{}, ssl.ProfileStats{}, ssl.ReasonCount{}, ssl.Stats{}, ssl.VersionCounts{},
 		compiled, pool, upstream.ActiveChecks{}, upstream.CallOptions{}, upstream.CallReport{}, upstream.Candidates{},

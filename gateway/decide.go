@@ -53,8 +53,8 @@ type asker interface {
 type denial struct {
 	status  int
 	message string
-	refusal *ssl.Refusal // the guard's, or nil
-	err     error        // for the log: the mistake is the configuration's
+	refusal *ssl.RequestError // the guard's, or nil
+	err     error             // for the log: the mistake is the configuration's
 
 	unauthorized error // for the log: the route is not for the client
 }
@@ -110,8 +110,8 @@ func (s *Server) find(d *decision) *denial {
 }
 
 // refusalOfPlain is why a route is not served over plain HTTP.
-func refusalOfPlain(why, host string) *ssl.Refusal {
-	return &ssl.Refusal{Status: http.StatusForbidden, Reason: ssl.ReasonPlainHTTP, Message: why, Host: host}
+func refusalOfPlain(why, host string) *ssl.RequestError {
+	return &ssl.RequestError{Status: http.StatusForbidden, Reason: ssl.ReasonPlainHTTP, Message: why, Host: host}
 }
 
 // admit finds the place that the route leads to, and says what goes there.
@@ -153,9 +153,9 @@ func (d *decision) lookups() {
 
 // denied makes a denial of the guard's error.
 func denied(err error) *denial {
-	var refusal *ssl.Refusal
+	var refusal *ssl.RequestError
 	if !errors.As(err, &refusal) {
-		panic("gateway: internal error: the guard's error is no Refusal")
+		panic("gateway: internal error: the guard's error is no RequestError")
 	}
 	return &denial{status: refusal.Status, message: refusal.Message, refusal: refusal}
 }

@@ -260,7 +260,7 @@ func (r *Refusal) unauthorized(d *decision, why *denial) {
 // refuseHost answers a request whose Host is no name.
 func (s *Server) refuseHost(w http.ResponseWriter, r *http.Request, v *visit) {
 	why := &denial{status: http.StatusBadRequest, message: "the Host is not a valid name"}
-	why.refusal = &ssl.Refusal{Status: why.status, Reason: ssl.ReasonBadHost, Message: why.message, Host: r.Host}
+	why.refusal = &ssl.RequestError{Status: why.status, Reason: ssl.ReasonBadHost, Message: why.message, Host: r.Host}
 	d := &decision{tls: r.TLS, authority: r.Host, visit: v}
 	if v.event != nil {
 		v.event.note(d, why)

@@ -145,8 +145,8 @@ type RequestEvent struct {
 	Received int64 // bytes of the request's body that were read
 	Sent     int64 // bytes of the answer's body that were written
 
-	Refusal *ssl.Refusal // by the guard, if it refused the request
-	Err     error        // why no node answered, or an answer broke off
+	Refused *ssl.RequestError // by the guard, if it refused the request
+	Err     error             // why no node answered, or an answer broke off
 
 	// Context has the values of the context that [Trace.RequestBegun] returned, and never ends.
 	// It is nil if RequestBegun was not called.
@@ -165,10 +165,10 @@ func (e *RequestEvent) note(d *decision, why *denial) {
 	if why == nil {
 		return
 	}
-	if e.Refusal = why.refusal; why.refusal != nil {
+	if e.Refused = why.refusal; why.refusal != nil {
 		refusal := *why.refusal
 		refusal.Host = strings.Clone(refusal.Host)
-		e.Refusal = &refusal
+		e.Refused = &refusal
 	}
 	if e.Err = why.err; e.Err == nil {
 		e.Err = why.unauthorized

@@ -88,7 +88,7 @@ func TestTraceOfRequests(t *testing.T) {
 				require.Equal(t, "a.test", got.ServerName)
 				require.Equal(t, "a.test", got.TLS.ServerName)
 				require.Equal(t, "127.0.0.1", got.ClientAddr)
-				require.Equal(t, c.status == 421, got.Refusal != nil)
+				require.Equal(t, c.status == 421, got.Refused != nil)
 				require.Equal(t, c.status != 421, got.Identity != nil)
 				require.Equal(t, c.status == 502, got.Err != nil)
 				require.Equal(t, want.Node != "", got.Waited > 0)

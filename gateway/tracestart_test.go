@@ -161,7 +161,7 @@ func TestRequestBegun(t *testing.T) {
 		t.Run(d.name+" refused", func(t *testing.T) {
 			status, _, e, _ := ask(t, "b.test", "/x", "")
 			require.Equal(t, 421, status)
-			require.Equal(t, 421, got.event.Refusal.Status)
+			require.Equal(t, 421, got.event.Refused.Status)
 			require.Equal(t, "span of /x", e.Context.Value(spanKey{}))
 		})
 		t.Run(d.name+" no reading", func(t *testing.T) {

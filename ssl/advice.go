@@ -261,24 +261,24 @@ func cut(s string) string {
 }
 
 // Advice returns a sentence for the operator, as [*HandshakeError.Advice] does.
-func (r *Refusal) Advice() string {
-	return r.cause() + ": " + r.Reason.Remedy()
+func (e *RequestError) Advice() string {
+	return e.cause() + ": " + e.Reason.Remedy()
 }
 
-func (r *Refusal) cause() string {
-	switch r.Reason {
+func (e *RequestError) cause() string {
+	switch e.Reason {
 	case ReasonMisdirected:
-		if r.ServerName == "" {
-			return fmt.Sprintf("the request is for %s, and its connection was made without a server name", quoted(r.Host))
+		if e.ServerName == "" {
+			return fmt.Sprintf("the request is for %s, and its connection was made without a server name", quoted(e.Host))
 		}
-		return fmt.Sprintf("the request is for %s, and its connection was made for %s", quoted(r.Host), quoted(r.ServerName))
+		return fmt.Sprintf("the request is for %s, and its connection was made for %s", quoted(e.Host), quoted(e.ServerName))
 	case ReasonPlainHTTP:
-		return fmt.Sprintf("the request for %s came over plain HTTP, and client certificates are demanded", quoted(r.Host))
+		return fmt.Sprintf("the request for %s came over plain HTTP, and client certificates are demanded", quoted(e.Host))
 	case ReasonBadHost:
-		return fmt.Sprintf("the Host %s is not a valid name", quoted(r.Host))
+		return fmt.Sprintf("the Host %s is not a valid name", quoted(e.Host))
 	}
-	cause := certificateCause(r.Reason, r.profile, r.Certificate, r.err, r.at)
-	if r.Close {
+	cause := certificateCause(e.Reason, e.profile, e.Certificate, e.err, e.at)
+	if e.Close {
 		cause = "the client was accepted before and no longer is: " + cause
 	}
 	return cause

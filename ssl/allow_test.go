@@ -297,8 +297,8 @@ func TestAllowReplaced(t *testing.T) {
 		require.Equal(t, badCertificate, alert)
 		_, err = store.Judge(store.Table(), &open.state, "a.test", "/")
 		require.Error(t, err)
-		require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.Refusal).Status)
-		require.True(t, err.(*ssl.Refusal).Close)
+		require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.RequestError).Status)
+		require.True(t, err.(*ssl.RequestError).Close)
 
 		resumed, alert, _ = there.visit(s, "b.test")
 		require.Equal(t, noAlert, alert)

@@ -117,9 +117,9 @@ func TestAuthorizeIsAsked(t *testing.T) {
 			j.refuse(errors.New("no more"))
 			_, err := store.Judge(store.Table(), &open.state, "a.test", "/")
 			require.Error(t, err)
-			require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.Refusal).Status)
-			require.True(t, err.(*ssl.Refusal).Close)
-			require.NotContains(t, err.(*ssl.Refusal).Message, "no more", "the client is told nothing of it")
+			require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.RequestError).Status)
+			require.True(t, err.(*ssl.RequestError).Close)
+			require.NotContains(t, err.(*ssl.RequestError).Message, "no more", "the client is told nothing of it")
 		})
 	}
 }

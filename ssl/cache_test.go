@@ -124,8 +124,8 @@ func TestCacheNeverAcceptsMore(t *testing.T) {
 					require.Empty(t, state.VerifiedChains)
 					_, err := d.store.Judge(d.store.Table(), state, "a.test", "/")
 					require.Error(t, err)
-					require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.Refusal).Status)
-					require.True(t, err.(*ssl.Refusal).Close)
+					require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.RequestError).Status)
+					require.True(t, err.(*ssl.RequestError).Close)
 				}
 			})
 		})
@@ -153,8 +153,8 @@ func TestCacheReplacedByAnotherKind(t *testing.T) {
 				for range 2 {
 					_, err := store.Judge(store.Table(), &side.state, "a.test", "/")
 					require.Error(t, err)
-					require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.Refusal).Status)
-					require.True(t, err.(*ssl.Refusal).Close)
+					require.Equal(t, http.StatusMisdirectedRequest, err.(*ssl.RequestError).Status)
+					require.True(t, err.(*ssl.RequestError).Close)
 				}
 				// And what was refused before is let in again.
 				config.Client = &ssl.ClientAuth{CAPEM: people.PEM(), CacheVerified: true}

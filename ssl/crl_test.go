@@ -405,7 +405,7 @@ func TestRevokedMeanwhile(t *testing.T) {
 					for _, state := range []*tls.ConnectionState{&open.state, &again.state} {
 						_, err := store.Judge(store.Table(), state, "a.test", "/")
 						require.Error(t, err)
-						refusal := err.(*ssl.Refusal)
+						refusal := err.(*ssl.RequestError)
 						require.Equal(t, http.StatusMisdirectedRequest, refusal.Status)
 						require.True(t, refusal.Close)
 					}

@@ -70,7 +70,7 @@ func TestEncryptedClientHello(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "CN=alice", identity.Subject())
 		_, err = store.Judge(store.Table(), &server.state, "public.test", "/")
-		require.Equal(t, 421, err.(*ssl.Refusal).Status, "the outer name is not the connection's")
+		require.Equal(t, 421, err.(*ssl.RequestError).Status, "the outer name is not the connection's")
 	}
 
 	// The session is the inner name's too.
@@ -81,7 +81,7 @@ func TestEncryptedClientHello(t *testing.T) {
 	require.True(t, c.state.ECHAccepted)
 	require.False(t, server.state.DidResume)
 	_, err := store.Judge(store.Table(), &server.state, "strict.test", "/")
-	require.Equal(t, 421, err.(*ssl.Refusal).Status)
+	require.Equal(t, 421, err.(*ssl.RequestError).Status)
 
 	// What is refused, is refused by the inner name.
 	c, _ = s.visit(t, hidden("strict.test", list))

@@ -104,13 +104,13 @@ func ExampleHandshakeError_Advice() {
 }
 
 // The guard tells it as well.
-func ExampleRefusal_Advice() {
+func ExampleRequestError_Advice() {
 	people := ssltest.NewCA(t, "people")
 	store, _, end := exampleListener(nil, people)
 	defer end()
 	over := &tls.ConnectionState{ServerName: "other.test", PeerCertificates: []*x509.Certificate{people.Client("alice").Leaf}}
 	_, err := store.Judge(store.Table(), over, "intern.test", "/")
-	var refusal *ssl.Refusal
+	var refusal *ssl.RequestError
 	if errors.As(err, &refusal) {
 		fmt.Println(refusal.Status, refusal.Reason)
 		fmt.Println(refusal.Advice())

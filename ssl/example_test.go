@@ -532,7 +532,7 @@ func ExampleTerminator_Judge() {
 	connection := &tls.ConnectionState{ServerName: "public.test"} // from (*tls.Conn).ConnectionState
 	for _, host := range []string{"public.test:443", "A.test", "a,test"} {
 		_, err := store.Judge(store.Table(), connection, host, "/")
-		var refusal *ssl.Refusal
+		var refusal *ssl.RequestError
 		if errors.As(err, &refusal) {
 			fmt.Printf("%s %d, profile %q\n", host, refusal.Status, refusal.Profile)
 			continue

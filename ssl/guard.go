@@ -16,14 +16,15 @@ import (
 // given. BenchmarkJudge keeps watch on time, TestVerdictDoesNotAllocate on
 // allocations.
 
-// A Refusal says why the guard refuses a request. It is the error of [*Terminator.Judge].
-type Refusal struct {
+// A RequestError says why the guard refuses a request, as a [HandshakeError] does of a
+// handshake. It is the error of [*Terminator.Judge].
+type RequestError struct {
 	// Status is the status of the answer: 400, 403 or 421.
 	Status int
 
 	// Close says that the connection is of no more use to this client and should end after the
 	// answer, by "Connection: close", which net/http turns into a GOAWAY with HTTP/2. See also
-	// [*Refusal.Closes].
+	// [*RequestError.Closes].
 	Close bool
 
 	// Message is for the client. It says what is wrong with the request, and nothing about the
@@ -41,7 +42,7 @@ type Refusal struct {
 	// the Host as it came, and the ID of the profile that governs the Host, if any.
 	ServerName, Host, Profile string
 
-	// What [*Refusal.Advice] needs to know beyond that.
+	// What [*RequestError.Advice] needs to know beyond that.
 	profile *Profile
 	err     error     // why the client's certificate is not accepted
 	at      time.Time // when that was judged
@@ -50,13 +51,13 @@ type Refusal struct {
 // Closes reports whether the answer to a request should end its connection: if Close says
 // so, and for a 421 with HTTP/1.1. An HTTP/2 connection that is shared by several names
 // continues for the others.
-func (r *Refusal) Closes(req *http.Request) bool {
-	return r.Close || r.Status == http.StatusMisdirectedRequest && req.ProtoMajor < 2
+func (e *RequestError) Closes(req *http.Request) bool {
+	return e.Close || e.Status == http.StatusMisdirectedRequest && req.ProtoMajor < 2
 }
 
 // Error implements error, for the log.
-func (r *Refusal) Error() string {
-	return fmt.Sprintf("ssl: %d: %s (server name %q, host %q, profile %q)", r.Status, r.Message, r.ServerName, r.Host, r.Profile)
+func (e *RequestError) Error() string {
+	return fmt.Sprintf("ssl: %d: %s (server name %q, host %q, profile %q)", e.Status, e.Message, e.ServerName, e.Host, e.Profile)
 }
 
 // Messages to clients.
@@ -80,7 +81,7 @@ const (
 // request may be served. The Identity is then the client's, if the governing profile
 // demands certificates and accepts the client's. It is nil if the profile demands none, and
 // on a path that needs none for a client without a certificate or with one that is not
-// accepted. The error is a [*Refusal].
+// accepted. The error is a [*RequestError].
 //
 //   - The connection's server name and the Host have different profiles, or only one of
 //     them has a profile, and either demands client certificates: 421 (RFC 9110, section
@@ -104,7 +105,7 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 	if host != "" {
 		var ok bool
 		if name, ok = hostname.CanonicalHost(host); !ok {
-			return nil, &Refusal{Status: http.StatusBadRequest, Reason: ReasonBadHost, Message: msgHost, Host: host}
+			return nil, &RequestError{Status: http.StatusBadRequest, Reason: ReasonBadHost, Message: msgHost, Host: host}
 		}
 	}
 	governing, closed := t.find(name)
@@ -149,15 +150,15 @@ func (tm *Terminator) Judge(t *Table, cs *tls.ConnectionState, host, path string
 }
 
 // unaccepted returns the refusal of a client with a certificate that a verdict was against.
-func (tm *Terminator) unaccepted(status int, message string, cs *tls.ConnectionState, host string, p *Profile, v *verdict) *Refusal {
+func (tm *Terminator) unaccepted(status int, message string, cs *tls.ConnectionState, host string, p *Profile, v *verdict) *RequestError {
 	now := tm.now()
 	r := refusal(status, v.reason, message, cs, host, p)
 	r.Certificate, r.err, r.at = presented(cs), v.err, now
 	return r
 }
 
-func refusal(status int, reason Reason, message string, cs *tls.ConnectionState, host string, p *Profile) *Refusal {
-	r := &Refusal{Status: status, Reason: reason, Message: message, Host: host, profile: p}
+func refusal(status int, reason Reason, message string, cs *tls.ConnectionState, host string, p *Profile) *RequestError {
+	r := &RequestError{Status: status, Reason: reason, Message: message, Host: host, profile: p}
 	if cs != nil {
 		r.ServerName = cs.ServerName
 	}
@@ -196,9 +197,9 @@ func (tm *Terminator) Handler(next http.Handler) http.Handler {
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
-	refusal, ok := err.(*Refusal)
+	refusal, ok := err.(*RequestError)
 	if !ok {
-		panic("ssl: internal error: the guard's error is no Refusal")
+		panic("ssl: internal error: the guard's error is no RequestError")
 	}
 	if refusal.Closes(r) {
 		w.Header().Set("Connection", "close")

@@ -585,7 +585,7 @@ func TestSameRuleForServerNameAndHost(t *testing.T) {
 
 				// What the guard does with the Host, without TLS and with it.
 				_, err = tm.Judge(table, nil, host, "/")
-				plain, refused := err.(*ssl.Refusal)
+				plain, refused := err.(*ssl.RequestError)
 				require.Equal(t, table.Lookup(name).DemandsClientCert(), asks, "%q", name)
 				require.Equal(t, table.Lookup(name) == nil, unknown, "%q", name)
 				if refused {
@@ -601,7 +601,7 @@ func TestSameRuleForServerNameAndHost(t *testing.T) {
 				}
 				_, err = tm.Judge(table, &tls.ConnectionState{ServerName: serverName}, host, "/")
 				if asks {
-					require.Equal(t, 400, err.(*ssl.Refusal).Status, "%q: one profile, no certificate", name)
+					require.Equal(t, 400, err.(*ssl.RequestError).Status, "%q: one profile, no certificate", name)
 				} else {
 					require.NoError(t, err, "%q", name)
 				}
@@ -629,7 +629,7 @@ func FuzzJudge(f *testing.F) {
 			identity, err := store.Judge(store.Table(), cs, host, path)
 			require.Nil(t, identity)
 			if err != nil {
-				refusal, ok := err.(*ssl.Refusal)
+				refusal, ok := err.(*ssl.RequestError)
 				require.True(t, ok)
 				require.Contains(t, []int{400, 403, 421}, refusal.Status)
 				require.NotContains(t, refusal.Message, "optional")
@@ -673,7 +673,7 @@ func TestRefusal(t *testing.T) {
 		{nil, "a\nb", 400, "the Host is not a valid name", "", false, false, ""},
 	} {
 		_, err := store.Judge(store.Table(), c.cs, c.host, "/")
-		refusal, ok := err.(*ssl.Refusal)
+		refusal, ok := err.(*ssl.RequestError)
 		require.True(t, ok)
 		require.Equal(t, c.status, refusal.Status)
 		require.Equal(t, c.message, refusal.Message)

@@ -197,8 +197,8 @@ func TestKeyUsage(t *testing.T) {
 					identity, err := d.store.Judge(d.store.Table(), &passage.state, "a.test", "/")
 					require.Equal(t, taken, identity != nil)
 					if !taken {
-						require.Equal(t, http.StatusBadRequest, err.(*ssl.Refusal).Status)
-						require.Equal(t, ssl.ReasonKeyUsage, err.(*ssl.Refusal).Reason)
+						require.Equal(t, http.StatusBadRequest, err.(*ssl.RequestError).Status)
+						require.Equal(t, ssl.ReasonKeyUsage, err.(*ssl.RequestError).Reason)
 					}
 					return
 				}
@@ -442,7 +442,7 @@ func TestHideCAs(t *testing.T) {
 					}
 					require.Nil(t, here.err)
 					_, err := d.store.Judge(d.store.Table(), &here.state, "a.test", "/")
-					require.Equal(t, http.StatusBadRequest, err.(*ssl.Refusal).Status)
+					require.Equal(t, http.StatusBadRequest, err.(*ssl.RequestError).Status)
 				}
 
 				// Sessions end with the roots, which crypto/tls does not compare here.

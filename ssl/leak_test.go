@@ -182,7 +182,7 @@ func TestNothingLeaks(t *testing.T) {
 			options, *options, ssl.Trace{}, options.Trace,
 			files, &files, watcher, ssl.WatchOptions{}, ssl.KeyPairFiles{}, ssl.Allow{},
 			identity, *identity, ssl.NewContext(context.Background(), identity),
-			refusal, *refusal.(*ssl.Refusal),
+			refusal, *refusal.(*ssl.RequestError),
 			configError, *configError,
 			&ssl.HandshakeError{RemoteAddr: &net.TCPAddr{}, Certificate: identity.Certificate(), Err: errors.New("x"), Reason: ssl.ReasonExpired},
 			ssl.ReasonExpired, ssl.XFCCCert,

@@ -293,7 +293,7 @@ func TestGuardAdvice(t *testing.T) {
 		{state("optional.test", people.Client("old", ssltest.Expired)), "optional.test", 400, ssl.ReasonExpired, `the certificate of CN=old expired on `},
 	} {
 		_, err := store.Judge(store.Table(), c.cs, c.host, "/")
-		var refusal *ssl.Refusal
+		var refusal *ssl.RequestError
 		require.ErrorAs(t, err, &refusal)
 		require.Equal(t, c.status, refusal.Status)
 		require.Equal(t, c.reason, refusal.Reason)
@@ -303,7 +303,7 @@ func TestGuardAdvice(t *testing.T) {
 	}
 	put(t, store, server(servers, "strict", &ssl.ClientAuth{CAPEM: aliens.PEM()}, "strict.test"))
 	_, err := store.Judge(store.Table(), strict, "strict.test", "/")
-	var refusal *ssl.Refusal
+	var refusal *ssl.RequestError
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, http.StatusMisdirectedRequest, refusal.Status)
 	require.Equal(t, ssl.ReasonUnknownCA, refusal.Reason)

@@ -115,7 +115,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 	}
 	refused := func() {
 		_, err := store.Judge(store.Table(), cs, "a.test", "/")
-		var refusal *ssl.Refusal
+		var refusal *ssl.RequestError
 		require.ErrorAs(t, err, &refusal)
 		require.Equal(t, ssl.ReasonUnknownCA, refusal.Reason)
 	}
@@ -157,7 +157,7 @@ func TestVerdictExpires(t *testing.T) {
 			for range 2 {
 				clock.Set(end.Add(time.Second))
 				_, err := store.Judge(store.Table(), &side.state, "a.test", "/")
-				refusal, ok := err.(*ssl.Refusal)
+				refusal, ok := err.(*ssl.RequestError)
 				require.True(t, ok)
 				require.Equal(t, 421, refusal.Status)
 				require.True(t, refusal.Close)
@@ -426,7 +426,7 @@ func TestStatesByHand(t *testing.T) {
 				return
 			}
 			require.Nil(t, identity)
-			refusal, ok := err.(*ssl.Refusal)
+			refusal, ok := err.(*ssl.RequestError)
 			require.True(t, ok)
 			require.Equal(t, c.status, refusal.Status)
 			require.Equal(t, c.close, refusal.Close)

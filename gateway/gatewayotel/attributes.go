@@ -161,8 +161,8 @@ func outcomeOf(e *gateway.RequestEvent) []attribute.KeyValue {
 	if e.Attempts > 0 {
 		list = append(list, nodeKey.String(text(e.Node)), attemptsKey.Int(e.Attempts), waitKey.Float64(e.Waited.Seconds()))
 	}
-	if e.Refusal != nil {
-		list = append(list, reasonKey.String(string(e.Refusal.Reason)))
+	if e.Refused != nil {
+		list = append(list, reasonKey.String(string(e.Refused.Reason)))
 	}
 	if kind := errorTypeOf(e); kind != "" {
 		list = append(list, semconv.ErrorTypeKey.String(kind))
