@@ -15,14 +15,10 @@ import (
 
 // authorize says why the route that was found is not for the client, or returns nil.
 func (s *Server) authorize(d *decision) *denial {
-	match := d.found.Route
-	if match.RequireIdentity() && d.identity == nil {
-		if d.tls == nil {
-			return noIdentityPlain
-		}
-		return noIdentity
+	if why := d.unidentified(); why != nil {
+		return why
 	}
-	judge := match.Authorize()
+	judge := d.found.Route.Authorize()
 	if judge == nil {
 		return nil
 	}
@@ -44,6 +40,19 @@ func (s *Server) authorize(d *decision) *denial {
 	default:
 		// What the error says is not the client's to know.
 		return &denial{status: http.StatusForbidden, message: "the client may not make this request", unauthorized: err}
+	}
+}
+
+// unidentified says why the route that was found is not for a client without an identity, or
+// returns nil if that is no matter.
+func (d *decision) unidentified() *denial {
+	switch {
+	case d.identity != nil || !d.found.Route.RequireIdentity():
+		return nil
+	case d.tls == nil:
+		return noIdentityPlain
+	default:
+		return noIdentity
 	}
 }
 

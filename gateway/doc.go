@@ -149,6 +149,8 @@
 // modules gateway/gatewayprom and gateway/gatewayotel export the counts to Prometheus and
 // OpenTelemetry, and make spans of requests and handshakes.
 //
+// [*Server.Explain] says what would become of a request, and why.
+//
 // Every request ends in one place, whichever door it came by: there it is counted, logged,
 // and reported to [Trace].
 //

@@ -59,16 +59,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 
 	asked := &httpAsker{r}
-	d := &decision{
-		snap:      s.snap.Load(),
-		tls:       r.TLS,
-		authority: r.Host,
-		path:      path,
-		req:       route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal},
-		header:    outgoing{arrival: s.arrivalOf(r)},
-		asker:     asked,
-		visit:     v,
-	}
+	d := s.decisionOf(s.snap.Load(), asked, path, host)
+	d.visit = v
 	denial := s.decide(d)
 	s.dispatch(w, asked.r, d, denial)
 }
@@ -86,6 +78,21 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, d
 		s.serveLocal(w, r, d)
 	default:
 		s.forward(w, r, d)
+	}
+}
+
+// decisionOf returns what there is to know of a request of net/http with a valid path and
+// canonical host.
+func (s *Server) decisionOf(snap *snapshot, asked *httpAsker, path urlpath.Path, host string) *decision {
+	r := asked.r
+	return &decision{
+		snap:      snap,
+		tls:       r.TLS,
+		authority: r.Host,
+		path:      path,
+		req:       route.Request{Method: r.Method, Host: host, Port: route.PortOf(r.Host), Path: path.Normal},
+		header:    outgoing{arrival: s.arrivalOf(r)},
+		asker:     asked,
 	}
 }
 

@@ -257,10 +257,16 @@ func (r *Refusal) unauthorized(d *decision, why *denial) {
 	r.Advice = cause + ": " + remedy
 }
 
+// badHost is why a request goes nowhere whose Host is no name.
+func badHost(host string) *denial {
+	why := &denial{status: http.StatusBadRequest, message: "the Host is not a valid name"}
+	why.refusal = &ssl.RequestError{Status: why.status, Reason: ssl.ReasonBadHost, Message: why.message, Host: host}
+	return why
+}
+
 // refuseHost answers a request whose Host is no name.
 func (s *Server) refuseHost(w http.ResponseWriter, r *http.Request, v *visit) {
-	why := &denial{status: http.StatusBadRequest, message: "the Host is not a valid name"}
-	why.refusal = &ssl.RequestError{Status: why.status, Reason: ssl.ReasonBadHost, Message: why.message, Host: r.Host}
+	why := badHost(r.Host)
 	d := &decision{tls: r.TLS, authority: r.Host, visit: v}
 	if v.event != nil {
 		v.event.note(d, why)

@@ -233,5 +233,5 @@ func statusOf(err error) int {
 // Routes returns the route table that requests are matched with now. It is for inspection,
 // with [route.Table.ExplainHTTP] for example; use [*Server.Apply] to change it. ExplainHTTP
 // takes the client's address and certificate from the connection: it knows neither
-// [Options.TrustedProxies] nor the guard, which the gateway relies on.
+// [Options.TrustedProxies] nor the guard, which the gateway relies on. [*Server.Explain] does.
 func (s *Server) Routes() *route.Table { return s.snap.Load().routes }
