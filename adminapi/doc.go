@@ -57,7 +57,8 @@
 //
 // POST /apisix/admin/explain takes a request, {"url": "https://a.test/path"} with "method",
 // "header", "client" and "sni" if need be, and answers which ssl object, route, upstream and
-// nodes it would meet, and why no others.
+// nodes it would meet, and why no others, as [*gateway.Server.Explain] does. Without "sni",
+// the client sends the host of the URL as the server name, or none if that is an address.
 //
 // # The status page
 //

@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
-	"github.com/sallyport/sallyport/internal/urlpath"
+	"github.com/sallyport/sallyport/internal/hostname"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
@@ -31,26 +32,30 @@ func (h *Handler) serveExplain(r *http.Request) (*reply, *failure) {
 	if !sent.present {
 		return nil, badRequest(&apisix.Error{Text: "missing request", Hint: `send the request that is asked about: {"url": "https://a.test/path"}`})
 	}
-	asked, sni, err := askedRequest(sent.value)
+	asked, err := askedRequest(sent.value)
 	if err != nil {
 		return nil, sent.explain(badRequest(err))
 	}
-	return &reply{status: http.StatusOK, body: h.explain(asked, sni)}, nil
+	return &reply{status: http.StatusOK, body: h.explain(asked)}, nil
 }
 
-// explain says what becomes of a request.
-func (h *Handler) explain(asked *http.Request, sni string) map[string]any {
+// explain says what becomes of a request, as the gateway itself does. What it knows of the
+// client is no more than the request: with a certificate, it may be better off.
+func (h *Handler) explain(asked *http.Request) map[string]any {
 	answer := map[string]any{}
+	x := h.server.Explain(asked)
 	if asked.TLS != nil {
-		answer["ssl"] = h.explainSSL(asked, sni)
+		answer["ssl"] = h.explainSSL(asked, x)
 	}
-	explanation, err := h.server.Routes().ExplainHTTP(asked)
-	if err != nil {
-		answer["route"], answer["reason"] = nil, err.Error()
+	if reason := reasonOf(asked, x); reason != "" {
+		answer["reason"] = reason
+	}
+	answer["route"] = nil
+	if x.Route == nil {
 		return answer
 	}
-	candidates := make([]any, 0, min(len(explanation.Candidates), maxCandidates))
-	for _, c := range explanation.Candidates {
+	candidates := make([]any, 0, min(len(x.Route.Candidates), maxCandidates))
+	for _, c := range x.Route.Candidates {
 		if len(candidates) == maxCandidates {
 			break
 		}
@@ -64,44 +69,26 @@ func (h *Handler) explain(asked *http.Request, sni string) map[string]any {
 		candidates = append(candidates, out)
 	}
 	answer["candidates"] = candidates
-	found := explanation.Found.Route
-	if found == nil {
-		answer["route"], answer["reason"] = nil, "no route fits: the answer is 404"
-		return answer
+	if found := x.Route.Found.Route; found != nil {
+		answer["route"] = found.ID()
+		answer["upstream"] = h.explainUpstream(found)
 	}
-	answer["route"] = found.ID()
-	if why := whyNotPlain(h.server.Profiles(), found, asked); why != "" {
-		answer["reason"] = why + ": over plain HTTP the answer is 403, unless the gateway was told otherwise (PlainHTTP)"
-	}
-	answer["upstream"] = h.explainUpstream(found)
 	return answer
 }
 
-// refusalOf returns what the guard has against a request without a client certificate, or nil.
-func refusalOf(table *ssl.Table, r *http.Request) *ssl.RequestError {
-	guard, _ := ssl.NewTerminator(func() *ssl.Table { return table }, nil) // no Options, no fault
-	_, err := guard.Judge(table, r.TLS, r.Host, guardedPath(r))
-	var refusal *ssl.RequestError
-	errors.As(err, &refusal)
-	return refusal
-}
-
-// guardedPath is the path that the guard sees: none where the path can be read in more than
-// one way.
-func guardedPath(r *http.Request) string {
-	path, _ := urlpath.Parse(urlpath.Raw(r))
-	return path.Guard()
-}
-
-// whyNotPlain returns why the gateway refuses a request that comes over plain HTTP, or "".
-func whyNotPlain(table *ssl.Table, found *route.Route, r *http.Request) string {
+// reasonOf returns why a request does not get to the upstream of a route, or "" if it does
+// or another part of the answer says so.
+func reasonOf(asked *http.Request, x *gateway.Explanation) string {
+	overTLS := asked.TLS != nil
 	switch {
-	case r.TLS != nil || found.AllowPlain():
-		return ""
-	case refusalOf(table, r) != nil:
-		return "the host demands client certificates"
-	case found.EveryHost() && table.DemandsClientCert() && !urlpath.ACMEChallenge(guardedPath(r)):
-		return "the route is for every host, and some demand client certificates"
+	case x.Route == nil: // nobody looked for one
+		return fmt.Sprintf("%s: the answer is %d", x.Message, x.Status)
+	case !overTLS && (x.Refused != nil || x.Status == http.StatusPermanentRedirect):
+		return fmt.Sprintf("%s: over plain HTTP the answer is %d", x.Message, x.Status)
+	case x.Route.Found.Route == nil:
+		return "no route fits: the answer is 404"
+	case x.Status == http.StatusForbidden:
+		return fmt.Sprintf("%s: without one the answer is %d", x.Message, x.Status)
 	}
 	return ""
 }
@@ -110,22 +97,22 @@ func whyNotPlain(table *ssl.Table, found *route.Route, r *http.Request) string {
 const maxCandidates = 100
 
 // askedRequest makes a request of what a client asks about.
-func askedRequest(v any) (r *http.Request, sni string, err error) {
+func askedRequest(v any) (*http.Request, error) {
 	doc, err := apisix.Document(v)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	for name := range doc {
 		if !slices.Contains([]string{"url", "method", "header", "client", "sni"}, name) {
-			return nil, "", &apisix.Error{Text: "unknown property " + printable(name), Hint: "known are client, header, method, sni, url"}
+			return nil, &apisix.Error{Text: "unknown property " + printable(name), Hint: "known are client, header, method, sni, url"}
 		}
 	}
 	text, _ := doc["url"].(string)
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, "", errors.New(`url should be a whole one, as in "https://a.test/path"`)
+		return nil, errors.New(`url should be a whole one, as in "https://a.test/path"`)
 	}
-	r = &http.Request{
+	r := &http.Request{
 		Method: http.MethodGet, URL: u, Host: u.Host, RequestURI: u.RequestURI(), RemoteAddr: "127.0.0.1:1",
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody,
 	}
@@ -136,7 +123,7 @@ func askedRequest(v any) (r *http.Request, sni string, err error) {
 	for name, value := range header {
 		s, ok := value.(string)
 		if !ok {
-			return nil, "", errors.New("header should have a text for each name")
+			return nil, errors.New("header should have a text for each name")
 		}
 		r.Header.Add(name, s)
 	}
@@ -144,43 +131,78 @@ func askedRequest(v any) (r *http.Request, sni string, err error) {
 		text, _ := client.(string)
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
-			return nil, "", errors.New("client should be an IP address")
+			return nil, errors.New("client should be an IP address")
 		}
 		r.RemoteAddr = netip.AddrPortFrom(addr, 1).String()
 	}
 	if u.Scheme == "https" {
-		sni = u.Hostname()
+		sni := u.Hostname()
+		if _, err := netip.ParseAddr(sni); err == nil {
+			sni = "" // clients send no address as a server name (RFC 6066, section 3)
+		}
 		if name, ok := doc["sni"].(string); ok {
 			sni = name
 		}
 		r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: sni}
 	}
-	return r, sni, nil
+	return r, nil
 }
 
 // explainSSL says what becomes of the handshake, and whether the Host goes with it.
-func (h *Handler) explainSSL(r *http.Request, sni string) map[string]any {
-	table := h.server.Profiles()
-	profile := table.Lookup(sni)
-	if profile == nil {
-		return map[string]any{"id": nil, "reason": fmt.Sprintf("no ssl object has the name %s: the handshake ends with the alert unrecognized_name", printable(sni))}
-	}
-	names := profile.Names()
-	out := map[string]any{"id": profile.ID(), "client_certificate": profile.DemandsClientCert()}
-	for _, name := range names {
-		suffix, star := strings.CutPrefix(name, "*")
-		if strings.EqualFold(name, sni) || star && strings.HasSuffix(strings.ToLower(sni), suffix) {
-			out["name"] = name
+func (h *Handler) explainSSL(asked *http.Request, x *gateway.Explanation) map[string]any {
+	var reasons []string
+	if asked.TLS.ServerName == "" {
+		assumed := "there is no FallbackName"
+		if x.ServerName != "" {
+			assumed = printable(x.ServerName) + " is assumed (FallbackName)"
 		}
+		reasons = append(reasons, "the client sends no server name", assumed)
 	}
-	if profile.DemandsClientCert() {
-		out["reason"] = "a client certificate that its client.ca does not vouch for is refused"
+	profile := x.Profile
+	if profile == nil {
+		if x.ServerName != "" {
+			reasons = append(reasons, "no ssl object has the name "+printable(x.ServerName))
+		}
+		return map[string]any{"id": nil, "reason": strings.Join(reasons, ", and ") + ": the handshake ends with the alert unrecognized_name"}
 	}
-	if refusal := refusalOf(table, r); refusal != nil && refusal.Status == http.StatusMisdirectedRequest {
-		host := (&url.URL{Host: r.Host}).Hostname()
-		out["reason"] = fmt.Sprintf("the host %s is not one of this ssl object: the answer is 421", printable(host))
+	out := map[string]any{"id": profile.ID(), "client_certificate": profile.DemandsClientCert(), "name": patternOf(profile, x.ServerName)}
+	switch {
+	case h.refusesAll(profile):
+		reasons = append(reasons, "the stored document cannot be used: every handshake is refused")
+	case x.Status == http.StatusMisdirectedRequest:
+		host := (&url.URL{Host: asked.Host}).Hostname()
+		reasons = append(reasons, fmt.Sprintf("the host %s is not one of this ssl object: the answer is 421", printable(host)))
+	case profile.DemandsClientCert():
+		reasons = append(reasons, "a client certificate that its client.ca does not vouch for is refused")
+	}
+	if len(reasons) > 0 {
+		out["reason"] = strings.Join(reasons, "; ")
 	}
 	return out
+}
+
+// refusesAll reports whether a profile stands in the place of a document that is not in
+// force, and refuses whatever that was to serve.
+func (h *Handler) refusesAll(p *ssl.Profile) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	r := h.rejected[keyOf(apisix.SSLs, p.ID())]
+	return r != nil && r.refuses
+}
+
+// patternOf returns the name of a profile by which it is found.
+func patternOf(p *ssl.Profile, name string) string {
+	var names hostname.Index[struct{}]
+	for _, pattern := range p.Names() {
+		names = names.With(pattern, struct{}{})
+	}
+	m := names.MatchAsSent(name)
+	for m.Next() {
+		if m.Labels() <= 1 || m.Any() { // a star stands for one label
+			return m.Pattern()
+		}
+	}
+	return ""
 }
 
 // explainUpstream says where the requests of a route go.

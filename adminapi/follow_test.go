@@ -364,6 +364,8 @@ func TestFollowRefusesNames(t *testing.T) {
 		require.NoError(t, alert(t, addr, ssltest.ClientConfig("other.a.test")))
 		require.Contains(t, handshake(m.gw, "y.test"), "unrecognized")
 		require.Len(t, m.h.Status().Rejected, 1)
+		_, explained := m.do("POST", "/explain", `{"url":"https://mtls.a.test/"}`)
+		require.Contains(t, explained, "the stored document cannot be used: every handshake is refused")
 		status, _ := ask(m.gw, "GET", "http://mtls.a.test/", "")
 		require.Contains(t, []int{403, 404}, status)
 		_, body := m.do("GET", "/ssls", "")

@@ -96,7 +96,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 		gw, prepared, gateway.Change{}, gateway.Config{}, gateway.ConfigError{}, gateway.IDs{}, gateway.Kind(""), gateway.Limit(""), gateway.LimitEvent{}, gateway.Limits{}, gateway.Options{},
 		gateway.Report{}, gateway.RequestEvent{}, gateway.RequestStart{}, gateway.Trace{}, gateway.Warning{},
 		gateway.Stats{}, gateway.ConfigStats{}, gateway.ConnectionStats{}, gateway.ProtocolStats{}, gateway.RequestStats{}, gateway.RouteStats{},
-		gateway.UpstreamStats{}, gateway.RefusalCount{}, gateway.LimitCount{}, gateway.Refusal{}, gateway.History{}, gateway.Minute{}, gateway.RouteHistory{},
+		gw.Explain(httptest.NewRequest("GET", "http://a.test/", nil)), gateway.UpstreamStats{}, gateway.RefusalCount{}, gateway.LimitCount{}, gateway.Refusal{}, gateway.History{}, gateway.Minute{}, gateway.RouteHistory{},
 		compiledRoute, gw.Routes(), route.AuthorizeRequest{}, route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
 		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
 		route.Request{}, route.Timeout{},

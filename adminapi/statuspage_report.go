@@ -156,17 +156,16 @@ func (h *Handler) answerAsked(asked *statushtml.Asked) map[string]any {
 		}
 	}
 	header, err := readHeader(asked.Header)
-	var sni string
 	var r *http.Request
 	if err == nil {
 		doc["header"] = header
-		r, sni, err = askedRequest(doc)
+		r, err = askedRequest(doc)
 	}
 	if err != nil {
 		answer, _ := badRequest(err).reply().body.(map[string]any)
 		return answer
 	}
-	return h.explain(r, sni)
+	return h.explain(r)
 }
 
 // readHeader reads fields, one a line. Those of one name are joined, as RFC 9110, section
