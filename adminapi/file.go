@@ -55,7 +55,8 @@ const minRewrite = 1 << 20
 // one that is damaged in any way other than by an unfinished write. It needs a system with
 // flock(2).
 //
-// Close it when the [Handler] is closed.
+// Close it when the [Handler] is closed. For a restart without a gap, see package gateway: a
+// Server serves on without the two.
 func OpenFile(path string) (*File, error) {
 	f, err := openFile(path)
 	if err != nil {

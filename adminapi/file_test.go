@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/adminapi/storagetest"
+	"github.com/sallyport/sallyport/gateway"
 )
 
 func openFile(t testing.TB, path string) *adminapi.File {
@@ -428,4 +431,49 @@ func TestFileDiskFails(t *testing.T) {
 			require.Equal(t, want, load(t, openFile(t, path)))
 		})
 	}
+}
+
+// A gateway that gives its file to the process that is to follow serves on, and takes it back
+// if there is none.
+func TestFileChangesHands(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "documents")
+	open := func(gw *gateway.Server) (h *adminapi.Handler, end func()) {
+		file := must(adminapi.OpenFile(path))
+		h = must(adminapi.New(t.Context(), gw, &adminapi.Options{Keys: []adminapi.Key{{Value: adminKey}}, Storage: file}))
+		return h, func() {
+			h.Close()
+			require.NoError(t, file.Close())
+		}
+	}
+	do := func(h *adminapi.Handler, method, path, body string) int {
+		r := httptest.NewRequest(method, "http://127.0.0.1/apisix/admin"+path, strings.NewReader(body))
+		r.Header.Set("X-API-KEY", adminKey)
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec.Code
+	}
+	serves := func(gw *gateway.Server) bool {
+		rec := httptest.NewRecorder()
+		gw.ServeHTTP(rec, httptest.NewRequest("GET", "http://a.test/1", nil))
+		return rec.Code == http.StatusServiceUnavailable // the upstream has no nodes
+	}
+	old, next := must(gateway.New(nil)), must(gateway.New(nil))
+	defer old.Close()
+	defer next.Close()
+	h, end := open(old)
+	require.Equal(t, 201, do(h, "PUT", "/routes/1", `{"uri":"/1","upstream":{"nodes":{}}}`))
+	_, err := adminapi.OpenFile(path)
+	require.ErrorContains(t, err, "another process has it open")
+	end()
+	require.True(t, serves(old))
+	require.GreaterOrEqual(t, do(h, "PUT", "/routes/2", `{"uri":"/2","upstream":{"nodes":{}}}`), 500)
+	_, endNext := open(next)
+	require.True(t, serves(next))
+	endNext()
+
+	h, end = open(old)
+	defer end()
+	require.True(t, serves(old))
+	require.Equal(t, 200, do(h, "DELETE", "/routes/1", ""))
+	require.False(t, serves(old))
 }
