@@ -192,11 +192,29 @@
 //
 // A new process can replace a gateway without losing a request, because two processes can
 // hold the same listening socket: clients that connect wait in its queue until one of the
-// two accepts them. Give the new process the socket (by [os/exec.Cmd.ExtraFiles] from
-// [net.TCPListener.File], or by systemd, whose .socket unit holds it for both), make a
-// listener of it with [net.FileListener], and serve that. Then tell the old process, with a
-// signal for example, to call [*Server.Shutdown]. The example "restart" has the code of
-// both sides.
+// two accepts them.
+//
+//  1. The new process is given the socket: by the old one, with [os/exec.Cmd.ExtraFiles]
+//     and [net.TCPListener.File], or by systemd, whose .socket unit holds it for both. It
+//     makes its configuration, makes a listener of the socket with [net.FileListener], and
+//     serves that. From then on, clients reach either of the two.
+//  2. It says that it is ready, by a byte in a pipe for example. A pipe also tells if it
+//     ends before that, because its configuration is wrong: then the old process goes on
+//     as if nothing had happened.
+//  3. The old process calls [*Server.Shutdown].
+//
+// The example "restart" has the code of both sides.
+//
+// With a Unix socket it is the same ([net.UnixListener.File]), except that the listener
+// which has made the socket removes it from the file system when it is closed, unless it
+// was told not to: call [net.UnixListener.SetUnlinkOnClose] with false. Clients of a Unix
+// socket have no address: they are not bounded by address, and can be neither among
+// [Options.TrustedProxies] nor [Options.ProxyProtocol].
+//
+// One process at a time can have the file of an adminapi.File. The old process closes its
+// adminapi.Handler and the File before it starts the new one: it serves what is in force
+// all the same, and only the Admin API is away until the new one is ready. If that never
+// is, open the File and make the Handler again.
 //
 // # Concurrency
 //

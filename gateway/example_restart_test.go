@@ -17,7 +17,7 @@ import (
 )
 
 // inherited returns the listeners that came with the process: from systemd, by a .socket
-// unit (sd_listen_fds(3)), or from the process before it, by heir. They are the
+// unit (sd_listen_fds(3)), or from the process before it, by succession. They are the
 // descriptors from 3 on.
 func inherited() (listeners []net.Listener, err error) {
 	if pid := os.Getenv("LISTEN_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
@@ -39,25 +39,64 @@ func inherited() (listeners []net.Listener, err error) {
 	return listeners, nil
 }
 
-// heir returns a command that is given listeners. They stay open, with whoever waits to
-// be accepted, for as long as one process has them.
-func heir(program string, listeners ...*net.TCPListener) (*exec.Cmd, error) {
-	cmd := exec.Command(program)
+// ready tells the process before this one, if there is one, that it can go. Call it when
+// the configuration is in force and the listeners are being served: clients that connect
+// meanwhile wait in their queues.
+func ready() {
+	if fd, err := strconv.Atoi(os.Getenv("READY_FD")); err == nil {
+		file := os.NewFile(uintptr(fd), "READY_FD")
+		_, _ = file.Write([]byte{1})
+		_ = file.Close()
+	}
+}
+
+// succession starts a process that is given listeners: a [*net.TCPListener] or a
+// [*net.UnixListener]. They stay open, with whoever waits to be accepted, for as long as one
+// process has them. It returns nil when the new process says that it is ready: then shut
+// down. If that process ends before, or takes too long, the error says so, and everything
+// goes on as before.
+func succession(cmd *exec.Cmd, patience time.Duration, listeners ...interface{ File() (*os.File, error) }) error {
+	given := func() {
+		for _, file := range cmd.ExtraFiles {
+			_ = file.Close()
+		}
+		cmd.ExtraFiles = nil
+	}
+	defer given()
 	for _, l := range listeners {
 		file, err := l.File()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		cmd.ExtraFiles = append(cmd.ExtraFiles, file) // to be closed after Start
+		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
 	}
-	cmd.Env = append(os.Environ(), "LISTEN_PID=", "LISTEN_FDS="+strconv.Itoa(len(listeners)))
-	return cmd, nil
+	says, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer says.Close()
+	cmd.ExtraFiles = append(cmd.ExtraFiles, w)
+	n := len(listeners)
+	cmd.Env = append(cmd.Environ(), "LISTEN_PID=", "LISTEN_FDS="+strconv.Itoa(n), "READY_FD="+strconv.Itoa(3+n))
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	given() // or the pipe would not end with the new process
+	err = says.SetReadDeadline(time.Now().Add(patience))
+	if err == nil {
+		_, err = says.Read(make([]byte, 1))
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+		return fmt.Errorf("the new process did not get ready (%w): %v", err, cmd.Wait())
+	}
+	return nil
 }
 
 // A restart that loses no request: the new process is given the listener and serves it,
-// then the old one shuts down. Here both are in one process; between two, inherited and
-// heir, in the source of this example, carry the listener over. With systemd, a .socket
-// unit holds it, and either process is given it.
+// then the old one shuts down. Here both are in one process; between two, succession,
+// inherited and ready, in the source of this example, carry the listener over. With
+// systemd, a .socket unit holds it, and either process is given it.
 func Example_restart() {
 	serving := func(who string) *gateway.Server {
 		gw, err := gateway.New(nil)

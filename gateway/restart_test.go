@@ -4,13 +4,14 @@ package gateway_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,24 +39,26 @@ func newProcessGateway(t testing.TB, name string) *gateway.Server {
 	return gw
 }
 
-// serveBoth serves a plain listener and one for TLS, until the gateway is shut down.
-func serveBoth(t testing.TB, gw *gateway.Server, plain, secure net.Listener) (wait func()) {
+// serveAll serves listeners, the second with TLS, until the gateway is shut down.
+func serveAll(t testing.TB, gw *gateway.Server, listeners ...net.Listener) (wait func()) {
 	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := gw.Serve(plain); err != http.ErrServerClosed {
-			t.Errorf("Serve: %v", err)
+	for i, l := range listeners {
+		serve := gw.Serve
+		if i == 1 {
+			serve = gw.ServeTLS
 		}
-	})
-	serving.Go(func() {
-		if err := gw.ServeTLS(secure); err != http.ErrServerClosed {
-			t.Errorf("ServeTLS: %v", err)
-		}
-	})
+		serving.Go(func() {
+			if err := serve(l); err != http.ErrServerClosed {
+				t.Errorf("serving listener %d: %v", i, err)
+			}
+		})
+	}
 	return serving.Wait
 }
 
 // TestProcess is the process of TestRestart. It serves the listeners that it has
-// inherited, and drains when its input ends.
+// inherited, and drains when its input ends. One with the name "fails" ends before it is
+// ready.
 func TestProcess(t *testing.T) {
 	name := os.Getenv(process)
 	if name == "" {
@@ -63,10 +66,13 @@ func TestProcess(t *testing.T) {
 	}
 	listeners, err := inherited()
 	require.NoError(t, err)
-	require.Len(t, listeners, 2)
+	require.Len(t, listeners, 3)
+	if name == "fails" {
+		return
+	}
 	gw := newProcessGateway(t, name)
-	wait := serveBoth(t, gw, listeners[0], listeners[1])
-	fmt.Println("ready")
+	wait := serveAll(t, gw, listeners...)
+	ready()
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -78,57 +84,66 @@ func TestProcess(t *testing.T) {
 type child struct {
 	*exec.Cmd
 	input io.Closer
-	out   *bufio.Reader
+	out   *bytes.Buffer
 }
 
-// startHeir starts a process with the listeners, and returns when it serves.
-func startHeir(t *testing.T, name string, listeners ...*net.TCPListener) *child {
+// filer is a listener that can be given to another process.
+type filer interface {
+	net.Listener
+	File() (*os.File, error)
+}
+
+// successor starts a process with the listeners, and returns when it serves.
+func successor(t *testing.T, name string, listeners ...filer) (*child, error) {
 	t.Helper()
-	cmd, err := heir(os.Args[0], listeners...)
-	require.NoError(t, err)
-	cmd.Args = append(cmd.Args, "-test.run=^TestProcess$")
-	cmd.Env = append(cmd.Env, process+"="+name)
-	cmd.Stderr = os.Stderr
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProcess$")
+	cmd.Env = append(os.Environ(), process+"="+name)
+	out := &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = out, out
 	input, err := cmd.StdinPipe()
 	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	for _, file := range cmd.ExtraFiles {
-		require.NoError(t, file.Close())
+	var given []interface{ File() (*os.File, error) }
+	for _, l := range listeners {
+		given = append(given, l)
 	}
-	c := &child{cmd, input, bufio.NewReader(out)}
-	line, err := c.out.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "ready\n", line)
-	return c
+	if err := succession(cmd, patience, given...); err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return &child{cmd, input, out}, nil
 }
 
 // end lets a process drain, and waits for its end.
 func (c *child) end(t *testing.T) {
 	t.Helper()
 	require.NoError(t, c.input.Close())
-	rest, err := io.ReadAll(c.out)
-	require.NoError(t, err)
-	require.NoError(t, c.Wait(), "%s", rest)
+	err := c.Wait()
+	require.NoError(t, err, "%s", c.out)
 }
 
-// Three processes follow one another on two listeners, under load. No request is lost,
-// with connections that are kept and with new ones, with TLS and without.
+// Three processes follow one another on three listeners, under load. No request is lost,
+// with connections that are kept and with new ones, with TLS and without, and over a Unix
+// socket. One that ends before it is ready changes nothing.
 func TestRestart(t *testing.T) {
 	wantNoLeak(t)
 	plain, secure := listen(t).(*net.TCPListener), listen(t).(*net.TCPListener)
-	held := []*net.TCPListener{duplicate(t, plain), duplicate(t, secure)}
+	path := filepath.Join(t.TempDir(), "gateway.sock")
+	local, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	local.SetUnlinkOnClose(false)
+	held := []filer{duplicate(t, plain), duplicate(t, secure), duplicate(t, local)}
 	first := newProcessGateway(t, "first")
-	wait := serveBoth(t, first, plain, secure)
+	wait := serveAll(t, first, plain, secure, local)
 
 	stop := make(chan struct{})
 	var load sync.WaitGroup
 	var counts [3]atomic.Int64
 	names := []string{"first", "second", "third"}
-	ask := func(url string, kept bool) {
+	ask := func(url string, l net.Listener, kept bool) {
 		transport := &http.Transport{DisableKeepAlives: !kept, TLSClientConfig: ssltest.ClientConfig("a.test")}
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, l.Addr().Network(), l.Addr().String())
+		}
 		transport.TLSClientConfig.NextProtos = []string{"http/1.1"}
 		defer transport.CloseIdleConnections()
 		client := &http.Client{Transport: transport, Timeout: patience}
@@ -158,8 +173,9 @@ func TestRestart(t *testing.T) {
 	}
 	for range 3 {
 		for _, kept := range []bool{true, false} {
-			load.Go(func() { ask("http://"+plain.Addr().String()+"/", kept) })
-			load.Go(func() { ask("https://"+secure.Addr().String()+"/", kept) })
+			load.Go(func() { ask("http://a.test/", plain, kept) })
+			load.Go(func() { ask("https://a.test/", secure, kept) })
+			load.Go(func() { ask("http://a.test/", local, kept) })
 		}
 	}
 	// Somebody who connects, and takes his time.
@@ -178,7 +194,11 @@ func TestRestart(t *testing.T) {
 
 	served(0)
 	half := slow(func(c net.Conn) { _, _ = io.WriteString(c, "GET / HTTP/1.1\r\n") })
-	second := startHeir(t, "second", plain, secure)
+	_, err = successor(t, "fails", plain, secure, local)
+	require.ErrorContains(t, err, "the new process did not get ready (EOF)")
+	served(0)
+	second, err := successor(t, "second", plain, secure, local)
+	require.NoError(t, err)
 	drained := make(chan error)
 	go func() { drained <- first.Shutdown(t.Context()) }()
 	served(1)
@@ -188,7 +208,8 @@ func TestRestart(t *testing.T) {
 	require.NoError(t, <-drained)
 	wait()
 	// The next one is given them by who holds them, as systemd does.
-	third := startHeir(t, "third", held...)
+	third, err := successor(t, "third", held...)
+	require.NoError(t, err)
 	second.end(t)
 	served(2)
 	close(stop)
@@ -196,18 +217,18 @@ func TestRestart(t *testing.T) {
 	third.end(t)
 	for _, l := range held {
 		require.NoError(t, l.Close())
-		_, err := net.Dial("tcp", l.Addr().String())
+		_, err := net.Dial(l.Addr().Network(), l.Addr().String())
 		require.Error(t, err, "somebody has the listener still")
 	}
 }
 
 // duplicate returns the listener once more.
-func duplicate(t *testing.T, l *net.TCPListener) *net.TCPListener {
+func duplicate(t *testing.T, l filer) filer {
 	t.Helper()
 	file, err := l.File()
 	require.NoError(t, err)
 	defer file.Close()
 	again, err := net.FileListener(file)
 	require.NoError(t, err)
-	return again.(*net.TCPListener)
+	return again.(filer)
 }
