@@ -271,10 +271,7 @@ func (h *Handler) commit(ctx context.Context, prepared *gateway.Prepared, edits 
 		writes = append(writes, w)
 	}
 	// The client may go away: what was begun is ended.
-	records, err := h.storage.Commit(context.WithoutCancel(ctx), append(writes, more...)...)
-	if err == nil && len(records) != len(writes)+len(more) {
-		panic("adminapi: the storage returned another number of records than it was given writes")
-	}
+	records, err := store(context.WithoutCancel(ctx), h.storage, append(writes, more...)...)
 	if err != nil {
 		return nil, gateway.Report{}, err
 	}

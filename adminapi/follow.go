@@ -20,8 +20,9 @@ import (
 
 // A following is what a Handler knows of the storage that it follows.
 type following struct {
-	end  context.CancelFunc
-	done chan struct{} // closed when the watching has ended
+	end    context.CancelFunc
+	unbind func() bool   // ends that the context of New ends the watching; false if it has
+	done   chan struct{} // closed when the watching has ended
 
 	waiters []*waiter // guarded by changeMu
 	begun   bool      // what was stored at the start is in force; guarded by changeMu
@@ -57,35 +58,43 @@ const awaitTime = 10 * time.Second
 // start follows a storage, and returns when what it holds is in force.
 func (h *Handler) start(ctx context.Context, s SharedStorage) error {
 	watching, end := context.WithCancel(context.Background())
-	unbind := context.AfterFunc(ctx, end)
-	f := &following{end: end, done: make(chan struct{})}
+	f := &following{end: end, unbind: context.AfterFunc(ctx, end), done: make(chan struct{})}
 	h.following = f
 	first := make(chan error, 1)
 	go func() {
 		defer close(f.done)
-		s.Watch(watching, func(u Update) {
+		err := watch(watching, s, func(u Update) {
 			h.follow(watching, u)
 			select {
 			case first <- u.Err:
 			default:
 			}
 		})
+		if err != nil {
+			h.loseTouch(err)
+		}
 	}()
 	var err error
 	select {
 	case err = <-first:
 	case <-f.done:
-		err = errors.New("the watching has ended")
+		err = h.Status().Err
 	}
-	if !unbind() {
+	h.changeMu.Lock()
+	begun := f.begun
+	if !begun && !f.unbind() { // from here on, no update is taken
 		err = ctx.Err()
 	}
-	if err != nil {
-		f.close()
-		return fmt.Errorf("adminapi: storage: %w", err)
+	h.changeMu.Unlock()
+	if begun { // which nothing can undo
+		return nil
 	}
-	return nil
+	f.close()
+	return fmt.Errorf("adminapi: storage: %w", err)
 }
+
+// errStopped is why a storage cannot be followed that does not report any more.
+var errStopped = errors.New("the watching has ended")
 
 func (f *following) close() {
 	f.end()
@@ -215,7 +224,9 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 			return !refuses
 		})
 	}
-	if ctx.Err() != nil {
+	// From the first update on, the context of New has no say: either it has ended the
+	// watching before that, and nothing is in force, or it cannot any more.
+	if ctx.Err() != nil || !h.following.begun && !h.following.unbind() {
 		return gateway.Report{}, false
 	}
 	report := prepared.Commit()

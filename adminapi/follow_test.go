@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -560,6 +561,77 @@ func TestFollowPanic(t *testing.T) {
 type panicking struct{}
 
 func (panicking) ResolveSecret(context.Context, string) (string, error) { panic("a fault") }
+
+// A Storage that panics is one that fails: the process goes on with what is in force.
+func TestStoragePanics(t *testing.T) {
+	fails := func(s adminapi.Storage) error {
+		_, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{Headless: true, Storage: s})
+		return err
+	}
+	require.EqualError(t, fails(&faulty{load: true}), "adminapi: storage: Load panicked: a fault")
+	require.EqualError(t, fails(deaf{newShared(), func(func(adminapi.Update)) { panic("a fault") }}), "adminapi: storage: Watch panicked: a fault")
+
+	// In the middle of its work, and where a document goes out by itself.
+	synctest.Test(t, func(t *testing.T) {
+		fault := make(chan struct{})
+		x := newTimed(t, deaf{newShared(), func(update func(adminapi.Update)) {
+			update(adminapi.Update{Revision: 1, Whole: true, Records: []adminapi.Record{{Key: "/routes/1", Value: []byte(fmt.Sprintf(toNobody, 1)), Created: 1, Modified: 1}}})
+			<-fault
+			panic("a fault")
+		}})
+		defer x.close()
+		synctest.Wait()
+		require.NoError(t, x.handler.Status().Err)
+		close(fault)
+		synctest.Wait()
+		require.EqualError(t, x.handler.Status().Err, "Watch panicked: a fault")
+		require.Equal(t, 503, x.route("/1"))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		memory := &faulty{}
+		x := newTimed(t, memory)
+		defer x.close()
+		status, body := x.do("PUT", "/routes/1?ttl=10", fmt.Sprintf(toNobody, 1))
+		require.Equal(t, 201, status, body)
+		panics := func() ([]adminapi.Record, error) { panic("a fault") }
+		memory.commit.Store(&panics)
+		status, body = x.do("PUT", "/routes/2", fmt.Sprintf(toNobody, 2))
+		require.Equal(t, 503, status, body)
+		require.Contains(t, body, "Commit panicked: a fault")
+		sleep(20 * time.Second)
+		require.Equal(t, 503, x.route("/1"), "what is stored and what runs stay one")
+		forgets := func() ([]adminapi.Record, error) { return nil, nil }
+		memory.commit.Store(&forgets)
+		status, body = x.do("PUT", "/routes/2", fmt.Sprintf(toNobody, 2))
+		require.Equal(t, 503, status, body)
+		require.Contains(t, body, "Commit returned 0 records for 1 writes")
+		sleep(20 * time.Second)
+		memory.commit.Store(nil)
+		sleep(2 * time.Second)
+		require.Equal(t, 404, x.route("/1"))
+	})
+}
+
+// A faulty memory panics.
+type faulty struct {
+	adminapi.Memory
+	load   bool
+	commit atomic.Pointer[func() ([]adminapi.Record, error)] // in place of Commit, if not nil
+}
+
+func (f *faulty) Load(ctx context.Context) ([]adminapi.Record, error) {
+	if f.load {
+		panic("a fault")
+	}
+	return f.Memory.Load(ctx)
+}
+
+func (f *faulty) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	if commit := f.commit.Load(); commit != nil {
+		return (*commit)()
+	}
+	return f.Memory.Commit(ctx, writes...)
+}
 
 // A Handler that cannot follow at first does not start.
 func TestFollowFails(t *testing.T) {

@@ -62,7 +62,8 @@ func (h *Handler) String() string { return "adminapi.Handler" }
 //
 // The context bounds New alone, not the life of the Handler, which [*Handler.Close] ends.
 // New waits for the storage, and for [Options.Secrets], until the context ends, and then
-// returns its error; a storage on the network may give up sooner (etcd.Options.Timeout).
+// returns its error; a storage on the network may give up sooner (etcd.Options.Timeout). If
+// New returns an error, nothing of what is stored is in force.
 //
 // The program may have objects of its own on the server, made with [*gateway.Server.Apply]
 // before or after. The Admin API neither shows nor changes them: a PUT, PATCH or DELETE of
@@ -127,7 +128,7 @@ func (h *Handler) Close() {
 // load applies what the storage holds, as one change. The error names each
 // document that is wrong.
 func (h *Handler) load(ctx context.Context) error {
-	records, err := h.storage.Load(ctx)
+	records, err := stored(ctx, h.storage)
 	if err != nil {
 		return fmt.Errorf("adminapi: storage: %w", err)
 	}
@@ -137,7 +138,7 @@ func (h *Handler) load(ctx context.Context) error {
 	})
 	var faults []error
 	var edits []*edit
-	var stored []Record
+	var taken []Record // theirs
 	for _, r := range records {
 		kind, id, ok := parseKey(r.Key)
 		if !ok {
@@ -149,7 +150,7 @@ func (h *Handler) load(ctx context.Context) error {
 			continue
 		}
 		edits = append(edits, e)
-		stored = append(stored, r)
+		taken = append(taken, r)
 	}
 	for i, err := range h.decodeAll(ctx, edits) {
 		if err != nil {
@@ -158,7 +159,7 @@ func (h *Handler) load(ctx context.Context) error {
 	}
 	var whole error
 	if faults == nil {
-		if whole = h.applyStored(ctx, edits, stored); whole == nil {
+		if whole = h.applyStored(ctx, edits, taken); whole == nil {
 			if i := slices.IndexFunc(records, func(r Record) bool { return r.Key == configsKey }); i >= 0 {
 				h.configs = decodeConfigs(records[i])
 			}

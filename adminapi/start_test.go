@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -110,4 +111,57 @@ func TestNewContextEnds(t *testing.T) {
 	s.settle()
 	_, body = ask(gw, "GET", "http://a.test/2", "")
 	require.Equal(t, "origin 2: GET /2", body)
+}
+
+// A context that ends when what is stored has just come into force is too late: New returns
+// the Handler, which follows the storage.
+func TestNewContextEndsTooLate(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	_, err := s.Commit(t.Context(), adminapi.Write{Key: "/routes/1", Value: []byte(encode(t, w.routeDoc("/1", 1)))})
+	require.NoError(t, err)
+	gw := must(gateway.New(nil))
+	defer gw.Close()
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	h, err := adminapi.New(ctx, gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Logger: slog.New(onFollowed{slog.DiscardHandler, end})})
+	require.ErrorIs(t, ctx.Err(), context.Canceled)
+	require.NoError(t, err)
+	defer h.Close()
+	require.EqualValues(t, 1, gw.Stats().Config.Revision)
+	status, body := ask(h, "PUT", "http://localhost/apisix/admin/routes/2", encode(t, w.routeDoc("/2", 2)))
+	require.Equal(t, 201, status, body)
+	require.NoError(t, h.Status().Err)
+}
+
+// onFollowed is a log that does something when it is told that the configuration is
+// followed: before whoever has applied it says so to others.
+type onFollowed struct {
+	slog.Handler
+	do func()
+}
+
+func (onFollowed) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l onFollowed) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "configuration followed" {
+		l.do()
+	}
+	return nil
+}
+
+// Whatever New returns is what has happened, if the storage comes round at that very moment.
+func TestNewAtTheSameTime(t *testing.T) {
+	for range 300 {
+		gw := must(gateway.New(nil))
+		h, err := adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true, Storage: deaf{newShared(), func(update func(adminapi.Update)) {
+			update(adminapi.Update{Err: errFailing})
+			update(adminapi.Update{Revision: 1, Whole: true, Records: []adminapi.Record{{Key: "/routes/1", Value: []byte(`{"uri":"/1","upstream":{"nodes":{}}}`), Created: 1, Modified: 1}}})
+		}}})
+		if err == nil {
+			h.Close()
+		}
+		require.Equal(t, err == nil, gw.Stats().Config.Revision > 0, "%v", err)
+		gw.Close()
+	}
 }
