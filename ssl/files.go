@@ -157,7 +157,7 @@ type WatchOptions struct {
 
 	// Failed, if not nil, is called if the files of a profile cannot be read or are invalid:
 	// once for each state of the files and each error. The profile stays as it was. Failed must
-	// not call the Watcher.
+	// not call the Watcher; if it panics, that is logged.
 	Failed func(id string, err error)
 }
 
@@ -199,11 +199,11 @@ type watched struct {
 // pair has been replaced; when the other one is, Watch tries again.
 //
 // put is [*Store.Put], PutProfiles of a gateway.Server, or a function like them. What it
-// reports is logged. When Watch is called, everything must be right: otherwise it returns
+// reports is logged, and a panic in it is an error. When Watch is called, everything must be right: otherwise it returns
 // an error, which joins everything that is wrong. Errors name the files that they are
 // about.
 func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...FileConfig) (*Watcher, error) {
-	w := &Watcher{put: put, stop: make(chan struct{}), stopped: make(chan struct{})}
+	w := &Watcher{put: guarded(put), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
 		w.o = *o
 	}
@@ -224,7 +224,7 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	report, err := put(first...)
+	report, err := w.put(first...)
 	if err != nil {
 		return nil, blame(err, w.files...)
 	}
@@ -295,10 +295,34 @@ func (w *Watcher) reload(f *watched, changed bool) {
 		if w.o.Logger != nil {
 			w.o.Logger.Error("changed files of a profile are not taken: it goes on with the last good ones", "profile", f.id, "error", err)
 		}
-		if w.o.Failed != nil {
-			w.o.Failed(f.id, err)
-		}
+		w.failed(f.id, err)
 	}
+}
+
+// guarded returns a put whose panic is an error: in the goroutine of a Watcher nobody else
+// could recover from it.
+func guarded(put func(...Config) (Report, error)) func(...Config) (Report, error) {
+	return func(configs ...Config) (report Report, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("ssl: put panicked: %v", r)
+			}
+		}()
+		return put(configs...)
+	}
+}
+
+// failed tells Failed, whose panic is only logged.
+func (w *Watcher) failed(id string, err error) {
+	if w.o.Failed == nil {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil && w.o.Logger != nil {
+			w.o.Logger.Error("Failed panicked", "profile", id, "panic", r)
+		}
+	}()
+	w.o.Failed(id, err)
 }
 
 // warn logs what put reports: nobody else sees it.

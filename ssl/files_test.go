@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -290,6 +291,49 @@ func TestWatchTriesAgain(t *testing.T) {
 	refuse = nil
 	require.NoError(t, w.Check())
 	require.NotSame(t, before, store.Table().Lookup("a.test"))
+}
+
+// What the program does wrong in put or Failed is a failure like any other, and does not end
+// the process.
+func TestWatchPanics(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	m := newMount(t, pairFiles(ca.Server("a.test"), nil))
+	renew := func() { m.swap(pairFiles(ca.Server("a.test"), nil)) }
+	_, err := ssl.Watch(func(...ssl.Config) (ssl.Report, error) { panic("a fault") }, nil, m.config("1", "a.test"))
+	require.EqualError(t, err, "ssl: put panicked: a fault")
+	synctest.Test(t, func(t *testing.T) {
+		store := must(ssl.NewStore(nil))
+		var log bytes.Buffer
+		var told failures
+		var panics atomic.Bool
+		w, err := ssl.Watch(func(configs ...ssl.Config) (ssl.Report, error) {
+			if panics.Load() {
+				panic("a fault")
+			}
+			return store.Put(configs...)
+		}, &ssl.WatchOptions{
+			Interval: time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Failed: func(id string, err error) {
+				told.add(id, err)
+				panic("another")
+			},
+		}, m.config("1", "a.test"))
+		require.NoError(t, err)
+		first := store.Table().Get("1")
+		synctest.Wait()
+		panics.Store(true)
+		renew()
+		time.Sleep(3*time.Minute + time.Second) // of the bubble's clock
+		synctest.Wait()
+		require.Equal(t, []string{"1: ssl: put panicked: a fault"}, told.since(), "once")
+		require.Contains(t, log.String(), `msg="Failed panicked" profile=1 panic=another`)
+		require.Same(t, first, store.Table().Get("1"))
+		require.EqualError(t, w.Check(), "ssl: put panicked: a fault")
+		panics.Store(false)
+		require.NoError(t, w.Check())
+		require.NotSame(t, first, store.Table().Get("1"))
+		w.Close()
+	})
 }
 
 // The clock looks by itself, until Close.
