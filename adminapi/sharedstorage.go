@@ -16,7 +16,8 @@ type SharedStorage interface {
 
 	// Watch reports what the storage holds, and then each change, until the context ends.
 	// It calls update again and again, never twice at a time, and for the first time soon:
-	// with what there is, or with the error.
+	// with what there is, or with the error. If it returns before the context ends, or panics,
+	// the storage is not followed any more ([Status.Err]).
 	Watch(ctx context.Context, update func(Update))
 }
 

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
 func (w *world) load(doc map[string]any) error {
@@ -215,6 +218,82 @@ func TestWatchFile(t *testing.T) {
 		require.True(t, serves("/4"))
 		w.Close()
 		w.Close()
+	})
+}
+
+// What the program does wrong in Decode, Failed or the storage is a failure like any other,
+// and does not end the process.
+func TestWatchFilePanics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "apisix.json")
+	write := func(uri string) {
+		text := `{"routes":[{"uri":"` + uri + `","upstream":{"nodes":{}}}]}`
+		require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	write("/1")
+	synctest.Test(t, func(t *testing.T) {
+		log := &buffer{}
+		memory := &faulty{}
+		gw := must(gateway.New(nil))
+		defer gw.Close()
+		h := must(adminapi.New(t.Context(), gw, &adminapi.Options{Headless: true, Storage: memory, Secrets: panicking{}, Logger: slog.New(slog.NewTextHandler(log, nil))}))
+		defer h.Close()
+		var told []string
+		var value atomic.Value
+		value.Store("")
+		w, err := h.WatchFile(path, &adminapi.WatchFileOptions{
+			Interval: time.Minute,
+			Decode: func(data []byte) ([]byte, error) {
+				if v := value.Load(); v != "" {
+					panic(v)
+				}
+				return data, nil
+			},
+			Failed: func(err error) {
+				told = append(told, err.Error())
+				panic("another")
+			},
+		})
+		require.NoError(t, err)
+		defer w.Close()
+		tick := func() {
+			time.Sleep(3 * time.Minute) // of the bubble's clock
+			synctest.Wait()
+		}
+		serves := func(path string) bool {
+			status, _ := ask(gw, "GET", "http://a.test"+path, "")
+			return status == 503
+		}
+		tick()
+		value.Store("a fault")
+		write("/2")
+		tick()
+		require.Equal(t, []string{"adminapi: " + path + ": Decode panicked: a fault"}, told, "once")
+		require.Contains(t, log.String(), `error="Failed panicked: another"`)
+		value.Store(string([]byte(ssltest.NewCA(t, "root").Server("a.test").KeyPEM)))
+		tick()
+		require.Len(t, told, 2)
+		require.Contains(t, told[1], "redacted")
+		require.NotContains(t, log.String(), "PRIVATE")
+		value.Store("")
+		panics := func() ([]adminapi.Record, error) { panic("a fault") }
+		memory.commit.Store(&panics)
+		tick()
+		require.Len(t, told, 3)
+		require.Contains(t, told[2], "Commit panicked: a fault")
+		require.True(t, serves("/1"))
+		require.False(t, serves("/2"))
+		memory.commit.Store(nil)
+		tick()
+		require.True(t, serves("/2"))
+
+		// And in what is none of these, but looks something up for it.
+		require.NoError(t, os.WriteFile(path+".new", []byte(`{"ssls":[{"sni":"a.test","cert":"c","key":"$secret://vault/1/key"}]}`), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+		tick()
+		require.Len(t, told, 4)
+		require.Equal(t, path+": Load panicked: a fault", told[3])
+		require.True(t, serves("/2"))
 	})
 }
 

@@ -22,12 +22,12 @@ type WatchFileOptions struct {
 	Interval time.Duration
 
 	// Decode turns the contents of the file into the document that [*Handler.Load] reads.
-	// If nil, the file is the document.
+	// If nil, the file is the document. A panic in it is an error.
 	Decode func([]byte) ([]byte, error)
 
 	// Failed, if not nil, is called if the file cannot be read or is invalid: once for each
 	// state of it and each error. The configuration stays as it was. Failed must not call the
-	// FileWatcher.
+	// FileWatcher; if it panics, that is logged.
 	Failed func(error)
 }
 
@@ -118,10 +118,22 @@ func (w *FileWatcher) Check() error {
 	if w.handler.logger != nil {
 		w.handler.logger.Error("changed file is not taken: the last good configuration goes on", "file", w.path, "error", w.err)
 	}
-	if w.o.Failed != nil {
-		w.o.Failed(w.err)
-	}
+	w.failed()
 	return w.err
+}
+
+// failed tells Failed what is wrong. If it panics, that is logged. w.mu is held.
+func (w *FileWatcher) failed() {
+	if w.o.Failed == nil {
+		return
+	}
+	_, err := guarded("Failed", func() (struct{}, error) {
+		w.o.Failed(w.err)
+		return struct{}{}, nil
+	})
+	if err != nil && w.handler.logger != nil {
+		w.handler.logger.Error("who is told of failures fails too", "file", w.path, "error", err)
+	}
 }
 
 // note keeps what is wrong with the file. w.mu is held.
@@ -149,11 +161,12 @@ func (w *FileWatcher) load() error {
 		return errors.New("adminapi: " + w.path + ": it changes while it is read")
 	}
 	if w.o.Decode != nil {
-		if data, err = w.o.Decode(data); err != nil {
+		if data, err = guarded("Decode", func() ([]byte, error) { return w.o.Decode(data) }); err != nil {
 			return fmt.Errorf("adminapi: %s: %s", w.path, withoutKey(err.Error()))
 		}
 	}
-	if err := w.handler.Load(w.ctx, bytes.NewReader(data)); err != nil {
+	_, err = guarded("Load", func() (struct{}, error) { return struct{}{}, w.handler.Load(w.ctx, bytes.NewReader(data)) })
+	if err != nil {
 		return fmt.Errorf("%s: %w", w.path, err)
 	}
 	return nil

@@ -22,7 +22,8 @@ import (
 // An error means that nothing was stored or deleted, unless it says otherwise: a storage on
 // the network may not know. The error is logged and sent to the client, so it must not
 // repeat a value, which may hold private keys. How long to try is for the Storage to
-// decide: the context of a write that has begun does not end when the client goes away.
+// decide: the context of a write that has begun does not end when the client goes away. A
+// panic counts as an error.
 type Storage interface {
 	// Load returns all records, in any order.
 	Load(ctx context.Context) ([]Record, error)
