@@ -286,6 +286,23 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// A writer that panics is one that fails, also where nobody waits for it.
+func TestWriterPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := accesslog.New(broken{}, nil)
+		failure := slog.NewRecord(time.Now(), slog.LevelError, "failure", 0)
+		require.EqualError(t, h.Handle(t.Context(), failure), "accesslog: the writer panicked: a fault")
+		require.NoError(t, h.Handle(t.Context(), slog.NewRecord(time.Now(), slog.LevelInfo, "lost", 0)))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.EqualError(t, h.Close(), "accesslog: the writer panicked: a fault")
+	})
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { panic("a fault") }
+
 // Lines stay whole, whoever logs meanwhile.
 func TestTogether(t *testing.T) {
 	var out bytes.Buffer

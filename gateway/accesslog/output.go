@@ -2,6 +2,7 @@ package accesslog
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -69,10 +70,22 @@ func (o *output) empty() error {
 	if o.timer != nil {
 		o.timer.Stop()
 	}
-	_, err := o.w.Write(o.b)
+	err := o.pass()
 	if o.b = o.b[:0]; cap(o.b)/2 > o.size {
 		o.b = nil // after a line that was very long
 	}
+	return err
+}
+
+// pass writes what there is. A panic of the writer is an error: the timer's goroutine is
+// nobody's who could recover from it. o.mu is held.
+func (o *output) pass() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("accesslog: the writer panicked: %v", r)
+		}
+	}()
+	_, err = o.w.Write(o.b)
 	return err
 }
 
