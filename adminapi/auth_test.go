@@ -52,6 +52,9 @@ func TestNewRefusesOptions(t *testing.T) {
 			}
 		})
 	}
+	_, err := adminapi.New(t.Context(), nil, nil)
+	require.ErrorContains(t, err, "adminapi: New: there is no server")
+	require.ErrorContains(t, err, "Options.Keys: has no key")
 }
 
 // newHandler returns a handler that needs no network, and what it was given to

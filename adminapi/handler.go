@@ -78,7 +78,11 @@ func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, err
 	if o == nil {
 		o = &Options{}
 	}
-	if err := o.check(); err != nil {
+	err := o.check()
+	if server == nil {
+		err = errors.Join(errors.New("adminapi: New: there is no server"), err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	h := &Handler{
@@ -99,7 +103,6 @@ func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, err
 	if h.storage == nil {
 		h.storage = &Memory{}
 	}
-	var err error
 	if shared, ok := h.storage.(SharedStorage); ok {
 		err = h.start(ctx, shared)
 	} else if err = h.load(ctx); err == nil {
