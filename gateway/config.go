@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
@@ -59,3 +61,7 @@ type Warning struct {
 	// once.
 	Opened bool
 }
+
+// String returns the sentence and which object it is about, as in `route "1": it is never
+// found`.
+func (w Warning) String() string { return fmt.Sprintf("%s %q: %s", w.Kind, w.ID, w.Text) }

@@ -18,13 +18,15 @@
 //	gw, err := gateway.New(nil)
 //	...
 //	defer gw.Close()
-//	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
+//	report, err := gw.Apply(gateway.Change{Put: gateway.Config{
 //		Profiles:  []ssl.Config{{ID: "1", Names: []string{"a.test"}, Certificates: pairs, Client: &ssl.ClientAuth{CAPEM: ca}}},
 //		Upstreams: []upstream.Config{{ID: "1", Nodes: []upstream.Node{{Host: "127.0.0.1", Port: 8081, Weight: 1}}}},
 //		Routes:    []route.Config{{ID: "1", Paths: []string{"/*"}, Upstream: "1"}},
 //	}})
 //	...
 //	err = gw.ServeTLS(listener)
+//
+// What does not work the way it may seem to is no error, but stands in the [Report].
 //
 // # The way of a request
 //

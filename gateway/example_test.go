@@ -339,9 +339,9 @@ func ExamplePrepared_Commit() {
 		return
 	}
 	for _, w := range prepared.Commit().Warnings {
-		fmt.Printf("%s %s: %s\n", w.Kind, w.ID, w.Text)
+		fmt.Println(w)
 	}
-	// Output: upstream 1: the certificates of its nodes are not verified
+	// Output: upstream "1": the certificates of its nodes are not verified
 }
 
 // References are checked, and the error says which object does not fit.

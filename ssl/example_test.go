@@ -372,7 +372,7 @@ func ExampleStore_Apply() {
 		return
 	}
 	for _, w := range report.Warnings {
-		fmt.Printf("%s: %s\n", w.ID, w.Text)
+		fmt.Println(w)
 	}
 	_, err = store.Apply(ssl.Change{Delete: []string{"1"}, Put: []ssl.Config{config("4", nil, "c.test"), {ID: "5", Names: []string{"d.test"}}}})
 	fmt.Println(err)
@@ -382,7 +382,7 @@ func ExampleStore_Apply() {
 	store.Delete("3")
 	fmt.Println(store.Table().Len())
 	// Output:
-	// 3: the server name public.a.test needs no client certificate, but stands below a wildcard of the profile "1", which demands them
+	// profile "3": the server name public.a.test needs no client certificate, but stands below a wildcard of the profile "1", which demands them
 	// ssl: profile "5": Certificates: at least one is required
 	// 1 [*.a.test]
 	// 3 [public.a.test]

@@ -24,6 +24,9 @@ type Warning struct {
 	Opened bool
 }
 
+// String returns the sentence and which profile it is about.
+func (w Warning) String() string { return fmt.Sprintf("profile %q: %s", w.ID, w.Text) }
+
 // Report says what an administrator should know about a change of the table. It is for
 // programs that keep the table themselves: a [Store] reports by itself. ids are the
 // profiles that the change has put and deleted. In addition to the [*Table.Warnings] of

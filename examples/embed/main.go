@@ -43,11 +43,14 @@ func newService(ctx context.Context, adminKey string) (*gateway.Server, http.Han
 	if err != nil {
 		return nil, nil, err
 	}
-	_, err = gw.Apply(gateway.Change{Put: gateway.Config{
+	report, err := gw.Apply(gateway.Change{Put: gateway.Config{
 		Routes: []route.Config{{ID: "hello", Paths: []string{"/hello"}, Handler: http.HandlerFunc(hello)}},
 	}})
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, warning := range report.Warnings {
+		log.Print(warning) // such as of a route that can never be found
 	}
 	admin, err := adminapi.New(ctx, gw, &adminapi.Options{
 		Keys: []adminapi.Key{{Value: adminapi.Secret(adminKey)}},
