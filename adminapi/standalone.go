@@ -28,21 +28,24 @@ import (
 // object. (APISIX leaves such objects out, and takes the rest.) Objects that already are as
 // in the document are not touched. The warnings that the answer to a PUT would have are
 // logged.
-func (h *Handler) Load(ctx context.Context, r io.Reader) error {
+func (h *Handler) Load(ctx context.Context, r io.Reader) error { return h.loadFrom(ctx, "document", r) }
+
+// loadFrom is Load of what has a name in errors.
+func (h *Handler) loadFrom(ctx context.Context, name string, r io.Reader) error {
 	data, err := io.ReadAll(io.LimitReader(r, maxConfigs+1))
 	switch {
 	case err != nil:
-		return fmt.Errorf("adminapi: document: %w", err)
+		return fmt.Errorf("adminapi: %s: %w", name, err)
 	case len(data) > maxConfigs:
-		return fmt.Errorf("adminapi: document: is larger than %d bytes", maxConfigs)
+		return fmt.Errorf("adminapi: %s: is larger than %d bytes", name, maxConfigs)
 	}
 	whole, err := readStandalone(data)
 	if err != nil {
-		return fmt.Errorf("adminapi: document: %s", withoutKey(err.Error()))
+		return fmt.Errorf("adminapi: %s: %s", name, withoutKey(err.Error()))
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	n, err := h.loadWhole(ctx, whole)
+	n, err := h.loadWhole(ctx, name, whole)
 	if err == nil && n > 0 && h.logger != nil {
 		h.logger.Info("configuration changed", "action", "load", "documents", n)
 	}
@@ -75,7 +78,7 @@ func readStandalone(data []byte) (map[string]any, error) {
 
 // loadWhole makes the configuration the given one, and returns the number of documents that
 // have changed. changeMu is held.
-func (h *Handler) loadWhole(ctx context.Context, whole map[string]any) (int, error) {
+func (h *Handler) loadWhole(ctx context.Context, name string, whole map[string]any) (int, error) {
 	items := h.wholeEdits(ctx, whole)
 	edits, f := h.configsEdits(items, nil, newConfigsState())
 	if f == nil && len(edits) == 0 {
@@ -92,7 +95,7 @@ func (h *Handler) loadWhole(ctx context.Context, whole map[string]any) (int, err
 			return len(edits), nil
 		}
 		if h.compileEach(items); !slices.ContainsFunc(items, func(it *item) bool { return it.err != nil }) {
-			return 0, fmt.Errorf("adminapi: document: %s", withoutKey(err.Error()))
+			return 0, fmt.Errorf("adminapi: %s: %s", name, withoutKey(err.Error()))
 		}
 	} else {
 		h.compileEach(items)
@@ -106,7 +109,7 @@ func (h *Handler) loadWhole(ctx context.Context, whole map[string]any) (int, err
 		if it.index != noIndex {
 			what = fmt.Sprintf("%s[%d], id %q", it.resource, it.index, printable(it.id))
 		}
-		faults = append(faults, fmt.Errorf("adminapi: document: %s: %s", what, withoutKey(it.err.Error())))
+		faults = append(faults, fmt.Errorf("adminapi: %s: %s: %s", name, what, withoutKey(it.err.Error())))
 		if len(faults) == maxConfigFaults {
 			break
 		}

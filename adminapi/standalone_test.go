@@ -208,6 +208,7 @@ func TestWatchFile(t *testing.T) {
 		synctest.Wait()
 		require.True(t, serves("/2"))
 		require.Len(t, failures, 1)
+		require.ErrorContains(t, w.Check(), "adminapi: "+path+": ")
 		require.ErrorContains(t, w.Check(), "unknown property x")
 		require.NoError(t, os.Remove(path))
 		require.ErrorIs(t, w.Check(), os.ErrNotExist)
@@ -292,7 +293,7 @@ func TestWatchFilePanics(t *testing.T) {
 		require.NoError(t, os.Rename(path+".new", path))
 		tick()
 		require.Len(t, told, 4)
-		require.Equal(t, path+": Load panicked: a fault", told[3])
+		require.Equal(t, "adminapi: "+path+": Load panicked: a fault", told[3])
 		require.True(t, serves("/2"))
 	})
 }

@@ -165,11 +165,10 @@ func (w *FileWatcher) load() error {
 			return fmt.Errorf("adminapi: %s: %s", w.path, withoutKey(err.Error()))
 		}
 	}
-	_, err = guarded("Load", func() (struct{}, error) { return struct{}{}, w.handler.Load(w.ctx, bytes.NewReader(data)) })
-	if err != nil {
-		return fmt.Errorf("%s: %w", w.path, err)
-	}
-	return nil
+	_, err = guarded("adminapi: "+w.path+": Load", func() (struct{}, error) {
+		return struct{}{}, w.handler.loadFrom(w.ctx, w.path, bytes.NewReader(data))
+	})
+	return err
 }
 
 // Close stops watching. The configuration stays.
