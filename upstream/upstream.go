@@ -261,8 +261,29 @@ func (u *Upstream) Warnings() []string {
 	short("RetryTimeout", c.RetryTimeout)
 	if c.Checks != nil {
 		short("Checks.Active.Timeout", c.Checks.Active.Timeout)
+		if c.Checks.Active.misses(c.Scheme) {
+			out = append(out, fmt.Sprintf("its active checks have the type %q, and its nodes speak %s: a probe tells nothing of such a node, or finds it unhealthy: set the type %s",
+				CheckHTTP, c.Scheme, c.Scheme.checkedBy()))
+		}
 	}
 	return out
+}
+
+// misses reports whether the probes are requests that nodes of a scheme do not take: in plain
+// HTTP/1.1, which is the default. Another port may well take them, and with [SchemeH2C] many
+// nodes take both.
+func (a *ActiveChecks) misses(scheme Scheme) bool {
+	plain := cmp.Or(a.Type, CheckHTTP) == CheckHTTP
+	probes := a.HealthyInterval != NoProbes || a.UnhealthyInterval != NoProbes
+	return plain && probes && a.Port == 0 && (scheme == SchemeHTTPS || scheme == SchemeGRPC || scheme == SchemeGRPCS)
+}
+
+// checkedBy names the types of checks that nodes of a scheme answer.
+func (s Scheme) checkedBy() string {
+	if s == SchemeHTTPS {
+		return fmt.Sprintf("%q or %q", CheckHTTPS, CheckTCP)
+	}
+	return fmt.Sprintf("%q", CheckTCP)
 }
 
 // unweighted warns of the nodes that get no requests because of their Weight, or returns "":

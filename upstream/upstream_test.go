@@ -298,6 +298,39 @@ func TestWarningsOfZeroWeights(t *testing.T) {
 	}
 }
 
+// APISIX probes in plain HTTP too if it is not told otherwise, whatever the nodes speak.
+func TestWarningsOfChecks(t *testing.T) {
+	warned := func(c upstream.Config) (found []string) {
+		c.ID = "u"
+		u, err := upstream.New(c)
+		require.NoError(t, err)
+		for _, text := range u.Warnings() {
+			if strings.Contains(text, "active checks") {
+				found = append(found, text)
+			}
+		}
+		return found
+	}
+	active := func(a upstream.ActiveChecks) *upstream.Checks { return &upstream.Checks{Active: a} }
+	for scheme, want := range map[upstream.Scheme]string{
+		upstream.SchemeHTTPS: `its active checks have the type "http", and its nodes speak https: a probe tells nothing of such a node, or finds it unhealthy: set the type "https" or "tcp"`,
+		upstream.SchemeGRPC:  `its active checks have the type "http", and its nodes speak grpc: a probe tells nothing of such a node, or finds it unhealthy: set the type "tcp"`,
+		upstream.SchemeGRPCS: `its active checks have the type "http", and its nodes speak grpcs: a probe tells nothing of such a node, or finds it unhealthy: set the type "tcp"`,
+	} {
+		require.Equal(t, []string{want}, warned(upstream.Config{Scheme: scheme, Checks: active(upstream.ActiveChecks{})}))
+		require.Equal(t, []string{want}, warned(upstream.Config{Scheme: scheme, Checks: active(upstream.ActiveChecks{Type: upstream.CheckHTTP, HealthyInterval: upstream.NoProbes})}))
+		for _, a := range []upstream.ActiveChecks{
+			{Type: upstream.CheckTCP}, {Type: upstream.CheckHTTPS}, {Port: 8080}, {HealthyInterval: upstream.NoProbes, UnhealthyInterval: upstream.NoProbes},
+		} {
+			require.Empty(t, warned(upstream.Config{Scheme: scheme, Checks: active(a)}))
+		}
+		require.Empty(t, warned(upstream.Config{Scheme: scheme}))
+	}
+	for _, scheme := range []upstream.Scheme{"", upstream.SchemeHTTP, upstream.SchemeH2C} {
+		require.Empty(t, warned(upstream.Config{Scheme: scheme, Checks: active(upstream.ActiveChecks{})}))
+	}
+}
+
 // A duration without a unit is nanoseconds, and seldom what was meant.
 func TestWarningsOfShortTimeouts(t *testing.T) {
 	const says = ", below a millisecond, in which hardly a node answers: is a unit missing?"
