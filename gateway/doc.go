@@ -210,8 +210,9 @@
 // With a Unix socket it is the same ([net.UnixListener.File]), except that the listener
 // which has made the socket removes it from the file system when it is closed, unless it
 // was told not to: call [net.UnixListener.SetUnlinkOnClose] with false. Clients of a Unix
-// socket have no address: they are not bounded by address, and can be neither among
-// [Options.TrustedProxies] nor [Options.ProxyProtocol].
+// socket have no address: they are not bounded by address, can be neither among
+// [Options.TrustedProxies] nor [Options.ProxyProtocol], and the target of a request gets
+// neither X-Forwarded-For nor X-Real-IP.
 //
 // One process at a time can have the file of an adminapi.File. The old process closes its
 // adminapi.Handler and the File before it starts the new one: it serves what is in force

@@ -73,10 +73,7 @@ func (s *Server) newClient(c net.Conn) *client {
 	k.conn = http1.Server(c, s.o.Limits.BodyTimeout)
 	k.tls = k.conn.TLS()
 	k.remote = c.RemoteAddr().String()
-	k.peer = k.remote
-	if host, _, err := net.SplitHostPort(k.remote); err == nil {
-		k.peer = host
-	}
+	k.peer = peerOf(k.remote)
 	if _, port, err := net.SplitHostPort(k.local.String()); err == nil {
 		k.port = port
 	}

@@ -13,7 +13,7 @@ import (
 
 // A sender is where a request came from.
 type sender struct {
-	peer    string // the address of the connection
+	peer    string // the address at the other end of the connection, or empty if there is none
 	client  string // the address of the client: the right-most hop that is not trusted
 	trusted bool   // whether the peer is a trusted proxy
 
@@ -35,11 +35,7 @@ const (
 
 // senderOf returns where a request came from.
 func (s *Server) senderOf(r *http.Request) sender {
-	peer, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		peer = r.RemoteAddr
-	}
-	from := s.newSender(peer)
+	from := s.newSender(peerOf(r.RemoteAddr))
 	if from.trusted {
 		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port"} {
 			for _, value := range r.Header[name] {
@@ -49,6 +45,19 @@ func (s *Server) senderOf(r *http.Request) sender {
 		s.findClient(&from)
 	}
 	return from
+}
+
+// peerOf returns the address of a connection's other end: without its port, which middleware
+// may have taken off already, or "" if there is none, as with a Unix socket.
+func peerOf(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		return ""
+	}
+	return host
 }
 
 // newSender returns the sender that a connection alone tells of. If it is trusted, it
@@ -166,13 +175,16 @@ func (s *Server) arrivalOf(r *http.Request) arrival {
 
 // appendForwarding appends the fields in which the target of a request is told what the
 // gateway saw of it (X-Real-IP and X-Forwarded-*, as APISIX). What a trusted proxy said of
-// scheme, host and port stays, and is not said again.
+// scheme, host and port stays, and is not said again. Of a peer without an address, none is
+// said: "@" is no hop.
 func (a *arrival) appendForwarding(list []route.HeaderField) []route.HeaderField {
 	hops := a.from.peer
 	if a.from.hops != "" {
 		hops = a.from.hops + ", " + a.from.peer
 	}
-	list = append(list, route.HeaderField{Name: "X-Forwarded-For", Value: hops}, route.HeaderField{Name: "X-Real-Ip", Value: a.from.client})
+	if hops != "" {
+		list = append(list, route.HeaderField{Name: "X-Forwarded-For", Value: hops}, route.HeaderField{Name: "X-Real-Ip", Value: a.from.client})
+	}
 	scheme, port := "http", "80"
 	if a.https {
 		scheme, port = "https", "443"
