@@ -223,12 +223,16 @@ func (c *Conn) line() ([]byte, error) {
 	}
 }
 
+// maxChunkDigits is how many digits a size has at most, zeros included.
+const maxChunkDigits = 16
+
 // parseChunkSize reads a line that begins a chunk. Extensions have no meaning here.
 //
 //	1f, 1F, 001f            // accepted
 //	1f;name=value, 1f ; x   // accepted: an extension
 //	0x1f, +1f, 1f_, "1f "   // refused
 //	8000000000000000        // refused: it does not fit
+//	00000000000000001       // refused: it might not fit elsewhere (as net/http)
 func parseChunkSize(line []byte) (int64, error) {
 	var size int64
 	i := 0
@@ -247,7 +251,7 @@ func parseChunkSize(line []byte) (int64, error) {
 		if d == 0xff {
 			break
 		}
-		if size > (1<<63-1)>>4 {
+		if size > (1<<63-1)>>4 || i == maxChunkDigits {
 			return 0, fmt.Errorf("malformed chunked encoding: the size %s is too large", quoted(line))
 		}
 		size = size<<4 | int64(d)

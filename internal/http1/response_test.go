@@ -153,6 +153,7 @@ func TestMalformedResponses(t *testing.T) {
 		{"chunk longer than it said", chunks + "1\r\nab\r\n0\r\n\r\n", "no CR LF after the data"},
 		{"chunk longer than it said, for ever", chunks + "1\r\nab", "no CR LF after the data"},
 		{"chunk size that does not fit", chunks + "8000000000000000\r\na", "too large"},
+		{"chunk size of many zeros", chunks + "00000000000000001\r\na", "too large"},
 		{"chunk size beyond 64 bits", chunks + "10000000000000001\r\na", "too large"},
 		{"long chunk line", chunks + "1;" + strings.Repeat("a", 2000) + "\r\na\r\n", "too long"},
 		{"endless chunk line", chunks + strings.Repeat("0", 2000), "too long"},
