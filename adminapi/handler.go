@@ -300,7 +300,7 @@ func (h *Handler) serve(r *http.Request) (*reply, *failure) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		if id == "" {
-			return h.list(kind, r.URL.Query())
+			return h.list(r.Context(), kind, r.URL.Query())
 		}
 		return h.get(kind, id)
 	case http.MethodPut:

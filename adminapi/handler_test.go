@@ -35,6 +35,18 @@ func TestHead(t *testing.T) {
 	require.Empty(t, rec.Body.String())
 }
 
+// A filter of a list ends when its client has gone.
+func TestFilterEnds(t *testing.T) {
+	h, _ := newHandler(t, &adminapi.Options{AllowUnauthenticated: true})
+	put := httptest.NewRequest("PUT", "http://localhost/apisix/admin/upstreams/1", strings.NewReader(`{"name":"a","nodes":{"127.0.0.1:1":1}}`))
+	require.Equal(t, 201, serveOne(h, put).Code)
+	list := httptest.NewRequest("GET", "http://localhost/apisix/admin/upstreams?name=a", nil)
+	require.Contains(t, serveOne(h, list).Body.String(), `"total":1`)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Contains(t, serveOne(h, list.WithContext(gone)).Body.String(), `"total":0`)
+}
+
 // An answer repeats only so much of a path, and is JSON whatever the path is.
 func TestLongResource(t *testing.T) {
 	h, _ := newHandler(t, &adminapi.Options{AllowUnauthenticated: true})

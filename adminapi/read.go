@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -45,7 +46,7 @@ const (
 
 // list answers with all documents of a kind that a query asks for, sorted by key, or
 // with one page of them, sorted by age.
-func (h *Handler) list(kind apisix.Kind, query url.Values) (*reply, *failure) {
+func (h *Handler) list(ctx context.Context, kind apisix.Kind, query url.Values) (*reply, *failure) {
 	page, isPage := tonumber(query.Get("page"))
 	size, isSize := tonumber(query.Get("page_size"))
 	paged := isPage && isSize
@@ -56,7 +57,7 @@ func (h *Handler) list(kind apisix.Kind, query url.Values) (*reply, *failure) {
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	objects, total := h.pick(kind, wanted, paged, page, size)
+	objects, total := h.pick(ctx, kind, wanted, paged, page, size)
 	if !paged {
 		slices.SortFunc(objects, func(a, b *object) int { return strings.Compare(a.id, b.id) })
 	}
@@ -82,20 +83,31 @@ func listOf(list []any, total int) map[string]any {
 }
 
 // pick returns the documents that are wanted, or one page of them, and how many are
-// wanted. What is not on the page is not copied: lists are long.
-func (h *Handler) pick(kind apisix.Kind, wanted func(doc map[string]any) bool, paged bool, page, size float64) ([]*object, int) {
+// wanted. What is not on the page is not copied: lists are long. Changes do not wait for a
+// filter, and it ends with ctx, whose client reads no answer any more.
+func (h *Handler) pick(ctx context.Context, kind apisix.Kind, wanted func(doc map[string]any) bool, paged bool, page, size float64) ([]*object, int) {
 	h.mu.RLock()
-	defer h.mu.RUnlock()
 	objects := h.docs.kinds[kind].byAge
-	if wanted != nil {
-		var found []*object
-		for _, o := range objects {
-			if wanted(o.doc) {
-				found = append(found, o)
-			}
-		}
-		objects = found
+	if wanted == nil {
+		defer h.mu.RUnlock()
+		return pageOf(objects, paged, page, size)
 	}
+	objects = slices.Clone(objects)
+	h.mu.RUnlock()
+	found := objects[:0]
+	for _, o := range objects {
+		if ctx.Err() != nil {
+			break
+		}
+		if wanted(o.doc) {
+			found = append(found, o)
+		}
+	}
+	return pageOf(found, paged, page, size)
+}
+
+// pageOf returns a copy of a page of some documents, and how many there are.
+func pageOf(objects []*object, paged bool, page, size float64) ([]*object, int) {
 	total := len(objects)
 	if paged {
 		// A page beyond the end is empty, and so is half a page: Lua finds nothing at
@@ -119,14 +131,9 @@ func filterOf(kind apisix.Kind, query url.Values) (func(doc map[string]any) bool
 		if !query.Has(name) {
 			return nil
 		}
-		re, err := regexp.Compile(query.Get(name))
+		re, err := compileFilter(query.Get(name))
 		if err != nil {
-			why := err.Error()
-			var wrong *syntax.Error
-			if errors.As(err, &wrong) { // without the expression
-				why = wrong.Code.String()
-			}
-			return &apisix.Error{Text: fmt.Sprintf("invalid argument %s: should be a regular expression", name), Hint: why}
+			return &apisix.Error{Text: fmt.Sprintf("invalid argument %s: should be a regular expression", name), Hint: err.Error()}
 		}
 		all = append(all, func(doc map[string]any) bool {
 			return slices.ContainsFunc(values(doc), func(v any) bool {
@@ -183,4 +190,34 @@ func filterOf(kind apisix.Kind, query url.Values) (func(doc map[string]any) bool
 		}
 		return true
 	}, nil
+}
+
+// The limits of a regular expression in a query. It is compared with all documents of a
+// kind, on behalf of a client that may only read.
+const (
+	maxFilter        = 512 // bytes
+	maxFilterProgram = 250 // instructions that it compiles to
+)
+
+// compileFilter compiles a regular expression of a query. The error does not repeat it.
+func compileFilter(text string) (*regexp.Regexp, error) {
+	if len(text) > maxFilter {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxFilter)
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		var wrong *syntax.Error
+		if errors.As(err, &wrong) {
+			return nil, errors.New(wrong.Code.String())
+		}
+		return nil, err
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if n := len(program.Inst); n > maxFilterProgram {
+		return nil, fmt.Errorf("it compiles to %d instructions, over %d: its repetitions are too many", n, maxFilterProgram)
+	}
+	return regexp.Compile(text)
 }
