@@ -2,6 +2,7 @@ package apisix
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -78,7 +79,7 @@ func checkKey(text string) faults {
 			why = `it is locked with a passphrase: "openssl pkey -in FILE" writes it without`
 		case !strings.HasSuffix(block.Type, "PRIVATE KEY"):
 			continue
-		case readsAsKey(block.Bytes):
+		case parseKey(block.Bytes) != nil:
 			return nil
 		default:
 			// Nothing of what x509 says: it may repeat what it read.
@@ -89,17 +90,23 @@ func checkKey(text string) faults {
 	return faults{{wrongKey, why}}
 }
 
-// readsAsKey tries the forms of a key that crypto/tls takes, whatever the block
-// calls itself, as crypto/tls does.
-func readsAsKey(der []byte) bool {
-	if _, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		return true
+// A privateKey is what x509 makes of one.
+type privateKey interface{ Public() crypto.PublicKey }
+
+// parseKey tries the forms of a key that crypto/tls takes, whatever the block
+// calls itself, as crypto/tls does. It returns nil if it is none of them.
+func parseKey(der []byte) privateKey {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		known, _ := key.(privateKey)
+		return known
 	}
-	if _, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return true
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key
 	}
-	_, err := x509.ParseECPrivateKey(der)
-	return err == nil
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key
+	}
+	return nil
 }
 
 // readPEM returns the blocks of a text, or why it cannot be read. Text around the

@@ -2,7 +2,7 @@ package apisix
 
 import (
 	"bytes"
-	"crypto/tls"
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"strings"
@@ -57,18 +57,28 @@ func noKey(anyStored bool) faults {
 // A pair is a certificate and its key as they stand in a document.
 type pair struct{ cert, key string }
 
+// pairs are those that are stored, and the keys by what they belong to. Each is parsed once,
+// and only where a certificate is not found as it was written: a document has room for a
+// thousand pairs.
+type pairs struct {
+	list  []pair
+	keys  map[string]string // by public key; nil until it is needed
+	texts map[string]string // by certificate, as it was written
+}
+
 // pairsOf returns the pairs of an ssl object.
-func pairsOf(doc map[string]any) (pairs []pair) {
+func pairsOf(doc map[string]any) *pairs {
+	p := &pairs{}
 	if has(doc, "key") {
-		pairs = append(pairs, pair{stringOf(doc, "cert"), stringOf(doc, "key")})
+		p.list = append(p.list, pair{stringOf(doc, "cert"), stringOf(doc, "key")})
 	}
 	certs, keys := arrayOf(doc, "certs"), arrayOf(doc, "keys")
 	for i := range min(len(certs), len(keys)) {
 		cert, _ := certs[i].(string)
 		key, _ := keys[i].(string)
-		pairs = append(pairs, pair{cert, key})
+		p.list = append(p.list, pair{cert, key})
 	}
-	return pairs
+	return p
 }
 
 func restorePairs(doc, stored map[string]any, f *faults) map[string]any {
@@ -76,10 +86,10 @@ func restorePairs(doc, stored map[string]any, f *faults) map[string]any {
 	out := doc
 	if isPlaceholder(doc["key"]) {
 		out = shallow(doc)
-		if key, ok := keyFor(stringOf(doc, "cert"), pairs); ok {
+		if key, ok := pairs.keyFor(stringOf(doc, "cert")); ok {
 			out["key"] = key
 		} else {
-			*f = append(*f, noKey(pairs != nil).of("key")...)
+			*f = append(*f, noKey(pairs.list != nil).of("key")...)
 		}
 	}
 	keys, ok := doc["keys"].([]any)
@@ -101,10 +111,10 @@ func restorePairs(doc, stored map[string]any, f *faults) map[string]any {
 		if i < len(certs) {
 			cert, _ = certs[i].(string)
 		}
-		if key, ok := keyFor(cert, pairs); ok {
+		if key, ok := pairs.keyFor(cert); ok {
 			restored[i] = key
 		} else if len(*f) <= maxFaults {
-			*f = append(*f, noKey(pairs != nil).item(i).of("keys")...)
+			*f = append(*f, noKey(pairs.list != nil).item(i).of("keys")...)
 		}
 	}
 	return out
@@ -112,46 +122,78 @@ func restorePairs(doc, stored map[string]any, f *faults) map[string]any {
 
 // keyFor returns the key of the pair that has this certificate, or else of one that has
 // its public key.
-func keyFor(cert string, pairs []pair) (key string, ok bool) {
-	for _, p := range pairs {
-		if p.cert == cert && p.key != "" {
-			return p.key, true
+func (p *pairs) keyFor(cert string) (key string, ok bool) {
+	if p.texts == nil {
+		p.texts = map[string]string{}
+		for _, pair := range p.list {
+			putFirst(p.texts, pair.cert, pair.key)
 		}
 	}
-	leaf := leafOf(cert)
-	if leaf == nil {
+	if key := p.texts[cert]; key != "" {
+		return key, true
+	}
+	public := publicOfCertificate(cert)
+	if public == "" {
 		return "", false
 	}
-	for _, p := range pairs {
-		if old := leafOf(p.cert); old != nil && bytes.Equal(old.RawSubjectPublicKeyInfo, leaf.RawSubjectPublicKeyInfo) || belongs(cert, p.key) {
-			return p.key, true
+	if p.keys == nil {
+		p.keys = map[string]string{}
+		for _, pair := range p.list {
+			putFirst(p.keys, publicOfCertificate(pair.cert), pair.key)
+			// A stored key may be in order where the certificate beside it is a reference.
+			putFirst(p.keys, publicOfKey(pair.key), pair.key)
 		}
 	}
-	return "", false
+	key, ok = p.keys[public]
+	return key, ok
 }
 
-// leafOf returns the first certificate of a text, or nil.
-func leafOf(text string) *x509.Certificate {
+// putFirst puts a value into a map that has none for its key. The empty key and value stand
+// for none.
+func putFirst(m map[string]string, key, value string) {
+	if _, ok := m[key]; !ok && key != "" && value != "" {
+		m[key] = value
+	}
+}
+
+// publicOfCertificate returns the public key of the first certificate of a text, in DER, or
+// "".
+func publicOfCertificate(text string) string {
 	for rest := []byte(text); ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			return nil
+			return ""
 		}
-		if block.Type == "CERTIFICATE" {
-			leaf, _ := x509.ParseCertificate(block.Bytes)
-			return leaf
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		leaf, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return ""
+		}
+		return publicDER(leaf.PublicKey)
+	}
+}
+
+// publicOfKey returns the public key of the first private key of a text, in DER, or "".
+func publicOfKey(text string) string {
+	for rest := []byte(text); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return ""
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			if key := parseKey(block.Bytes); key != nil {
+				return publicDER(key.Public())
+			}
+			return ""
 		}
 	}
 }
 
-// belongs reports whether a key is that of a certificate, both in PEM: a stored key may
-// be in order where the certificate beside it is a reference.
-func belongs(cert, key string) bool {
-	if !strings.Contains(key, "PRIVATE KEY") {
-		return false
-	}
-	_, err := tls.X509KeyPair([]byte(cert), []byte(key))
-	return err == nil
+func publicDER(key crypto.PublicKey) string {
+	der, _ := x509.MarshalPKIXPublicKey(key) // nil if the kind of key is not known
+	return string(der)
 }
 
 func holdsPlaceholder(upstream map[string]any) bool {
@@ -164,13 +206,13 @@ func restoreClientKey(doc, stored map[string]any, f *faults) (out map[string]any
 		return doc, nil
 	}
 	now, before := objectOf(doc, "tls"), objectOf(stored, "tls")
-	var pairs []pair
+	var pairs pairs
 	if has(before, "client_key") {
-		pairs = []pair{{stringOf(before, "client_cert"), stringOf(before, "client_key")}}
+		pairs.list = []pair{{stringOf(before, "client_cert"), stringOf(before, "client_key")}}
 	}
-	key, ok := keyFor(stringOf(now, "client_cert"), pairs)
+	key, ok := pairs.keyFor(stringOf(now, "client_cert"))
 	if !ok {
-		*f = append(*f, noKey(pairs != nil).of("client_key").of("tls")...)
+		*f = append(*f, noKey(pairs.list != nil).of("client_key").of("tls")...)
 		return doc, nil
 	}
 	tls := shallow(now)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
 func TestRestore(t *testing.T) {
@@ -57,6 +58,27 @@ func TestRestore(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What it takes to find keys grows with the certificates, and not with their square.
+func TestRestoreOfManyPairs(t *testing.T) {
+	const most = 32
+	ca := ssltest.NewCA(t, "many")
+	var certs, shown, keys, hidden []any
+	for range most {
+		pair := ca.Server("a.test")
+		certs, keys = append(certs, string(pair.CertPEM)), append(keys, string([]byte(pair.KeyPEM)))
+		shown, hidden = append(shown, string(pair.CertPEM)+"\n"), append(hidden, "[redacted]")
+	}
+	allocs := func(n int) float64 {
+		doc, stored := map[string]any{"certs": shown[:n], "keys": hidden[:n]}, map[string]any{"certs": certs[:n], "keys": keys[:n]}
+		return testing.AllocsPerRun(1, func() {
+			out, _, err := apisix.Restore(apisix.SSLs, doc, stored)
+			require.NoError(t, err)
+			require.Equal(t, keys[:n], out["keys"])
+		})
+	}
+	require.Less(t, allocs(most), 3*allocs(most/2))
 }
 
 func TestRestoreRefuses(t *testing.T) {
