@@ -13,6 +13,8 @@
 //     have no form in JSON, so such a document could be taken but not be stored.
 //   - A NUL byte does not end the input: what stands behind one is refused, and
 //     not passed over in silence.
+//   - [Encode] writes more than 14 digits of a number that 14 would make another one, as
+//     they do of a time in microseconds.
 //   - [Encode] sorts the keys of an object, so that equal values give equal bytes.
 //
 // # Limits

@@ -9,7 +9,7 @@ import (
 )
 
 // Encode writes a value as APISIX does: numbers with 14 significant digits ("%.14g" in C),
-// no escaped slash, control characters and DEL escaped, every other byte of a string as it
+// or as many as it takes to read the same number again, no escaped slash, control characters and DEL escaped, every other byte of a string as it
 // is. The keys of an object are sorted. There is no line feed at the end.
 //
 // The value must consist of what [Decode] returns; int and int64 are accepted too, and
@@ -29,7 +29,7 @@ func appendValue(dst []byte, v any) []byte {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			panic("cjson: NaN and infinity have no form in JSON")
 		}
-		return strconv.AppendFloat(dst, v, 'g', 14, 64)
+		return appendNumber(dst, v)
 	case int:
 		return strconv.AppendInt(dst, int64(v), 10)
 	case int64:
@@ -57,6 +57,20 @@ func appendValue(dst []byte, v any) []byte {
 	default:
 		panic(fmt.Sprintf("cjson: a %T has no form in JSON", v))
 	}
+}
+
+// appendNumber writes a number. What is stored is what is in force: it must be the same
+// after it was read again.
+func appendNumber(dst []byte, v float64) []byte {
+	begin := len(dst)
+	dst = strconv.AppendFloat(dst, v, 'g', 14, 64)
+	if v == math.Trunc(v) && math.Abs(v) < 1e14 {
+		return dst // the usual case
+	}
+	if same, err := strconv.ParseFloat(string(dst[begin:]), 64); err != nil || same != v {
+		dst = strconv.AppendFloat(dst[:begin], v, 'g', -1, 64)
+	}
+	return dst
 }
 
 // escapes holds the escape sequence of each byte that has one.
