@@ -140,7 +140,7 @@ func (c Config) owned() Config {
 // away the client's X_User and x.user. Fields that frame a message or concern a single
 // connection (Content-Length, Transfer-Encoding, Connection, Upgrade and the like), Host
 // and Expect are refused. A name may appear once in Set and Remove together, and then not
-// in Add.
+// in Add. There are at most 1000 names, and in all values together 1000 variables.
 //
 // A value may contain variables, "$name" or "${name}", with the names that Vars have: see
 // the package documentation. An absent variable is empty, and a field with an empty value

@@ -126,7 +126,7 @@
 //
 // An expression has at most 1000 conditions, counting groups; groups are nested at most 32
 // deep; all its lists together have at most 10 000 values; and a regular expression has at
-// most 4096 bytes and 10 000 instructions.
+// most 4096 bytes and 10 000 instructions, of which there are at most 50 000 in all.
 //
 // These variables are the request's own:
 //

@@ -15,6 +15,10 @@ func parseEdits(h HeaderEdits, fault func(field string, err error)) (e *Edits, w
 	if len(h.Set)+len(h.Add)+len(h.Remove) == 0 {
 		return nil, nil
 	}
+	if n := len(h.Set) + len(h.Add) + len(h.Remove); n > maxEdits {
+		fault("Headers", fmt.Errorf("%d fields are over %d", n, maxEdits))
+		return nil, nil
+	}
 	p := editsParser{fault: fault, seen: map[string]string{}}
 	for i, f := range h.Set {
 		field := fmt.Sprintf("Headers.Set[%d]", i)
@@ -36,11 +40,16 @@ func parseEdits(h HeaderEdits, fault func(field string, err error)) (e *Edits, w
 	return &p.edits, p.warnings
 }
 
+// maxEdits bounds what the edits of one route cost a request: the fields of it, and the
+// variables in their values.
+const maxEdits = 1000
+
 // An editsParser makes [Edits], and collects what there is to say about them.
 type editsParser struct {
 	fault    func(field string, err error)
 	warnings []string
 	seen     map[string]string // from a folded name of Set or Remove to its field
+	vars     int               // how many variables there were
 	edits    Edits
 }
 
@@ -98,6 +107,12 @@ func (p *editsParser) write(field string, f HeaderField) {
 			e.parts = append(e.parts, valuePart{text: text})
 		}
 		if name != "" {
+			if p.vars++; p.vars > maxEdits {
+				if p.vars == maxEdits+1 {
+					p.fault("Headers", fmt.Errorf("the values have over %d variables", maxEdits))
+				}
+				return
+			}
 			vars := varsParser{}
 			v := vars.variable(field, name)
 			e.parts = append(e.parts, valuePart{isVar: true, of: v})

@@ -49,6 +49,8 @@ func TestEditsRefused(t *testing.T) {
 		{route.HeaderEdits{Set: fields("X-A", "")}, "Headers.Set[1].Name", `is required`},
 		{route.HeaderEdits{Add: fields("")}, "Headers.Add[0].Name", `is required`},
 		{route.HeaderEdits{Remove: []string{""}}, "Headers.Remove[0]", `is required`},
+		{route.HeaderEdits{Remove: numbered("x%d", 1001)}, "Headers", `1001 fields are over 1000`},
+		{set("X-A", strings.Repeat("$a", 1001)), "Headers", `the values have over 1000 variables`},
 		{set("X A", ""), "Headers.Set[0].Name", `"X A" is no name of a field: it has a character that RFC 9110, section 5.6.2, does not allow`},
 		{set("X-A:", ""), "Headers.Set[0].Name", `"X-A:" is no name of a field: it has a character that RFC 9110, section 5.6.2, does not allow`},
 		{set(":path", ""), "Headers.Set[0].Name", `":path" is no name of a field: it has a character that RFC 9110, section 5.6.2, does not allow`},
@@ -183,6 +185,18 @@ func TestEditsWarn(t *testing.T) {
 	require.Equal(t, []string{
 		`Headers.Set[0].Value: "request_id" is unknown: unless Lookups of your own know it, it is always absent`,
 	}, new(route.Table).With(r).Warnings("r"))
+}
+
+// What is at the limits is taken, and of what there is to say of it, so much as somebody may
+// read.
+func TestEditsLimits(t *testing.T) {
+	c := edited(route.HeaderEdits{Remove: numbered("x%d", 998)})
+	c.Paths = []string{"/"}
+	c.Headers.Set = []route.HeaderField{{Name: "A", Value: "$a" + strings.Join(numbered("$b%d", 499), "")}, {Name: "B", Value: strings.Repeat("$a", 500)}}
+	warnings := new(route.Table).With(mustNew(t, c)).Warnings("r")
+	require.Len(t, warnings, 17)
+	require.Contains(t, warnings[0], `"a" is unknown`)
+	require.Equal(t, "there are more warnings of this kind", warnings[16])
 }
 
 func TestEditsAllocate(t *testing.T) {

@@ -159,7 +159,7 @@ func (c *candidate) whyNot(req *Request) string {
 	case !c.takesHost(req):
 		return fmt.Sprintf("the host fits none of %s", strings.Join(hostNames(c.hosts()), ", "))
 	case !c.pattern.fits(req.Path, nil):
-		return fmt.Sprintf("the path begins as %s, and does not fit all of it", c.pattern.text)
+		return fmt.Sprintf("the path begins as %s, and does not fit all of it", printable(c.pattern.text))
 	case r.vars != nil && !r.vars.holds(req, &m):
 		return r.vars.explain(req, &m)
 	}
@@ -169,6 +169,8 @@ func (c *candidate) whyNot(req *Request) string {
 // whyBefore returns why one candidate goes before another.
 func whyBefore(firstHost string, first *candidate, thenHost string, then *candidate) string {
 	switch {
+	case first.route == then.route && firstHost != thenHost:
+		return "the route was found by another of its hosts"
 	case first.route == then.route:
 		return "the route was found by another of its paths"
 	case firstHost != thenHost && thenHost == "":
@@ -178,11 +180,11 @@ func whyBefore(firstHost string, first *candidate, thenHost string, then *candid
 	case first.pattern.exact && !then.pattern.exact:
 		return fmt.Sprintf("route %q has this very path, which goes before every pattern, whatever the priorities", first.route.id)
 	case len(first.pattern.cut) != len(then.pattern.cut):
-		return fmt.Sprintf("%s of route %q begins with more of the path, which goes first, whatever the priorities", first.pattern.text, first.route.id)
+		return fmt.Sprintf("%s of route %q begins with more of the path, which goes first, whatever the priorities", printable(first.pattern.text), first.route.id)
 	case first.route.priority != then.route.priority:
 		return fmt.Sprintf("route %q has the priority %d, and this one %d", first.route.id, first.route.priority, then.route.priority)
 	case len(first.pattern.text) != len(then.pattern.text):
-		return fmt.Sprintf("%s of route %q is the longer pattern", first.pattern.text, first.route.id)
+		return fmt.Sprintf("%s of route %q is the longer pattern", printable(first.pattern.text), first.route.id)
 	default:
 		return fmt.Sprintf("route %q is of the same rank, and older", first.route.id)
 	}
@@ -193,8 +195,8 @@ func (r *Route) takesMethod(method string) bool {
 	return r.methods&bit != 0 || bit == unusual && slices.Contains(r.unusual, method)
 }
 
-// String returns the explanation as several lines of text, for a log or a terminal. A path
-// that would break out of its line is quoted.
+// String returns the explanation as several lines of text, for a log or a terminal. A path,
+// a pattern or a variable that would break out of its line is quoted.
 func (x *Explanation) String() string {
 	var b strings.Builder
 	host := x.Request.Host
@@ -215,7 +217,7 @@ func (x *Explanation) String() string {
 		if host == "" {
 			host = strings.Join(hostNames(c.Route.hosts), ",")
 		}
-		fmt.Fprintf(&b, "- route %q (%s%s, priority %d): %v", c.Route.id, host, c.Pattern, c.Route.priority, c.Outcome)
+		fmt.Fprintf(&b, "- route %q (%s%s, priority %d): %v", c.Route.id, host, printable(c.Pattern), c.Route.priority, c.Outcome)
 		if c.Reason != "" {
 			fmt.Fprintf(&b, ": %s", c.Reason)
 		}
@@ -225,7 +227,7 @@ func (x *Explanation) String() string {
 }
 
 // printable returns s, or s quoted as in Go if it has what is not to be printed: what a
-// client sends must not look like a line of its own.
+// client sends, or a document has, must not look like a line of its own.
 func printable(s string) string {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return strconv.Quote(s)

@@ -69,6 +69,25 @@ func TestExplain(t *testing.T) {
 	x = only.Explain(&route.Request{Method: "PUT", Host: "a.test", Path: "/"})
 	require.Equal(t, "the route was found by another of its paths", x.Candidates[1].Reason)
 
+	only = new(route.Table).With(mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test", "*.test"}, Paths: []string{"/"}}))
+	x = only.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/"})
+	require.Equal(t, "the route was found by another of its hosts", x.Candidates[1].Reason)
+
+	// Nothing that a document has looks like a line of its own.
+	lines := new(route.Table).With(
+		mustNew(t, route.Config{ID: "a", Paths: []string{"/a\n*"}, Vars: []any{[]any{"arg_a\nb", "1"}}}),
+		mustNew(t, route.Config{ID: "b", Paths: []string{"/a\n*/b"}}),
+		mustNew(t, route.Config{ID: "c", Paths: []string{"/a\n*/c"}, Priority: 1}),
+	)
+	require.Equal(t, `PUT "/a\n/b": route "b"
+- route "c" ("/a\n*/c", priority 1): passed over: the path begins as "/a\n*/c", and does not fit all of it
+- route "b" ("/a\n*/b", priority 0): found
+- route "a" ("/a\n*", priority 0): not reached: "/a\n*/b" of route "b" is the longer pattern
+`, lines.Explain(&route.Request{Method: "PUT", Path: "/a\n/b"}).String())
+	require.Equal(t, `GET "/a\n": no route
+- route "a" ("/a\n*", priority 0): passed over: Vars[0]: "arg_a\nb" is absent, not == "1"
+`, lines.Without("b", "c").Explain(&route.Request{Method: "GET", Path: "/a\n"}).String())
+
 	byPath := must(route.NewTable(&route.Options{Router: route.RouterURI})).With(
 		mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test", "*.b.test:80"}, Paths: []string{"/x"}}),
 		mustNew(t, route.Config{ID: "b", Paths: []string{"/*"}, Priority: 1}),
@@ -275,6 +294,12 @@ func TestWarningsOfBraces(t *testing.T) {
 
 // The limits of Warnings.
 func TestWarningsOfMany(t *testing.T) {
+	// Of many paths, some are told of.
+	colons := mustNew(t, route.Config{ID: "a", Paths: numbered("/:a%d", 100)})
+	warnings := new(route.Table).With(colons).Warnings("a")
+	require.Len(t, warnings, 17)
+	require.Equal(t, "there are more warnings of this kind", warnings[16])
+
 	config := func(id string, hosts int) route.Config {
 		return route.Config{ID: id, Paths: []string{"/x"}, Hosts: numbered("h%d.test", hosts)}
 	}

@@ -194,7 +194,7 @@ func New(c Config) (*Route, error) {
 	if err := c.ClientCert.Validate(); err != nil {
 		fault("ClientCert", err)
 	}
-	r.warnings = append(r.warnings, warnings...)
+	r.warnings = fewWarnings(append(r.warnings, warnings...))
 	if faults != nil {
 		return nil, errors.Join(faults...)
 	}

@@ -12,7 +12,8 @@ import (
 // something other than one may think. There are none for an ID that the table does not
 // have.
 //
-// It compares the route, one by one, with others of the same host and path: the last 256
+// Of its paths, and of all else in the route itself, there are at most 16 each. It
+// compares the route, one by one, with others of the same host and path: the last 256
 // that are tried before it, and the first 256 that are tried after it, of which it names
 // eight. It does not notice that several of them together, or routes with longer paths,
 // leave nothing for another to find.
@@ -24,7 +25,7 @@ func (t *Table) Warnings(id string) []string {
 	if !ok {
 		return nil
 	}
-	out := append(t.pathWarnings(en.route), en.route.warnings...)
+	out := append(fewWarnings(t.pathWarnings(en.route)), en.route.warnings...)
 	if by := t.shadowing(en); by != nil {
 		out = append(out, fmt.Sprintf("it is never found: %s", beforeIt(by)))
 	}
@@ -41,8 +42,17 @@ func (t *Table) Warnings(id string) []string {
 const (
 	maxCompared  = 256
 	maxHidden    = 8
+	maxOwn       = 16 // of the paths, and of all else in the route itself
 	maxHostPairs = 1 << 16
 )
+
+// fewWarnings returns so many of some warnings as somebody may read.
+func fewWarnings(all []string) []string {
+	if len(all) <= maxOwn {
+		return all
+	}
+	return append(slices.Clone(all[:maxOwn]), "there are more warnings of this kind")
+}
 
 func beforeIt(ids []string) string {
 	if len(ids) == 1 {
@@ -138,6 +148,9 @@ func (c *candidate) coversHosts(o *candidate) bool {
 // options of the table.
 func (t *Table) pathWarnings(r *Route) (out []string) {
 	for _, p := range r.paths {
+		if len(out) > maxOwn {
+			break // more than will be told
+		}
 		if !t.o.Router.parameters() && hasParameter(p.text) {
 			out = append(out, fmt.Sprintf("the path %q has no parameter: a colon is one to the router %v alone, and this is the router %v", p.text, RouterURIWithParameter, t.o.Router))
 		}

@@ -38,7 +38,7 @@ func (c *condition) reasons(to []string, req *Request, m *Match) []string {
 		if c.compare(req, m) {
 			is = ", which is "
 		}
-		return append(to, c.field+": "+c.of.String()+" is "+c.of.shown(req, m)+is+c.operand())
+		return append(to, c.field+": "+printable(c.of.String())+" is "+c.of.shown(req, m)+is+c.operand())
 	}
 	for i := range c.group {
 		if c.group[i].holds(req, m) == (c.op == opOr) {

@@ -22,6 +22,7 @@ const (
 	maxVarsValues     = 10000 // the values of all lists
 	maxVarsPattern    = 4096  // the bytes of a regular expression
 	maxVarsProgram    = 10000 // the instructions that one compiles to
+	maxVarsPrograms   = 50000 // and all of them together
 )
 
 // A varsFault is what is wrong at a place of an expression.
@@ -85,6 +86,7 @@ type varsParser struct {
 	faults     []varsFault
 	conditions int
 	values     int
+	programs   int // the instructions of the regular expressions
 }
 
 // fault says what is wrong at a field. The hint has no verbs if there are no args.
@@ -330,42 +332,49 @@ func (p *varsParser) pattern(c *condition, op, field string, value any) {
 	if op == "~*" {
 		c.op = opMatchFold
 	}
-	re, err := compilePattern(pattern, c.op == opMatchFold)
+	if p.programs > maxVarsPrograms {
+		return // which is said already
+	}
+	re, size, err := compilePattern(pattern, c.op == opMatchFold)
 	if err != nil {
 		p.refuse(field, "%s", err)
 		return
 	}
 	c.regexp = re
+	if p.programs += size; p.programs > maxVarsPrograms {
+		p.refuse("Vars", "its regular expressions compile to over %d instructions", maxVarsPrograms)
+	}
 }
 
 // compilePattern compiles a regular expression of RE2. It finds what it is for
-// anywhere in a value, unless it says ^ or $.
-func compilePattern(pattern string, fold bool) (*regexp.Regexp, error) {
+// anywhere in a value, unless it says ^ or $. size is how many instructions it has.
+func compilePattern(pattern string, fold bool) (re *regexp.Regexp, size int, err error) {
 	if len(pattern) > maxVarsPattern {
-		return nil, fmt.Errorf("a regular expression of %d bytes is longer than %d", len(pattern), maxVarsPattern)
+		return nil, 0, fmt.Errorf("a regular expression of %d bytes is longer than %d", len(pattern), maxVarsPattern)
 	}
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		if lacks := re2Lacks(pattern); lacks != "" {
-			return nil, fmt.Errorf("%s has %s, which RE2 does not: it is Go's regexp that runs here, not PCRE", literal(pattern), lacks)
+			return nil, 0, fmt.Errorf("%s has %s, which RE2 does not: it is Go's regexp that runs here, not PCRE", literal(pattern), lacks)
 		}
 		var reason *syntax.Error
 		if errors.As(err, &reason) {
-			return nil, fmt.Errorf("%s is no regular expression of RE2: %s: %s", literal(pattern), reason.Code, literal(reason.Expr))
+			return nil, 0, fmt.Errorf("%s is no regular expression of RE2: %s: %s", literal(pattern), reason.Code, literal(reason.Expr))
 		}
-		return nil, err
+		return nil, 0, err
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(program.Inst) > maxVarsProgram {
-		return nil, fmt.Errorf("%s compiles to %d instructions, over %d: its repetitions are too many", literal(pattern), len(program.Inst), maxVarsProgram)
+		return nil, 0, fmt.Errorf("%s compiles to %d instructions, over %d: its repetitions are too many", literal(pattern), len(program.Inst), maxVarsProgram)
 	}
 	if fold {
 		pattern = "(?i)" + pattern
 	}
-	return regexp.Compile(pattern)
+	re, err = regexp.Compile(pattern)
+	return re, len(program.Inst), err
 }
 
 // re2Lacks names what a pattern of PCRE has and RE2 has not, or returns "". It is

@@ -327,6 +327,7 @@ func TestVarsRefuses(t *testing.T) {
 		{repeat(1001, `["a","b"]`), "Vars", "", "it has over 1000 conditions"},
 		{`["OR",` + repeat(20, repeat(50, `["a","b"]`))[1:], "Vars", "", "it has over 1000 conditions"},
 		{`[["a","in",` + repeat(10001, "1") + `]]`, "Vars", "", "its lists have over 10000 values"},
+		{repeat(7, `["a","~~","`+strings.Repeat(".{999}", 9)+`"]`), "Vars", "", "its regular expressions compile to over 50000 instructions"},
 		{`[["a","in",` + repeat(6000, `"1"`) + `],["a","ipmatch",` + repeat(6000, `"::"`) + `]]`, "Vars", "", "its lists have over 10000 values"},
 	} {
 		v, _, faults := route.ParseVars(decodeVars(t, c.expr))
@@ -350,6 +351,7 @@ func TestVarsLimits(t *testing.T) {
 		repeat(1000, `["a","b"]`),
 		`[["a","in",` + repeat(10000, "1") + `]]`,
 		`[["a","~~","` + strings.Repeat("a", 4096) + `"]]`,
+		repeat(5, `["a","~~","`+strings.Repeat(".{999}", 10)+`"]`),
 		nested32,
 	} {
 		mustParseVars(t, expr)
