@@ -33,9 +33,9 @@ func (PEM) LogValue() slog.Value { return slog.StringValue(Redacted) }
 // MarshalText implements [encoding.TextMarshaler], and so covers encoding/json too.
 func (PEM) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 
-// In reports whether a text contains a private key in PEM, even one encoded for a URL, or
-// begins as the base64 of one does, because somebody has left out the line that says what
-// it is.
+// In reports whether a text contains a private key in PEM, even one encoded for a URL or in
+// base64, as in a Secret of Kubernetes, or the base64 of one without the line that says what
+// it is, because somebody has left it out.
 func In(text string) bool {
 	if strings.Contains(text, "KEY-----") {
 		for _, space := range []string{" ", "%20", "+"} {
@@ -44,28 +44,58 @@ func In(text string) bool {
 			}
 		}
 	}
-	return beginsAsKey(text)
+	return anyBegins(text, 'M', isKey) || anyBegins(text, 'L', isPEM) // the first letters of both
 }
 
-// beginsAsKey reports whether a text is the base64 of a DER sequence whose first element is
-// the number 0 or 1: the version, with which private keys begin in PKCS #8, PKCS #1 and
-// SEC 1, and certificates do not.
-func beginsAsKey(text string) bool {
-	text = strings.TrimLeft(text, " \t\r\n")
-	if !strings.HasPrefix(text, "M") {
-		return false // all sequences have an M
+// anyBegins reports whether somewhere in a text base64 begins with a letter and is what is
+// asked for. A slash, which paths have, is taken to stand before base64 and not in it.
+func anyBegins(text string, letter byte, is func(base64 string) bool) bool {
+	for from := 0; ; {
+		i := strings.IndexByte(text[from:], letter)
+		if i < 0 {
+			return false
+		}
+		i += from
+		if (i == 0 || !inBase64(text[i-1])) && is(text[i:]) {
+			return true
+		}
+		from = i + 1
 	}
-	// The lines may be of any length.
-	var first [12]byte
-	n := 0
-	for i := 0; i < len(text) && n < len(first); i++ {
+}
+
+// inBase64 reports whether base64 may go on behind a byte.
+func inBase64(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+'
+}
+
+// decodeFirst decodes the first bytes of base64 into dst, whose length is a multiple of 3,
+// and returns those that there are. Its lines may be of any length.
+func decodeFirst(dst []byte, text string) []byte {
+	var few [64]byte
+	first := few[:0]
+	for i := 0; i < len(text) && len(first) < len(dst)/3*4; i++ {
 		if text[i] != '\r' && text[i] != '\n' {
-			first[n] = text[i]
-			n++
+			first = append(first, text[i])
 		}
 	}
-	der, err := base64.StdEncoding.DecodeString(string(first[:n]))
-	if err != nil || n < len(first) {
+	n, _ := base64.StdEncoding.Decode(dst, first[:len(first)/4*4])
+	return dst[:n]
+}
+
+// isPEM reports whether a text is the base64 of a private key in PEM.
+func isPEM(text string) bool {
+	var few [36]byte
+	head := decodeFirst(few[:], text)
+	return bytes.HasPrefix(head, []byte("-----BEGIN ")) && bytes.Contains(head, []byte("PRIVATE KEY"))
+}
+
+// isKey reports whether a text begins as the base64 of a DER sequence whose first element
+// is the number 0 or 1: the version, with which private keys begin in PKCS #8, PKCS #1 and
+// SEC 1, and certificates do not.
+func isKey(text string) bool {
+	var few [9]byte
+	der := decodeFirst(few[:], text)
+	if len(der) < len(few) {
 		return false
 	}
 	head := 2
