@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"strings"
+
+	"github.com/sallyport/sallyport/internal/secret"
 )
 
 // OpenSSL's words for PEM that it cannot read, as APISIX passes them on.
@@ -37,13 +39,13 @@ func checkCertificates(text string) faults {
 	if why != "" {
 		return faults{{wrongCertificate, why}}
 	}
+	if secret.In(text) {
+		// APISIX takes it, and shows it to whoever may read.
+		return faults{{"failed to parse cert: a private key stands in it, which belongs in the property for keys alone", "certificates are shown to whoever may read"}}
+	}
 	found := false
 	for i, block := range blocks {
-		switch {
-		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			// APISIX takes it, and shows it to whoever may read.
-			return faults{{"failed to parse cert: a private key stands in it, which belongs in the property for keys alone", "certificates are shown to whoever may read"}}
-		case block.Type == "CERTIFICATE":
+		if block.Type == "CERTIFICATE" {
 			if _, err := x509.ParseCertificate(block.Bytes); err != nil {
 				return faults{{wrongCertificate, fmt.Sprintf("block %d: %s", i+1, show(err.Error()))}}
 			}

@@ -49,6 +49,8 @@ DEK-Info: AES-128-CBC,00
 		{"no DER", cert + block("CERTIFICATE", make([]byte, 200)), key, wrongCert + ` (block 2: x509: malformed certificate)`},
 		{"too many blocks", strings.Repeat(block("X", nil), 300), key, wrongCert + ` (it has more than 256 PEM blocks)`},
 
+		{"key without its first line", cert + strings.SplitN(key, "\n", 2)[1], key, "failed to parse cert: a private key stands in it, which belongs in the property for keys alone (certificates are shown to whoever may read)"},
+
 		{"key without line breaks", cert, oneLine.Replace(key), wrongKey + " (its line breaks are lost: quote the shell variable, and send files with curl --data-binary, not with -d)"},
 		{"key with backslash and n", cert, strings.ReplaceAll(key, "\n", `\n`), wrongKey + ` (its line breaks are written as a backslash and an n: they must be line breaks, or "\n" with one backslash in JSON)`},
 		{"key after white space", cert, "\n" + key, wrongCipher + ` (there is white space before "-----BEGIN")`},
