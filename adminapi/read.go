@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/internal/regexpsize"
 )
 
 // get answers with one document.
@@ -204,19 +205,14 @@ func compileFilter(text string) (*regexp.Regexp, error) {
 	if len(text) > maxFilter {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxFilter)
 	}
-	parsed, err := syntax.Parse(text, syntax.Perl)
-	if err != nil {
-		var wrong *syntax.Error
-		if errors.As(err, &wrong) {
-			return nil, errors.New(wrong.Code.String())
-		}
+	n, err := regexpsize.Of(text)
+	var wrong *syntax.Error
+	switch {
+	case errors.As(err, &wrong):
+		return nil, errors.New(wrong.Code.String())
+	case err != nil:
 		return nil, err
-	}
-	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return nil, err
-	}
-	if n := len(program.Inst); n > maxFilterProgram {
+	case n > maxFilterProgram:
 		return nil, fmt.Errorf("it compiles to %d instructions, over %d: its repetitions are too many", n, maxFilterProgram)
 	}
 	return regexp.Compile(text)

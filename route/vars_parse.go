@@ -12,6 +12,8 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+
+	"github.com/sallyport/sallyport/internal/regexpsize"
 )
 
 // The limits of an expression. They bound what one route costs a request, and what
@@ -352,7 +354,7 @@ func compilePattern(pattern string, fold bool) (re *regexp.Regexp, size int, err
 	if len(pattern) > maxVarsPattern {
 		return nil, 0, fmt.Errorf("a regular expression of %d bytes is longer than %d", len(pattern), maxVarsPattern)
 	}
-	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	size, err = regexpsize.Of(pattern)
 	if err != nil {
 		if lacks := re2Lacks(pattern); lacks != "" {
 			return nil, 0, fmt.Errorf("%s has %s, which RE2 does not: it is Go's regexp that runs here, not PCRE", literal(pattern), lacks)
@@ -363,18 +365,14 @@ func compilePattern(pattern string, fold bool) (re *regexp.Regexp, size int, err
 		}
 		return nil, 0, err
 	}
-	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return nil, 0, err
-	}
-	if len(program.Inst) > maxVarsProgram {
-		return nil, 0, fmt.Errorf("%s compiles to %d instructions, over %d: its repetitions are too many", literal(pattern), len(program.Inst), maxVarsProgram)
+	if size > maxVarsProgram {
+		return nil, 0, fmt.Errorf("%s compiles to %d instructions, over %d: its repetitions are too many", literal(pattern), size, maxVarsProgram)
 	}
 	if fold {
 		pattern = "(?i)" + pattern
 	}
 	re, err = regexp.Compile(pattern)
-	return re, len(program.Inst), err
+	return re, size, err
 }
 
 // re2Lacks names what a pattern of PCRE has and RE2 has not, or returns "". It is

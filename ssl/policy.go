@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/regexpsize"
 )
 
 // A policy is a ClientAuth after checking: whose certificates a profile takes.
@@ -51,14 +53,7 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 	case c.Depth < 0:
 		fault("Client.Depth", fmt.Errorf("%d is neither a number of intermediates nor NoIntermediates", c.Depth))
 	}
-	for i, s := range c.SkipPaths {
-		re, err := regexp.Compile(s)
-		if err != nil {
-			fault(fmt.Sprintf("Client.SkipPaths[%d]", i), fmt.Errorf("%w (RE2 syntax: no lookaround, no back-references)", err))
-			continue
-		}
-		p.skips = append(p.skips, re)
-	}
+	p.skips = newSkips(c.SkipPaths, fault)
 	p.crls = newCRLs(c, fault)
 	p.allow = newAllowList(c.Allow, fault)
 	p.authorizer, p.authorizerID = c.Authorize, c.AuthorizeID
@@ -76,6 +71,40 @@ func newPolicy(c *ClientAuth, fault func(field string, err error)) *policy {
 		fault("Client.CAPEM", fmt.Errorf("every client is sent the subjects of the certificates: they take %d bytes, and a handshake has room for %d (RFC 8446, section 4.2.4): leave some out, or set HideCAs", size, maxSubjects))
 	}
 	return p
+}
+
+// The limits of SkipPaths. A few bytes can ask for very many repetitions, and every request
+// without a certificate is compared with all of it.
+const (
+	maxSkip        = 4096   // the bytes of one
+	maxSkipProgram = 50_000 // the instructions of all together
+)
+
+// newSkips compiles SkipPaths.
+func newSkips(paths []string, fault func(field string, err error)) (skips []*regexp.Regexp) {
+	instructions := 0
+	for i, s := range paths {
+		field := fmt.Sprintf("Client.SkipPaths[%d]", i)
+		if len(s) > maxSkip {
+			fault(field, fmt.Errorf("%d bytes are over %d", len(s), maxSkip))
+			continue
+		}
+		size, err := regexpsize.Of(s)
+		if err != nil {
+			fault(field, fmt.Errorf("%w (RE2 syntax: no lookaround, no back-references)", err))
+			continue
+		}
+		if instructions += size; instructions > maxSkipProgram {
+			fault("Client.SkipPaths", fmt.Errorf("the expressions compile to over %d instructions", maxSkipProgram))
+			return nil
+		}
+		if re, err := regexp.Compile(s); err != nil {
+			fault(field, err)
+		} else {
+			skips = append(skips, re)
+		}
+	}
+	return skips
 }
 
 // maxSubjects bounds the subjects that a client is sent. Their length stands in two bytes,

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +204,8 @@ func TestConfigErrors(t *testing.T) {
 		{"depth", func(c *ssl.Config) { c.Client.Depth = -2 }, "Client.Depth", "-2 is neither a number of intermediates nor NoIntermediates"},
 		{"lookahead", func(c *ssl.Config) { c.Client.SkipPaths = []string{"^/a", "(?=x)"} }, "Client.SkipPaths[1]", "error parsing regexp: invalid or unsupported Perl syntax: `(?=` (RE2 syntax: no lookaround, no back-references)"},
 		{"back-reference", func(c *ssl.Config) { c.Client.SkipPaths = []string{`(a)\1`} }, "Client.SkipPaths[0]", "error parsing regexp: invalid escape sequence: `\\1` (RE2 syntax: no lookaround, no back-references)"},
+		{"long skip path", func(c *ssl.Config) { c.Client.SkipPaths = []string{strings.Repeat("a", 4097)} }, "Client.SkipPaths[0]", "4097 bytes are over 4096"},
+		{"costly skip paths", func(c *ssl.Config) { c.Client.SkipPaths = slices.Repeat([]string{strings.Repeat(".{999}", 9)}, 6) }, "Client.SkipPaths", "the expressions compile to over 50000 instructions"},
 
 		{"SSL 3.0", func(c *ssl.Config) { c.MinVersion = 0x0300 }, "MinVersion", "0x0300 is no version from TLS 1.0 to 1.3"},
 		{"TLS 1.4", func(c *ssl.Config) { c.MaxVersion = tls.VersionTLS13 + 1 }, "MaxVersion", "0x0305 is no version from TLS 1.0 to 1.3"},
