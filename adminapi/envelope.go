@@ -78,6 +78,14 @@ func withoutKey(text string) string {
 	return text
 }
 
+// hidden returns a text of a document for those who may look at it: as GET shows it.
+func hidden(text string) string {
+	if secret.In(text) {
+		return secret.Redacted
+	}
+	return text
+}
+
 // server is what answers say of the program. Clients look for APISIX's version behind
 // "APISIX/", and leave out what it did not have yet: it is the one whose documents and
 // texts these are. Some take all that stands there for a semantic version, and fail where

@@ -59,12 +59,12 @@ func (h *Handler) explain(asked *http.Request) map[string]any {
 		if len(candidates) == maxCandidates {
 			break
 		}
-		out := map[string]any{"id": c.Route.ID(), "uri": c.Pattern, "outcome": c.Outcome.String()}
+		out := map[string]any{"id": c.Route.ID(), "uri": hidden(c.Pattern), "outcome": c.Outcome.String()}
 		if c.Host != "" {
 			out["host"] = c.Host
 		}
 		if c.Reason != "" {
-			out["reason"] = c.Reason
+			out["reason"] = withoutKey(c.Reason)
 		}
 		candidates = append(candidates, out)
 	}

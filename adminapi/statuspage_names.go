@@ -44,7 +44,7 @@ func (h *Handler) reportNames(stats *gateway.Stats, q *statushtml.Query) statusp
 		name := statuspage.Name{
 			ID: s.ID, Names: p.Names(), Client: reportClient(p.Client(), stats.At), Certificates: []statuspage.Certificate{},
 			Handshakes: s.Handshakes.Succeeded(), Resumed: s.Handshakes.Resumed.Total(), Failed: map[string]uint64{},
-			Warnings: append([]string{}, table.Warnings(s.ID)...),
+			Warnings: mapped(table.Warnings(s.ID), withoutKey),
 		}
 		for _, f := range s.Handshakes.Failed {
 			name.Failed[string(f.Reason)] = f.Count
@@ -107,7 +107,7 @@ func reportClient(p *ssl.ClientPolicy, now time.Time) *statuspage.Client {
 		return nil
 	}
 	c := &statuspage.Client{
-		Required: len(p.SkipPaths) == 0, SkipPaths: append([]string{}, p.SkipPaths...),
+		Required: len(p.SkipPaths) == 0, SkipPaths: mapped(p.SkipPaths, hidden),
 		Depth: p.Depth, CAs: []string{}, Authorizer: p.AuthorizeID, CRLs: []statuspage.CRL{},
 	}
 	for _, ca := range p.CAs {

@@ -48,14 +48,14 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 			hour = *known
 		}
 		out := statuspage.Route{
-			ID: r.ID(), Hosts: append([]string{}, r.Hosts()...), Paths: r.Paths(), Methods: append([]string{}, r.Methods()...),
+			ID: r.ID(), Hosts: append([]string{}, r.Hosts()...), Paths: mapped(r.Paths(), hidden), Methods: append([]string{}, r.Methods()...),
 			Priority: r.Priority(), Disabled: r.Disabled(), Upstream: r.Upstream(),
 			LastMinute: answersOf(hour.Minute), LastHour: answersOf(hour.Hour), Answers: answersOf(s.Requests),
 			RequestsPerSecond: perSecond(hour.Minute.Total(), 60),
 			ErrorShare:        share(hour.Hour[5], hour.Hour.Total()),
 			ClientErrorShare:  share(hour.Hour[4], hour.Hour.Total()),
 			MeanSeconds:       meanSeconds(s.Duration),
-			Warnings:          append([]string{}, table.Warnings(r.ID())...),
+			Warnings:          mapped(table.Warnings(r.ID()), withoutKey),
 		}
 		if answers, ok := r.Handler().(unserved); ok {
 			out.Target = answers.text

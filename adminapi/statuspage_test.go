@@ -534,9 +534,14 @@ func TestStatusPageShowsNoKey(t *testing.T) {
 		"scheme": "https", "nodes": map[string]any{w.origins[0]: 1},
 		"tls": map[string]any{"client_cert": string(w.pair2.CertPEM), "client_key": string([]byte(w.pair2.KeyPEM))},
 	})
+	// GET does not show it here either.
+	misplaced := strings.ReplaceAll(string([]byte(w.pair.KeyPEM)), "//", "/")
+	w.put("/routes/1", map[string]any{"uri": "/*" + misplaced, "upstream_id": "u"})
+	w.put("/routes/2", map[string]any{"uri": "/" + misplaced + "/:x", "upstream_id": "u"})
 	for _, accept := range []string{"text/html", "application/json"} {
-		rec := serveOne(w.handler.StatusPage(), pageRequest("", "X-API-KEY", w.key, "Accept", accept))
+		rec := serveOne(w.handler.StatusPage(), pageRequest("?url=http://a.test/", "X-API-KEY", w.key, "Accept", accept))
 		require.Equal(t, 200, rec.Code)
+		require.Contains(t, rec.Body.String(), "passed over")
 		require.Empty(t, leak(rec.Body.String(), w.pair.KeyPEM, w.pair2.KeyPEM))
 		for _, name := range []string{"names", "url", "header", "sni"} {
 			rec = serveOne(w.handler.StatusPage(), pageRequest("?"+url.Values{name: {string([]byte(w.pair.KeyPEM))}}.Encode(), "X-API-KEY", w.key, "Accept", accept))
