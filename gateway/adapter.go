@@ -61,7 +61,8 @@ func (t *turn) withBody() *http.Request {
 	}
 	if r != nil && t.head.ContentLength != 0 && t.body == nil {
 		t.body = t.client.stream(t.head)
-		r.Body = &adaptedBody{clientStream: t.body, r: r}
+		t.body.atEnd = func() { t.bodyEnded(r) }
+		r.Body = &handlerBody{Reader: t.body}
 	}
 	return r
 }
@@ -167,30 +168,35 @@ func mayTrail(name string) bool {
 	return name != "" && !concernsOne(name)
 }
 
-// An adaptedBody is the body of a request for a handler, with the fields after it.
-type adaptedBody struct {
-	*clientStream
-	r      *http.Request
+// bodyEnded takes note that all came of the body of a handler's request, and what fields came
+// after it.
+func (t *turn) bodyEnded(r *http.Request) {
+	if t.stream != nil {
+		setTrailer(r, t.stream.Trailer())
+		return
+	}
+	t.client.waitsForMore()
+	if trailer := t.client.conn.Trailer(); trailer != nil {
+		setTrailer(r, trailer.Header())
+	}
+}
+
+// A handlerBody is the body of a request for a handler. What a handler leaves of it unread is
+// the turn's to see to.
+type handlerBody struct {
+	io.Reader
 	closed atomic.Bool
 }
 
-func (b *adaptedBody) Read(p []byte) (int, error) {
+func (b *handlerBody) Read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	before := b.whole() // the connection may be at its next request
-	n, err := b.clientStream.Read(p)
-	if err == io.EOF && !before {
-		b.client.waitsForMore()
-		if trailer := b.client.conn.Trailer(); trailer != nil {
-			setTrailer(b.r, trailer.Header())
-		}
-	}
-	return n, err
+	return b.Reader.Read(p)
 }
 
 // Close implements [io.Closer].
-func (b *adaptedBody) Close() error {
+func (b *handlerBody) Close() error {
 	b.closed.Store(true)
 	return nil
 }

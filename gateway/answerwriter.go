@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,12 +17,24 @@ import (
 )
 
 // This file is what a handler writes to, where the client speaks HTTP/1.1. It does what
-// net/http's server does, where a handler can see it.
+// net/http's server does, where a handler can see it. Where a handler leaves a goroutine
+// behind that goes on to write, net/http's has no defence. Here the buffer may be another
+// client's next, and the connection is at its next request: so writing takes a lock, and
+// nothing is given back before it has ended.
 
 // An answerWriter is the [http.ResponseWriter] of a turn.
 type answerWriter struct {
 	t      *turn
 	header http.Header
+
+	over   atomic.Bool // the handler has returned: the connection is no affair of its any more
+	taken  atomic.Bool // by Hijack
+	timed  atomic.Bool // the handler has set a deadline for writing
+	duplex atomic.Bool // the body of the request may be read while the answer is written
+
+	// mu is held while writing, which may take as long as the client does: a deadline is set
+	// without it.
+	mu sync.Mutex // guards what follows
 
 	status  int         // 0 before WriteHeader
 	frozen  http.Header // as it was then
@@ -30,13 +43,8 @@ type answerWriter struct {
 	held    *buffers.Buffer // what was written and is not sent, after room for a chunk
 	n       int             // bytes of that
 	begun   bool            // the head was sent
-	taken   bool            // by Hijack
-	timed   bool            // the handler has set a deadline for writing
-	duplex  bool            // the body of the request may be read while the answer is written
 	failed  error           // of writing
 	written int64
-
-	over atomic.Bool // the handler has returned: the connection is no affair of its any more
 }
 
 var errOver = errors.New("gateway: the handler has returned")
@@ -49,10 +57,31 @@ func (t *turn) writer() *answerWriter {
 
 func (w *answerWriter) Header() http.Header { return w.header }
 
+// refuses returns why the handler has nothing more to say, or nil. Who writes asks with w.mu
+// held: the handler may have returned while he waited for it.
+func (w *answerWriter) refuses() error {
+	switch {
+	case w.over.Load():
+		return errOver
+	case w.taken.Load():
+		return http.ErrHijacked
+	}
+	return nil
+}
+
 // WriteHeader implements [http.ResponseWriter].
 func (w *answerWriter) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refuses() == nil {
+		w.writeHeader(status)
+	}
+}
+
+// writeHeader is WriteHeader. w.mu is held.
+func (w *answerWriter) writeHeader(status int) {
 	switch {
-	case w.over.Load(), w.taken, w.status != 0:
+	case w.status != 0:
 		return
 	case status < 100 || status > 999:
 		panic("gateway: invalid status " + strconv.Itoa(status))
@@ -110,15 +139,12 @@ func (w *answerWriter) isHead() bool { return w.t.head.Method() == http.MethodHe
 
 // Write implements [io.Writer].
 func (w *answerWriter) Write(p []byte) (int, error) {
-	switch {
-	case w.over.Load():
-		return 0, errOver
-	case w.taken:
-		return 0, http.ErrHijacked
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.refuses(); err != nil {
+		return 0, err
 	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
+	w.writeHeader(http.StatusOK)
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -178,9 +204,10 @@ func (w *answerWriter) sniff() {
 	}
 }
 
-// send writes what is held, and the head before it. last says that nothing more comes.
+// send writes what is held, and the head before it. last says that nothing more comes. w.mu is
+// held.
 func (w *answerWriter) send(last bool) {
-	if w.failed != nil || w.taken {
+	if w.failed != nil {
 		return
 	}
 	var b []byte
@@ -226,7 +253,7 @@ func (w *answerWriter) appendHead(b []byte, whole bool) []byte {
 		t.last = true
 	}
 	if t.body != nil {
-		if !w.duplex && (whole || !t.last) { // or the handler may read on, as with net/http
+		if !w.duplex.Load() && (whole || !t.last) { // or the handler may read on, as with net/http
 			t.body.skip()
 		}
 		if t.body.isEarly() {
@@ -324,15 +351,12 @@ func (w *answerWriter) Flush() { _ = w.FlushError() }
 
 // FlushError is for [http.ResponseController].
 func (w *answerWriter) FlushError() error {
-	switch {
-	case w.over.Load():
-		return errOver
-	case w.taken:
-		return http.ErrHijacked
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.refuses(); err != nil {
+		return err
 	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
+	w.writeHeader(http.StatusOK)
 	if w.how != noBody || !w.begun {
 		w.send(false)
 	}
@@ -344,48 +368,43 @@ func (w *answerWriter) FlushError() error {
 // write, and stay. A deadline that has passed cannot be taken back.
 
 func (w *answerWriter) SetReadDeadline(t time.Time) error {
-	switch {
-	case w.over.Load():
-		return errOver
-	case w.taken:
-		return http.ErrHijacked
-	case w.t.body != nil:
+	if err := w.refuses(); err != nil {
+		return err
+	}
+	if w.t.body != nil {
 		w.t.body.endBy(t)
 	}
 	return nil
 }
 
 func (w *answerWriter) SetWriteDeadline(t time.Time) error {
-	switch {
-	case w.over.Load():
-		return errOver
-	case w.taken:
-		return http.ErrHijacked
+	if err := w.refuses(); err != nil {
+		return err
 	}
-	w.timed = true
+	w.timed.Store(true)
 	w.t.client.conn.WriteBy(t)
 	return nil
 }
 
-func (w *answerWriter) EnableFullDuplex() error { w.duplex = true; return nil }
+func (w *answerWriter) EnableFullDuplex() error { w.duplex.Store(true); return nil }
 
 // Hijack implements [http.Hijacker].
 func (w *answerWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	switch {
-	case w.over.Load():
-		return nil, nil, errOver
-	case w.taken:
-		return nil, nil, http.ErrHijacked
-	case w.status != 0:
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.refuses(); err != nil {
+		return nil, nil, err
+	}
+	if w.status != 0 {
 		w.send(false)
-	default:
+	} else {
 		w.t.own.status = http.StatusSwitchingProtocols
 	}
 	k := w.t.client
 	if w.t.body != nil {
 		w.t.body.stop()
 	}
-	w.taken = true
+	w.taken.Store(true)
 	k.leave()
 	conn, ahead := k.conn.HandOver()
 	if len(ahead) > 0 {
@@ -410,31 +429,41 @@ func (c *aheadConn) Read(p []byte) (int, error) {
 // finish ends the answer after the handler, and reports whether there may be another
 // request.
 func (w *answerWriter) finish() bool {
-	defer w.over.Store(true)
-	w.t.own.sent = w.written
-	if w.taken {
+	switch {
+	case !w.complete():
+		return w.abort()
+	case w.taken.Load():
 		return false
 	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	t := w.t
-	w.send(true)
-	w.releaseBuffer()
-	if w.timed {
-		t.client.conn.WriteBy(time.Time{})
-	}
-	if w.failed != nil || w.how == sizedBody && w.left > 0 && !w.isHead() {
-		return w.abort()
-	}
-	return t.end()
+	return w.t.end()
 }
 
-func (w *answerWriter) goesOn() { w.duplex = true }
+// complete writes what is left of the answer. It reports false if it is not whole.
+func (w *answerWriter) complete() bool {
+	w.over.Store(true) // the write that goes on is the last
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.taken.Load() {
+		w.writeHeader(http.StatusOK)
+		w.send(true)
+	}
+	w.end()
+	if w.taken.Load() {
+		return true
+	}
+	if w.timed.Load() {
+		w.t.client.conn.WriteBy(time.Time{})
+	}
+	return w.failed == nil && (w.how != sizedBody || w.left == 0 || w.isHead())
+}
+
+func (w *answerWriter) goesOn() { w.duplex.Store(true) }
 
 func (w *answerWriter) visit() *visit { return &w.t.own }
 
-func (w *answerWriter) releaseBuffer() {
+// end gives the buffer back. w.mu is held, and the handler may write no more.
+func (w *answerWriter) end() {
+	w.t.own.sent = w.written
 	if w.held != nil {
 		w.held.Release()
 		w.held = nil
@@ -444,10 +473,13 @@ func (w *answerWriter) releaseBuffer() {
 // abort ends the connection in the middle of an answer.
 func (w *answerWriter) abort() bool {
 	w.over.Store(true)
-	w.t.own.sent = w.written
-	w.releaseBuffer()
-	if !w.taken {
-		w.t.client.conn.Abort()
+	if !w.taken.Load() {
+		w.t.client.conn.Abort() // which ends a write that goes on
+	}
+	w.mu.Lock()
+	w.end()
+	w.mu.Unlock()
+	if !w.taken.Load() {
 		w.t.stopBody()
 	}
 	return false

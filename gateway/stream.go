@@ -27,6 +27,8 @@ type clientStream struct {
 	err     error // what it ended with
 	skipped bool  // some of it was passed over: who reads on would not see that it has a hole
 
+	atEnd func() // is called when all of it came, or nil; set before the first read
+
 	over atomic.Pointer[error] // what it ended with, io.EOF if all of it came
 
 	timing sync.Mutex // guards what follows
@@ -115,7 +117,10 @@ func (b *clientStream) end(err error) error {
 	}
 	b.err = err
 	b.client.conn.ReadAhead(false)
-	b.over.Store(&err)
+	if err == io.EOF && b.atEnd != nil {
+		b.atEnd()
+	}
+	b.over.Store(&err) // from now on the connection may be at its next request
 	return err
 }
 

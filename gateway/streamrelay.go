@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/sallyport/sallyport/internal/buffers"
@@ -25,9 +26,12 @@ type streamBody struct {
 	stream *h2.Stream
 	server *Server
 	remote net.Addr
-	limit  int64 // of its bytes; zero: none
-	expect bool  // the client waits for 100 (Continue); the reader's
+	limit  int64  // of its bytes; zero: none
+	atEnd  func() // is called when all of it came, or nil; set before the first read
 	over   atomic.Pointer[error]
+
+	reading sync.Mutex // held while reading; guards what follows
+	expect  bool       // the client waits for 100 (Continue)
 }
 
 // newStreamBody returns the body of the request, which has one.
@@ -58,6 +62,8 @@ func (t *turn) takeStreamBody() {
 // Read implements [io.Reader]. The first tells a client that waits for it that it is
 // welcome (RFC 9110, section 10.1.1).
 func (b *streamBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	if err := b.over.Load(); err != nil {
 		return 0, *err
 	}
@@ -81,9 +87,13 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// end takes note of what reading ended with. b.reading is held.
 func (b *streamBody) end(err error) error {
 	if err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
 		b.server.bodyFailed(err, b.remote)
+	}
+	if err == io.EOF && b.atEnd != nil {
+		b.atEnd()
 	}
 	b.over.Store(&err)
 	return err

@@ -1,11 +1,11 @@
 package gateway
 
 import (
-	"io"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,35 +33,10 @@ func (t *turn) overHTTP2(r *http.Request) {
 func (t *turn) withStreamBody(r *http.Request) *http.Request {
 	if r != nil && t.head.ContentLength != 0 && t.upload == nil {
 		t.upload = t.newStreamBody()
-		r.Body = &handlerBody{streamBody: t.upload, r: r}
+		t.upload.atEnd = func() { t.bodyEnded(r) }
+		r.Body = &handlerBody{Reader: t.upload}
 	}
 	return r
-}
-
-// A handlerBody is a streamBody for a handler, with the fields after it.
-type handlerBody struct {
-	*streamBody
-	r      *http.Request
-	closed atomic.Bool
-	ended  bool
-}
-
-func (b *handlerBody) Read(p []byte) (int, error) {
-	if b.closed.Load() {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	n, err := b.streamBody.Read(p)
-	if err == io.EOF && !b.ended {
-		b.ended = true
-		setTrailer(b.r, b.stream.Trailer())
-	}
-	return n, err
-}
-
-// Close implements [io.Closer].
-func (b *handlerBody) Close() error {
-	b.closed.Store(true)
-	return nil
 }
 
 // A streamWriter is the [http.ResponseWriter] of a stream.
@@ -69,6 +44,12 @@ type streamWriter struct {
 	t      *turn
 	stream *h2.Stream
 	header http.Header
+
+	over atomic.Bool               // the handler has returned
+	by   atomic.Pointer[time.Time] // when writing ends, if the handler has said so
+
+	// mu is held while writing, as that of an answerWriter is.
+	mu sync.Mutex // guards what follows
 
 	status  int         // 0 before WriteHeader
 	frozen  http.Header // as it was then
@@ -79,10 +60,7 @@ type streamWriter struct {
 	ended   bool // and the end
 	failed  error
 	written int64
-	connect bool      // the request is an extended CONNECT
-	by      time.Time // when writing ends, if the handler has said so
-
-	over atomic.Bool // the handler has returned
+	connect bool // the request is an extended CONNECT
 }
 
 // streamWriter returns the writer of the answer.
@@ -99,8 +77,17 @@ func (w *streamWriter) isHead() bool { return w.t.head.Method() == http.MethodHe
 
 // WriteHeader implements [http.ResponseWriter].
 func (w *streamWriter) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over.Load() {
+		w.writeHeader(status)
+	}
+}
+
+// writeHeader is WriteHeader. w.mu is held.
+func (w *streamWriter) writeHeader(status int) {
 	switch {
-	case w.over.Load(), w.status != 0:
+	case w.status != 0:
 		return
 	case status < 100 || status > 999:
 		panic("gateway: invalid status " + strconv.Itoa(status))
@@ -124,12 +111,12 @@ func (w *streamWriter) WriteHeader(status int) {
 
 // Write implements [io.Writer].
 func (w *streamWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.over.Load() {
 		return 0, errOver
 	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
+	w.writeHeader(http.StatusOK)
 	switch {
 	case len(p) == 0:
 		return 0, nil
@@ -165,12 +152,13 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// send sends what is held, and the head before it. last says that nothing more comes.
+// send sends what is held, and the head before it. last says that nothing more comes. w.mu is
+// held.
 func (w *streamWriter) send(last bool) {
 	if w.failed != nil || w.ended {
 		return
 	}
-	if !w.by.IsZero() && !time.Now().Before(w.by) {
+	if by := w.by.Load(); by != nil && !by.IsZero() && !time.Now().Before(*by) {
 		w.failed = os.ErrDeadlineExceeded
 		return
 	}
@@ -275,12 +263,12 @@ func (w *streamWriter) Flush() { _ = w.FlushError() }
 
 // FlushError is for [http.ResponseController].
 func (w *streamWriter) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.over.Load() {
 		return errOver
 	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
+	w.writeHeader(http.StatusOK)
 	w.send(false)
 	return w.failed
 }
@@ -301,7 +289,7 @@ func (w *streamWriter) SetWriteDeadline(t time.Time) error {
 	if w.over.Load() {
 		return errOver
 	}
-	w.by = t
+	w.by.Store(&t)
 	w.stream.WriteBy(t)
 	return nil
 }
@@ -310,29 +298,34 @@ func (w *streamWriter) EnableFullDuplex() error { return nil }
 
 // finish ends the answer after the handler.
 func (w *streamWriter) finish() bool {
-	defer w.over.Store(true)
-	w.t.own.sent = w.written
-	if w.ended { // by a tunnel
-		w.release()
-		return true
-	}
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	if w.left > 0 && !w.isHead() {
-		return w.abort() // the handler has promised more
-	}
-	w.send(true)
-	w.release()
-	if w.failed != nil {
+	if !w.complete() {
 		return w.abort()
 	}
 	return true
 }
 
+// complete sends what is left of the answer. It reports false if it is not whole.
+func (w *streamWriter) complete() bool {
+	w.over.Store(true) // the write that goes on is the last
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.end()
+	if w.ended { // by a tunnel
+		return true
+	}
+	w.writeHeader(http.StatusOK)
+	if w.left > 0 && !w.isHead() {
+		return false // the handler has promised more
+	}
+	w.send(true)
+	return w.failed == nil
+}
+
 func (w *streamWriter) visit() *visit { return &w.t.own }
 
-func (w *streamWriter) release() {
+// end gives the buffer back. w.mu is held, and the handler may write no more.
+func (w *streamWriter) end() {
+	w.t.own.sent = w.written
 	if w.held != nil {
 		w.held.Release()
 		w.held = nil
@@ -342,8 +335,9 @@ func (w *streamWriter) release() {
 // abort ends the stream in the middle of an answer.
 func (w *streamWriter) abort() bool {
 	w.over.Store(true)
-	w.t.own.sent = w.written
-	w.release()
-	w.stream.Reset()
+	w.stream.Reset() // which ends a write that goes on
+	w.mu.Lock()
+	w.end()
+	w.mu.Unlock()
 	return false
 }
