@@ -224,8 +224,16 @@ func TestStreamNumbers(t *testing.T) {
 			p.ok(p.WriteRSTStream(1, 0))
 			p.headers(1, true, "a", "b")
 		}, []string{"GOAWAY 1 STREAM_CLOSED"}},
-		"unknown frames":  {func(p *peer) { p.ok(p.WriteRawFrame(0xfe, 0xff, 7, []byte("x"))); p.get(1, "/") }, []string{"HEADERS 1 200", `DATA 1 "ok" end`}},
-		"priority of any": {func(p *peer) { p.ok(p.WritePriority(9, http2.PriorityParam{StreamDep: 7})); p.get(1, "/") }, []string{"HEADERS 1 200", `DATA 1 "ok" end`}},
+		"unknown frames": {func(p *peer) { p.ok(p.WriteRawFrame(0xfe, 0xff, 7, []byte("x"))); p.get(1, "/") }, []string{"HEADERS 1 200", `DATA 1 "ok" end`}},
+		// Nothing may be said on a stream that is idle, not even that it is over (RFC 9113, section 6.4).
+		"window of idle":     {func(p *peer) { p.ok(p.WriteRawFrame(http2.FrameWindowUpdate, 0, 9, make([]byte, 4))) }, []string{"GOAWAY 0 PROTOCOL_ERROR"}},
+		"priority of itself": {func(p *peer) { p.ok(p.WriteRawFrame(http2.FramePriority, 0, 9, []byte{0, 0, 0, 9, 0})) }, []string{"GOAWAY 0 PROTOCOL_ERROR"}},
+		"priority of a push": {func(p *peer) {
+			p.get(3, "/hold")
+			p.ok(p.WriteRawFrame(http2.FramePriority, 0, 2, []byte{0, 0, 0, 2, 0}))
+		}, []string{"GOAWAY 3 PROTOCOL_ERROR"}},
+		"length of a priority": {func(p *peer) { p.ok(p.WriteRawFrame(http2.FramePriority, 0, 9, []byte{0, 0, 0})) }, []string{"GOAWAY 0 FRAME_SIZE_ERROR"}},
+		"priority of any":      {func(p *peer) { p.ok(p.WritePriority(9, http2.PriorityParam{StreamDep: 7})); p.get(1, "/") }, []string{"HEADERS 1 200", `DATA 1 "ok" end`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {

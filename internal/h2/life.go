@@ -218,8 +218,12 @@ func (c *Conn) clientEnded(st *Stream) error {
 	return nil
 }
 
-// refuse ends a stream whose client has broken the protocol on it.
+// refuse ends a stream whose client has broken the protocol on it. On one that is idle nothing
+// may be said (RFC 9113, section 6.4): then the connection ends.
 func (c *Conn) refuse(id uint32, code http2.ErrCode) error {
+	if id > c.maxID || id%2 == 0 {
+		return http2.ConnectionError(code)
+	}
 	c.mu.Lock()
 	if !c.budget.reset() {
 		err := calm(LimitResets)
