@@ -40,6 +40,7 @@ type answerWriter struct {
 	frozen  http.Header // as it was then
 	how     framing
 	left    int64           // of a sizedBody, what is still to be written
+	excess  bool            // more was to be written: what follows would hide that it is missing
 	held    *buffers.Buffer // what was written and is not sent, after room for a chunk
 	n       int             // bytes of that
 	begun   bool            // the head was sent
@@ -151,13 +152,13 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 	if !mayHaveBody(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
-	w.written += int64(len(p))
 	if w.how == sizedBody {
-		if int64(len(p)) > w.left {
+		if w.excess = w.excess || int64(len(p)) > w.left; w.excess {
 			return 0, http.ErrContentLength
 		}
 		w.left -= int64(len(p))
 	}
+	w.written += int64(len(p))
 	total := len(p)
 	if w.isHead() {
 		if p = p[:min(len(p), max(sniffed-w.n, 0))]; w.begun {

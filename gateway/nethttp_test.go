@@ -77,6 +77,15 @@ var answers = []struct {
 			panic(err)
 		}
 	}},
+	{"more than the length, and then less", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		io.WriteString(w, "he")
+		for _, rest := range []string{"llo!", "llo"} { // or else a part of the answer would be missing, unseen
+			if _, err := io.WriteString(w, rest); !errors.Is(err, http.ErrContentLength) {
+				fmt.Fprint(w, rest, err)
+			}
+		}
+	}},
 	{"length of nothing", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "5") }},
 	{"flushed", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "hel")
@@ -277,7 +286,7 @@ var asked = []struct{ name, head, body string }{
 // stalled are the answers to "Expect" after which net/http waits for a body that the client,
 // which was not told to go on, does not send.
 var stalled = []string{
-	"less than the length", "length of nothing", "identity", "close the body", "answer, then read", "abort", "abort in the middle", "panic after a write", "deadlines",
+	"less than the length", "more than the length, and then less", "length of nothing", "identity", "close the body", "answer, then read", "abort", "abort in the middle", "panic after a write", "deadlines",
 }
 
 // The adapter answers as net/http's server does, byte for byte but for the order of the
@@ -526,10 +535,10 @@ var differences = []difference{
 		[]string{"wrong length / kept 1.0"}},
 	{"the client is told before that the connection ends",
 		`+ Connection: close`,
-		[]string{"less than the length / GET, POST, chunked", "length of nothing / GET, POST, chunked"}},
+		[]string{"less than the length / GET, POST, chunked", "more than the length, and then less / GET, POST, chunked", "length of nothing / GET, POST, chunked"}},
 	{"the client is told before that the connection ends",
 		`- Connection: keep-alive`,
-		[]string{"less than the length / kept 1.0", "length of nothing / kept 1.0"}},
+		[]string{"less than the length / kept 1.0", "more than the length, and then less / kept 1.0", "length of nothing / kept 1.0"}},
 	{"what is beyond the length was not sent: nothing is wrong with the connection",
 		`+ kept
 - closed`,

@@ -54,6 +54,7 @@ type streamWriter struct {
 	status  int         // 0 before WriteHeader
 	frozen  http.Header // as it was then
 	left    int64       // what is still to be written of the length that was announced, or -1
+	excess  bool        // more was to be written
 	held    *buffers.Buffer
 	n       int  // bytes of that
 	begun   bool // the head was sent
@@ -122,7 +123,8 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 		return 0, nil
 	case !mayHaveBody(w.status):
 		return 0, http.ErrBodyNotAllowed
-	case w.left >= 0 && int64(len(p)) > w.left:
+	case w.left >= 0 && (w.excess || int64(len(p)) > w.left):
+		w.excess = true // what follows would hide that it is missing
 		return 0, http.ErrContentLength
 	}
 	w.written += int64(len(p))
