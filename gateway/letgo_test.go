@@ -143,7 +143,7 @@ func TestHandlerReturnsWhileItReads(t *testing.T) {
 				body := io.MultiReader(strings.NewReader(strings.Repeat("x", 10_000)), strings.NewReader("y"))
 				req, err := http.NewRequestWithContext(t.Context(), "POST", d.scheme()+"://a.test/"+strings.Repeat("x", i*3), body)
 				require.NoError(t, err)
-				req.Trailer = http.Header{"X-T": {"1"}}
+				req.Trailer = http.Header{"X-T": {"1"}, "X-Forwarded-For": {"192.0.2.1"}}
 				if res, err := client.Do(req); err == nil {
 					_, _ = io.Copy(io.Discard, res.Body)
 					res.Body.Close()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/sallyport/sallyport/ssl"
 )
@@ -25,7 +26,7 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 	}
 	d.header.applyTo(r.Header)
 	if r.Trailer != nil {
-		body := &trailerBody{r.Body, r.Trailer, &d.header}
+		body := &trailerBody{ReadCloser: r.Body, trailer: r.Trailer, header: &d.header}
 		body.scrub()
 		r.Body = body
 	}
@@ -57,6 +58,8 @@ type trailerBody struct {
 	io.ReadCloser
 	trailer http.Header
 	header  *outgoing
+
+	scrubbing sync.Mutex // held meanwhile: several may come to the end of the body
 }
 
 func (b *trailerBody) Read(p []byte) (int, error) {
@@ -68,6 +71,8 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 }
 
 func (b *trailerBody) scrub() {
+	b.scrubbing.Lock()
+	defer b.scrubbing.Unlock()
 	for name := range b.trailer {
 		if b.header.dropsTrailer(name) {
 			delete(b.trailer, name)
