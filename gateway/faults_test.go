@@ -182,6 +182,28 @@ func TestHandlerEndsItsGoroutine(t *testing.T) {
 	}
 }
 
+// A handler that writes less than it has announced has said something nevertheless: the client
+// gets that, and learns that it is not all.
+func TestHandlerPromisesMore(t *testing.T) {
+	h := newHarness(t, nil)
+	h.apply(handling(h, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "6")
+		_, _ = io.WriteString(w, "hello")
+	}))
+	for _, d := range h.doors() {
+		t.Run(d.name, func(t *testing.T) {
+			res, err := h.client(d, "a.test").Get(d.scheme() + "://a.test/")
+			require.NoError(t, err)
+			defer res.Body.Close()
+			require.Equal(t, 200, res.StatusCode)
+			require.EqualValues(t, 6, res.ContentLength)
+			body, err := io.ReadAll(res.Body)
+			require.Error(t, err)
+			require.Equal(t, "hello", string(body))
+		})
+	}
+}
+
 // A handler may answer while another goroutine reads the request, as a proxy does whose node
 // answers early: neither disturbs the other.
 func TestHandlerAnswersWhileItReads(t *testing.T) {

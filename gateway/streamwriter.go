@@ -317,6 +317,7 @@ func (w *streamWriter) complete() bool {
 	}
 	w.writeHeader(http.StatusOK)
 	if w.left > 0 && !w.isHead() {
+		w.send(false)
 		return false // the handler has promised more
 	}
 	w.send(true)
