@@ -66,12 +66,13 @@ func (b *budget) answered() { b.resets = min(b.resets+1, b.maxResets) }
 // on them, and however many others end meanwhile, that is no fault of the client's.
 type recent struct{ whole, torn ring }
 
-func (r *recent) add(id uint32, torn bool) {
+// add adds a stream. It returns the one that is forgotten for it if that is torn, or zero.
+func (r *recent) add(id uint32, torn bool) (forgotten uint32) {
 	if torn {
-		r.torn.add(id)
-	} else {
-		r.whole.add(id)
+		return r.torn.add(id)
 	}
+	r.whole.add(id)
+	return 0
 }
 
 // A ring has the last streams that were added to it.
@@ -80,9 +81,14 @@ type ring struct {
 	at  int
 }
 
-func (r *ring) add(id uint32) {
-	r.ids[r.at] = id
+// add adds a stream, and returns the one that is forgotten for it, or zero.
+func (r *ring) add(id uint32) (forgotten uint32) {
+	forgotten, r.ids[r.at] = r.ids[r.at], id
 	r.at = (r.at + 1) % len(r.ids)
+	return forgotten
 }
+
+// last returns the last of the streams by number, or zero.
+func (r *ring) last() uint32 { return slices.Max(r.ids[:]) }
 
 func (r *ring) has(id uint32) bool { return slices.Contains(r.ids[:], id) }

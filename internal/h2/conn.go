@@ -121,6 +121,8 @@ type Conn struct {
 	resize        bool  // the next head must tell that the table for HPACK is empty
 	aware         bool  // the client knows of priorities
 
+	tornTo uint32 // the last of the streams that were torn, and are no longer in closed
+
 	staysUp   bool      // it does not rest
 	lingers   bool      // something is on its way to a client that may be sending
 	idleSince time.Time // when the last handler returned
@@ -580,6 +582,7 @@ func (c *Conn) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out.release()
+	c.tornTo = max(c.tornTo, c.closed.torn.last())
 	c.closed = recent{}
 	streamTables.Put(c.streamTable)
 	c.streamTable = nil

@@ -78,6 +78,9 @@ func (b *block) place() error {
 		return nil
 	case c.closed.whole.has(b.id):
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
+	case b.id <= c.tornTo:
+		b.ignore = true // for all that is known, it was on its way
+		return nil
 	}
 	return http2.ConnectionError(http2.ErrCodeProtocol)
 }

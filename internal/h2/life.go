@@ -116,7 +116,12 @@ func (c *Conn) forget(st *Stream, torn bool) {
 		st.bulk = false
 		c.bulk--
 	}
-	c.closed.add(st.id, torn && !st.ended)
+	c.remember(st.id, torn && !st.ended)
+}
+
+// remember takes note of a stream that is over. c.mu is held.
+func (c *Conn) remember(id uint32, torn bool) {
+	c.tornTo = max(c.tornTo, c.closed.add(id, torn))
 }
 
 // resetStream ends a stream and tells the client so. c.mu is held.
@@ -238,7 +243,7 @@ func (c *Conn) refuse(id uint32, code http2.ErrCode) error {
 	if st := c.streams[id]; st != nil {
 		c.over(st, errRefused)
 	} else if !c.closed.whole.has(id) && !c.closed.torn.has(id) {
-		c.closed.add(id, true)
+		c.remember(id, true)
 	}
 	c.mu.Unlock() // it goes out before the reader waits
 	return nil

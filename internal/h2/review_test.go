@@ -2,6 +2,7 @@ package h2_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -353,6 +354,39 @@ func TestDataOnItsWay(t *testing.T) {
 			}
 		}
 		p.want()
+		p.hangUp()
+	})
+}
+
+// Nor is a trailer, however many streams were ended so, and however long it was on its way:
+// the connection may have rested meanwhile.
+func TestTrailersOnTheirWay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := defaults()
+		o.RestAfter = 250 * time.Millisecond
+		wake := make(chan struct{})
+		p := connect(t, o, ok)
+		p.whenResting(func() { <-wake })
+		p.wantGreeting()
+		for i := range uint32(100) {
+			p.post(2*i+1, "/")
+			p.want(fmt.Sprintf("HEADERS %d 200", 2*i+1), fmt.Sprintf("DATA %d \"ok\" end", 2*i+1), fmt.Sprintf("RST_STREAM %d NO_ERROR", 2*i+1))
+		}
+		for i := range uint32(10) {
+			p.headers(2*i+1, true, "x", "y")
+		}
+		p.want()
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, p.rested())
+		p.headers(199, true, "x", "y")
+		p.headers(197, true, "x", "y")
+		wake <- struct{}{}
+		p.want()
+		p.get(201, "/")
+		p.want("HEADERS 201 200", `DATA 201 "ok" end`)
+		p.get(201, "/")
+		p.want("GOAWAY 201 STREAM_CLOSED")
+		close(wake)
 		p.hangUp()
 	})
 }
