@@ -33,9 +33,12 @@ func (t *turn) adapt() (again bool) {
 	defer cancel()
 	r = r.WithContext(ctx)
 	w := t.answerer()
+	returned := false
 	defer func() {
 		if p := recover(); p != nil {
 			k.server.logPanic(k.remote, p)
+		}
+		if !returned { // also if the handler has ended the goroutine, as t.FailNow does
 			again = w.abort()
 		}
 	}()
@@ -50,7 +53,9 @@ func (t *turn) adapt() (again bool) {
 		k.server.serveLimited(w, r)
 	}
 	t.waited()
-	return w.finish()
+	again = w.finish()
+	returned = true
+	return again
 }
 
 // withBody is request with a body that can be read.

@@ -47,15 +47,18 @@ func TestHandlerReturnsWhileItWrites(t *testing.T) {
 			}
 		})
 		<-begun
-		if r.URL.Path == "/panics" {
+		switch r.URL.Path {
+		case "/panics":
 			panic(http.ErrAbortHandler)
+		case "/exits":
+			runtime.Goexit()
 		}
 	}))
 	for _, d := range h.engineDoors() {
 		t.Run(d.name, func(t *testing.T) {
 			client := h.client(d, "a.test")
 			for range 20 {
-				for _, path := range []string{"/keeps", "/panics"} {
+				for _, path := range []string{"/keeps", "/panics", "/exits"} {
 					res, err := client.Get(d.scheme() + "://a.test" + path)
 					if err == nil {
 						_, _ = io.Copy(io.Discard, res.Body)
