@@ -174,6 +174,7 @@ func (k *client) begin() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = stateActive
+	k.waited() // what a body that came to its end late has said is of the request before
 	k.works()
 }
 
