@@ -167,7 +167,7 @@ func (v *bodyView) readSrc(p []byte) (int, error) {
 	n, err = b.measure(n, err)
 	close(b.reading)
 	b.reading = nil
-	if err != nil {
+	if err != nil && !b.closed { // or else closing is what the read has ended with
 		b.end = err
 	}
 	if keep && !b.over() {

@@ -70,6 +70,23 @@ func TestRequestBodyKnowsWhoFailed(t *testing.T) {
 	require.Equal(t, broken, b.Failure())
 }
 
+// That a read ends because nothing more is wanted is nobody's fault.
+func TestRequestBodyClosedDuringARead(t *testing.T) {
+	src, client := io.Pipe()
+	b := upstream.NewRequestBody(src)
+	view := b.Lend()
+	b.Settle()
+	var wg sync.WaitGroup
+	wg.Go(func() { io.Copy(io.Discard, view) })
+	_, err := client.Write([]byte("a"))
+	require.NoError(t, err)
+	_, err = client.Write(nil) // which is taken by the next read: it goes on
+	require.NoError(t, err)
+	require.NoError(t, view.Close())
+	wg.Wait()
+	require.NoError(t, b.Failure())
+}
+
 // A late reader and a retry never both get the body.
 func TestRequestBodyRace(t *testing.T) {
 	for range 1000 {
