@@ -179,6 +179,7 @@ func TestRequireIdentityWarnings(t *testing.T) {
 	public := []ssl.Config{h.profile("pub", []string{"pub.test", "*.pub.test", "*"})}
 	some := append(public, h.profile("mtls", []string{"mtls.test", "*.mtls.test", "x.a.test"}, h.people), skipping)
 	all := []ssl.Config{h.profile("all", []string{"*"}, h.people), h.profile("but", []string{"but.test"})}
+	suffix := []ssl.Config{h.profile("suffix", []string{"*a.test", "*short"}, h.people)}
 	for _, c := range []struct {
 		name     string
 		profiles []ssl.Config
@@ -206,6 +207,8 @@ func TestRequireIdentityWarnings(t *testing.T) {
 		{"a suffix of anything", some, []string{"*test"}, ""},
 		{"a suffix, none demands", public, []string{"*test"}, says + "under *test: " + everybody},
 		{"a profile of every name", all, []string{"a.test", "*.b.test"}, ""},
+		{"a wildcard in a profile of a suffix", suffix, []string{"*.a.test", "*b.a.test", "*.short", "*b.short"}, ""},
+		{"a wildcard too deep in a profile of a suffix", suffix, []string{"*.b.a.test", "*.b.short"}, says + "under *.b.a.test, *.b.short: " + everybody},
 		{"a name out of a profile of every name", all, []string{"but.test"}, says + "under but.test: " + everybody},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -79,9 +79,11 @@ func (snap *snapshot) mayIdentify(pattern string) bool {
 	if dot < 0 { // it may be any name
 		return snap.ssl.DemandsClientCert()
 	}
+	// One label before the dot is what the star of a profile may stand for.
 	below, _ := snap.demanding.Get(suffix[dot:])
+	over, _ := snap.demanding.Get("*" + suffix[dot+1:])
 	all, _ := snap.demanding.Get("*")
-	return below+all > 0
+	return below+over+all > 0
 }
 
 // withoutPort returns a host of a route without its port.

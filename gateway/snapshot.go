@@ -29,8 +29,8 @@ type snapshot struct {
 	users hamt.Map[int]
 
 	// demanding counts the names that demand client certificates, by each of their
-	// suffixes from a dot on: mtls.a.test is one of ".a.test" and one of ".test". Only "*"
-	// is one of "*".
+	// suffixes from a dot on: mtls.a.test is one of ".a.test" and one of ".test". Beside
+	// those, "*" and names like "*a.test" are counted by themselves.
 	demanding hamt.Map[int]
 
 	// identityNames are the fields in which routes tell their targets who the client
@@ -255,7 +255,7 @@ func (snap *snapshot) demandingAfter(p *Prepared) hamt.Map[int] {
 			return
 		}
 		for _, name := range profile.Names() {
-			if name == "*" {
+			if strings.HasPrefix(name, "*") && !strings.HasPrefix(name, "*.") {
 				demanding = addTo(demanding, name, delta)
 			}
 			for i, c := range []byte(name) {
