@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/http"
 
-	"github.com/sallyport/sallyport/internal/urlpath"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
 )
@@ -28,16 +27,17 @@ type Explanation struct {
 	// Refused is why the guard refuses the request, or nil if it does not.
 	Refused *ssl.RequestError
 
-	// Route says how a route was looked for, even if the request is refused. It is nil if the
-	// path or the Host cannot be read, for which Status is 400.
+	// Route says how a route was looked for, even if the guard refuses the request. It is nil if
+	// nobody looks for one, because of the method (405), the path or the Host (400).
 	Route *route.Explanation
 }
 
 // Explain says what would become of a request: what serves the handshake, what the guard says
 // and which route is found, by the same rules and with the same configuration as if the
 // request came to [*Server.ServeHTTP]. The request is sent nowhere, not counted and not
-// logged, and no function of yours is called. A client has the certificate that is in r.TLS,
-// if any. Where a condition of a route asks for it, the body is read.
+// logged. A client has the certificate that is in r.TLS, if any. Of your functions, only the
+// Authorize of a profile is called, for such a certificate. Where a condition of a route asks
+// for it, the body is read.
 //
 // It is for people: it takes time in proportion to the routes that are tried.
 func (s *Server) Explain(r *http.Request) *Explanation {
@@ -47,9 +47,9 @@ func (s *Server) Explain(r *http.Request) *Explanation {
 		x.ServerName = cmp.Or(r.TLS.ServerName, s.o.TLS.FallbackName)
 		x.Profile = snap.ssl.Lookup(x.ServerName)
 	}
-	path, err := urlpath.Options(s.o.Route.Paths).Parse(urlpath.Raw(r))
-	if err != nil {
-		x.Status, x.Message = http.StatusBadRequest, err.Error()
+	path, why := s.pathOf(r)
+	if why != nil {
+		x.deny(why)
 		return x
 	}
 	host, ok := canonicalHost(r)
@@ -58,7 +58,7 @@ func (s *Server) Explain(r *http.Request) *Explanation {
 		return x
 	}
 	d := s.decisionOf(snap, &httpAsker{r}, path, host)
-	why := s.find(d)
+	why = s.find(d)
 	d.header.identityNames = &snap.identityNames // find stops short of it where it refuses
 	d.lookups()
 	x.Route = snap.routes.Explain(&d.req)

@@ -165,6 +165,32 @@ func TestExplainOracle(t *testing.T) {
 	}
 }
 
+// What is refused before anybody looks where it leads is explained like that too.
+func TestExplainUnreadable(t *testing.T) {
+	gw := must(gateway.New(nil))
+	defer gw.Close()
+	must(gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{local("all", "/*", "all")}}}))
+	for name, change := range map[string]func(*http.Request){
+		"CONNECT":         func(r *http.Request) { r.Method = "CONNECT" },
+		"the target form": func(r *http.Request) { r.RequestURI = "http://user@a.test/" },
+		"the length":      func(r *http.Request) { r.ProtoMajor, r.Header["Content-Length"] = 2, []string{"x"} },
+		"the path":        func(r *http.Request) { r.RequestURI, r.URL.Path, r.URL.RawPath = "/%00", "/\x00", "/%00" },
+		"the Host":        func(r *http.Request) { r.Host = "a b" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "http://a.test/", nil)
+			change(r)
+			w := httptest.NewRecorder()
+			gw.ServeHTTP(w, r)
+			x := gw.Explain(r)
+			require.GreaterOrEqual(t, w.Code, 400)
+			require.Equal(t, w.Code, x.Status)
+			require.Contains(t, w.Body.String(), x.Message)
+			require.Nil(t, x.Route)
+		})
+	}
+}
+
 // Where a request would go, and why.
 func ExampleServer_Explain() {
 	t := &testing.T{} // certificates for an example; yours come from files

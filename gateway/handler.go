@@ -24,28 +24,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveHTTP is ServeHTTP of a request that is accounted for.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, v *visit) {
-	if r.Method == http.MethodConnect {
-		// A tunnel to wherever the client says (CVE-2026-71324). It may go on as if it had
-		// one.
-		if r.ProtoMajor == 1 {
-			w.Header().Set("Connection", "close")
+	path, why := s.pathOf(r)
+	if why != nil {
+		if why == connectNotServed {
+			// It may go on as if it had a tunnel.
+			if r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close")
+			}
+			w.Header().Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")
 		}
-		w.Header().Set("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH")
-		s.answer(w, r, http.StatusMethodNotAllowed, "CONNECT is not served")
-		return
-	}
-	rawPath := urlpath.Raw(r)
-	path, err := urlpath.Options(s.o.Route.Paths).Parse(rawPath)
-	if err != nil {
-		s.answer(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
-	if !targetForm(r) {
-		s.answer(w, r, http.StatusBadRequest, "the request target is neither a path nor an http URL")
-		return
-	}
-	if !properLength(r) {
-		s.answer(w, r, http.StatusBadRequest, "the Content-Length is no length")
+		s.answer(w, r, why.status, why.message)
 		return
 	}
 	host, ok := canonicalHost(r)
@@ -79,6 +67,30 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, d
 	default:
 		s.forward(w, r, d)
 	}
+}
+
+// connectNotServed is why there is no tunnel to wherever the client says (CVE-2026-71324).
+var connectNotServed = &denial{status: http.StatusMethodNotAllowed, message: "CONNECT is not served"}
+
+// pathOf returns the path of a request of net/http, or why it cannot be served, whatever the
+// configuration.
+func (s *Server) pathOf(r *http.Request) (urlpath.Path, *denial) {
+	if r.Method == http.MethodConnect {
+		return urlpath.Path{}, connectNotServed
+	}
+	path, err := urlpath.Options(s.o.Route.Paths).Parse(urlpath.Raw(r))
+	unreadable := ""
+	switch {
+	case err != nil:
+		unreadable = err.Error()
+	case !targetForm(r):
+		unreadable = "the request target is neither a path nor an http URL"
+	case !properLength(r):
+		unreadable = "the Content-Length is no length"
+	default:
+		return path, nil
+	}
+	return urlpath.Path{}, &denial{status: http.StatusBadRequest, message: unreadable}
 }
 
 // decisionOf returns what there is to know of a request of net/http with a valid path and
