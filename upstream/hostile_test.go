@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -299,6 +300,55 @@ func TestBodyIsClosedDuringARead(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Closing a body may take its client's time, and the client wait for the answer: nobody who
+// reads that waits for Close.
+func TestAnswerDoesNotWaitForClose(t *testing.T) {
+	for name, c := range map[string]struct {
+		scheme upstream.Scheme
+		node   func(net.Conn)
+		o      *upstream.Options
+	}{
+		"http":      {"http", answering(ok), nil},
+		"h2c":       {"h2c", h2Node(answer200), nil},
+		"Transport": {"http", answering(ok), &upstream.Options{Transport: &http.Transport{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, upstream.Config{Scheme: c.scheme, Nodes: []upstream.Node{newOrigin(t, c.node).Node}}, c.o)
+			answered := make(chan struct{})
+			body := &slowlyClosed{watchedBody: newBody(endless{}), until: answered}
+			resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
+			require.NoError(t, err)
+			_, err = io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.False(t, body.late.Load())
+			close(answered)
+			<-body.done
+		})
+	}
+}
+
+// An endless reader never waits.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// A slowlyClosed body is closed when something else has happened.
+type slowlyClosed struct {
+	*watchedBody
+	until chan struct{}
+	late  atomic.Bool
+}
+
+func (b *slowlyClosed) Close() error {
+	select {
+	case <-b.until:
+	case <-time.After(5 * time.Second):
+		b.late.Store(true)
+	}
+	return b.watchedBody.Close()
 }
 
 // A waitingReader ends when it may.

@@ -411,7 +411,7 @@ func (x *http1Exchange) sendNoMore() {
 		x.tell(false)
 	}
 	if x.sending {
-		_ = x.body.Close()
+		dismiss(x.body)
 	}
 }
 

@@ -222,6 +222,28 @@ func (v *bodyView) Close() error {
 	return b.close()
 }
 
+// dismiss closes the body of an attempt for whoever must not wait. That of a client's that has
+// not come to its end may take the client's time to close, as with net/http's server, which
+// reads on for a while.
+func dismiss(body io.ReadCloser) {
+	v, ok := body.(*bodyView)
+	switch {
+	case body == nil:
+	case ok && v.over():
+		_ = body.Close()
+	default:
+		go body.Close()
+	}
+}
+
+// over reports whether the body was closed, or has come to its end.
+func (v *bodyView) over() bool {
+	b := v.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return v.closed || b.end != nil
+}
+
 // keptBytes are the beginning of a body, in pieces that are used again.
 type keptBytes struct {
 	pieces []*[pieceSize]byte

@@ -292,7 +292,7 @@ func (x *exchange) pause() {
 // end is called when nothing more is wanted of the exchange. It returns what to
 // say for err.
 func (x *exchange) end(err error) error {
-	defer closeBody(x.body) // http.Transport may be reading from it still
+	defer dismiss(x.body) // http.Transport may be reading from it still
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.phase = ended

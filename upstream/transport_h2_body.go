@@ -55,3 +55,9 @@ func (b *h2RequestBody) Close() error {
 	b.once.Do(func() { close(b.closed) })
 	return b.body.Close()
 }
+
+// stop is Close for whoever must not wait for the client.
+func (b *h2RequestBody) stop() {
+	b.once.Do(func() { close(b.closed) })
+	dismiss(b.body)
+}

@@ -140,7 +140,7 @@ func (x *h2Exchange) end(err error) error {
 	x.cancel(nil)
 	if !again {
 		if x.body != nil {
-			_ = x.body.Close() // net/http reads on after a complete answer of 2xx
+			x.body.stop() // net/http reads on after a complete answer of 2xx
 		}
 		x.client.release(x.conn)
 	}
