@@ -161,13 +161,6 @@ func (p *Pool) H2Groups(i int) int {
 	return len(t.groups)
 }
 
-// CloseIdle closes the idle connections to all nodes.
-func (p *Pool) CloseIdle() {
-	for i := range p.members {
-		p.members[i].conns.closeIdle()
-	}
-}
-
 // KeepName does what each request does for a node that is a name.
 func (p *Pool) KeepName(i int) { p.members[i].named.keep() }
 

@@ -193,7 +193,7 @@ func TestNamesAreResolvedAgain(t *testing.T) {
 		net.mu.Lock()
 		net.dialed = nil
 		net.mu.Unlock()
-		p.CloseIdle()
+		p.CloseIdleConnections()
 		begun = time.Now()
 		_, body := roundTrip(t, p, fresh)
 		require.Equal(t, "10.0.0.3:80", body)
@@ -210,7 +210,7 @@ func TestAddressesServeOnWhileDNSFails(t *testing.T) {
 		dns.set(errors.New("server misbehaving"))
 		for range 100 {
 			time.Sleep(time.Second)
-			p.CloseIdle()
+			p.CloseIdleConnections()
 			answers(t, p, "10.0.0.1:80")
 		}
 		// At 30 s and then every 3 s.
@@ -227,7 +227,7 @@ func TestAddressesServeOnWhileDNSFails(t *testing.T) {
 
 		dns.set(nil, "10.0.0.2")
 		time.Sleep(time.Hour)
-		p.CloseIdle()
+		p.CloseIdleConnections()
 		answers(t, p, "10.0.0.2:80")
 		synctest.Wait()
 		require.Equal(t, 2, strings.Count(log.String(), "\n"))
@@ -290,7 +290,7 @@ func TestSeveralAddresses(t *testing.T) {
 		dns.set(nil, "10.0.0.2", "2001:db8::1", "10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2")
 		seen := map[string]int{}
 		for range 9 {
-			p.CloseIdle()
+			p.CloseIdleConnections()
 			_, body := get(t, p, "http://a.test/")
 			seen[body]++
 		}
@@ -299,7 +299,7 @@ func TestSeveralAddresses(t *testing.T) {
 		begun := time.Now()
 		net.down = "10.0.0.1"
 		for range 9 {
-			p.CloseIdle()
+			p.CloseIdleConnections()
 			_, body := get(t, p, "http://a.test/")
 			require.NotEqual(t, "10.0.0.1:80", body)
 		}
@@ -308,7 +308,7 @@ func TestSeveralAddresses(t *testing.T) {
 
 		net.down, net.mute = "", "10.0.0.2"
 		for range 9 {
-			p.CloseIdle()
+			p.CloseIdleConnections()
 			_, body := get(t, p, "http://a.test/")
 			require.NotEqual(t, "10.0.0.2:80", body)
 		}
@@ -318,7 +318,7 @@ func TestSeveralAddresses(t *testing.T) {
 		dns.set(nil, "10.0.0.1", "10.0.0.2")
 		time.Sleep(time.Minute)
 		lookUp(t, p)
-		p.CloseIdle()
+		p.CloseIdleConnections()
 		net.down, net.mute = "10.0.0.1", "10.0.0.2"
 		_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
 		wantError(t, err, 504, 1, "no connection within 1m0s")

@@ -260,7 +260,7 @@ func TestRetriesThatAreLoggedAreFew(t *testing.T) {
 			require.Equal(t, c.logged, strings.Count(log.String(), "node=10.0.0.1:80"))
 
 			down = map[string]bool{"10.0.0.2:80": true}
-			p.CloseIdle()
+			p.CloseIdleConnections()
 			for p.Nodes()[1].Failures == 0 {
 				get(t, p, "http://a.test/")
 			}
@@ -271,7 +271,7 @@ func TestRetriesThatAreLoggedAreFew(t *testing.T) {
 			down = map[string]bool{"10.0.0.1:80": true}
 			q := p.Replace(p.Upstream(), options)
 			defer q.Close()
-			q.CloseIdle()
+			q.CloseIdleConnections()
 			said := len(log.String())
 			retry(q, 101)
 			_, unreported, _ := strings.Cut(log.String()[said:], "unreported=")
