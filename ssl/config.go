@@ -105,9 +105,9 @@ const DefaultDepth = 1
 // have signed the client's certificate.
 const NoIntermediates = -1
 
-// ClientAuth says whose client certificates a profile accepts. As with OpenSSL, a certificate
-// must be for clients: its extended key usage must include clientAuth and its key usage
-// digitalSignature or keyAgreement, if it has these extensions.
+// ClientAuth says whose client certificates a profile accepts. A certificate must be for
+// clients: its extended key usage must include clientAuth, or any usage, and its key usage
+// digitalSignature or, as with OpenSSL, keyAgreement, if it has these extensions.
 type ClientAuth struct {
 	// CAPEM holds the certificates that a client's chain may end in, one or more. Required:
 	// to crypto/tls an empty pool would mean the roots of the system, and so anyone's

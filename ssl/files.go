@@ -199,9 +199,9 @@ type watched struct {
 // pair has been replaced; when the other one is, Watch tries again.
 //
 // put is [*Store.Put], PutProfiles of a gateway.Server, or a function like them. What it
-// reports is logged, and a panic in it is an error. When Watch is called, everything must be right: otherwise it returns
-// an error, which joins everything that is wrong. Errors name the files that they are
-// about.
+// reports is logged, and a panic in it is an error. When Watch is called, everything must be
+// right: otherwise it returns an error, which joins everything that is wrong. Errors name the
+// files that they are about.
 func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...FileConfig) (*Watcher, error) {
 	w := &Watcher{put: guarded(put), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
