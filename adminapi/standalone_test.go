@@ -270,7 +270,7 @@ func TestWatchFilePanics(t *testing.T) {
 		write("/2")
 		tick()
 		require.Equal(t, []string{"adminapi: " + path + ": Decode panicked: a fault"}, told, "once")
-		require.Contains(t, log.String(), `error="Failed panicked: another"`)
+		require.Contains(t, log.String(), `panic=another`)
 		value.Store(string([]byte(ssltest.NewCA(t, "root").Server("a.test").KeyPEM)))
 		tick()
 		require.Len(t, told, 2)

@@ -127,13 +127,12 @@ func (w *FileWatcher) failed() {
 	if w.o.Failed == nil {
 		return
 	}
-	_, err := guarded("Failed", func() (struct{}, error) {
-		w.o.Failed(w.err)
-		return struct{}{}, nil
-	})
-	if err != nil && w.handler.logger != nil {
-		w.handler.logger.Error("who is told of failures fails too", "file", w.path, "error", err)
-	}
+	defer func() {
+		if r := recover(); r != nil && w.handler.logger != nil {
+			w.handler.logger.Error("Failed panicked", "file", w.path, "panic", withoutKey(fmt.Sprint(r)))
+		}
+	}()
+	w.o.Failed(w.err)
 }
 
 // note keeps what is wrong with the file. w.mu is held.
