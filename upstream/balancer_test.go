@@ -264,6 +264,28 @@ func TestLeastConnOracle(t *testing.T) {
 	}
 }
 
+// Of nodes with the same load, each is picked about as often as the others, whatever their
+// number and the places that they have among them.
+func TestLeastConnTies(t *testing.T) {
+	for _, n := range []int{2, 3, 4, 5, 6, 7, 9, 13} {
+		c := upstream.Config{Balancer: "least_conn"}
+		for i := range n {
+			c.Nodes = append(c.Nodes, upstream.Node{Host: "a.test", Port: 1 + i})
+		}
+		p := newPool(t, c, nil)
+		for i := range n {
+			p.InFlight(i, 1)
+		}
+		const each = 2000
+		seen := make([]int, n)
+		for range each * n {
+			seen[p.Picks().Pick(&upstream.Request{})]++
+		}
+		require.Greater(t, slices.Min(seen), each/2, "%d nodes: %v", n, seen)
+		require.Less(t, slices.Max(seen), each*2, "%d nodes: %v", n, seen)
+	}
+}
+
 // A node that has the connections of slow requests gets no more.
 func TestLeastConnAtWork(t *testing.T) {
 	release := make(chan struct{})

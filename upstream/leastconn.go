@@ -66,9 +66,11 @@ func newLeastConn(l *level, members []member) *leastConn {
 		return b
 	}
 	never := scaled{new(atomic.Int64), math.MaxUint64}
-	for nodes := range slices.Chunk(b.nodes, 4) {
+	// As evenly as it goes: each is as likely to be looked at first, however few it has.
+	number := (len(b.nodes) + 3) / 4
+	for i := range number {
 		f := four{nodes: [4]scaled{never, never, never, never}}
-		for k, n := range nodes {
+		for k, n := range b.nodes[i*len(b.nodes)/number : (i+1)*len(b.nodes)/number] {
 			f.nodes[k], f.index[k] = scaled{n.inFlight, common / n.weight}, n.index
 		}
 		b.fours = append(b.fours, f)
@@ -119,7 +121,7 @@ func (b *leastConn) glance(c *Candidates, random uint64) int {
 	// Those that have it are met in a random order, or nearly: else all gateways of a fleet
 	// would go on to the same node.
 	at, stride := below(random, len(b.fours)), b.strides[below(random>>21, len(b.strides))]
-	k, step := random>>60, random>>59|1
+	k, step := random>>62, random>>60|1
 	for range b.fours {
 		f := &b.fours[at]
 		if f.least() == least {
