@@ -146,29 +146,31 @@ func TestAuthorizeIsAskedBeforeTheKey(t *testing.T) {
 // Where its refusal does not end the connection, it is asked again after a while, and
 // where it accepts the client, it is not.
 func TestAuthorizeIsAskedAgain(t *testing.T) {
-	people := ssltest.NewCA(t, "people")
-	clock := newClock()
-	var j judge
-	auth := &ssl.ClientAuth{CAPEM: people.PEM(), SkipPaths: []string{"^/free$"}, Authorize: j.ask, AuthorizeID: "1"}
-	store := newStore(t, &ssl.Options{Base: &tls.Config{Time: clock.Now}}, server(people, "1", auth, "a.test"))
-	cs := connection("a.test", people.Client("alice"))
-	begin := clock.Now()
-	j.refuse(errors.New("not yet"))
-	for _, c := range []struct {
-		at    time.Duration
-		asked int
-		ok    bool
-	}{{0, 1, false}, {900 * time.Millisecond, 0, false}, {2 * time.Second, 1, false}, {4 * time.Second, 1, true}, {time.Hour, 0, true}} {
-		clock.Set(begin.Add(c.at))
-		if c.ok {
-			j.refuse(nil)
+	synctest.Test(t, func(t *testing.T) { // or verifying the chain may take its time, and lengthen the while
+		people := ssltest.NewCA(t, "people")
+		clock := newClock()
+		var j judge
+		auth := &ssl.ClientAuth{CAPEM: people.PEM(), SkipPaths: []string{"^/free$"}, Authorize: j.ask, AuthorizeID: "1"}
+		store := newStore(t, &ssl.Options{Base: &tls.Config{Time: clock.Now}}, server(people, "1", auth, "a.test"))
+		cs := connection("a.test", people.Client("alice"))
+		begin := clock.Now()
+		j.refuse(errors.New("not yet"))
+		for _, c := range []struct {
+			at    time.Duration
+			asked int
+			ok    bool
+		}{{0, 1, false}, {900 * time.Millisecond, 0, false}, {2 * time.Second, 1, false}, {4 * time.Second, 1, true}, {time.Hour, 0, true}} {
+			clock.Set(begin.Add(c.at))
+			if c.ok {
+				j.refuse(nil)
+			}
+			for range 3 {
+				_, err := store.Judge(store.Table(), cs, "a.test", "/")
+				require.Equal(t, c.ok, err == nil, "%v: %v", c.at, err)
+			}
+			require.Len(t, j.since(), c.asked, c.at)
 		}
-		for range 3 {
-			_, err := store.Judge(store.Table(), cs, "a.test", "/")
-			require.Equal(t, c.ok, err == nil, "%v: %v", c.at, err)
-		}
-		require.Len(t, j.since(), c.asked, c.at)
-	}
+	})
 }
 
 // It is asked about those alone whom all else lets in.

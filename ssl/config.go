@@ -160,10 +160,10 @@ type ClientAuth struct {
 	// Allow names. It is called at each handshake, including that of a resumed session, and
 	// again when the profile is replaced while the connection is open. Its answer applies
 	// to the connection; nil accepts the client. A refusal that does not end the connection
-	// (SkipPaths) applies for a second, and then the next request asks again. In a full
-	// handshake, it is called before the client has proved that it has the private key,
-	// because crypto/tls calls nothing after that: a call is not yet a visit. It may be
-	// called by any number of goroutines; the context ends after
+	// (SkipPaths) applies for a second, or longer if the chain is slow to verify, and then the
+	// next request asks again. In a full handshake, it is called before the client has proved
+	// that it has the private key, because crypto/tls calls nothing after that: a call is not
+	// yet a visit. It may be called by any number of goroutines; the context ends after
 	// [Options.HandshakeTimeout]. A panic in it counts as a refusal.
 	Authorize func(context.Context, *Identity) error
 
