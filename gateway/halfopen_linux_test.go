@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -104,8 +105,9 @@ func TestClientsThatAreGone(t *testing.T) {
 				require.Equal(t, 200, res.StatusCode, d.name)
 			}
 			asked, gone := make(chan struct{}), make(chan struct{})
+			var once sync.Once // that of the case before may come late
 			h.origin.on(func(v *visit) {
-				close(asked)
+				once.Do(func() { close(asked) })
 				<-gone
 				if v.readBody() {
 					v.write(c.answer)
