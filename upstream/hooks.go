@@ -27,7 +27,10 @@ func (d DialFunc) guarded() DialFunc {
 				conn, err = nil, fmt.Errorf("the Dialer panicked: %v", r)
 			}
 			if by, ok := ctx.Deadline(); err != nil && ok && !time.Now().Before(by) {
-				<-ctx.Done()
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second): // a context that somebody else has made may have no timer
+				}
 			}
 		}()
 		if conn, err = d(ctx, network, address); isNil(conn) && err == nil {
