@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -19,8 +20,8 @@ type leastConn struct {
 	nodes    []counted // those that have a weight
 	heaviest []counted // those of the greatest
 
-	// For glance: the nodes in fours, and the steps by which all fours are met. If the
-	// weights have no common scale, there are none.
+	// For glance: the nodes in fours of one weight, and the steps by which all fours are met.
+	// There are none if the weights have no common scale.
 	fours   []four
 	strides []int
 }
@@ -32,21 +33,25 @@ type counted struct {
 	index    int
 }
 
-// A four is as many nodes, or fewer and what is never the least.
+// A four is as many nodes of one weight, or fewer and what is never the least.
 type four struct {
-	nodes [4]scaled
-	index [4]int
+	inFlight [4]*atomic.Int64
+	scale    uint64 // times the weight, it is the same number for all fours
+	index    [4]int
 }
 
-// A scaled is a count and what makes it a load: with the weight, it is the same product for
-// all nodes.
-type scaled struct {
-	inFlight *atomic.Int64
-	scale    uint64
-}
+// never is more than is ever in flight.
+var never = func() *atomic.Int64 {
+	n := new(atomic.Int64)
+	n.Store(maxInFlight)
+	return n
+}()
 
-// maxScale leaves 32 bits to what is in flight.
-const maxScale = math.MaxUint32
+// Their product fits into 64 bits.
+const (
+	maxInFlight = math.MaxUint32 - 1
+	maxScale    = math.MaxUint32
+)
 
 func newLeastConn(l *level, members []member) *leastConn {
 	b := &leastConn{}
@@ -61,19 +66,8 @@ func newLeastConn(l *level, members []member) *leastConn {
 			b.heaviest = append(b.heaviest, n)
 		}
 	}
-	common := commonMultiple(weights, maxScale)
-	if common == 0 {
-		return b
-	}
-	never := scaled{new(atomic.Int64), math.MaxUint64}
-	// As evenly as it goes: each is as likely to be looked at first, however few it has.
-	number := (len(b.nodes) + 3) / 4
-	for i := range number {
-		f := four{nodes: [4]scaled{never, never, never, never}}
-		for k, n := range b.nodes[i*len(b.nodes)/number : (i+1)*len(b.nodes)/number] {
-			f.nodes[k], f.index[k] = scaled{n.inFlight, common / n.weight}, n.index
-		}
-		b.fours = append(b.fours, f)
+	if common := commonMultiple(weights, maxScale); common != 0 {
+		b.fours = newFours(b.nodes, common)
 	}
 	for step := range len(b.fours) + 1 {
 		if gcd(uint64(len(b.fours)), uint64(step)) == 1 {
@@ -81,6 +75,29 @@ func newLeastConn(l *level, members []member) *leastConn {
 		}
 	}
 	return b
+}
+
+// newFours returns nodes in fours. common is what all weights divide.
+func newFours(nodes []counted, common uint64) (fours []four) {
+	nodes = slices.Clone(nodes)
+	slices.SortStableFunc(nodes, func(a, b counted) int { return cmp.Compare(a.weight, b.weight) })
+	for len(nodes) > 0 {
+		same := nodes
+		if i := slices.IndexFunc(nodes, func(n counted) bool { return n.weight != nodes[0].weight }); i > 0 {
+			same = nodes[:i]
+		}
+		nodes = nodes[len(same):]
+		// As evenly as it goes: each is as likely to be looked at first, however few it has.
+		number := (len(same) + 3) / 4
+		for i := range number {
+			f := four{inFlight: [4]*atomic.Int64{never, never, never, never}, scale: common / same[0].weight}
+			for k, n := range same[i*len(same)/number : (i+1)*len(same)/number] {
+				f.inFlight[k], f.index[k] = n.inFlight, n.index
+			}
+			fours = append(fours, f)
+		}
+	}
+	return fours
 }
 
 func (b *leastConn) Pick(_ *http.Request, c *Candidates) int {
@@ -127,7 +144,7 @@ func (b *leastConn) glance(c *Candidates, random uint64) int {
 		if f.least() == least {
 			for range 4 {
 				k = (k + step) % 4
-				if f.nodes[k].load() != least {
+				if f.load(k) != least {
 					continue
 				}
 				if c.usableInFull(f.index[k]) {
@@ -149,20 +166,21 @@ func (b *leastConn) glance(c *Candidates, random uint64) int {
 func (b *leastConn) least() uint64 {
 	least := uint64(math.MaxUint64)
 	for i := range b.fours {
-		n := &b.fours[i].nodes
-		least = min(least, min(min(n[0].load(), n[1].load()), min(n[2].load(), n[3].load())))
+		f := &b.fours[i]
+		n := &f.inFlight
+		least = min(least, uint64(min(min(n[0].Load(), n[1].Load()), min(n[2].Load(), n[3].Load()))+1)*f.scale)
 	}
 	return least
 }
 
-// load compares with those of the other nodes as a number.
-func (n *scaled) load() uint64 { return uint64(n.inFlight.Load()+1) * n.scale }
-
-// least returns the least load.
+// least returns the least load of the four.
 func (f *four) least() uint64 {
-	n := &f.nodes
-	return min(min(n[0].load(), n[1].load()), min(n[2].load(), n[3].load()))
+	n := &f.inFlight
+	return uint64(min(min(n[0].Load(), n[1].Load()), min(n[2].Load(), n[3].Load()))+1) * f.scale
 }
+
+// load returns the load of a node.
+func (f *four) load(k uint64) uint64 { return uint64(f.inFlight[k].Load()+1) * f.scale }
 
 // search returns the usable node with the least load, or -1.
 func (b *leastConn) search(c *Candidates) int {
