@@ -3,6 +3,7 @@
 package gateway_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -45,7 +46,9 @@ func TestUnixSocket(t *testing.T) {
 			go func() { _ = serve(l) }()
 			client := &http.Client{Transport: &http.Transport{
 				DisableKeepAlives: true,
-				Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", path) },
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, "unix", path)
+				},
 			}}
 			for _, target := range []string{"/relayed", "/handled"} {
 				req, err := http.NewRequest("GET", "http://a.test"+target, nil)
