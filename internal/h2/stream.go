@@ -16,8 +16,7 @@ import (
 // A Stream is a request, and the answer to it.
 type Stream struct {
 	// Head is the head of the request, in the form of the HTTP/1.1 request with the same
-	// meaning: it is forwarded to nodes that speak that. It is nil if Refusal is not, or if
-	// Connect is not empty.
+	// meaning: it is forwarded to nodes that speak that. It is nil if Refusal is not.
 	Head *http1.RequestHead
 
 	// Refusal is why the request is not to be handled, and what is to be answered.
