@@ -200,6 +200,13 @@ func (b *handlerBody) Read(p []byte) (int, error) {
 	return b.Reader.Read(p)
 }
 
+// bePatient is that of a [streamBody], if it is one.
+func (b *handlerBody) bePatient() {
+	if body, ok := b.Reader.(*streamBody); ok {
+		body.bePatient()
+	}
+}
+
 // Close implements [io.Closer].
 func (b *handlerBody) Close() error {
 	b.closed.Store(true)
