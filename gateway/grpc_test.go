@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -228,6 +229,44 @@ func TestCallDeadline(t *testing.T) {
 				require.True(t, strings.HasPrefix(got, c.want), "%s, timeout %q, begun %q: %s", d.name, c.timeout, begin, got)
 			}
 		}
+	}
+}
+
+// A call's client may be silent for longer than the body of another request.
+func TestSilentCalls(t *testing.T) {
+	const short = 30 * time.Millisecond
+	h := newHarness(t, &gateway.Options{Limits: gateway.Limits{BodyTimeout: short}})
+	h.calling(newH2Origin(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+	}))
+	for _, d := range []door{h.http2, h.handler2} {
+		t.Run(d.name, func(t *testing.T) {
+			client := h.client(d, "a.test")
+			message, write := io.Pipe()
+			req := h.call(d, "application/grpc")
+			req.Body, req.ContentLength = message, -1
+			go func() {
+				for range 2 {
+					_, _ = io.WriteString(write, "part")
+					for begun := time.Now(); time.Since(begun) < 3*short; { // others do what they do
+						res, err := client.Do(h.call(d, "application/grpc"))
+						if err != nil {
+							write.CloseWithError(err)
+							return
+						}
+						_, _ = io.Copy(io.Discard, res.Body)
+						res.Body.Close()
+					}
+				}
+				write.Close()
+			}()
+			res, err := client.Do(req)
+			require.NoError(t, err)
+			defer res.Body.Close()
+			body, err := io.ReadAll(res.Body)
+			require.NoError(t, err)
+			require.Equal(t, "partpart", string(body))
+		})
 	}
 }
 
