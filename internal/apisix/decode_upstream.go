@@ -32,6 +32,7 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 
 	if has(doc, "checks") {
 		d.in("checks", func() { c.Checks = d.checks(objectOf(doc, "checks")) })
+		d.warnOfChecks(objectOf(objectOf(doc, "checks"), "active"), c.Scheme)
 	}
 	switch doc["pass_host"] {
 	case "node":
@@ -50,6 +51,23 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 		d.warn("tls", `has no effect: scheme is not "https" or "grpcs"`)
 	}
 	return c
+}
+
+// warnOfChecks warns of probes in plain HTTP/1.1, the default in APISIX too, of nodes that
+// speak something else. It says what [upstream.Upstream.Warnings] says.
+func (d *decoding) warnOfChecks(active map[string]any, scheme upstream.Scheme) {
+	if len(active) == 0 || has(active, "port") || has(active, "type") && active["type"] != "http" {
+		return
+	}
+	better := `"tcp"`
+	switch scheme {
+	case upstream.SchemeHTTPS:
+		better = `"https" or "tcp"`
+	case upstream.SchemeGRPC, upstream.SchemeGRPCS:
+	default:
+		return
+	}
+	d.warn("checks.active.type", `is "http", and the nodes speak %s: a probe tells nothing of such a node, or finds it unhealthy: set %s`, scheme, better)
 }
 
 // refuseUpstream refuses what APISIX does for an upstream and we do not.
