@@ -166,9 +166,7 @@ func (b *leastConn) glance(c *Candidates, random uint64) int {
 func (b *leastConn) least() uint64 {
 	least := uint64(math.MaxUint64)
 	for i := range b.fours {
-		f := &b.fours[i]
-		n := &f.inFlight
-		least = min(least, uint64(min(min(n[0].Load(), n[1].Load()), min(n[2].Load(), n[3].Load()))+1)*f.scale)
+		least = min(least, b.fours[i].least())
 	}
 	return least
 }
