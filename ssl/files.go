@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/internal/files"
+	"github.com/sallyport/sallyport/internal/hooks"
 )
 
 // A FileConfig is a [Config] whose certificates, keys, CAs and revocation lists are in
@@ -303,12 +304,10 @@ func (w *Watcher) reload(f *watched, changed bool) {
 // could recover from it.
 func guarded(put func(...Config) (Report, error)) func(...Config) (Report, error) {
 	return func(configs ...Config) (report Report, err error) {
-		defer func() {
-			if r := recover(); r != nil {
-				err = fmt.Errorf("ssl: put panicked: %v", r)
-			}
-		}()
-		return put(configs...)
+		if panicked := hooks.Recovered(func() { report, err = put(configs...) }); panicked != nil {
+			return Report{}, fmt.Errorf("ssl: put %w", panicked)
+		}
+		return report, err
 	}
 }
 

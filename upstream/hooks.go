@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"reflect"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/hooks"
 )
 
 // This file is what stands between the pool and those who connect and resolve for it. They
@@ -22,19 +24,18 @@ import (
 // and the timeout of a check for something else.
 func (d DialFunc) guarded() DialFunc {
 	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-		defer func() {
-			if r := recover(); r != nil {
-				conn, err = nil, fmt.Errorf("the Dialer panicked: %v", r)
-			}
-			if by, ok := ctx.Deadline(); err != nil && ok && !time.Now().Before(by) {
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second): // a context that somebody else has made may have no timer
-				}
-			}
-		}()
-		if conn, err = d(ctx, network, address); isNil(conn) && err == nil {
+		panicked := hooks.Recovered(func() { conn, err = d(ctx, network, address) })
+		switch {
+		case panicked != nil:
+			conn, err = nil, fmt.Errorf("the Dialer %w", panicked)
+		case err == nil && isNil(conn):
 			conn, err = nil, errors.New("the Dialer returned neither a connection nor an error")
+		}
+		if by, ok := ctx.Deadline(); err != nil && ok && !time.Now().Before(by) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second): // a context that somebody else has made may have no timer
+			}
 		}
 		return conn, err
 	}
@@ -51,10 +52,8 @@ func isNil(conn net.Conn) bool {
 type guardedResolver struct{ Resolver }
 
 func (r guardedResolver) LookupNetIP(ctx context.Context, network, host string) (list []netip.Addr, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			list, err = nil, fmt.Errorf("the Resolver panicked: %v", r)
-		}
-	}()
-	return r.Resolver.LookupNetIP(ctx, network, host)
+	if panicked := hooks.Recovered(func() { list, err = r.Resolver.LookupNetIP(ctx, network, host) }); panicked != nil {
+		return nil, fmt.Errorf("the Resolver %w", panicked)
+	}
+	return list, err
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/hooks"
 )
 
 // An output collects lines.
@@ -80,12 +82,9 @@ func (o *output) empty() error {
 // pass writes what there is. A panic of the writer is an error: the timer's goroutine is
 // nobody's who could recover from it. o.mu is held.
 func (o *output) pass() (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("accesslog: the writer panicked: %v", r)
-		}
-	}()
-	_, err = o.w.Write(o.b)
+	if panicked := hooks.Recovered(func() { _, err = o.w.Write(o.b) }); panicked != nil {
+		return fmt.Errorf("accesslog: the writer %w", panicked)
+	}
 	return err
 }
 

@@ -1,5 +1,19 @@
-// Package hooks joins functions that are told of events.
+// Package hooks is how functions of the user's are called: several that are told of one event,
+// and those whose panic must not end the process.
 package hooks
+
+import "fmt"
+
+// Recovered calls f. A panic in it is an error, "panicked: " and what it says.
+func Recovered(f func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panicked: %v", r)
+		}
+	}()
+	f()
+	return nil
+}
 
 // Join returns a function that calls all of list, from the last to the first and, like
 // deferred functions, even if one panics. It is nil if there are none.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"reflect"
 
+	"github.com/sallyport/sallyport/internal/hooks"
 	"github.com/sallyport/sallyport/internal/secret"
 )
 
@@ -28,7 +29,7 @@ func Guard(s crypto.Signer, public crypto.PublicKey) (crypto.Signer, error) {
 	// The certificate's key is asked, not the Signer's: it wants a key of its own type,
 	// and so does crypto/tls.
 	var same bool
-	if err := recovered(func() { same = ok && ours.Equal(given) }); err != nil || !same {
+	if err := hooks.Recovered(func() { same = ok && ours.Equal(given) }); err != nil || !same {
 		return nil, errors.New("is not the key of the certificate")
 	}
 	return &guard{
@@ -50,7 +51,7 @@ func Guarded(key crypto.PrivateKey) bool {
 }
 
 func publicOf(s crypto.Signer) (public crypto.PublicKey, err error) {
-	if err := recovered(func() { public = s.Public() }); err != nil {
+	if err := hooks.Recovered(func() { public = s.Public() }); err != nil {
 		return nil, fmt.Errorf("has no public key: Public %w", err)
 	}
 	if public == nil {
@@ -82,21 +83,10 @@ func (g *guard) SignMessage(rand io.Reader, msg []byte, o crypto.SignerOpts) ([]
 }
 
 func (f signFunc) guarded(rand io.Reader, data []byte, o crypto.SignerOpts) (signature []byte, err error) {
-	if panicked := recovered(func() { signature, err = f(rand, data, o) }); panicked != nil {
+	if panicked := hooks.Recovered(func() { signature, err = f(rand, data, o) }); panicked != nil {
 		return nil, fmt.Errorf("the Signer %w", panicked)
 	}
 	return signature, err
-}
-
-// recovered makes an error of a panic.
-func recovered(f func()) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panicked: %v", r)
-		}
-	}()
-	f()
-	return nil
 }
 
 // Same reports whether two Signers are one and the same, or both nil.
