@@ -1,6 +1,7 @@
 package apisix
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/sallyport/sallyport/upstream"
@@ -32,7 +33,7 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 
 	if has(doc, "checks") {
 		d.in("checks", func() { c.Checks = d.checks(objectOf(doc, "checks")) })
-		d.warnOfChecks(objectOf(objectOf(doc, "checks"), "active"), c.Scheme)
+		d.warnOfChecks(&c.Checks.Active, c.Scheme)
 	}
 	switch doc["pass_host"] {
 	case "node":
@@ -55,8 +56,9 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 
 // warnOfChecks warns of probes in plain HTTP/1.1, the default in APISIX too, of nodes that
 // speak something else. It says what [upstream.Upstream.Warnings] says.
-func (d *decoding) warnOfChecks(active map[string]any, scheme upstream.Scheme) {
-	if len(active) == 0 || has(active, "port") || has(active, "type") && active["type"] != "http" {
+func (d *decoding) warnOfChecks(a *upstream.ActiveChecks, scheme upstream.Scheme) {
+	probes := a.HealthyInterval != upstream.NoProbes || a.UnhealthyInterval != upstream.NoProbes
+	if !probes || a.Port != 0 || cmp.Or(a.Type, upstream.CheckHTTP) != upstream.CheckHTTP {
 		return
 	}
 	better := `"tcp"`
