@@ -107,7 +107,7 @@ type deadlineBody struct {
 
 	patient bool // no read has a deadline; set before the first
 
-	// due is when the read that goes on is late, in nanoseconds since 1970, and stays
+	// due is when the read that goes on is late, by the server's clock, and stays
 	// when that read has failed. Zero otherwise.
 	due atomic.Int64
 
@@ -127,7 +127,7 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 		return b.body.Read(p)
 	}
 	if !b.patient {
-		b.due.Store(time.Now().Add(b.timeout).UnixNano())
+		b.due.Store(b.server.clock() + int64(b.timeout))
 		b.set(time.Now().Add(b.timeout))
 	}
 	n, err := b.body.Read(p)
@@ -151,7 +151,7 @@ func (b *deadlineBody) bePatient() { b.patient = true }
 // late reports whether a read goes on, or has failed, at a time when it is late.
 func (b *deadlineBody) late() bool {
 	due := b.due.Load()
-	return due != 0 && time.Now().UnixNano() >= due
+	return due != 0 && b.server.clock() >= due
 }
 
 // set sets the deadline for reading, unless the handler has returned.

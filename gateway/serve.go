@@ -304,7 +304,7 @@ type handOver struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	end    sync.Once
-	last   atomic.Int64 // when the last one was taken, in nanoseconds since 1970
+	last   atomic.Pointer[time.Time] // when the last one was taken; nil: none was
 }
 
 // start lets the server of net/http serve what is handed over.
@@ -320,7 +320,8 @@ func (s *Server) serveHandOver() { _ = s.http.Serve(&s.h2) }
 // take hands a connection over. It reports false, and closes it, if nobody takes it any
 // more.
 func (h *handOver) take(c net.Conn) bool {
-	h.last.Store(time.Now().UnixNano())
+	now := time.Now()
+	h.last.Store(&now)
 	select {
 	case h.conns <- c:
 		return true
@@ -334,7 +335,11 @@ func (h *handOver) take(c net.Conn) bool {
 // that [*client.drain] gives to others: net/http's Shutdown takes a new connection with
 // HTTP/2 for an idle one, and closes it.
 func (h *handOver) settle(ctx context.Context) error {
-	timer := time.NewTimer(time.Until(time.Unix(0, h.last.Load()).Add(parkAfter)))
+	last := h.last.Load()
+	if last == nil {
+		return nil
+	}
+	timer := time.NewTimer(time.Until(last.Add(parkAfter)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"crypto/tls"
-	"math"
 	"net"
 	"os"
 	"time"
@@ -113,16 +112,13 @@ func (c *Conn) Rest() { c.releaseInput() }
 // of each. Zero is never.
 func (c *Conn) WriteBy(t time.Time) {
 	s := &c.socket
-	if t.IsZero() || t.After(endOfTime) {
+	if t.IsZero() {
 		s.sendBy.Store(0)
 	} else {
-		s.sendBy.Store(t.UnixNano())
+		s.sendBy.Store(int64(now().after(time.Until(t))))
 	}
 	s.writing.begin(s.sendStep())
 }
-
-// endOfTime is the last that a time in nanoseconds can be.
-var endOfTime = time.Unix(0, math.MaxInt64)
 
 // preface is what a connection with HTTP/2 begins with (RFC 9113, section 3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

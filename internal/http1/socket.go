@@ -118,7 +118,7 @@ type socket struct {
 	writing limit
 
 	sendLimit atomic.Int64 // of one write; zero: none
-	sendBy    atomic.Int64 // when all writes end, in nanoseconds since 1970; zero: never
+	sendBy    atomic.Int64 // the moment when all writes end; zero: never
 	written   atomic.Int64 // bytes
 
 	writeMu sync.Mutex // held while writing
@@ -323,7 +323,7 @@ func (s *socket) send(p []byte) (n int, err error) {
 func (s *socket) sendStep() time.Duration {
 	step := time.Duration(s.sendLimit.Load()) / writeSteps
 	if by := s.sendBy.Load(); by != 0 {
-		left := max(time.Duration(by-time.Now().UnixNano()), 1)
+		left := max(time.Duration(by)-time.Duration(now()), 1)
 		if step <= 0 || left < step {
 			return left
 		}
@@ -333,8 +333,8 @@ func (s *socket) sendStep() time.Duration {
 
 // sendOver reports whether all writes are to have ended.
 func (s *socket) sendOver() bool {
-	by := s.sendBy.Load()
-	return by != 0 && time.Now().UnixNano() >= by
+	by := moment(s.sendBy.Load())
+	return by != 0 && now() >= by
 }
 
 // SetWriteDeadline is what crypto/tls calls before its last alert, and nobody else. It
