@@ -171,6 +171,8 @@ func certificateCause(reason Reason, p *Profile, c *x509.Certificate, err error,
 		switch {
 		case errors.Is(err, errCRLMissing):
 			return fmt.Sprintf("the profile %q has no CRL of an issuer in the chain of %s", p.id, subject(c))
+		case errors.Is(err, errCRLScope):
+			return fmt.Sprintf("the CRLs of the profile %q of an issuer in the chain of %s are for other certificates of it", p.id, subject(c))
 		case errors.Is(err, errCRLExpired):
 			return fmt.Sprintf("a CRL of the profile %q that the chain of %s needs is past its next update", p.id, subject(c))
 		}

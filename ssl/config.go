@@ -138,12 +138,18 @@ type ClientAuth struct {
 	DangerouslyAllowIntermediateAnchors bool
 
 	// CRLs are certificate revocation lists (RFC 5280, section 5), each one list in DER, or
-	// one or more in PEM, complete and of version 2. A private key beside them is refused.
-	// Of several lists of one issuer, the newest counts. Once there is any list, every
-	// certificate of a chain below its root needs a current list of its issuer that does
-	// not name it; if a list is missing or past its next update, the client is refused. The
-	// signature of a list is checked with its issuer's key, and a list that fails counts as
-	// missing. Nothing is ever fetched from where a certificate points.
+	// one or more in PEM, of version 2. A private key beside them is refused.
+	//
+	// Once there is any list, every certificate of a chain below its root needs a current
+	// list of its issuer that does not name it; if a list is missing or past its next update,
+	// the client is refused. Of several lists of one issuer, the newest counts. If an issuer
+	// has divided its certificates among lists (section 5.2.5), those count that are for the
+	// certificate: whose issuing distribution point is one of the certificate's own
+	// distribution points, and that are not only for CAs, or only for others. Lists of some
+	// reasons, indirect ones and deltas are refused.
+	//
+	// The signature of a list is checked with its issuer's key, and a list that fails counts
+	// as missing. Nothing is ever fetched from where a certificate points.
 	CRLs [][]byte
 
 	// DangerouslyAllowMissingCRL accepts certificates whose issuer has no list.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -27,6 +26,7 @@ const maxCRLBytes = 64 << 20
 var (
 	errRevoked    = errors.New("ssl: a CRL names a certificate of the chain")
 	errCRLMissing = errors.New("ssl: there is no CRL of an issuer in the chain")
+	errCRLScope   = errors.New("ssl: no CRL of an issuer in the chain is for the certificate")
 	errCRLExpired = errors.New("ssl: the CRL of an issuer in the chain is past its next update")
 )
 
@@ -40,7 +40,8 @@ type crls struct {
 
 // A crl is one list.
 type crl struct {
-	list    *x509.RevocationList
+	list    *x509.RevocationList // without its entries
+	scope   crlScope
 	serials []string // sorted; the bytes of the numbers
 
 	// signers are the certificates that the signature was checked with, and the
@@ -66,25 +67,16 @@ func newCRLs(c *ClientAuth, fault func(field string, err error)) *crls {
 			fault(fmt.Sprintf("Client.CRLs[%d]", i), err)
 			continue
 		}
-		for _, list := range lists {
-			one := &crl{list: list, serials: make([]string, 0, len(list.RevokedCertificateEntries))}
-			for _, entry := range list.RevokedCertificateEntries {
-				one.serials = append(one.serials, string(entry.SerialNumber.Bytes()))
-			}
-			slices.Sort(one.serials)
-			// The parsed entries are many times the size of the serials.
-			list.RevokedCertificateEntries = nil
-			//lint:ignore SA1019 it is filled all the same
-			list.RevokedCertificates = nil
-			sum := sha256.Sum256(list.Raw)
+		for _, one := range lists {
+			sum, issuer := sha256.Sum256(one.list.Raw), string(one.list.RawIssuer)
 			all.sums = append(all.sums, string(sum[:]))
-			all.byIssuer[string(list.RawIssuer)] = append(all.byIssuer[string(list.RawIssuer)], one)
+			all.byIssuer[issuer] = append(all.byIssuer[issuer], one)
 		}
 	}
 	return all
 }
 
-func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
+func parseCRLs(data []byte) ([]*crl, error) {
 	if len(data) > maxCRLBytes {
 		return nil, fmt.Errorf("%d bytes, more than %d", len(data), maxCRLBytes)
 	}
@@ -98,24 +90,42 @@ func parseCRLs(data []byte) ([]*x509.RevocationList, error) {
 			return nil, err
 		}
 	}
-	lists := make([]*x509.RevocationList, 0, len(ders))
+	lists := make([]*crl, 0, len(ders))
 	for i, der := range ders {
-		list, err := x509.ParseRevocationList(der)
-		if err != nil && strings.Contains(err.Error(), "unsupported crl version") {
-			err = fmt.Errorf("%w: it must be version 2 (RFC 5280, section 5.1.2.1), as openssl ca writes it with a crlnumber file", err)
-		}
-		if err == nil && len(list.Raw) != len(der) {
-			err = fmt.Errorf("%d bytes follow it", len(der)-len(list.Raw))
-		}
-		if err == nil {
-			err = checkCRLExtensions(list)
-		}
+		one, err := newCRL(der)
 		if err != nil {
 			return nil, fmt.Errorf("list %d: %w", i+1, err)
 		}
-		lists = append(lists, list)
+		lists = append(lists, one)
 	}
 	return lists, nil
+}
+
+// newCRL parses a list, which keeps der.
+func newCRL(der []byte) (*crl, error) {
+	list, err := x509.ParseRevocationList(der)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "unsupported crl version"):
+		return nil, fmt.Errorf("%w: it must be version 2 (RFC 5280, section 5.1.2.1), as openssl ca writes it with a crlnumber file", err)
+	case err != nil:
+		return nil, err
+	case len(list.Raw) != len(der):
+		return nil, fmt.Errorf("%d bytes follow it", len(der)-len(list.Raw))
+	}
+	scope, err := scopeOf(list)
+	if err != nil {
+		return nil, err
+	}
+	one := &crl{list: list, scope: scope, serials: make([]string, 0, len(list.RevokedCertificateEntries))}
+	for _, entry := range list.RevokedCertificateEntries {
+		one.serials = append(one.serials, string(entry.SerialNumber.Bytes()))
+	}
+	slices.Sort(one.serials)
+	// The parsed entries are many times the size of the serials.
+	list.RevokedCertificateEntries = nil
+	//lint:ignore SA1019 it is filled all the same
+	list.RevokedCertificates = nil
+	return one, nil
 }
 
 // isDER reports whether data begins as a SEQUENCE of more than 127 bytes does,
@@ -157,40 +167,6 @@ func crlBlocks(bundle []byte) (ders [][]byte, err error) {
 	}
 }
 
-// checkCRLExtensions refuses a list that says less than it seems: a delta, or one
-// for a part of the certificates, even if it forgets to call that critical, as
-// OpenSSL does. A critical extension that is not understood must not be passed
-// over, in an entry either (RFC 5280, sections 5.2 and 5.3): the entries of an
-// indirect list are of another issuer's certificates.
-func checkCRLExtensions(list *x509.RevocationList) error {
-	if list.NextUpdate.IsZero() {
-		return errors.New("has no next update: it would be current for ever (RFC 5280, section 5.1.2.5)")
-	}
-	for _, e := range list.Extensions {
-		switch {
-		case e.Id.Equal(oidDeltaCRL):
-			return errors.New("is a delta of another list: a complete one is needed")
-		case e.Id.Equal(oidIssuingPoint):
-			return fmt.Errorf("has the extension %v: it is for a part of the certificates, and a complete list is needed", e.Id)
-		case e.Critical:
-			return fmt.Errorf("has the critical extension %v, which is not supported", e.Id)
-		}
-	}
-	for i, entry := range list.RevokedCertificateEntries {
-		for _, e := range entry.Extensions {
-			if e.Critical {
-				return fmt.Errorf("its entry %d has the critical extension %v, which is not supported", i+1, e.Id)
-			}
-		}
-	}
-	return nil
-}
-
-var (
-	oidDeltaCRL     = asn1.ObjectIdentifier{2, 5, 29, 27}
-	oidIssuingPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
-)
-
 // digest writes the lists and how they are gone by.
 func (c *crls) digest(h hash.Hash) {
 	if c == nil {
@@ -216,14 +192,17 @@ func (c *crls) check(chain []*x509.Certificate, now, until time.Time) (time.Time
 	return until, nil
 }
 
-// checkOne looks a certificate up in the lists of its issuer. It returns until
-// when the answer holds, or zero: until the newest list should have a successor,
+// checkOne looks a certificate up in the lists of its issuer that are for it. It returns
+// until when the answer holds, or zero: until the newest list should have a successor,
 // if that counts, or until one that is not valid yet takes its place.
 func (c *crls) checkOne(cert, issuer *x509.Certificate, now time.Time) (until time.Time, err error) {
 	var newest *crl
+	missing := errCRLMissing
 	for _, one := range c.byIssuer[string(cert.RawIssuer)] {
 		switch {
 		case !one.signedBy(issuer):
+		case !one.scope.covers(cert):
+			missing = errCRLScope
 		case one.list.ThisUpdate.After(now):
 			// The answer holds up to the second before.
 			until = earlier(until, one.list.ThisUpdate.Add(-time.Second))
@@ -235,7 +214,7 @@ func (c *crls) checkOne(cert, issuer *x509.Certificate, now time.Time) (until ti
 		if c.allowMissing {
 			return until, nil
 		}
-		return time.Time{}, errCRLMissing
+		return time.Time{}, missing
 	}
 	if _, revoked := slices.BinarySearch(newest.serials, string(cert.SerialNumber.Bytes())); revoked {
 		return time.Time{}, errRevoked

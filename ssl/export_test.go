@@ -3,12 +3,20 @@ package ssl
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"time"
 )
 
 // What the tests of the external package see of the inside.
 
-var ParseCRLs = parseCRLs
+// ParseCRLs parses lists as a [ClientAuth] has them.
+func ParseCRLs(data []byte) (lists []*x509.RevocationList, err error) {
+	parsed, err := parseCRLs(data)
+	for _, one := range parsed {
+		lists = append(lists, one.list)
+	}
+	return lists, err
+}
 
 // MaxVerified bounds the chains that CacheVerified remembers.
 const MaxVerified = maxVerified
@@ -72,4 +80,11 @@ func (s *sharedCerts) Len() (n int) {
 		n += len(s.shards[i].m)
 	}
 	return n
+}
+
+// CRLCovers returns the names of where a list is published, by the extension that says so, and
+// whether it is for a certificate with the extension cert.
+func CRLCovers(list, cert, issuer []byte) (points [][]byte, covers bool, err error) {
+	s, err := parseScope(list)
+	return s.points, err == nil && s.covers(&x509.Certificate{RawIssuer: issuer, Extensions: []pkix.Extension{{Id: oidDistributionPoints, Value: cert}}}), err
 }

@@ -189,7 +189,7 @@ func policyReason(p *Profile, err error, now time.Time) Reason {
 		return ReasonNotAllowed
 	case errors.As(err, &invalid):
 		return certificateReason(p, invalid, now)
-	case errors.Is(err, errRevoked), errors.Is(err, errCRLMissing), errors.Is(err, errCRLExpired):
+	case errors.Is(err, errRevoked), errors.Is(err, errCRLMissing), errors.Is(err, errCRLScope), errors.Is(err, errCRLExpired):
 		return ReasonRevoked
 	case errors.Is(err, errExpired):
 		return ReasonExpired
