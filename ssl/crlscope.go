@@ -26,7 +26,7 @@ type crlScope struct {
 // certificate is good is refused, as OpenSSL does unless it is told otherwise: a list of some
 // reasons, and one of other issuers' certificates.
 func parseScope(extension []byte) (s crlScope, err error) {
-	parts, err := elements(asn1.TagSequence, asn1.ClassUniversal, extension, asn1.ClassContextSpecific)
+	parts, err := elements(extension, universal, asn1.TagSequence, specific)
 	for _, part := range parts {
 		if err != nil {
 			break
@@ -61,16 +61,18 @@ func parseScope(extension []byte) (s crlScope, err error) {
 
 var errUnreadable = errors.New("cannot be read")
 
-// elements reads a value of a tag and class, and returns the values in it, which must be of
+const universal, specific = asn1.ClassUniversal, asn1.ClassContextSpecific
+
+// elements reads a value of a class and tag, and returns the values in it, which must be of
 // the class that is named last.
-func elements(tag, class int, der []byte, of int) (list []asn1.RawValue, err error) {
+func elements(der []byte, class, tag, inner int) (list []asn1.RawValue, err error) {
 	var whole asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &whole); err != nil || len(rest) > 0 || whole.Tag != tag || whole.Class != class || !whole.IsCompound {
 		return nil, errUnreadable
 	}
 	for rest := whole.Bytes; len(rest) > 0; {
 		var one asn1.RawValue
-		if rest, err = asn1.Unmarshal(rest, &one); err != nil || one.Class != of {
+		if rest, err = asn1.Unmarshal(rest, &one); err != nil || one.Class != inner {
 			return nil, errUnreadable
 		}
 		list = append(list, one)
@@ -88,14 +90,14 @@ func boolean(v asn1.RawValue) (bool, error) {
 
 // fullName reads the name of a distribution point, [0], and returns the names in it.
 func fullName(der []byte) (names [][]byte, err error) {
-	choice, err := elements(0, asn1.ClassContextSpecific, der, asn1.ClassContextSpecific)
+	choice, err := elements(der, specific, 0, specific)
 	switch {
 	case err != nil || len(choice) != 1:
 		return nil, errUnreadable
 	case choice[0].Tag == 1:
 		return nil, errors.New("names where it is published relative to its issuer")
 	}
-	list, err := elements(0, asn1.ClassContextSpecific, choice[0].FullBytes, asn1.ClassContextSpecific)
+	list, err := elements(choice[0].FullBytes, specific, 0, specific)
 	if err != nil || len(list) == 0 {
 		return nil, errUnreadable
 	}
@@ -125,14 +127,14 @@ func (s *crlScope) covers(cert *x509.Certificate) bool {
 // certificate (RFC 5280, section 4.2.1.13). One of lists of some reasons, or of another
 // issuer, is not meant.
 func (s *crlScope) publishedFor(issuer, extension []byte) bool {
-	points, err := elements(asn1.TagSequence, asn1.ClassUniversal, extension, asn1.ClassUniversal)
+	points, err := elements(extension, universal, asn1.TagSequence, universal)
 	return err == nil && slices.ContainsFunc(points, func(p asn1.RawValue) bool { return s.publishedAt(issuer, p.FullBytes) })
 }
 
 // publishedAt is publishedFor of one point. One without a name of its own has that of the
 // issuer which it names (section 6.3.3, (b)(2)(i)).
 func (s *crlScope) publishedAt(issuer, point []byte) bool {
-	parts, err := elements(asn1.TagSequence, asn1.ClassUniversal, point, asn1.ClassContextSpecific)
+	parts, err := elements(point, universal, asn1.TagSequence, specific)
 	if err != nil {
 		return false
 	}
@@ -143,7 +145,7 @@ func (s *crlScope) publishedAt(issuer, point []byte) bool {
 			names, err = fullName(part.FullBytes)
 		case 2:
 			var issuers []asn1.RawValue
-			issuers, err = elements(2, asn1.ClassContextSpecific, part.FullBytes, asn1.ClassContextSpecific)
+			issuers, err = elements(part.FullBytes, specific, 2, specific)
 			if !slices.ContainsFunc(issuers, func(n asn1.RawValue) bool { return n.Tag == directoryName && bytes.Equal(n.Bytes, issuer) }) {
 				return false
 			}
