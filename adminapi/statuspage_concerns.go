@@ -8,7 +8,6 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi/statuspage"
 	"github.com/sallyport/sallyport/gateway"
-	"github.com/sallyport/sallyport/ssl"
 )
 
 // concerns says what somebody should look at, of all objects and not of those on a page
@@ -49,7 +48,7 @@ func (h *Handler) concerns(stats *gateway.Stats, c *statuspage.Configuration) []
 		case len(table.Warnings(s.ID)) > 0: // some of which are about the above
 			odd = append(odd, s.ID)
 		}
-		if p.DemandsClientCert() && slices.ContainsFunc(p.Client().CRLs, func(l ssl.CRL) bool { return stats.At.After(l.NextUpdate) }) {
+		if next := s.CRLNextUpdate; p.DemandsClientCert() && !next.IsZero() && stats.At.After(next) {
 			stale = append(stale, s.ID)
 		}
 	}

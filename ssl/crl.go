@@ -36,6 +36,7 @@ type crls struct {
 	sums         []string // SHA-256 of each list, for the scope of sessions
 	allowMissing bool
 	allowExpired bool
+	nextUpdate   time.Time // see [ProfileStats.CRLNextUpdate]
 }
 
 // A crl is one list.
@@ -73,7 +74,30 @@ func newCRLs(c *ClientAuth, fault func(field string, err error)) *crls {
 			all.byIssuer[issuer] = append(all.byIssuer[issuer], one)
 		}
 	}
+	all.nextUpdate = all.firstUpdate()
 	return all
+}
+
+// firstUpdate returns when the first of the lists that count is past its next update: the
+// newest ones of each issuer and scope. It is zero if they count thereafter.
+func (c *crls) firstUpdate() (first time.Time) {
+	if c.allowExpired {
+		return first
+	}
+	for _, lists := range c.byIssuer {
+		newest := map[string]*crl{}
+		for _, one := range lists {
+			// Two issuers may have one name.
+			of := fmt.Sprintf("%x %v", one.list.AuthorityKeyId, one.scope)
+			if known := newest[of]; known == nil || one.newer(known) {
+				newest[of] = one
+			}
+		}
+		for _, one := range newest {
+			first = earlier(first, one.list.NextUpdate)
+		}
+	}
+	return first
 }
 
 func parseCRLs(data []byte) ([]*crl, error) {

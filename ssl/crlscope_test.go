@@ -217,3 +217,37 @@ func FuzzCRLScope(f *testing.F) {
 		require.Equal(t, covers, covers && slices.ContainsFunc(points, func(name []byte) bool { return bytes.Contains(list, name) && bytes.Contains(cert, name) }))
 	})
 }
+
+// When clients are refused because a list has no successor yet.
+func TestCRLNextUpdate(t *testing.T) {
+	root, other := newAuthority(t, nil, ca("root")), newAuthority(t, nil, ca("other"))
+	in := func(d time.Duration) time.Time { return time.Now().Add(d).UTC().Truncate(time.Second) }
+	list := func(issuer *authority, thisUpdate, nextUpdate time.Time, scope ...[]byte) []byte {
+		l := x509.RevocationList{}
+		if scope != nil {
+			l = scoped(scope...)
+		}
+		l.ThisUpdate, l.NextUpdate = thisUpdate, nextUpdate
+		return issuer.crl(l)
+	}
+	first, then, late := in(-2*time.Hour), in(-time.Hour), in(0)
+	a, b := at(uri("http://crl.test/a")), at(uri("http://crl.test/b"))
+	for _, c := range []struct {
+		name  string
+		lists [][]byte
+		loose bool
+		want  time.Time
+	}{
+		{"none", nil, false, time.Time{}},
+		{"one", [][]byte{list(root, first, in(time.Hour))}, false, in(time.Hour)},
+		{"the older ends first", [][]byte{list(root, then, in(2*time.Hour)), list(root, first, late)}, false, in(2 * time.Hour)},
+		{"of two issuers", [][]byte{list(root, first, in(2*time.Hour)), list(other, then, in(time.Hour))}, false, in(time.Hour)},
+		{"of two parts", [][]byte{list(root, first, in(time.Hour), a), list(root, then, in(2*time.Hour), b)}, false, in(time.Hour)},
+		{"it does not matter", [][]byte{list(root, first, in(time.Hour))}, true, time.Time{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := server(ssltest.NewCA(t, "servers"), "1", &ssl.ClientAuth{CAPEM: join(root.pem(), other.pem()), CRLs: c.lists, DangerouslyAllowExpiredCRL: c.loose}, "a.test")
+			require.WithinDuration(t, c.want, newStore(t, nil, config).Stats().Profiles[0].CRLNextUpdate, 2*time.Second)
+		})
+	}
+}

@@ -34,6 +34,12 @@ type ProfileStats struct {
 	// NotAfter is when each of the profile's certificates expires, in the order of
 	// [Config.Certificates]. It must not be changed.
 	NotAfter []time.Time
+
+	// CRLNextUpdate is when the first of the revocation lists that count is past its next
+	// update, from when on clients are refused. It is zero if there are no lists, or if
+	// [ClientAuth.DangerouslyAllowExpiredCRL] is set. Of lists of one issuer for the same
+	// certificates, the newest counts.
+	CRLNextUpdate time.Time
 }
 
 // HandshakeStats count handshakes.
@@ -89,6 +95,9 @@ func (tm *Terminator) Stats() Stats {
 	room := make([]uint64, 0, meter.Buckets*int(max(tm.counts.size.Load(), 0)))
 	for _, p := range t.sorted() {
 		ps := ProfileStats{ID: p.id, NotAfter: p.notAfter, Handshakes: HandshakeStats{Duration: Histogram{Bounds: meter.Bounds()}}}
+		if p.client != nil && p.client.crls != nil {
+			ps.CRLNextUpdate = p.client.crls.nextUpdate
+		}
 		if c, ok := tm.counts.profiles.Load(p.id); ok {
 			ps.Handshakes, room = c.(*handshakeCounts).read(room)
 		}

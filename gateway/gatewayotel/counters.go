@@ -54,6 +54,7 @@ type instruments struct {
 	handshakeTime metric.Float64ObservableCounter
 	turnedAway    metric.Int64ObservableCounter
 	expiry        metric.Float64ObservableGauge
+	crlNextUpdate metric.Float64ObservableGauge
 
 	requests    metric.Int64ObservableCounter
 	requestTime metric.Float64ObservableCounter
@@ -83,6 +84,7 @@ func (m *instruments) make(meter metric.Meter) ([]metric.Observable, error) {
 	m.handshakeTime = k.seconds("sallyport.tls.handshake.time", "The time of the handshakes that succeeded, from the accepted connection on.")
 	m.turnedAway = k.counter("sallyport.tls.turned_away", "{connection}", "Connections that were closed without a handshake because their address had too many.")
 	m.expiry = k.gauge("sallyport.tls.certificate.expiry", "s", "When a certificate expires, since 1970.")
+	m.crlNextUpdate = k.gauge("sallyport.tls.crl.next_update", "s", "When a revocation list is past its next update and clients are refused, since 1970.")
 
 	m.requests = k.counter("sallyport.http.requests", "{request}", "Requests, by route and the class of the status that they were answered with.")
 	m.requestTime = k.seconds("sallyport.http.request.time", "The time of the requests, from their head to the end of the answer.")

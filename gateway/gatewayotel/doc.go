@@ -91,6 +91,7 @@
 //	sallyport.tls.handshake.time        counter         s             sallyport.profile.id
 //	sallyport.tls.turned_away           counter         {connection}
 //	sallyport.tls.certificate.expiry    gauge           s             sallyport.profile.id, sallyport.certificate.index; since 1970
+//	sallyport.tls.crl.next_update       gauge           s             sallyport.profile.id; since 1970
 //	sallyport.http.requests             counter         {request}     sallyport.route.id, sallyport.http.status_class
 //	sallyport.http.request.time         counter         s             sallyport.route.id
 //	sallyport.http.requests.refused     counter         {request}     http.response.status_code, error.type

@@ -215,7 +215,7 @@ func busy() gateway.Stats {
 	return gateway.Stats{
 		Config:      gateway.ConfigStats{Revision: 1, Changed: now, Profiles: 1, Routes: 1, Upstreams: 1},
 		Connections: gateway.ConnectionStats{Accepted: 1, Open: 1, HTTP1: gateway.ProtocolStats{Accepted: 1, Open: 1, Idle: 1}},
-		TLS: ssl.Stats{TurnedAway: 1, Profiles: []ssl.ProfileStats{{ID: "1", NotAfter: []time.Time{now}, Handshakes: ssl.HandshakeStats{
+		TLS: ssl.Stats{TurnedAway: 1, Profiles: []ssl.ProfileStats{{ID: "1", NotAfter: []time.Time{now}, CRLNextUpdate: now, Handshakes: ssl.HandshakeStats{
 			Full: ssl.VersionCounts{TLS13: 1}, Resumed: ssl.VersionCounts{TLS12: 1}, Failed: []ssl.ReasonCount{{Reason: ssl.ReasonExpired, Count: 1}}, Duration: ssl.Histogram(took),
 		}}}},
 		Routes:    []gateway.RouteStats{{ID: "1", RequestStats: gateway.RequestStats{Requests: gateway.StatusCounts{2: 1}, Duration: took}}},

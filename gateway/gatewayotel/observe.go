@@ -59,9 +59,9 @@ func (m *instruments) tls(o metric.Observer, st *ssl.Stats) {
 	o.ObserveInt64(m.turnedAway, int64(st.TurnedAway))
 	if !m.fits(len(st.Profiles)) {
 		m.profile(o, &st.All)
-		if first := soonest(st.Profiles); !first.IsZero() {
-			o.ObserveFloat64(m.expiry, unix(first))
-		}
+		end, update := soonest(st.Profiles)
+		m.timestamp(o, m.expiry, end)
+		m.timestamp(o, m.crlNextUpdate, update)
 		return
 	}
 	m.profile(o, &st.NoProfile)
@@ -70,21 +70,34 @@ func (m *instruments) tls(o metric.Observer, st *ssl.Stats) {
 		id := profileKey.String(text(p.ID))
 		m.profile(o, &p.Handshakes, id)
 		for n, end := range p.NotAfter {
-			o.ObserveFloat64(m.expiry, unix(end), with(id, certificateKey.Int(n)))
+			m.timestamp(o, m.expiry, end, id, certificateKey.Int(n))
 		}
+		m.timestamp(o, m.crlNextUpdate, p.CRLNextUpdate, id)
 	}
 }
 
-// soonest returns when the first certificate expires, or zero if there is none.
-func soonest(profiles []ssl.ProfileStats) (first time.Time) {
+// timestamp tells of a time, if there is one.
+func (m *instruments) timestamp(o metric.Observer, gauge metric.Float64ObservableGauge, t time.Time, id ...attribute.KeyValue) {
+	if !t.IsZero() {
+		o.ObserveFloat64(gauge, unix(t), with(id...))
+	}
+}
+
+// soonest returns when the first certificate expires, and when the first revocation list is
+// past its next update, or zero if there is none.
+func soonest(profiles []ssl.ProfileStats) (end, update time.Time) {
 	for i := range profiles {
-		for _, end := range profiles[i].NotAfter {
-			if first.IsZero() || end.Before(first) {
-				first = end
+		p := &profiles[i]
+		for _, t := range p.NotAfter {
+			if end.IsZero() || t.Before(end) {
+				end = t
 			}
 		}
+		if t := p.CRLNextUpdate; update.IsZero() || !t.IsZero() && t.Before(update) {
+			update = t
+		}
 	}
-	return first
+	return end, update
 }
 
 // profile tells what became of handshakes: only what has occurred.

@@ -55,7 +55,7 @@ func busy() gateway.Stats {
 				Duration: ssl.Histogram(measured(3, 22, 1)),
 			},
 			Profiles: []ssl.ProfileStats{
-				{ID: "partners", NotAfter: []time.Time{started.Add(48 * time.Hour), started.Add(24 * time.Hour)}, Handshakes: ssl.HandshakeStats{
+				{ID: "partners", NotAfter: []time.Time{started.Add(48 * time.Hour), started.Add(24 * time.Hour)}, CRLNextUpdate: started.Add(6 * time.Hour), Handshakes: ssl.HandshakeStats{
 					Full: ssl.VersionCounts{TLS12: 1, TLS13: 9}, Resumed: ssl.VersionCounts{TLS13: 4},
 					Failed:   []ssl.ReasonCount{{Reason: ssl.ReasonNoClientCert, Count: 2}, {Reason: ssl.ReasonUnknownCA, Count: 7}},
 					Duration: ssl.Histogram(measured(3, 10, 1)),

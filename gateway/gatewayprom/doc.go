@@ -33,6 +33,7 @@
 //	sallyport_tls_handshake_duration_seconds          histogram  profile; of those that succeeded
 //	sallyport_tls_turned_away_total                   counter    connections beyond MaxHandshakesPerAddr
 //	sallyport_tls_certificate_expiry_timestamp_seconds gauge     profile, certificate: 0, 1, ...
+//	sallyport_tls_crl_next_update_timestamp_seconds   gauge      profile; when clients are refused
 //
 //	sallyport_http_requests_total                     counter    route, code
 //	sallyport_http_request_duration_seconds           histogram  route; WebSockets are not in it

@@ -33,6 +33,7 @@ var (
 	handshakeDuration = describe("tls_handshake_duration_seconds", "How long handshakes took that succeeded, from the accepted connection on.", "profile")
 	turnedAway        = describe("tls_turned_away_total", "Connections that were closed without a handshake because their address had too many.")
 	expiry            = describe("tls_certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since 1970.", "profile", "certificate")
+	crlNextUpdate     = describe("tls_crl_next_update_timestamp_seconds", "When a revocation list is past its next update and clients are refused, in seconds since 1970.", "profile")
 )
 
 // Of requests.

@@ -13,7 +13,9 @@ func (c *collector) handshakes(s sink, st *ssl.Stats) {
 	s.counter(turnedAway, st.TurnedAway)
 	if !c.fits(len(st.Profiles)) {
 		s.handshakes("", &st.All)
-		s.timestamp(expiry, soonest(st.Profiles), "", "")
+		end, update := soonest(st.Profiles)
+		s.timestamp(expiry, end, "", "")
+		s.timestamp(crlNextUpdate, update, "")
 		return
 	}
 	s.handshakes("", &st.NoProfile)
@@ -24,19 +26,25 @@ func (c *collector) handshakes(s sink, st *ssl.Stats) {
 		for n, end := range p.NotAfter {
 			s.timestamp(expiry, end, profile, strconv.Itoa(n))
 		}
+		s.timestamp(crlNextUpdate, p.CRLNextUpdate, profile)
 	}
 }
 
-// soonest returns when the first certificate expires, or zero if there is none.
-func soonest(profiles []ssl.ProfileStats) (first time.Time) {
+// soonest returns when the first certificate expires, and when the first revocation list is
+// past its next update, or zero if there is none.
+func soonest(profiles []ssl.ProfileStats) (end, update time.Time) {
 	for i := range profiles {
-		for _, end := range profiles[i].NotAfter {
-			if first.IsZero() || end.Before(first) {
-				first = end
+		p := &profiles[i]
+		for _, t := range p.NotAfter {
+			if end.IsZero() || t.Before(end) {
+				end = t
 			}
 		}
+		if t := p.CRLNextUpdate; update.IsZero() || !t.IsZero() && t.Before(update) {
+			update = t
+		}
 	}
-	return first
+	return end, update
 }
 
 // handshakes shows every reason, lest the first failure of a kind goes unseen: of a series
