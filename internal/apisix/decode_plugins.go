@@ -8,6 +8,9 @@ import (
 // APISIX's users pass on the client's identity.
 const Plugin = "proxy-rewrite"
 
+// rawTarget is the plugin's property for forwarding the target of a request as it came.
+const rawTarget = "use_real_request_uri_unsafe"
+
 // plugins decodes the plugins of a route or a service, and refuses by name what this
 // gateway does not have.
 func (d *decoding) plugins(doc map[string]any) (edits route.HeaderEdits) {
@@ -41,6 +44,12 @@ func (d *decoding) proxyRewrite(conf map[string]any) (edits route.HeaderEdits) {
 			edits = d.headerEdits(conf[name])
 		case "_meta":
 			d.in("_meta", func() { disabled = d.pluginMeta(objectOf(conf, "_meta")) })
+		case rawTarget:
+			// Set, it asks for what this gateway does with every request. APISIX up to 3.13
+			// stored the default, false, with every configuration of the plugin.
+			if _, ok := conf[name].(bool); !ok {
+				d.refuse(name, "wrong type: expected boolean, got %s", typeName(conf[name]))
+			}
 		default:
 			d.refuse(name, "this gateway changes headers alone")
 		}

@@ -131,6 +131,8 @@ func TestDecodeProxyRewrite(t *testing.T) {
 		`{"headers":{"set":{"B":"b","A":""},"add":{"C":7},"remove":["X-Y","Z"]}}`: {Set: []route.HeaderField{{Name: "A"}, {Name: "B", Value: "b"}}, Add: []route.HeaderField{{Name: "C", Value: "7"}}, Remove: []string{"X-Y", "Z"}},
 		`{"headers":{"set":{"A":"a"}},"_meta":{"disable":false}}`:                 {Set: []route.HeaderField{{Name: "A", Value: "a"}}},
 		`{"headers":{"set":{"A":"a"}},"_meta":{"disable":true}}`:                  {},
+		`{"headers":{"A":"a"},"use_real_request_uri_unsafe":false}`:               {Set: []route.HeaderField{{Name: "A", Value: "a"}}}, // as stored by APISIX up to 3.13
+		`{"use_real_request_uri_unsafe":true}`:                                    {},
 	} {
 		require.Equal(t, want, f.decode(apisix.Routes, "1", `{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":`+doc+`}}`).Route.Headers, doc)
 		require.Equal(t, want, f.decode(apisix.Services, "1", `{"plugins":{"proxy-rewrite":`+doc+`}}`).Route.Headers, doc)
@@ -289,6 +291,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{},"limit-count":{}}}`, unknownPlugin}},
 		{apisix.Services, refusal{`{"plugins":{"proxy-rewrite":{},"limit-count":{}}}`, unknownPlugin}},
 		{apisix.Services, refusal{`{"script":"return {} --"}`, `property "script" validation failed: this gateway runs no Lua`}},
+		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"use_real_request_uri_unsafe":1}}}`, inPlugin + `property "use_real_request_uri_unsafe" validation failed: wrong type: expected boolean, got number`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"uri":"/a","headers":{}}}}`, inPlugin + `property "uri" validation failed: this gateway changes headers alone`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":1}}`, inPlugin + `wrong type: expected object, got number`}},
 		{apisix.Routes, refusal{`{"uri":"/","upstream_id":1,"plugins":{"proxy-rewrite":{"_meta":{"disable":1}}}}`, inPlugin + `property "_meta" validation failed: property "disable" validation failed: it` + later}},

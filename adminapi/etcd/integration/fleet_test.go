@@ -268,7 +268,7 @@ func encrypted(key string, pem []byte) string {
 }
 
 // What APISIX has written is understood: placeholders, ids that are numbers, encrypted keys,
-// leases; and what is of no use here is kept out, and told.
+// leases, the defaults that it stored up to 3.13; and what is of no use here is kept out, and told.
 func TestWrittenByAPISIX(t *testing.T) {
 	const key = "edd1c9f0985e76a2"
 	client := newClient(t, newCluster(t, 1).Endpoints()...)
@@ -293,9 +293,13 @@ func TestWrittenByAPISIX(t *testing.T) {
 		"create_time": 1700000000, "update_time": 1700000000}))
 	put("/routes/00000000000000000123", doc(map[string]any{"id": "00000000000000000123", "uri": "/x", "upstream_id": 7, "status": 1}))
 	put("/upstreams/7", doc(map[string]any{"id": 7, "type": "roundrobin", "scheme": "http", "hash_on": "vars", "pass_host": "pass", "nodes": map[string]any{origin: 1}}))
+	put("/routes/identity", doc(map[string]any{"id": "identity", "uri": "/identity", "priority": 0, "status": 1, "upstream_id": "7",
+		"plugins": map[string]any{"proxy-rewrite": map[string]any{"use_real_request_uri_unsafe": false,
+			"headers": map[string]any{"X-Ssl-Client-S-DN": "$ssl_client_s_dn"}}}}))
 	bad := put("/routes/limited", doc(map[string]any{"id": "limited", "uri": "/l", "plugins": map[string]any{"limit-count": map[string]any{}}}))
 	n := newNode(t, newStorage(t, client, quick("")), "0123456789abcdef", key)
 	require.Equal(t, "origin: /x", n.get("/x"))
+	require.Equal(t, "origin: /identity", n.get("/identity"))
 	status := n.admin.Status()
 	require.Len(t, status.Rejected, 1)
 	require.Equal(t, "/routes/limited", status.Rejected[0].Key)
