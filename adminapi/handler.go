@@ -221,7 +221,7 @@ func (h *Handler) read(e *edit, value []byte) error {
 }
 
 // absent are the kinds of APISIX that this gateway has nothing for. Clients list
-// them; a list is empty, and a write is refused by name.
+// them; a list is empty, nothing is found to be deleted, and a write is refused by name.
 var absent = []string{
 	"consumers", "consumer_groups", "credentials", "global_rules", "plugin_configs", "plugin_metadata",
 	"plugins", "protos", "secrets", "stream_routes",
@@ -318,10 +318,11 @@ func (h *Handler) serve(r *http.Request) (*reply, *failure) {
 }
 
 func (h *Handler) serveAbsent(r *http.Request, name string, nested bool) (*reply, *failure) {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		if !nested {
-			return &reply{status: http.StatusOK, body: listOf(nil, 0)}, nil
-		}
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	switch {
+	case read && !nested:
+		return &reply{status: http.StatusOK, body: listOf(nil, 0)}, nil
+	case read, nested && r.Method == http.MethodDelete: // clients are content if it is gone, and else try again
 		return nil, keyNotFound
 	}
 	return nil, badRequest(errors.New("this gateway has no " + name))
