@@ -126,5 +126,6 @@ assert.equal(imported.updated, 2);
 // Kinds that there are not.
 for (const api of [sdk.consumers, sdk.globalRules, sdk.consumerGroups, sdk.pluginConfigs, sdk.streamRoutes, sdk.protos]) {
   assert.deepEqual(await ask(() => api.list()), []);
+  await refused(() => api.delete("nobody"), /404|not found/i);
 }
 console.log(`drove apisix-sdk against ${host}:${port}`);
