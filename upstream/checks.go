@@ -61,9 +61,10 @@ type ActiveChecks struct {
 	// Concurrency is how many nodes are probed at a time. Zero is 10.
 	Concurrency int
 
-	// Host is sent to nodes that are IP addresses and, with [CheckHTTPS], is the name that
-	// they must prove. A node with a name is sent its name, and with [PassRewrite] all nodes are
-	// sent [Config.Host]. If empty, a node that is an address is sent its address.
+	// Host is sent to nodes that are IP addresses. A node with a name is sent its name, and with
+	// [PassRewrite] all nodes are sent [Config.Host]. If empty, a node that is an address is
+	// sent its address. With [CheckHTTPS] a node must prove the name that it is sent, or
+	// [TLS.ServerName] if there is one.
 	Host string
 
 	// Port is the port that is probed. Zero is the node's.

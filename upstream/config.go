@@ -213,6 +213,12 @@ type TLS struct {
 	// whom is trusted.
 	CAPEM []byte
 
+	// ServerName, if not empty, is the name or the address that every node is asked for (SNI)
+	// and must prove, whatever the Host that it sees, as [tls.Config.ServerName] is: set it
+	// where the nodes have certificates of their own and the Host stays the client's. If
+	// empty, it is the name in that Host: see [PassHost].
+	ServerName string
+
 	// CertPEM and KeyPEM are the client certificate that is shown to nodes that
 	// ask for one. Both or none, unless there is a Signer.
 	CertPEM []byte

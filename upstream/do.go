@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -363,7 +364,7 @@ func (u *Upstream) hostFor(m *member, asked string) (host, key string, err error
 		host = asked
 	}
 	if u.settings.https {
-		return host, name, nil
+		return host, cmp.Or(u.serverName, name), nil
 	}
 	return host, m.address, nil
 }
@@ -480,7 +481,7 @@ func (a *attempt) fail(far progress, err error) (progress, *Error) {
 // That says nothing about the node: a client could otherwise have all of them taken out by
 // asking for a name that none has.
 func (c *call) misnamed(err error) bool {
-	if c.pool.u.config.PassHost != PassClient {
+	if c.pool.u.config.PassHost != PassClient || c.pool.u.serverName != "" {
 		return false
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {

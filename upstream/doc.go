@@ -97,9 +97,9 @@
 //
 // With [SchemeHTTPS] and [SchemeGRPCS] a node's certificate is verified, unless
 // [TLS.DangerouslySkipServerVerify] says otherwise. The name that is sent (SNI) and verified
-// is that of the Host that the node sees, as in APISIX: with [PassClient] it is the client's
-// choice, and that a node has another name does not count against the node. A connection
-// that was made for one name is never used for another. A node that asks for a client
+// is [TLS.ServerName] or, without one, that of the Host that the node sees, as in APISIX:
+// with [PassClient] it is then the client's choice, and that a node has another name does not
+// count against the node. A connection that was made for one name is never used for another. A node that asks for a client
 // certificate is shown [TLS.CertPEM]; its private key is PEM or, if it cannot leave an HSM, a
 // KMS or a TPM, a [crypto.Signer].
 //

@@ -170,11 +170,15 @@ func describe(err error) string {
 	case errors.As(err, &authority):
 		return err.Error() + ": set TLS.CAPEM to the authority's certificate"
 	case errors.As(err, &name):
-		return err.Error() + ": the name is that of the Host which PassHost sends"
+		return err.Error() + ": set TLS.ServerName to a name that it is valid for; without one, the name is that of the Host which PassHost sends"
 	case strings.Contains(err.Error(), "tls: no application protocol"):
 		return errNoH2.Error()
 	case errors.As(err, &record):
 		return err.Error() + `: is the node's scheme "http"?`
+	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`): // an alert
+		return trimmed(err) + `: is the node's scheme "https"?`
+	case strings.Contains(err.Error(), `malformed HTTP response "\x00\x00`) && strings.Contains(err.Error(), `\x04\x00\x00\x00\x00\x00`): // SETTINGS
+		return trimmed(err) + `: is the node's scheme "grpc" or "h2c"?`
 	case errors.As(err, &operation) && operation.Net != "": // not crypto/tls's alerts
 		return operation.Err.Error()
 	case err == io.EOF:
@@ -182,6 +186,11 @@ func describe(err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "the node closed the connection in the middle of its answer"
 	}
+	return trimmed(err)
+}
+
+// trimmed is the text of an error without what net/http says in front.
+func trimmed(err error) string {
 	return strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
 }
 

@@ -958,6 +958,21 @@ func TestChecksOverTLS(t *testing.T) {
 	require.Equal(t, "probe.test probe.test", <-asked)
 	require.Equal(t, upstream.Healthy, p.Nodes()[0].Health)
 
+	// What a node must prove is not what it is sent.
+	named := base
+	named.TLS.DangerouslySkipServerVerify, named.TLS.ServerName = false, "probe.test"
+	named.Checks = &upstream.Checks{Active: base.Checks.Active}
+	named.Checks.Active.Host = "host.test"
+	p.Close()
+	for len(asked) > 0 {
+		<-asked
+	}
+	p = newPool(t, named, nil)
+	get(t, p, "https://a.test/")
+	require.Equal(t, "probe.test host.test", <-asked)
+	require.Equal(t, upstream.Healthy, p.Nodes()[0].Health)
+	p.Close()
+
 	// Another authority: that requests are not verified says nothing of probes.
 	base.TLS.CAPEM = other.pem
 	p = newPool(t, base, nil)

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -101,12 +102,12 @@ func (k *checks) request(host string) string {
 // probeHost returns the Host of a probe, and the name that the node must prove over
 // TLS.
 func (u *Upstream) probeHost(t *target) (host, name string) {
+	host, name = t.name, t.name
 	if u.config.PassHost == PassRewrite {
-		return u.config.Host, u.rewrite
+		host, name = u.config.Host, u.rewrite
+	} else if _, err := netip.ParseAddr(strings.Trim(t.name, "[]")); err == nil && u.checks.host != "" {
+		host = u.checks.host
+		name, _ = hostname.CanonicalHost(host)
 	}
-	if _, err := netip.ParseAddr(strings.Trim(t.name, "[]")); err == nil && u.checks.host != "" {
-		name, _ := hostname.CanonicalHost(u.checks.host)
-		return u.checks.host, name
-	}
-	return t.name, t.name
+	return host, cmp.Or(u.serverName, name)
 }

@@ -240,6 +240,6 @@ func TestSignerIsNeverShown(t *testing.T) {
 	}
 
 	c := upstream.TLS{CertPEM: []byte("a"), KeyPEM: []byte("b"), Signer: newKey(t)}
-	require.Equal(t, "{CAPEM:[] CertPEM:[97] KeyPEM:[redacted] Signer:[redacted] DangerouslySkipServerVerify:false}", fmt.Sprintf("%+v", c))
-	require.Equal(t, "upstream.TLS{CAPEM:[]uint8(nil), CertPEM:[]uint8{0x61}, KeyPEM:[redacted], Signer:[redacted], DangerouslySkipServerVerify:false}", fmt.Sprintf("%#v", c))
+	require.Equal(t, "{CAPEM:[] ServerName: CertPEM:[97] KeyPEM:[redacted] Signer:[redacted] DangerouslySkipServerVerify:false}", fmt.Sprintf("%+v", c))
+	require.Equal(t, "upstream.TLS{CAPEM:[]uint8(nil), ServerName:\"\", CertPEM:[]uint8{0x61}, KeyPEM:[redacted], Signer:[redacted], DangerouslySkipServerVerify:false}", fmt.Sprintf("%#v", c))
 }

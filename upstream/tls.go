@@ -22,7 +22,7 @@ type tlsDigest [sha256.Size]byte
 
 func (u *Upstream) compileTLS(fault faultFunc) {
 	c := &u.config.TLS
-	if c.CAPEM == nil && len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && c.Signer == nil && !u.settings.https {
+	if c.CAPEM == nil && c.ServerName == "" && len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && c.Signer == nil && !u.settings.https {
 		return // DangerouslySkipServerVerify alone changes nothing without TLS
 	}
 	if !u.settings.https {
@@ -40,6 +40,12 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{protocol},
 		InsecureSkipVerify: c.DangerouslySkipServerVerify,
+	}
+	if c.ServerName != "" {
+		var err error
+		if _, u.serverName, err = parseNodeHost(c.ServerName); err != nil {
+			fault("TLS.ServerName", "%q is neither a name nor an address alone", c.ServerName)
+		}
 	}
 	// An empty pool, or none at all, would mean the roots of the system to
 	// crypto/tls: an empty file must not widen whom we trust (CVE-2026-27586).

@@ -143,7 +143,11 @@ func TestTLSVerification(t *testing.T) {
 	}{
 		{"own CA", "a.test", upstream.TLS{CAPEM: ca.pem}, upstream.PassClient, 0, "a.test a.test"},
 		{"with a port", "A.test.:8443", upstream.TLS{CAPEM: ca.pem}, upstream.PassClient, 0, "a.test A.test.:8443"},
-		{"another name", "b.test", upstream.TLS{CAPEM: ca.pem}, upstream.PassClient, 502, "TLS handshake: tls: failed to verify certificate: x509: certificate is valid for a.test, not b.test: the name is that of the Host which PassHost sends"},
+		{"another name", "b.test", upstream.TLS{CAPEM: ca.pem}, upstream.PassClient, 502, "TLS handshake: tls: failed to verify certificate: x509: certificate is valid for a.test, not b.test: set TLS.ServerName to a name that it is valid for; without one, the name is that of the Host which PassHost sends"},
+		{"another name, and ServerName", "b.test", upstream.TLS{CAPEM: ca.pem, ServerName: "A.test."}, upstream.PassClient, 0, "a.test b.test"},
+		{"node's address, and ServerName", "b.test", upstream.TLS{CAPEM: ca.pem, ServerName: "a.test"}, upstream.PassNode, 0, "a.test " + node.address},
+		{"an address as ServerName", "b.test", upstream.TLS{CAPEM: ca.pem, ServerName: "127.0.0.1"}, upstream.PassClient, 0, " b.test"},
+		{"another ServerName", "a.test", upstream.TLS{CAPEM: ca.pem, ServerName: "b.test"}, upstream.PassClient, 502, "certificate is valid for a.test, not b.test"},
 		{"node's address", "b.test", upstream.TLS{CAPEM: ca.pem}, upstream.PassNode, 0, " " + node.address},
 		{"another CA", "a.test", upstream.TLS{CAPEM: other.pem}, upstream.PassClient, 502, ": set TLS.CAPEM to the authority's certificate"},
 		{"roots of the system", "a.test", upstream.TLS{}, upstream.PassClient, 502, "certificate signed by unknown authority"},
@@ -169,6 +173,21 @@ func TestTLSVerification(t *testing.T) {
 		})
 	}
 
+	t.Run("by HTTP/2 and by net/http", func(t *testing.T) {
+		two := newTLSServer(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test")}, NextProtos: []string{"h2"}}, echoHost)
+		for _, c := range []struct {
+			scheme upstream.Scheme
+			node   upstream.Node
+			o      *upstream.Options
+		}{
+			{upstream.SchemeGRPCS, two.Node, nil},
+			{upstream.SchemeHTTPS, node.Node, &upstream.Options{Transport: &http.Transport{}}},
+		} {
+			p := newPool(t, upstream.Config{Scheme: c.scheme, Nodes: []upstream.Node{c.node}, TLS: upstream.TLS{CAPEM: ca.pem, ServerName: "a.test"}}, c.o)
+			_, body := get(t, p, "https://b.test/")
+			require.Equal(t, "a.test b.test", body)
+		}
+	})
 	t.Run("rewritten", func(t *testing.T) {
 		p := newPool(t, upstream.Config{Scheme: "https", Nodes: []upstream.Node{node.Node}, TLS: upstream.TLS{CAPEM: ca.pem}, PassHost: upstream.PassRewrite, Host: "a.test:444"}, nil)
 		_, body := get(t, p, "https://b.test/")
@@ -311,12 +330,16 @@ func TestNamesThatNodesDoNotHave(t *testing.T) {
 		_, body := get(t, p, "http://a.test/")
 		require.Equal(t, "a.test a.test", body)
 
-		c.PassHost, c.Host = upstream.PassRewrite, "evil.test"
-		p = newPool(t, c, nil)
-		_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
-		wantError(t, err, 502, 2, "valid for a.test, not evil.test")
-		for _, node := range p.Nodes() {
-			require.Equal(t, upstream.Unhealthy, node.Health)
+		rewrite, named := c, c
+		rewrite.PassHost, rewrite.Host = upstream.PassRewrite, "evil.test"
+		named.TLS.ServerName = "evil.test"
+		for _, c := range []upstream.Config{rewrite, named} {
+			p = newPool(t, c, nil)
+			_, err := p.RoundTrip(newRequest(t, "GET", "http://a.test/", nil))
+			wantError(t, err, 502, 2, "valid for a.test, not evil.test")
+			for _, node := range p.Nodes() {
+				require.Equal(t, upstream.Unhealthy, node.Health)
+			}
 		}
 	}
 }

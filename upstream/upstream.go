@@ -49,6 +49,8 @@ type Upstream struct {
 	tls      *tls.Config // a template; nil without TLS
 	probeTLS *tls.Config // the same for checks
 	rewrite  string      // canonical name of config.Host
+
+	serverName string // canonical form of config.TLS.ServerName
 }
 
 // settings are what connections depend on, but for the Signer. Where a new Upstream has the

@@ -62,6 +62,9 @@ func TestNewRefuses(t *testing.T) {
 		{"no host to send", func(c *upstream.Config) { c.PassHost = upstream.PassRewrite }, "Host", "is empty, and PassRewrite sends it"},
 		{"bad host to send", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassRewrite, "a b" }, "Host", `"a b" is no host`},
 		{"line feed in it", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassRewrite, "a\r\nX: y" }, "Host", `is no host`},
+		{"server name without TLS", func(c *upstream.Config) { c.TLS.ServerName = "a.test" }, "TLS", `is set, but over the scheme "http" nothing is encrypted or verified`},
+		{"server name with a port", func(c *upstream.Config) { c.Scheme, c.TLS.ServerName = "https", "a.test:443" }, "TLS.ServerName", `"a.test:443" is neither a name nor an address alone`},
+		{"wildcard as server name", func(c *upstream.Config) { c.Scheme, c.TLS.ServerName = "https", "*.a.test" }, "TLS.ServerName", `is neither a name`},
 		{"pass host", func(c *upstream.Config) { c.PassHost = 7 }, "PassHost", "is 7"},
 
 		{"retries", func(c *upstream.Config) { c.Retries = -2 }, "Retries", "is -2, and must not be negative"},
