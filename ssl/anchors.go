@@ -124,7 +124,11 @@ func newAnchors(bundle []byte, depth int, partial bool) (*anchors, error) {
 	var faults []error
 	for i, cert := range certs {
 		if above[i] < 0 && !partial {
-			faults = append(faults, fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, clientcert.Subject(cert)))
+			fault := fmt.Errorf("certificate %d (%s) is an intermediate, and no root in the bundle signed it: add its root", i+1, clientcert.Subject(cert))
+			if cert.Version == 3 && !cert.IsCA {
+				fault = fmt.Errorf("certificate %d (%s) is not a CA's: give that of the CA which signed it", i+1, clientcert.Subject(cert))
+			}
+			faults = append(faults, fault)
 			continue
 		}
 		ways, err := find.from(i)

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -139,6 +140,10 @@ func pemFault(text []byte) error {
 	switch {
 	case len(bytes.TrimSpace(text)) == 0:
 		return errors.New("is empty")
+	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")), bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
+		return errors.New("begins with a byte order mark: save it as ASCII, or as UTF-8 without one")
+	case len(text) > 1 && text[0] == 0x30 && text[1] >= 0x80: // an ASN.1 SEQUENCE
+		return errors.New(`is in binary (DER or PKCS #12), not PEM: "openssl x509", "openssl pkey" and "openssl pkcs12" convert it`)
 	case !bytes.Contains(text, pemBegin):
 		return noBegin
 	case bytes.Contains(text, []byte(`\n`)):
@@ -170,7 +175,7 @@ func (p KeyPair) certificate() (_ tls.Certificate, staple period, field string, 
 		pair.PrivateKey, err = p.signer(certs[0])
 	} else {
 		field = "KeyPEM"
-		pair.PrivateKey, err = p.privateKey(certs[0])
+		pair.PrivateKey, err = p.privateKey(certs)
 	}
 	if err != nil {
 		return tls.Certificate{}, period{}, field, err
@@ -201,8 +206,8 @@ func usable(public any) bool {
 	}
 }
 
-// privateKey reads KeyPEM, if it is the key of a certificate.
-func (p KeyPair) privateKey(cert *x509.Certificate) (crypto.PrivateKey, error) {
+// privateKey reads KeyPEM, if it is the key of the first certificate.
+func (p KeyPair) privateKey(certs []*x509.Certificate) (crypto.PrivateKey, error) {
 	block, err := keyBlock(p.KeyPEM)
 	if err != nil {
 		return nil, err
@@ -213,7 +218,10 @@ func (p KeyPair) privateKey(cert *x509.Certificate) (crypto.PrivateKey, error) {
 	if !ok {
 		return nil, errors.New("is no private key in PKCS #8, PKCS #1 or SEC 1")
 	}
-	if !keyOf(cert, key) {
+	if !keyOf(certs[0], key) {
+		if i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return keyOf(c, key) }); i > 0 {
+			return nil, fmt.Errorf("is the key of certificate %d, which must be the first: each of the others signed the one before it", i+1)
+		}
 		return nil, errors.New("is not the key of the certificate")
 	}
 	return key, nil

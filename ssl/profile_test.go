@@ -76,6 +76,8 @@ func TestConfigErrors(t *testing.T) {
 	const lost = "the line breaks are lost: BEGIN, the data and END must stand on lines of their own"
 	const escaped = "the line breaks are written as a backslash and an n: they must be line breaks"
 	const noBegin = `no line begins with "-----BEGIN"`
+	const mark = "begins with a byte order mark: save it as ASCII, or as UTF-8 without one"
+	const binary = `is in binary (DER or PKCS #12), not PEM: "openssl x509", "openssl pkey" and "openssl pkcs12" convert it`
 	const types = "its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits"
 
 	for _, c := range []struct {
@@ -160,7 +162,7 @@ func TestConfigErrors(t *testing.T) {
 		{"another's key in the second pair", func(c *ssl.Config) {
 			c.Certificates = append(c.Certificates, ssl.KeyPair{CertPEM: pair.CertPEM, KeyPEM: another.KeyPEM})
 		}, "Certificates[1].KeyPEM", "is not the key of the certificate"},
-		{"the chain upside down", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(intermediate.PEM(), pair.CertPEM) }, "Certificates[0].KeyPEM", "is not the key of the certificate"},
+		{"the chain upside down", func(c *ssl.Config) { c.Certificates[0].CertPEM = join(intermediate.PEM(), pair.CertPEM) }, "Certificates[0].KeyPEM", "is the key of certificate 2, which must be the first: each of the others signed the one before it"},
 		{"encrypted, PKCS #8", func(c *ssl.Config) {
 			c.Certificates[0].KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})
 		}, "Certificates[0].KeyPEM", `is encrypted: store it decrypted, as "openssl pkey" writes it`},
@@ -186,6 +188,16 @@ func TestConfigErrors(t *testing.T) {
 
 		{"no CA", func(c *ssl.Config) { c.Client.CAPEM = nil }, "Client.CAPEM", "has no certificate: is empty"},
 		{"blank CA", func(c *ssl.Config) { c.Client.CAPEM = []byte(" \n") }, "Client.CAPEM", "has no certificate: is empty"},
+		{"a client's certificate as CA", func(c *ssl.Config) {
+			c.Client.CAPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Client("alice").Certificate[0]})
+		}, "Client.CAPEM", "certificate 1 (CN=alice) is not a CA's: give that of the CA which signed it"},
+		{"CA with a byte order mark", func(c *ssl.Config) { c.Client.CAPEM = join([]byte("\xef\xbb\xbf"), ca.PEM()) }, "Client.CAPEM", "not readable as PEM from block 1 on: " + mark},
+		{"CA in UTF-16", func(c *ssl.Config) { c.Client.CAPEM = []byte("\xff\xfe-\x00-\x00") }, "Client.CAPEM", "has no certificate: " + mark},
+		{"CA in DER", func(c *ssl.Config) { c.Client.CAPEM = ca.Certificate().Raw }, "Client.CAPEM", "has no certificate: " + binary},
+		{"key in DER", func(c *ssl.Config) {
+			block, _ := pem.Decode(pair.KeyPEM)
+			c.Certificates[0].KeyPEM = block.Bytes
+		}, "Certificates[0].KeyPEM", binary},
 		{"CA of text", func(c *ssl.Config) { c.Client.CAPEM = []byte("# roots follow\n") }, "Client.CAPEM", "has no certificate: " + noBegin},
 		{"CA with no certificate", func(c *ssl.Config) { c.Client.CAPEM = pair.KeyPEM }, "Client.CAPEM", `has no certificate: its block is a "PRIVATE KEY", not a "CERTIFICATE"`},
 		{"CA with a key", func(c *ssl.Config) { c.Client.CAPEM = join(ca.PEM(), another.KeyPEM) }, "Client.CAPEM", keyAt(2)},

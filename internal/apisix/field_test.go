@@ -70,7 +70,7 @@ func TestFieldNameKnowsEveryField(t *testing.T) {
 	// What APISIX has nothing for, with all that stands below it.
 	notInDocuments := []string{
 		"Handler", "AllowPlain", "RequireIdentity", "Authorize", "ClientCert", "Picker", "RetryBudget", "FailWhenUnhealthy", "Outliers", "SlowStart", "ReplayBytes",
-		"Certificates[0].OCSPStaple", "Certificates[0].Signer", "TLS.Signer", "Client.CRLs", "Client.Allow", "Client.Authorize", "Client.CacheVerified", "Client.HideCAs", "Client.Dangerously",
+		"Certificates[0].OCSPStaple", "Certificates[0].Signer", "TLS.Signer", "TLS.ServerName", "Client.CRLs", "Client.Allow", "Client.Authorize", "Client.CacheVerified", "Client.HideCAs", "Client.Dangerously",
 	}
 	for kind, config := range map[apisix.Kind]any{
 		apisix.SSLs: ssl.Config{}, apisix.Routes: route.Config{}, apisix.Upstreams: upstream.Config{},
