@@ -79,7 +79,7 @@ func (i *Identity) LogValue() slog.Value {
 type identityKey struct{}
 
 // NewContext returns a context that carries an identity, for callers of [*Terminator.Judge]
-// and for tests of handlers.
+// and for tests of handlers: see CA.Identity of package ssltest.
 func NewContext(ctx context.Context, i *Identity) context.Context {
 	return context.WithValue(ctx, identityKey{}, i)
 }

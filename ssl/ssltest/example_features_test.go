@@ -6,9 +6,12 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
+	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
 
@@ -25,6 +28,20 @@ func ExampleCA_CRL() {
 	// Output:
 	// <nil>
 	// true
+}
+
+// The test of a handler alone, without a server.
+func ExampleCA_Identity() {
+	hello := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "Hello, %s.", ssl.FromContext(r.Context()).Certificate().Subject.CommonName)
+	}
+	people := ssltest.NewCA(&testing.T{}, "people") // yours is the test's own t
+	r := httptest.NewRequest("GET", "/hello", nil)
+	r = r.WithContext(ssl.NewContext(r.Context(), people.Identity("alice")))
+	w := httptest.NewRecorder()
+	hello(w, r)
+	fmt.Println(w.Body)
+	// Output: Hello, alice.
 }
 
 func ExampleURIs() {

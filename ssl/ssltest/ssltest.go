@@ -179,6 +179,40 @@ func (ca *CA) Client(commonName string, options ...Option) tls.Certificate {
 	}
 }
 
+// Identity returns the identity of a client that has a certificate as Client makes it, for
+// the test of a handler alone, without a server:
+//
+//	r := httptest.NewRequest("GET", "/", nil)
+//	r = r.WithContext(ssl.NewContext(r.Context(), ca.Identity("alice")))
+//
+// Its profile has the ID "test", and accepts the clients of the CA's root.
+func (ca *CA) Identity(commonName string, options ...Option) *ssl.Identity {
+	ca.t.Helper()
+	client := &tls.ConnectionState{ServerName: "a.test"}
+	client.PeerCertificates = append(client.PeerCertificates, ca.Client(commonName, options...).Leaf)
+	root, depth := ca, 0
+	for ; root.parent != nil; root = root.parent {
+		client.PeerCertificates = append(client.PeerCertificates, root.cert)
+		depth++
+	}
+	store, err := ssl.NewStore(nil)
+	if err != nil {
+		ca.t.Fatalf("ssltest: %v", err)
+	}
+	_, err = store.Put(ssl.Config{
+		ID: "test", Names: []string{client.ServerName}, Certificates: []ssl.KeyPair{root.Server(client.ServerName)},
+		Client: &ssl.ClientAuth{CAPEM: root.PEM(), Depth: depth},
+	})
+	if err != nil {
+		ca.t.Fatalf("ssltest: %v", err)
+	}
+	identity, err := store.Judge(store.Table(), client, client.ServerName, "/")
+	if err != nil {
+		ca.t.Fatalf("ssltest: no profile accepts such a client: %v", err)
+	}
+	return identity
+}
+
 // CRL returns a revocation list of the CA in PEM, for [ssl.ClientAuth.CRLs] and for files:
 // valid from an hour ago until nextUpdate, and revoking some certificates. A later list has
 // a higher number.

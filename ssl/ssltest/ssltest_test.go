@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -55,6 +56,37 @@ func TestRecipe(t *testing.T) {
 	require.Error(t, err)
 	_, err = get(ssltest.Client(t, server.Listener, "b.test", people.Client("alice")))
 	require.ErrorContains(t, err, "unrecognized name")
+}
+
+// An identity is that of the client's certificate, below however many intermediates.
+func TestIdentity(t *testing.T) {
+	root := ssltest.NewCA(t, "root")
+	chain := root.Identity("alice").Chain()
+	require.Equal(t, root.Certificate(), chain[len(chain)-1])
+
+	low := root.Intermediate("1").Intermediate("2").Intermediate("3")
+	bob := low.Identity("bob", ssltest.URIs("spiffe://example.org/bob"))
+	require.Len(t, bob.Chain(), 5)
+	require.Equal(t, "CN=bob", bob.Subject())
+	id, ok := bob.SPIFFEID()
+	require.True(t, ok)
+	require.Equal(t, "spiffe://example.org/bob", id)
+	require.Equal(t, bob, ssl.FromContext(ssl.NewContext(t.Context(), bob)))
+
+	failing := &fatal{TB: t}
+	require.PanicsWithValue(t, failing, func() { ssltest.NewCA(failing, "root").Identity("carol", ssltest.Expired) })
+	require.Contains(t, failing.text, "no profile accepts such a client: ")
+}
+
+// A fatal is a test that says how it has failed.
+type fatal struct {
+	testing.TB
+	text string
+}
+
+func (f *fatal) Fatalf(format string, args ...any) {
+	f.text = fmt.Sprintf(format, args...)
+	panic(f)
 }
 
 // What the server says of a client's certificate. The client of net/http may hear
