@@ -106,6 +106,7 @@ func TestOddListeners(t *testing.T) {
 					}
 					return errors.New("closed twice")
 				}}
+				require.ErrorContains(t, serve.serve(gw, nil), "did net.Listen return an error?")
 				served := make(chan error)
 				for _, l := range []net.Listener{odd, listen(t)} {
 					go func() { served <- serve.serve(gw, l) }()

@@ -20,6 +20,9 @@ import (
 // ServeTLS serves HTTP/1.1 and HTTP/2 over TLS on a listener of plain connections, until
 // Shutdown or Close; then it returns [http.ErrServerClosed]. It closes the listener.
 func (s *Server) ServeTLS(l net.Listener) error {
+	if l == nil {
+		return errNoListener
+	}
 	below := &acceptedListener{Listener: l, server: s, secure: true}
 	return s.serve(s.term.Listener(below), below)
 }
@@ -28,9 +31,16 @@ func (s *Server) ServeTLS(l net.Listener) error {
 // Shutdown or Close; then it returns [http.ErrServerClosed]. It closes the listener.
 // [Options.PlainHTTP] says what may be served this way.
 func (s *Server) Serve(l net.Listener) error {
+	if l == nil {
+		return errNoListener
+	}
 	below := &acceptedListener{Listener: l, server: s}
 	return s.serve(below, below)
 }
+
+// errNoListener is for those who have not looked at the error of [net.Listen]. Accept would
+// panic, on a goroutine where nobody can recover it.
+var errNoListener = errors.New("gateway: there is no listener: did net.Listen return an error?")
 
 // An acceptedListener yields the connections of another listener as package http1 wants
 // them, so that what TLS writes can be collected.

@@ -163,7 +163,7 @@ func New(c Config) (*Route, error) {
 	}
 	r.methods, r.unusual = parseMethods(c.Methods)
 	switch {
-	case c.Upstream == "" && c.Handler == nil:
+	case c.Upstream == "" && unset(c.Handler):
 		fault("Upstream", errors.New("either this or Handler must be set"))
 	case c.Upstream != "" && c.Handler != nil:
 		fault("Upstream", fmt.Errorf("%q is set, and Handler too: a route has one target", c.Upstream))
@@ -262,4 +262,11 @@ func (r *Route) Timeout() Timeout {
 		return Timeout{}
 	}
 	return *r.timeout
+}
+
+// unset reports whether a handler is none: nil, or a nil function, which would panic at every
+// request. A nil pointer may be a handler.
+func unset(h http.Handler) bool {
+	f, ok := h.(http.HandlerFunc)
+	return h == nil || ok && f == nil
 }

@@ -92,6 +92,7 @@ func TestNewRefuses(t *testing.T) {
 		{method("GET", "PURGE", "GET"), "Methods[2]", `"GET" is there twice`},
 
 		{func(c *route.Config) { c.Upstream = "" }, "Upstream", `either this or Handler must be set`},
+		{func(c *route.Config) { c.Upstream, c.Handler = "", http.HandlerFunc(nil) }, "Upstream", `either this or Handler must be set`},
 		{func(c *route.Config) { c.Handler = http.NotFoundHandler() }, "Upstream", `"u" is set, and Handler too: a route has one target`},
 
 		{timeout(-1, 1, 1), "Timeout.Connect", `is -1ns, and must not be negative`},

@@ -204,6 +204,9 @@ type watched struct {
 // right: otherwise it returns an error, which joins everything that is wrong. Errors name the
 // files that they are about.
 func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...FileConfig) (*Watcher, error) {
+	if put == nil {
+		return nil, errors.New("ssl: Watch: put is nil: give Store.Put or PutProfiles of a gateway.Server")
+	}
 	w := &Watcher{put: guarded(put), stop: make(chan struct{}), stopped: make(chan struct{})}
 	if o != nil {
 		w.o = *o

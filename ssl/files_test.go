@@ -439,7 +439,9 @@ func TestWatchErrors(t *testing.T) {
 	missing.ID, missing.KeyPairs = "2", []ssl.KeyPairFiles{{Cert: m.path("nothing.crt"), Key: m.path("nothing.key")}}
 	clientless := good
 	clientless.ID, clientless.CAs = "3", []string{m.path("tls.crt")}
-	_, err := ssl.Watch(store.Put, nil, good, missing, clientless)
+	_, err := ssl.Watch(nil, nil, good)
+	require.EqualError(t, err, "ssl: Watch: put is nil: give Store.Put or PutProfiles of a gateway.Server")
+	_, err = ssl.Watch(store.Put, nil, good, missing, clientless)
 	for _, text := range []string{`ssl: profile "2": stat ` + m.path("nothing.crt"), m.path("nothing.key"), `ssl: profile "3": Client: is nil, but there are files for it`} {
 		require.ErrorContains(t, err, text)
 	}
