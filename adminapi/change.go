@@ -316,7 +316,11 @@ func (h *Handler) logChange(r *http.Request, e *edit, revision int64) {
 	if r != nil {
 		remote = r.RemoteAddr
 	}
-	h.logger.Info("configuration changed", "action", action, "kind", string(e.kind), "id", e.id, "revision", revision, "remote", remote)
+	change := []any{"action", action, "kind", string(e.kind), "id", e.id}
+	if revision != 0 { // what is deleted has none
+		change = append(change, "revision", revision)
+	}
+	h.logger.Info("configuration changed", append(change, "remote", remote)...)
 }
 
 // failed is the answer where nothing was stored, and so nothing changed.

@@ -50,8 +50,10 @@ func (f *failure) reply() *reply {
 
 var (
 	pageNotFound = &failure{status: http.StatusNotFound, empty: true}
-	notFound     = &failure{status: http.StatusNotFound, text: "not found"}
-	keyNotFound  = &failure{status: http.StatusNotFound, message: "Key not found"}
+	// A mux has brought here what it should not, or has not stripped its prefix.
+	elsewhere   = &failure{status: http.StatusNotFound, text: "not found", description: "the paths of the Admin API begin with /apisix/admin: below another prefix, mount it with http.StripPrefix"}
+	notFound    = &failure{status: http.StatusNotFound, text: "not found"}
+	keyNotFound = &failure{status: http.StatusNotFound, message: "Key not found"}
 
 	missingDocument = &failure{status: http.StatusBadRequest, text: "missing configurations", description: "send the document as the body, a JSON object"}
 )

@@ -257,7 +257,7 @@ const allowed = "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"
 func (h *Handler) serve(r *http.Request) (*reply, *failure) {
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/apisix/admin")
 	if !ok || rest != "" && rest[0] != '/' {
-		return nil, pageNotFound
+		return nil, elsewhere
 	}
 	rest = strings.TrimPrefix(rest, "/")
 	if rest == "" {

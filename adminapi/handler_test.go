@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport/sallyport/adminapi"
+	"github.com/sallyport/sallyport/gateway"
 )
 
 // A request that no server made may have no body at all.
@@ -112,4 +114,20 @@ func (s stuck) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi
 		records[i].Created, records[i].Modified = 1, 1
 	}
 	return records, err
+}
+
+// The log has the revision of what was stored; what was deleted has none.
+func TestLoggedRevisions(t *testing.T) {
+	var log strings.Builder
+	h, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{AllowUnauthenticated: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	defer h.Close()
+	for _, r := range []*http.Request{
+		httptest.NewRequest("PUT", "http://localhost/apisix/admin/upstreams/1", strings.NewReader(`{"nodes":{"127.0.0.1:1":1}}`)),
+		httptest.NewRequest("DELETE", "http://localhost/apisix/admin/upstreams/1", nil),
+	} {
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	require.Contains(t, log.String(), "action=put kind=upstreams id=1 revision=1 remote=")
+	require.Contains(t, log.String(), "action=delete kind=upstreams id=1 remote=")
 }
