@@ -145,6 +145,9 @@ func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 		if !slices.ContainsFunc(p.names, func(name string) bool { return covers(leaf, name) }) {
 			warn("names none of the server names as a subject alternative name: clients that check will refuse it")
 		}
+		if usages := len(leaf.ExtKeyUsage) + len(leaf.UnknownExtKeyUsage); usages > 0 && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
+			warn("is not for servers (its extended key usage has no serverAuth): clients that check will refuse it")
+		}
 		if text := chainGap(&cert); text != "" {
 			warn(text)
 		}

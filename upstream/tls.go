@@ -13,7 +13,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
+	"github.com/sallyport/sallyport/internal/clientcert"
 	"github.com/sallyport/sallyport/internal/signer"
 )
 
@@ -66,20 +70,56 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 		fault("TLS.CertPEM", "is missing: TLS.KeyPEM is its private key")
 	case c.Signer != nil:
 		if pair, ok := signedPair(c, fault); ok {
+			u.shown = pair.Leaf
 			conf.GetClientCertificate = presenting(pair)
 		}
 	case len(c.KeyPEM) == 0:
 		fault("TLS.KeyPEM", "is missing: it is the private key of TLS.CertPEM")
 	default:
 		pair, err := tls.X509KeyPair(c.CertPEM, c.KeyPEM)
-		if err != nil {
+		switch {
+		case err != nil && encrypted(c.KeyPEM):
+			fault("TLS.KeyPEM", `is encrypted: store it decrypted, as "openssl pkey" writes it`)
+		case err != nil:
 			// The errors of crypto/tls name kinds and types, never contents.
 			fault("TLS.CertPEM", "with TLS.KeyPEM: %w", err)
 		}
+		u.shown = pair.Leaf
 		conf.GetClientCertificate = presenting(pair)
 	}
 	u.tls = conf
 	u.settings.tls = c.digest()
+}
+
+// encrypted reports whether the private key in a text is encrypted, as the keys of PKCS #8 and
+// those of old are.
+func encrypted(text []byte) bool {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != ""
+		}
+	}
+	return false
+}
+
+// unshowable warns of a client certificate that nodes will refuse, or returns "".
+func (u *Upstream) unshowable(now time.Time) string {
+	c := u.shown
+	if c == nil {
+		return ""
+	}
+	var why string
+	switch usages := len(c.ExtKeyUsage) + len(c.UnknownExtKeyUsage); {
+	case now.After(c.NotAfter):
+		why = "expired on " + c.NotAfter.UTC().Format(time.DateOnly)
+	case now.Before(c.NotBefore):
+		why = "is not valid before " + c.NotBefore.UTC().Format(time.RFC3339)
+	case usages > 0 && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny):
+		why = "is not for clients (its extended key usage has no clientAuth)"
+	default:
+		return ""
+	}
+	return fmt.Sprintf("the certificate that its nodes are shown (%s) %s: those that check will refuse it", clientcert.Subject(c), why)
 }
 
 // signedPair is what [tls.X509KeyPair] makes of CertPEM and a key, with the Signer for a key.

@@ -240,6 +240,41 @@ func TestClientCertificate(t *testing.T) {
 	require.Regexp(t, "remote error: tls: certificate required|reset by peer|broken pipe", e.Error())
 }
 
+// What no node will take is told when it is configured, whoever signs.
+func TestWarningsOfClientCertificates(t *testing.T) {
+	const refused = ": those that check will refuse it"
+	day, soon := time.Now().Add(-48*time.Hour), time.Now().Add(time.Hour)
+	for _, c := range []struct {
+		name       string
+		from, till time.Time
+		usage      []x509.ExtKeyUsage
+		want       []string
+	}{
+		{"good", time.Time{}, soon, nil, nil},
+		{"for clients", time.Time{}, soon, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, nil},
+		{"for anything", time.Time{}, soon, []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, nil},
+		{"for servers", time.Time{}, soon, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, []string{"the certificate that its nodes are shown (CN=gw) is not for clients (its extended key usage has no clientAuth)" + refused}},
+		{"expired", time.Time{}, day, nil, []string{"the certificate that its nodes are shown (CN=gw) expired on " + day.UTC().Format(time.DateOnly) + refused}},
+		{"early", soon, soon.Add(time.Hour), nil, []string{"the certificate that its nodes are shown (CN=gw) is not valid before " + soon.UTC().Format(time.RFC3339) + refused}},
+	} {
+		key := newKey(t)
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gw"}, NotBefore: c.from, NotAfter: c.till, ExtKeyUsage: c.usage}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		require.NoError(t, err)
+		private, err := x509.MarshalPKCS8PrivateKey(key)
+		require.NoError(t, err)
+		cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+		for _, config := range []upstream.TLS{
+			{CertPEM: cert, KeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})},
+			{CertPEM: cert, Signer: key},
+		} {
+			u, err := upstream.New(upstream.Config{ID: "u", Scheme: "https", Nodes: []upstream.Node{{Host: "a.test"}}, TLS: config})
+			require.NoError(t, err)
+			require.Equal(t, c.want, u.Warnings(), c.name)
+		}
+	}
+}
+
 // A connection that was made for one name serves no other, nor another node.
 func TestConnectionsDoNotCrossNames(t *testing.T) {
 	ca := newAuthority(t)

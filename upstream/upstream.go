@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
@@ -50,7 +51,8 @@ type Upstream struct {
 	probeTLS *tls.Config // the same for checks
 	rewrite  string      // canonical name of config.Host
 
-	serverName string // canonical form of config.TLS.ServerName
+	shown      *x509.Certificate // TLS.CertPEM; nil if there is none
+	serverName string            // canonical form of config.TLS.ServerName
 }
 
 // settings are what connections depend on, but for the Signer. Where a new Upstream has the
@@ -248,6 +250,9 @@ func (u *Upstream) Warnings() []string {
 	c := &u.config
 	if (c.Scheme == SchemeHTTPS || c.Scheme == SchemeGRPCS) && c.TLS.DangerouslySkipServerVerify {
 		out = append(out, "the certificates of its nodes are not verified")
+	}
+	if text := u.unshowable(time.Now()); text != "" {
+		out = append(out, text)
 	}
 	if text := u.unweighted(); text != "" {
 		out = append(out, text)

@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math"
@@ -62,6 +63,14 @@ func TestNewRefuses(t *testing.T) {
 		{"no host to send", func(c *upstream.Config) { c.PassHost = upstream.PassRewrite }, "Host", "is empty, and PassRewrite sends it"},
 		{"bad host to send", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassRewrite, "a b" }, "Host", `"a b" is no host`},
 		{"line feed in it", func(c *upstream.Config) { c.PassHost, c.Host = upstream.PassRewrite, "a\r\nX: y" }, "Host", `is no host`},
+		{"encrypted key", func(c *upstream.Config) {
+			c.Scheme, c.TLS.CertPEM = "https", ca.pem
+			c.TLS.KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})
+		}, "TLS.KeyPEM", `is encrypted: store it decrypted, as "openssl pkey" writes it`},
+		{"encrypted key, as of old", func(c *upstream.Config) {
+			c.Scheme, c.TLS.CertPEM = "https", ca.pem
+			c.TLS.KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("x")})
+		}, "TLS.KeyPEM", `is encrypted: store it decrypted, as "openssl pkey" writes it`},
 		{"server name without TLS", func(c *upstream.Config) { c.TLS.ServerName = "a.test" }, "TLS", `is set, but over the scheme "http" nothing is encrypted or verified`},
 		{"server name with a port", func(c *upstream.Config) { c.Scheme, c.TLS.ServerName = "https", "a.test:443" }, "TLS.ServerName", `"a.test:443" is neither a name nor an address alone`},
 		{"wildcard as server name", func(c *upstream.Config) { c.Scheme, c.TLS.ServerName = "https", "*.a.test" }, "TLS.ServerName", `is neither a name`},
