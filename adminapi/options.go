@@ -90,7 +90,8 @@ const (
 	// RoleAdmin may do everything.
 	RoleAdmin Role = iota
 
-	// RoleViewer may read (GET and HEAD).
+	// RoleViewer may read (GET and HEAD). POST /explain is not for it; the status page, whose
+	// form explains a request as well, is.
 	RoleViewer
 )
 

@@ -30,6 +30,7 @@ type Config struct {
 	//
 	//	/a     // accepted: this path
 	//	/a*    // accepted: /a and every path that begins so
+	//	/a/    // accepted: this path, and none below it, unlike http.ServeMux
 	//	/a/*   // accepted: /a/ and every path below, not /a
 	//	/a/*/b // accepted: the star stands for any bytes
 	//	/a/:id // accepted: a parameter with RouterURIWithParameter, else itself
