@@ -142,7 +142,7 @@ func pemFault(text []byte) error {
 		return errors.New("is empty")
 	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")), bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
 		return errors.New("begins with a byte order mark: save it as ASCII, or as UTF-8 without one")
-	case len(text) > 1 && text[0] == 0x30 && text[1] >= 0x80: // an ASN.1 SEQUENCE
+	case len(text) > 1 && text[0] == 0x30 && (text[1] >= 0x80 || int(text[1]) == len(text)-2): // an ASN.1 SEQUENCE
 		return errors.New(`is in binary (DER or PKCS #12), not PEM: "openssl x509", "openssl pkey" and "openssl pkcs12" convert it`)
 	case !bytes.Contains(text, pemBegin):
 		return noBegin

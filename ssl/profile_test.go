@@ -198,6 +198,13 @@ func TestConfigErrors(t *testing.T) {
 			block, _ := pem.Decode(pair.KeyPEM)
 			c.Certificates[0].KeyPEM = block.Bytes
 		}, "Certificates[0].KeyPEM", binary},
+		{"short key in DER", func(c *ssl.Config) {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			require.NoError(t, err)
+			der, err := x509.MarshalECPrivateKey(key)
+			require.NoError(t, err)
+			c.Certificates[0].KeyPEM = der
+		}, "Certificates[0].KeyPEM", binary},
 		{"CA of text", func(c *ssl.Config) { c.Client.CAPEM = []byte("# roots follow\n") }, "Client.CAPEM", "has no certificate: " + noBegin},
 		{"CA with no certificate", func(c *ssl.Config) { c.Client.CAPEM = pair.KeyPEM }, "Client.CAPEM", `has no certificate: its block is a "PRIVATE KEY", not a "CERTIFICATE"`},
 		{"CA with a key", func(c *ssl.Config) { c.Client.CAPEM = join(ca.PEM(), another.KeyPEM) }, "Client.CAPEM", keyAt(2)},
