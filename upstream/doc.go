@@ -99,9 +99,9 @@
 // [TLS.DangerouslySkipServerVerify] says otherwise. The name that is sent (SNI) and verified
 // is [TLS.ServerName] or, without one, that of the Host that the node sees, as in APISIX:
 // with [PassClient] it is then the client's choice, and that a node has another name does not
-// count against the node. A connection that was made for one name is never used for another. A node that asks for a client
-// certificate is shown [TLS.CertPEM]; its private key is PEM or, if it cannot leave an HSM, a
-// KMS or a TPM, a [crypto.Signer].
+// count against the node. A connection that was made for one name is never used for another.
+// A node that asks for a client certificate is shown [TLS.CertPEM]; its private key is PEM or,
+// if it cannot leave an HSM, a KMS or a TPM, a [crypto.Signer].
 //
 // # Concurrency
 //
