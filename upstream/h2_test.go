@@ -248,6 +248,9 @@ func TestH2Answers(t *testing.T) {
 			w.WriteHeader(204)
 		case "/304":
 			w.WriteHeader(304)
+		case "/304length":
+			w.Header().Set("Content-Length", "100")
+			w.WriteHeader(304)
 		case "/head":
 			w.Header().Set("Content-Length", "100")
 		case "/length":
@@ -263,7 +266,7 @@ func TestH2Answers(t *testing.T) {
 		}
 	}))
 	p := newPool(t, upstream.Config{Scheme: "h2c", Nodes: []upstream.Node{node.Node}}, nil)
-	for path, status := range map[string]int{"/204": 204, "/304": 304, "/none": 200, "/early": 413} {
+	for path, status := range map[string]int{"/204": 204, "/304": 304, "/304length": 304, "/none": 200, "/early": 413} {
 		got, body := get(t, p, "http://a.test"+path)
 		require.Equal(t, status, got, path)
 		require.Empty(t, body)
@@ -273,6 +276,11 @@ func TestH2Answers(t *testing.T) {
 	resp, err := p.RoundTrip(newRequest(t, "HEAD", "http://a.test/head", nil))
 	require.NoError(t, err)
 	require.EqualValues(t, 100, resp.ContentLength)
+	require.Equal(t, http.NoBody, resp.Body)
+
+	resp, err = p.RoundTrip(newRequest(t, "GET", "http://a.test/304length", nil))
+	require.NoError(t, err)
+	require.EqualValues(t, 100, resp.ContentLength, "how long a 200 would be")
 	require.Equal(t, http.NoBody, resp.Body)
 
 	resp, err = p.RoundTrip(newRequest(t, "GET", "http://a.test/length", nil))

@@ -40,9 +40,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 		}
 		return nil, far, x.end(err)
 	}
-	if req.Method == http.MethodHead || resp.ContentLength == 0 && resp.Header["Content-Length"] == nil {
-		// The answer has ended with its head: no other has this length without
-		// saying so.
+	if bodiless(req, resp) {
 		_ = x.end(nil)
 		resp.Body = http.NoBody
 		return resp, answered, nil
@@ -50,6 +48,18 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 	x.answered()
 	resp.Body = &timedBody{resp.Body, x}
 	return resp, answered, nil
+}
+
+// bodiless reports whether an answer has ended with its head. No other has a length of zero
+// without saying so; and where there never is a body, a Content-Length is that of another
+// answer (RFC 9113, section 8.1.1). net/http knows this of HEAD, but would say that the body
+// of a 304 broke off.
+func bodiless(req *http.Request, resp *http.Response) bool {
+	switch {
+	case req.Method == http.MethodHead, resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
+		return true
+	}
+	return resp.ContentLength == 0 && resp.Header["Content-Length"] == nil
 }
 
 // An h2Exchange is one request on its way over a connection. The connection is
