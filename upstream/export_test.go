@@ -3,6 +3,7 @@ package upstream
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -172,3 +173,16 @@ func (b Budget) Request()                { b.b.request() }
 func (b Budget) Retry() bool             { return b.b.retry() }
 
 func (p *Pool) SharesBudget(q *Pool) bool { return p.budget == q.budget }
+
+// H2Wire returns what writes to an h2Wire, and what asks for a PING.
+func H2Wire(below io.Writer) (write func([]byte) (int, error), ping func()) {
+	w := &h2Wire{Conn: writeOnly{Writer: below}, settled: make(chan struct{})}
+	return w.Write, func() { w.asks.Store(true); w.ping() }
+}
+
+type writeOnly struct {
+	net.Conn
+	io.Writer
+}
+
+func (w writeOnly) Write(p []byte) (int, error) { return w.Writer.Write(p) }

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -8,10 +9,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -720,17 +724,39 @@ func TestH2StuckConnection(t *testing.T) {
 	}
 }
 
-// A node that does not answer PING has gone, and takes its calls with it.
-func TestH2NodeThatIsGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{{Host: "a.test", Port: 80}}},
-			&upstream.Options{Dialer: inMemory(map[string]func(net.Conn){"a.test:80": h2Frames(true, func(h2Peer, uint32) bool { return true })})})
-		begun := time.Now()
-		_, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", nil))
-		wantError(t, err, 502, 1, "connection lost")
-		require.Less(t, time.Since(begun), 10*time.Minute)
-		p.Close()
-	})
+// A node that does not answer PING has gone, and takes its calls with it; one that does may be
+// silent for as long as it likes.
+func TestH2SilentNode(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{newAuthority(t).certificate(t, "a.test")}, NextProtos: []string{"h2"}}
+	config.SessionTicketsDisabled = true // over a net.Pipe, the node would wait for a client that writes
+	call := func(t *testing.T, scheme upstream.Scheme, node func(net.Conn)) (*http.Response, error) {
+		c := upstream.Config{Scheme: scheme, Nodes: []upstream.Node{{Host: "a.test", Port: 80}}}
+		if scheme == upstream.SchemeGRPCS {
+			c.TLS.DangerouslySkipServerVerify = true // it is the year 2000 in a bubble
+			plain := node
+			node = func(conn net.Conn) { plain(tls.Server(conn, config)) }
+		}
+		p := newPool(t, c, &upstream.Options{Dialer: inMemory(map[string]func(net.Conn){"a.test:80": node})})
+		defer p.Close()
+		return p.RoundTrip(newRequest(t, "POST", "http://a.test/", strings.NewReader("abc")))
+	}
+	for _, scheme := range []upstream.Scheme{upstream.SchemeGRPC, upstream.SchemeGRPCS} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			_, err := call(t, scheme, h2Frames(true, func(h2Peer, uint32) bool { return true }))
+			wantError(t, err, 502, 1, "connection lost")
+			require.Less(t, time.Since(begun), 10*time.Minute)
+			require.Greater(t, time.Since(begun), 5*time.Minute)
+		})
+		synctest.Test(t, func(t *testing.T) {
+			resp, err := call(t, scheme, h2Node(func(c h2Peer, stream uint32) bool {
+				time.AfterFunc(time.Hour, func() { answer200(c, stream) })
+				return true
+			}))
+			require.NoError(t, err)
+			resp.Body.Close()
+		})
+	}
 }
 
 func TestH2IdleTimeout(t *testing.T) {
@@ -798,4 +824,67 @@ func TestH2ClosesTheBody(t *testing.T) {
 	wantError(t, err, 502, 1)
 	<-body.done
 	require.EqualValues(t, 1, body.closed.Load())
+}
+
+// A connection that is closed is forgotten, soon: a node that closes one after the other must
+// not fill the memory.
+func TestH2ClosedConnectionIsForgotten(t *testing.T) {
+	var forgotten atomic.Bool
+	synctest.Test(t, func(t *testing.T) {
+		dial := inMemory(map[string]func(net.Conn){"a.test:80": h2Node(answer200)})
+		watch := func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			watched := &struct{ net.Conn }{conn}
+			runtime.AddCleanup(watched, func(b *atomic.Bool) { b.Store(true) }, &forgotten)
+			return watched, err
+		}
+		p := newPool(t, upstream.Config{Scheme: "h2c", Nodes: []upstream.Node{{Host: "a.test", Port: 80}}}, &upstream.Options{Dialer: watch})
+		get(t, p, "http://a.test/")
+		p.Close()
+		time.Sleep(time.Minute + time.Second) // net/http may still have it as an idle one
+		for range 200 {
+			if forgotten.Load() {
+				return
+			}
+			runtime.GC()
+		}
+		t.Error("something holds a connection that is closed")
+	})
+}
+
+// A PING goes out between two frames, whatever the pieces in which net/http writes them.
+func TestH2PingBetweenFrames(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	var frames []byte
+	for range 200 {
+		payload := make([]byte, r.IntN(300))
+		frames = append(frames, 0, byte(len(payload)>>8), byte(len(payload)), h2Data, 0, 0, 0, 0, 1)
+		frames = append(frames, payload...)
+	}
+	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	var out bytes.Buffer
+	write, ping := upstream.H2Wire(&out)
+	for rest := append([]byte(preface), frames...); len(rest) > 0; {
+		if r.IntN(3) == 0 {
+			ping()
+		}
+		n := min(1+r.IntN(40), len(rest))
+		_, _ = write(rest[:n])
+		rest = rest[n:]
+	}
+	got, ok := bytes.CutPrefix(out.Bytes(), []byte(preface))
+	require.True(t, ok)
+	pings := 0
+	var others []byte
+	for len(got) > 0 {
+		n := 9 + int(got[1])<<8 + int(got[2])
+		if got[3] == h2Ping {
+			pings++
+		} else {
+			others = append(others, got[:n]...)
+		}
+		got = got[n:]
+	}
+	require.Equal(t, frames, others)
+	require.Greater(t, pings, 5)
 }

@@ -16,11 +16,6 @@ import (
 
 // What every connection with HTTP/2 has.
 const (
-	// A node that was silent for so long, with requests going on, is asked whether
-	// it is there. gRPC servers take a client that asks more often than once in
-	// five minutes for a nuisance, and hang up.
-	h2PingAfter = 5*time.Minute + 10*time.Second
-
 	// h2StreamBuffer is how much of an answer lies here while its reader is slow.
 	// The window of the connection stays as wide as net/http has it: a narrow one
 	// would let a few slow readers stop everybody else's answers.
@@ -86,11 +81,9 @@ func newH2Client(address string, template *tls.Config, s connSettings) *h2Client
 		t.tls.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
 	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
-	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true) // TLS is ours: see h2Wire
 	t.maker = http.Transport{
 		DialContext:            t.connect,
-		DialTLSContext:         t.connect,
 		Protocols:              protocols,
 		DisableCompression:     true,
 		IdleConnTimeout:        max(s.idleTimeout, h2MinIdle),
@@ -98,7 +91,6 @@ func newH2Client(address string, template *tls.Config, s connSettings) *h2Client
 		ExpectContinueTimeout:  time.Second,
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream: h2StreamBuffer,
-			SendPingTimeout:           h2PingAfter,
 			WriteByteTimeout:          DefaultTimeout,
 		},
 	}
@@ -339,13 +331,9 @@ func (t *h2Client) resolved(addrs []netip.Addr) {
 // dial makes a connection for a group. It does not end with the request that wanted
 // it: others may wait for the same.
 func (t *h2Client) dial(ctx context.Context, g *h2Group, d *h2Dial, x *h2Dialing) {
-	scheme := "http"
-	if t.tls != nil {
-		scheme = "https"
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, x.limit, &timeoutError{"no connection", x.limit})
 	defer cancel()
-	conn, err := t.maker.NewClientConn(context.WithValue(ctx, h2DialingKey{}, x), scheme, t.address)
+	conn, err := t.maker.NewClientConn(context.WithValue(ctx, h2DialingKey{}, x), "http", t.address)
 	if err == nil {
 		err = x.wire.settle(ctx, conn, min(x.limit, t.maker.IdleConnTimeout))
 	}

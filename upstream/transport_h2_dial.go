@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"time"
 )
 
@@ -28,19 +27,18 @@ type h2Dialing struct {
 	addr netip.Addr
 }
 
-// connect is what net/http dials with, with TLS and without.
+// connect is what net/http dials with. Whether there is TLS is not its business.
 func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, error) {
 	x := ctx.Value(h2DialingKey{}).(*h2Dialing)
 	conn, err := x.dial(ctx, network, x.wanted)
+	var secure *tls.Conn
 	if err == nil {
-		x.wire = &h2Wire{Conn: conn, settled: make(chan struct{})}
-		conn = x.wire
 		if remote := conn.RemoteAddr(); remote != nil { // not every connection of a Dialer has one
 			addr, _ := netip.ParseAddrPort(remote.String())
 			x.addr = addr.Addr().Unmap()
 		}
 		if t.tls != nil {
-			conn, err = t.handshake(ctx, conn, x.key)
+			secure, err = t.handshake(ctx, conn, x.key)
 		}
 	}
 	if err != nil {
@@ -49,45 +47,12 @@ func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, er
 		}
 		return nil, &connectError{err}
 	}
-	x.wire.secured.Store(true)
-	return conn, nil
-}
-
-// An h2Wire is a connection to a node, below TLS. It knows when net/http has taken in
-// the node's SETTINGS: the first that net/http writes is what a connection begins
-// with, and the second the acknowledgement.
-//
-// A request could be sent before (RFC 9113, section 3.4). But a burst of them would be
-// more than many a node takes at a time; and what answers without SETTINGS is no node
-// to send anything to.
-type h2Wire struct {
-	net.Conn
-	secured atomic.Bool // net/http writes, and not crypto/tls for itself
-	writes  atomic.Int32
-	settled chan struct{}
-	spoke   atomic.Bool // the node has sent something, or closed the connection
-	closed  atomic.Bool // from this side
-}
-
-func (w *h2Wire) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	if w.secured.Load() && (n > 0 || err != nil && !w.closed.Load()) {
-		w.spoke.Store(true)
+	x.wire = &h2Wire{Conn: conn, below: conn, settled: make(chan struct{})}
+	if secure == nil {
+		return x.wire, nil
 	}
-	return n, err
-}
-
-func (w *h2Wire) Close() error {
-	w.closed.Store(true)
-	return w.Conn.Close()
-}
-
-func (w *h2Wire) Write(p []byte) (int, error) {
-	n, err := w.Conn.Write(p)
-	if err == nil && w.secured.Load() && w.writes.Add(1) == 2 {
-		close(w.settled)
-	}
-	return n, err
+	x.wire.Conn = secure
+	return h2SecureWire{x.wire, secure}, nil
 }
 
 var errNoSettings = errors.New(`the node does not speak HTTP/2: is its scheme "http"?`)
@@ -115,7 +80,7 @@ func (w *h2Wire) settle(ctx context.Context, conn *http.ClientConn, limit time.D
 	}
 }
 
-func (t *h2Client) handshake(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
+func (t *h2Client) handshake(ctx context.Context, conn net.Conn, name string) (*tls.Conn, error) {
 	config := t.tls.Clone()
 	config.ServerName = serverName(name)
 	secure := tls.Client(conn, config)

@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// h2PingAfter is how long a node may be silent before it is asked whether it is there,
+	// h2PingSlack how much less that may be. gRPC servers take a client that asks more often
+	// than once in five minutes for a nuisance, and hang up.
+	h2PingAfter = 5*time.Minute + 10*time.Second
+	h2PingSlack = 10 * time.Second
+
+	// h2PingTimeout is how long it then has to say anything.
+	h2PingTimeout = 15 * time.Second
+
+	// h2CloseTimeout bounds the farewell of TLS to a node that takes nothing more.
+	h2CloseTimeout = 250 * time.Millisecond
+)
+
+// An h2Wire is a connection to a node as net/http sees it: above TLS. It knows when net/http
+// has taken in the node's SETTINGS: the first that net/http writes is what a connection begins
+// with, and the second the acknowledgement.
+//
+// A request could be sent before (RFC 9113, section 3.4). But a burst of them would be
+// more than many a node takes at a time; and what answers without SETTINGS is no node
+// to send anything to.
+//
+// It also sends a PING to a node that is silent. net/http could (SendPingTimeout), but has a
+// timer for it that it does not stop when the connection is closed: each closed connection
+// would keep its buffers for five minutes, and a node that closes one after the other would
+// fill the memory. Here it is a deadline of the connection's, which ends with it.
+type h2Wire struct {
+	net.Conn
+	below net.Conn // without TLS
+
+	settled chan struct{}
+	spoke   atomic.Bool // the node has sent something, or closed the connection
+	closed  atomic.Bool // from this side
+
+	due time.Time // when silence is too long; the reader's
+
+	asks    atomic.Bool // a PING is to be sent
+	writing sync.Mutex  // guards what follows
+	writes  int         // of net/http's
+	preface int         // bytes of it that were written
+	head    [3]byte     // the length of the frame that is being written
+	at      int         // bytes of its head that were written
+	left    int         // bytes of it that are missing
+}
+
+const (
+	h2PrefaceSize = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	h2HeadSize    = 9
+)
+
+var (
+	h2PingFrame = []byte("\x00\x00\x08\x06\x00\x00\x00\x00\x00sallypor")
+
+	errLost = errors.New("the node does not answer PING: connection lost")
+)
+
+// Read implements [net.Conn]. One goroutine of net/http's reads.
+func (w *h2Wire) Read(p []byte) (int, error) {
+	if now := time.Now(); w.due.Sub(now) < h2PingAfter-h2PingSlack { // not for each read
+		w.due = now.Add(h2PingAfter)
+		_ = w.SetReadDeadline(w.due)
+	}
+	n, err := w.Conn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		n, err = w.ask(p)
+	}
+	if n > 0 || err != nil && !w.closed.Load() {
+		w.spoke.Store(true)
+	}
+	return n, err
+}
+
+// ask sends a PING and reads what comes then: anything will do.
+func (w *h2Wire) ask(p []byte) (int, error) {
+	// Not a deadline: net/http sets that of its writes meanwhile.
+	stuck := time.AfterFunc(h2PingTimeout, func() { _ = w.below.Close() })
+	w.asks.Store(true)
+	w.ping()
+	stuck.Stop()
+	w.due = time.Time{}
+	_ = w.SetReadDeadline(time.Now().Add(h2PingTimeout))
+	n, err := w.Conn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errLost
+	}
+	return n, err
+}
+
+// ping sends a PING that is due, between two frames. Who is writing sees to it that it is sent
+// afterwards.
+func (w *h2Wire) ping() {
+	for w.asks.Load() && w.writing.TryLock() {
+		between := w.preface == h2PrefaceSize && w.at == 0 && w.left == 0
+		if between {
+			w.asks.Store(false)
+			_, _ = w.Conn.Write(h2PingFrame) // the answer fails to come
+		}
+		w.writing.Unlock()
+		if !between {
+			return // net/http is about to write the rest
+		}
+	}
+}
+
+// Write implements [net.Conn].
+func (w *h2Wire) Write(p []byte) (int, error) {
+	w.writing.Lock()
+	n, err := w.Conn.Write(p)
+	w.follow(p[:n])
+	if w.writes++; err == nil && w.writes == 2 {
+		close(w.settled)
+	}
+	w.writing.Unlock()
+	w.ping()
+	return n, err
+}
+
+// follow takes note of where among frames the writing is. w.writing is held.
+func (w *h2Wire) follow(p []byte) {
+	n := min(len(p), h2PrefaceSize-w.preface)
+	w.preface += n
+	for p = p[n:]; len(p) > 0; p = p[n:] {
+		if w.left > 0 {
+			n = min(len(p), w.left)
+			w.left -= n
+			continue
+		}
+		n = min(len(p), h2HeadSize-w.at)
+		if w.at < len(w.head) {
+			copy(w.head[w.at:], p[:n])
+		}
+		if w.at += n; w.at == h2HeadSize {
+			w.at, w.left = 0, int(w.head[0])<<16|int(w.head[1])<<8|int(w.head[2])
+		}
+	}
+}
+
+// Close implements [net.Conn].
+func (w *h2Wire) Close() error {
+	w.closed.Store(true)
+	if w.Conn == w.below {
+		return w.Conn.Close()
+	}
+	stuck := time.AfterFunc(h2CloseTimeout, func() { _ = w.below.Close() })
+	defer stuck.Stop()
+	return w.Conn.Close()
+}
+
+// An h2SecureWire is an h2Wire with TLS, of which net/http tells those who get an answer.
+type h2SecureWire struct {
+	*h2Wire
+	secure *tls.Conn
+}
+
+// ConnectionState is what net/http looks for.
+func (w h2SecureWire) ConnectionState() tls.ConnectionState { return w.secure.ConnectionState() }
