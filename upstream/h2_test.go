@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -856,10 +857,24 @@ func TestH2ClosedConnectionIsForgotten(t *testing.T) {
 func TestH2PingBetweenFrames(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	var frames []byte
+	more := false // fields, in a CONTINUATION
+	ends := []int{0}
 	for range 200 {
 		payload := make([]byte, r.IntN(300))
-		frames = append(frames, 0, byte(len(payload)>>8), byte(len(payload)), h2Data, 0, 0, 0, 0, 1)
+		kind, flags := byte(h2Data), byte(0)
+		switch {
+		case r.IntN(3) == 0 || more:
+			kind = h2Headers
+			if more {
+				kind = 9 // CONTINUATION
+			}
+			if more = r.IntN(3) > 0; !more {
+				flags = h2EndHeaders
+			}
+		}
+		frames = append(frames, 0, byte(len(payload)>>8), byte(len(payload)), kind, flags, 0, 0, 0, 1)
 		frames = append(frames, payload...)
+		ends = append(ends, len(frames))
 	}
 	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	var out bytes.Buffer
@@ -869,6 +884,11 @@ func TestH2PingBetweenFrames(t *testing.T) {
 			ping()
 		}
 		n := min(1+r.IntN(40), len(rest))
+		if r.IntN(3) == 0 { // a whole frame, or the rest of one
+			at := len(frames) - len(rest)
+			i, _ := slices.BinarySearch(ends, at+1)
+			n = ends[i] - at
+		}
 		_, _ = write(rest[:n])
 		rest = rest[n:]
 	}
@@ -876,12 +896,15 @@ func TestH2PingBetweenFrames(t *testing.T) {
 	require.True(t, ok)
 	pings := 0
 	var others []byte
+	more = false
 	for len(got) > 0 {
 		n := 9 + int(got[1])<<8 + int(got[2])
 		if got[3] == h2Ping {
 			pings++
+			require.False(t, more, "a PING within a block of fields")
 		} else {
 			others = append(others, got[:n]...)
+			more = got[3] != h2Data && got[4]&h2EndHeaders == 0
 		}
 		got = got[n:]
 	}

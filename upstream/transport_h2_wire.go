@@ -50,14 +50,19 @@ type h2Wire struct {
 	writing sync.Mutex  // guards what follows
 	writes  int         // of net/http's
 	preface int         // bytes of it that were written
-	head    [3]byte     // the length of the frame that is being written
+	head    [5]byte     // length, type and flags of the frame that is being written
 	at      int         // bytes of its head that were written
 	left    int         // bytes of it that are missing
+	more    bool        // a CONTINUATION must follow, and nothing before it
 }
 
 const (
 	h2PrefaceSize = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 	h2HeadSize    = 9
+
+	h2FrameHeaders      = 1 // RFC 9113, section 6.2
+	h2FrameContinuation = 9 // section 6.10
+	h2FlagEndHeaders    = 4
 )
 
 var (
@@ -98,11 +103,12 @@ func (w *h2Wire) ask(p []byte) (int, error) {
 	return n, err
 }
 
-// ping sends a PING that is due, between two frames. Who is writing sees to it that it is sent
+// ping sends a PING that is due, between two frames (RFC 9113, section 4.1), but not within a
+// block of header fields (section 4.3). Who is writing sees to it that it is sent
 // afterwards.
 func (w *h2Wire) ping() {
 	for w.asks.Load() && w.writing.TryLock() {
-		between := w.preface == h2PrefaceSize && w.at == 0 && w.left == 0
+		between := w.preface == h2PrefaceSize && w.at == 0 && w.left == 0 && !w.more
 		if between {
 			w.asks.Store(false)
 			_, _ = w.Conn.Write(h2PingFrame) // the answer fails to come
@@ -143,6 +149,8 @@ func (w *h2Wire) follow(p []byte) {
 		}
 		if w.at += n; w.at == h2HeadSize {
 			w.at, w.left = 0, int(w.head[0])<<16|int(w.head[1])<<8|int(w.head[2])
+			fields := w.head[3] == h2FrameHeaders || w.head[3] == h2FrameContinuation
+			w.more = fields && w.head[4]&h2FlagEndHeaders == 0
 		}
 	}
 }
