@@ -118,7 +118,7 @@ func appendTLS(list []attribute.KeyValue, state *tls.ConnectionState) []attribut
 	list = append(list, semconv.TLSProtocolNameTLS, semconv.TLSProtocolVersion(tlsVersion(state.Version)),
 		semconv.TLSCipher(tls.CipherSuiteName(state.CipherSuite)), semconv.TLSResumed(state.DidResume))
 	if state.CurveID != 0 {
-		list = append(list, semconv.TLSCurve(state.CurveID.String()))
+		list = append(list, semconv.TLSCurve(curveOf(state.CurveID)))
 	}
 	if state.NegotiatedProtocol != "" {
 		list = append(list, semconv.TLSNextProtocol(state.NegotiatedProtocol))
@@ -207,14 +207,34 @@ func schemeOf(e *gateway.RequestEvent) string {
 	return "http"
 }
 
-// versionOf returns the version of a protocol: "1.1" of "HTTP/1.1", "2" of "HTTP/2.0".
+// versionOf returns the version of a protocol: "1.1" of "HTTP/1.1", and "2" of "HTTP/2.0",
+// which has no minor version (RFC 9113, section 3.2), unlike "HTTP/1.0".
 func versionOf(protocol string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(protocol, "HTTP/"), ".0")
+	if protocol == "HTTP/2.0" {
+		return "2"
+	}
+	return strings.TrimPrefix(protocol, "HTTP/")
 }
 
 // tlsVersion returns the version as the semantic conventions write it, "1.3".
 func tlsVersion(version uint16) string {
 	return strings.TrimPrefix(tls.VersionName(version), "TLS ")
+}
+
+// curveOf returns the name of a curve in IANA's registry "TLS Supported Groups", which is the
+// one that the semantic conventions write. crypto/tls has names of its own for the old ones.
+func curveOf(id tls.CurveID) string {
+	switch id {
+	case tls.CurveP256:
+		return "secp256r1"
+	case tls.CurveP384:
+		return "secp384r1"
+	case tls.CurveP521:
+		return "secp521r1"
+	case tls.X25519:
+		return "x25519"
+	}
+	return id.String()
 }
 
 // splitPort splits an address that may have a port. The port is zero if it has none.

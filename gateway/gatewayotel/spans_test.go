@@ -2,6 +2,7 @@ package gatewayotel_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -24,6 +27,36 @@ import (
 	"github.com/sallyport/sallyport/gateway/gatewayotel"
 	"github.com/sallyport/sallyport/ssl/ssltest"
 )
+
+// The versions of HTTP and the curves are written as the semantic conventions and the
+// registries that they go by write them.
+func TestNamesOfProtocols(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	tracer := gatewayotel.RequestSpans(&gatewayotel.Options{TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))})
+	reader := sdkmetric.NewManualReader()
+	durations, err := gatewayotel.Durations(&gatewayotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+	require.NoError(t, err)
+	for protocol, version := range map[string]string{"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2.0": "2"} {
+		e := &gateway.RequestEvent{Protocol: protocol, Method: "GET", Status: 400}
+		tracer.RequestDone(e)
+		durations.RequestDone(e)
+		require.Equal(t, version, of(spans.Ended()[len(spans.Ended())-1])["network.protocol.version"])
+	}
+	var versions []string
+	for _, p := range collect(t, reader)["http.server.request.duration"].Data.(metricdata.Histogram[float64]).DataPoints {
+		v, _ := p.Attributes.Value("network.protocol.version")
+		versions = append(versions, v.AsString())
+	}
+	require.ElementsMatch(t, []string{"1.0", "1.1", "2"}, versions)
+
+	for id, name := range map[tls.CurveID]string{
+		tls.CurveP256: "secp256r1", tls.CurveP384: "secp384r1", tls.CurveP521: "secp521r1", tls.X25519: "x25519",
+		tls.X25519MLKEM768: "X25519MLKEM768", tls.SecP256r1MLKEM768: "SecP256r1MLKEM768", tls.SecP384r1MLKEM1024: "SecP384r1MLKEM1024",
+	} {
+		tracer.RequestDone(&gateway.RequestEvent{TLS: &tls.ConnectionState{CurveID: id}})
+		require.Equal(t, name, of(spans.Ended()[len(spans.Ended())-1])["tls.curve"])
+	}
+}
 
 // A trace that a client names.
 const (
@@ -88,11 +121,10 @@ func TestSpanOfRequest(t *testing.T) {
 				require.Equal(t, "h2", attributes["tls.next_protocol"])
 			}
 			require.NotEmpty(t, attributes["tls.cipher"])
-			require.NotEmpty(t, attributes["tls.curve"])
 			require.NotEmpty(t, attributes["sallyport.client.serial"])
 			require.Len(t, attributes["tls.client.hash.sha256"], 64)
 			for _, checked := range []attribute.Key{
-				"network.peer.port", "sallyport.upstream.wait", "tls.next_protocol", "tls.cipher", "tls.curve", "sallyport.client.serial", "tls.client.hash.sha256",
+				"network.peer.port", "sallyport.upstream.wait", "tls.next_protocol", "tls.cipher", "sallyport.client.serial", "tls.client.hash.sha256",
 			} {
 				delete(attributes, checked)
 			}
@@ -101,7 +133,7 @@ func TestSpanOfRequest(t *testing.T) {
 				"http.request.body.size": int64(0), "http.response.body.size": int64(2),
 				"url.scheme": "https", "url.path": "/users/7", "server.address": "a.test", "server.port": int64(8443),
 				"client.address": "127.0.0.1", "network.peer.address": "127.0.0.1", "network.protocol.version": d.version, "user_agent.original": "x/1",
-				"tls.protocol.name": "tls", "tls.protocol.version": "1.3", "tls.resumed": false,
+				"tls.protocol.name": "tls", "tls.protocol.version": "1.3", "tls.curve": "X25519MLKEM768", "tls.resumed": false,
 				"tls.client.subject": "CN=alice", "tls.client.issuer": "CN=people", "sallyport.client.spiffe_id": "spiffe://people.test/alice",
 				"sallyport.server_name": "a.test", "sallyport.profile.id": "partners",
 				"sallyport.route.id": "users", "sallyport.upstream.id": "origin", "sallyport.upstream.node": h.node, "sallyport.upstream.attempts": int64(1),
