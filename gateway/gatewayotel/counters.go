@@ -90,7 +90,7 @@ func (m *instruments) make(meter metric.Meter) ([]metric.Observable, error) {
 	m.requestTime = k.seconds("sallyport.http.request.time", "The time of the requests, from their head to the end of the answer.")
 	m.refused = k.counter("sallyport.http.requests.refused", "{request}", "Requests that were refused, for the guard or for a route that is not for the client.")
 	m.unrouted = k.counter("sallyport.http.requests.unrouted", "{request}", "Requests for which there is no route.")
-	m.malformed = k.counter("sallyport.http.requests.malformed", "{request}", "What came over HTTP/1.1 in place of a request and was none.")
+	m.malformed = k.counter("sallyport.http.requests.malformed", "{request}", "What came in place of a request and was none.")
 
 	m.upstreamRequests = k.counter("sallyport.upstream.requests", "{request}", "Requests to upstreams, by the class of the status that came of them in the end.")
 	m.upstreamWait = k.seconds("sallyport.upstream.wait.time", "The time until the heads of the answers came, or the requests were given up.")

@@ -167,7 +167,7 @@ func TestManyObjects(t *testing.T) {
 			Full: ssl.VersionCounts{TLS13: 1}, Failed: []ssl.ReasonCount{{Reason: ssl.ReasonExpired, Count: 1}}, Duration: ssl.Histogram(measured(1, 0, 0)),
 		}})
 		st.Routes = append(st.Routes, gateway.RouteStats{ID: id, RequestStats: gateway.RequestStats{Requests: gateway.StatusCounts{2: 1}, Duration: measured(0, 1, 0)}})
-		st.Upstreams = append(st.Upstreams, gateway.UpstreamStats{ID: id, Stats: upstream.Stats{Answers: gateway.StatusCounts{2: 1}, Wait: measured(0, 1, 0)}, Nodes: []upstream.NodeStatus{{Address: "10.0.0.1:80"}}})
+		st.Upstreams = append(st.Upstreams, gateway.UpstreamStats{ID: id, Stats: upstream.Stats{Answers: gateway.StatusCounts{2: 1}, Wait: measured(0, 1, 0)}, Nodes: []upstream.NodeStatus{{Address: "10.0.0.1:80", Requests: 1, Failures: 1, InFlight: 1}}})
 	}
 	few := gatewayprom.NewCollectorOf(st, nil)
 	require.Less(t, testutil.CollectAndCount(few), 100)
@@ -180,9 +180,27 @@ func TestManyObjects(t *testing.T) {
 		`sallyport_tls_handshakes_total{profile="",resumed="false",version="1.3"} 2000`,
 		`sallyport_upstream_requests_total{code="2xx",upstream=""} 2000`,
 		`sallyport_upstream_nodes{state="healthy",upstream=""} 2000`,
+		`sallyport_upstream_node_requests_total{node="",upstream=""} 2000`,
+		`sallyport_upstream_node_failures_total{node="",upstream=""} 2000`,
+		`sallyport_upstream_node_requests_in_flight{node="",upstream=""} 2000`,
 	} {
 		require.True(t, strings.Contains(exposition(t, few), sample+"\n"), sample)
 	}
+}
+
+// If only the nodes are too many, those of each upstream are added up.
+func TestManyNodes(t *testing.T) {
+	got := exposition(t, gatewayprom.NewCollectorOf(busy(), &gatewayprom.Options{MaxObjects: 3}))
+	for _, sample := range []string{
+		`sallyport_upstream_node_requests_total{node="",upstream="backend"} 98`,
+		`sallyport_upstream_node_failures_total{node="",upstream="backend"} 39`,
+		`sallyport_upstream_node_requests_in_flight{node="",upstream="backend"} 2`,
+		`sallyport_upstream_node_requests_total{node="",upstream="idle"} 0`,
+		`sallyport_upstream_nodes{state="healthy",upstream="backend"} 1`,
+	} {
+		require.Contains(t, got, sample+"\n")
+	}
+	require.NotContains(t, got, "sallyport_upstream_node_up")
 }
 
 // must is for what is known to be right when the test is written.

@@ -65,8 +65,13 @@
 //	sum by (code) (rate(sallyport_http_requests_total[1m]))
 //	histogram_quantile(0.99, sum by (le) (rate(sallyport_http_request_duration_seconds_bucket[5m])))
 //	(sallyport_tls_certificate_expiry_timestamp_seconds - time()) / 86400 < 14
+//	sum by (upstream) (increase(sallyport_upstream_node_failures_total[5m])) > 0
+//
+// Two metrics have no sum, and are then absent: sallyport_upstream_node_up, in place of which
+// there is sallyport_upstream_nodes, and sallyport_route_info, without which this is empty:
+//
 //	sum by (upstream) (rate(sallyport_http_requests_total[1m]) * on (route) group_left (upstream) sallyport_route_info)
 //
-// The counts of a deleted object are gone. If those of routes or upstreams were added up,
-// Prometheus takes the smaller sum for a restart.
+// The counts of a deleted object are gone. If those of routes, upstreams or nodes were added
+// up, Prometheus takes the smaller sum for a restart.
 package gatewayprom

@@ -42,7 +42,7 @@ var (
 	requestDuration  = describe("http_request_duration_seconds", "How long requests took, from their head to the end of the answer.", "route")
 	requestsRefused  = describe("http_requests_refused_total", "Requests that were refused, for the guard or for a route that is not for the client.", "reason")
 	requestsUnrouted = describe("http_requests_unrouted_total", "Requests for which there is no route.")
-	malformed        = describe("http_requests_malformed_total", "What came over HTTP/1.1 in place of a request and was none.")
+	malformed        = describe("http_requests_malformed_total", "What came in place of a request and was none.")
 	routeInfo        = describe("route_info", "A metric with a constant '1' value, labelled by a route and the upstream that it leads to.", "route", "upstream")
 )
 

@@ -32,6 +32,7 @@ type upstreamSums struct {
 	wait    histogram
 	retries uint64
 	nodes   [len(nodeStates)]int
+	each    upstream.NodeStatus // the counts of all nodes
 }
 
 func (u *upstreamSums) add(st *gateway.UpstreamStats) {
@@ -41,38 +42,49 @@ func (u *upstreamSums) add(st *gateway.UpstreamStats) {
 	u.wait.add(&st.Wait)
 	u.retries += st.Retries
 	for i := range st.Nodes {
-		u.nodes[stateOf(&st.Nodes[i])]++
+		n := &st.Nodes[i]
+		u.nodes[stateOf(n)]++
+		u.each.Requests += n.Requests
+		u.each.Failures += n.Failures
+		u.each.InFlight += n.InFlight
 	}
 }
 
 // upstreams is about upstreams and their nodes.
 func (c *collector) upstreams(s sink, list []gateway.UpstreamStats) {
-	var sum upstreamSums
-	nodes, each := 0, c.fits(len(list))
+	nodes := 0
 	for i := range list {
 		nodes += len(list[i].Nodes)
+	}
+	var sum upstreamSums
+	each, eachNode := c.fits(len(list)), c.fits(nodes)
+	for i := range list {
+		id := label(list[i].ID)
 		sum.add(&list[i])
+		if eachNode {
+			s.nodes(id, list[i].Nodes)
+		}
 		if each {
-			s.upstream(label(list[i].ID), &sum)
+			s.upstream(id, &sum, eachNode)
 			sum = upstreamSums{}
 		}
 	}
 	if !each {
-		s.upstream("", &sum)
-	}
-	if c.fits(nodes) {
-		for i := range list {
-			s.nodes(label(list[i].ID), list[i].Nodes)
-		}
+		s.upstream("", &sum, eachNode)
 	}
 }
 
-func (s sink) upstream(id string, u *upstreamSums) {
+// upstream shows the counts of an upstream or of all, and those of its nodes unless each has
+// its own.
+func (s sink) upstream(id string, u *upstreamSums, eachNode bool) {
 	s.byClass(upstreamRequests, &u.answers, id)
 	s.histogram(upstreamWait, &u.wait, id)
 	s.counter(upstreamRetries, u.retries, id)
 	for state, n := range u.nodes {
 		s.gauge(upstreamNodes, float64(n), id, nodeStates[state])
+	}
+	if !eachNode {
+		s.node(id, "", &u.each)
 	}
 }
 
@@ -86,8 +98,13 @@ func (s sink) nodes(id string, list []upstream.NodeStatus) {
 		}
 		node := label(n.Address)
 		s.gauge(nodeUp, up, id, node)
-		s.counter(nodeRequests, n.Requests, id, node)
-		s.counter(nodeFailures, n.Failures, id, node)
-		s.gauge(nodeInFlight, float64(n.InFlight), id, node)
+		s.node(id, node, n)
 	}
+}
+
+// node shows the counts of a node, or of many.
+func (s sink) node(id, node string, n *upstream.NodeStatus) {
+	s.counter(nodeRequests, n.Requests, id, node)
+	s.counter(nodeFailures, n.Failures, id, node)
+	s.gauge(nodeInFlight, float64(n.InFlight), id, node)
 }
