@@ -58,8 +58,9 @@ type Options struct {
 
 	// NetHTTP2 lets net/http's server speak HTTP/2 on connections of [*Server.Serve] and
 	// [*Server.ServeTLS], as it did before the gateway had its own engine. It is slower,
-	// and has neither WebSocket over HTTP/2 nor [LimitResets] and [LimitFrames]. It stays
-	// for one release, for those who find a difference.
+	// has neither WebSocket over HTTP/2 nor [LimitResets] and [LimitFrames], and what is
+	// malformed is not counted ([Stats].Malformed). It stays for one release, for those who
+	// find a difference.
 	NetHTTP2 bool
 
 	// HTTPSPort is the HTTPS port that [PlainRedirect] sends clients to. Zero is 443.

@@ -218,6 +218,12 @@ func TestStatsOfTheMalformed(t *testing.T) {
 	conn.write("GET / HTTP/9.1\r\n\r\n")
 	require.Equal(t, []int{505}, conn.statuses())
 	require.EqualValues(t, 1, h.gw.Stats().Malformed)
+
+	c := h.h2(h.http2, "b.test")
+	c.headers(1, true, ":method", "GET") // and no path
+	status, _ := c.status(1)
+	require.Equal(t, "reset", status)
+	require.EqualValues(t, 2, h.gw.Stats().Malformed)
 	require.Zero(t, h.gw.Stats().Unrouted.Requests)
 }
 

@@ -148,6 +148,9 @@ func (b *block) done() error {
 	case b.ignore:
 		return b.conn.spend()
 	case b.fate != nil:
+		if b.stream == nil {
+			b.conn.owner.Malformed()
+		}
 		return b.fate
 	case b.stream != nil:
 		return b.trailer()
@@ -279,6 +282,7 @@ func (b *block) request() error {
 		var err error
 		if st.Head, err = b.head(st); err != nil {
 			if st.Refusal = refusal(err); st.Refusal == nil {
+				c.owner.Malformed()
 				return b.malformed()
 			}
 		}

@@ -147,9 +147,27 @@ func TestRequestHeads(t *testing.T) {
 				p.get(3, "/next") // which it leaves alone
 				p.want("HEADERS 3 200 x-got: GET /next a.test 0 end")
 				p.hangUp()
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				require.Equal(t, kind == "RST_STREAM", p.malformed == 1, "malformed: %d", p.malformed)
 			})
 		})
 	}
+}
+
+// A head whose stream is to depend on itself is no request (RFC 7540, section 5.3.1).
+func TestSelfDependentHead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, describe)
+		p.wantGreeting()
+		p.ok(p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.fields(request("GET", "/")...), EndHeaders: true, EndStream: true,
+			Priority: http2.PriorityParam{StreamDep: 1, Weight: 1}}))
+		p.want("RST_STREAM 1 PROTOCOL_ERROR")
+		p.hangUp()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		require.Equal(t, 1, p.malformed)
+	})
 }
 
 // What is too large is refused, and the table of HPACK is in step afterwards.
