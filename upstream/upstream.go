@@ -268,6 +268,14 @@ func (u *Upstream) Warnings() []string {
 	short("RetryTimeout", c.RetryTimeout)
 	if c.Checks != nil {
 		short("Checks.Active.Timeout", c.Checks.Active.Timeout)
+		for _, every := range []struct {
+			name string
+			time time.Duration
+		}{{"HealthyInterval", c.Checks.Active.HealthyInterval}, {"UnhealthyInterval", c.Checks.Active.UnhealthyInterval}} {
+			if 0 < every.time && every.time < time.Millisecond {
+				out = append(out, fmt.Sprintf("Checks.Active.%s is %v, below a millisecond: its nodes are probed without a pause: is a unit missing?", every.name, every.time))
+			}
+		}
 		if c.Checks.Active.misses(c.Scheme) {
 			out = append(out, fmt.Sprintf("its active checks have the type %q, and its nodes speak %s: a probe tells nothing of such a node, or finds it unhealthy: set the type %s",
 				CheckHTTP, c.Scheme, c.Scheme.checkedBy()))

@@ -343,6 +343,19 @@ func TestWarningsOfChecks(t *testing.T) {
 	}
 }
 
+// An interval without a unit is nanoseconds too: there would be thousands of probes a second.
+func TestWarningsOfShortIntervals(t *testing.T) {
+	warned := func(healthy, unhealthy time.Duration) []string {
+		u, err := upstream.New(upstream.Config{ID: "1", Checks: &upstream.Checks{Active: upstream.ActiveChecks{HealthyInterval: healthy, UnhealthyInterval: unhealthy}}})
+		require.NoError(t, err)
+		return u.Warnings()
+	}
+	require.Empty(t, warned(0, upstream.NoProbes))
+	require.Empty(t, warned(time.Millisecond, time.Second))
+	const says = ", below a millisecond: its nodes are probed without a pause: is a unit missing?"
+	require.Equal(t, []string{"Checks.Active.HealthyInterval is 5ns" + says, "Checks.Active.UnhealthyInterval is 999.999µs" + says}, warned(5, time.Millisecond-1))
+}
+
 // A duration without a unit is nanoseconds, and seldom what was meant.
 func TestWarningsOfShortTimeouts(t *testing.T) {
 	const says = ", below a millisecond, in which hardly a node answers: is a unit missing?"
