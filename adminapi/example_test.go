@@ -610,3 +610,22 @@ func ExampleHandler_StatusPage() {
 	// 401 failed to check token: missing apikey
 	// memory 1
 }
+
+// A YAML file of APISIX's is expanded before it is parsed, so that quotes decide what a
+// string is.
+func ExampleExpandEnv() {
+	os.Setenv("BACKEND_PORT", "8080")
+	defer os.Unsetenv("BACKEND_PORT")
+	text, err := adminapi.ExpandEnv("host: ${{BACKEND_HOST:=127.0.0.1}}\nport: ${{BACKEND_PORT}}")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(text)
+
+	_, err = adminapi.ExpandEnv("host: ${{BACKEND_HOST}}")
+	fmt.Println(err)
+	// Output:
+	// host: 127.0.0.1
+	// port: 8080
+	// can't find environment variable BACKEND_HOST
+}
