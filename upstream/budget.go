@@ -14,7 +14,8 @@ import (
 // some.
 type RetryBudget struct {
 	// Percent is how many retries there may be for 100 requests. Up to 100 retries are saved
-	// for later. Zero is 20. For no limit, set 100 for each node.
+	// for later, not counting those of the last request. Zero is 20. For no limit, set 100 for
+	// each node.
 	Percent int
 
 	// PerSecond is how many retries per second are allowed in any case, so that an upstream
@@ -29,7 +30,7 @@ const (
 	// maxBudget keeps the arithmetic far from overflow, and a step above zero.
 	maxBudget = 1_000_000
 
-	// maxSaved is what a budget saves at most, in retries.
+	// maxSaved is what a budget saves, in retries: at this, requests add no more.
 	maxSaved = 100
 )
 
