@@ -107,12 +107,19 @@ func TestNameOfWhatIsNone(t *testing.T) {
 	for _, der := range []string{"", "\x00", "\x30\x01", "\x30\x00\x00", "\x31\x00", "\x30\x02\x31\x00\x00"} {
 		require.Empty(t, clientcert.Name([]byte(der)), "%x", der)
 	}
+	whole := encode(t, []rdn{{utf8("a")}})
+	require.Empty(t, clientcert.Name(append(whole, 0)), "with something after it")
+	require.Empty(t, clientcert.Name(whole[:len(whole)-1]))
 	// What is no string stands in hexadecimal.
 	for value, want := range map[string]string{
-		"\x02\x01a":             "CN=#020161",
-		"\x1e\x01a":             "CN=#1E0161",
-		"\x1e\x02\xd8\x3d":      "CN=#1E02D83D",
-		"\x1c\x04\xff\xff\xff0": "CN=#1C04FFFFFF30",
+		"\x02\x01a":                "CN=#020161",
+		"\x1e\x01a":                "CN=#1E0161",
+		"\x1e\x02\xd8\x3d":         "CN=#1E02D83D",
+		"\x1c\x04\xff\xff\xff0":    "CN=#1C04FFFFFF30",
+		"\x1c\x04\x00\x11\x00\x00": "CN=#1C0400110000", // one beyond the last character
+		"\x1c\x04\x01\x00\x00a":    "CN=#1C0401000061",
+		"\x8c\x01a":                "CN=#8C0161",     // a class of its own, whose numbers are no strings
+		"\x2c\x03\x0c\x01a":        "CN=#2C030C0161", // made of parts, which DER forbids
 	} {
 		a := attribute{Type: commonName, Value: asn1.RawValue{FullBytes: []byte(value)}}
 		require.Equal(t, want, clientcert.Name(encode(t, []rdn{{a}})))

@@ -75,6 +75,8 @@ func TestCanonicalHost(t *testing.T) {
 		{"a.test.:443", "a.test"},
 		{"a.test:", "a.test"},
 		{"127.0.0.1:9443", "127.0.0.1"},
+		{"a.test:65535", "a.test"},
+		{"a.test:80", "a.test"},
 		{"[::1]:9443", "[::1]"},
 		{"[::1]", "[::1]"},
 

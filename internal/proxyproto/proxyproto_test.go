@@ -83,6 +83,8 @@ var refused = []string{
 	"PROXY TCP4 2001:db8::1 2001:db8::2 1 2\r\n",
 	"PROXY TCP6 192.0.2.1 198.51.100.7 1 2\r\n",
 	"PROXY TCP6 fe80::1%eth0 ::2 1 2\r\n",
+	"PROXY TCP6 2001:db8::g ::2 1 2\r\n",
+	"PROXY TCP6 ::1 ::1::2 1 2\r\n",
 	"PROXY TCP4 192.0.2.1 198.51.100.7 1 2\n",
 	"PROXY TCP4 192.0.2.1 198.51.100.7 1 2\r\r\n",
 	"PROXY TCP4\r\n                                 ",
@@ -107,6 +109,7 @@ var refused = []string{
 	v2(0x21, 0x11, four, tlv(0x03, "\x00\x00\x00\x00")),
 	v2(0x21, 0x11, four, tlv(0x03, "\x00\x00\x00")),
 	summed(v2(0x21, 0x11, four, tlv(0x03, "\x00\x00\x00\x00"), tlv(0x03, "\x00\x00\x00\x00")), 28),
+	summed(v2(0x21, 0x11, four, tlv(0x03, "\x00\x00\x00\x00"), tlv(0x03, "\x00\x00\x00\x00")), 28+7), // the second is right
 	v2(0x21, 0x11, four, tlv(0x04, strings.Repeat("x", 4097-16-12-3))),
 }
 
