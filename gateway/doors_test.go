@@ -239,6 +239,9 @@ func cases() []requestCase {
 		{name: "forwarding: trusted, and silent", want: "ok", trusted: true, seen: map[string]string{
 			"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Host": "a.test", "Forwarded": "",
 		}},
+		{name: "forwarding: trusted, and empty", want: "ok", trusted: true, header: header("X-Forwarded-For", "", "X-Forwarded-Proto", "", "X-Forwarded-Host", "", "X-Forwarded-Port", ""), seen: map[string]string{
+			"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Host": "a.test",
+		}},
 		{name: "forwarding: all hops trusted", want: "ok", trusted: true, header: header("X-Forwarded-For", "127.0.0.3,127.0.0.2"), seen: map[string]string{
 			"X-Forwarded-For": "127.0.0.3,127.0.0.2, 127.0.0.1", "X-Real-Ip": "127.0.0.3",
 		}},

@@ -387,7 +387,7 @@ func TestPolicyReplaced(t *testing.T) {
 		{"deleted, and nobody's", []ssl.Config{profile("1", strict, "a.test")}, &alice, [3]string{"a.test", "/", "200 1 CN=alice"},
 			ssl.Change{Delete: []string{"1"}}, [][3]string{{"a.test", "/", "200 nobody"}, {"b.test", "/", "200 nobody"}}},
 		{"deleted, and below a strict wildcard", []ssl.Config{profile("1", nil, "x.y.a.test"), profile("2", strict, "*.a.test")}, nil, [3]string{"x.y.a.test", "/", "200 nobody"},
-			ssl.Change{Delete: []string{"1"}}, [][3]string{{"x.y.a.test", "/", "421"}}},
+			ssl.Change{Delete: []string{"1"}}, [][3]string{{"x.y.a.test", "/", "421"}, {"nobodys.test", "/", "421"}}},
 
 		{"a certificate demanded from now on", []ssl.Config{profile("1", nil, "a.test")}, nil, [3]string{"a.test", "/", "200 nobody"},
 			puts(profile("1", strict, "a.test")), [][3]string{{"a.test", "/", "400"}}},
