@@ -635,13 +635,44 @@ func (f *faulty) Commit(ctx context.Context, writes ...adminapi.Write) ([]admina
 
 // A Handler that cannot follow at first does not start.
 func TestFollowFails(t *testing.T) {
-	for _, watch := range []func(func(adminapi.Update)){
-		func(update func(adminapi.Update)) { update(adminapi.Update{Err: errFailing}) },
-		func(func(adminapi.Update)) {},
+	for want, watch := range map[string]func(func(adminapi.Update)){
+		errFailing.Error():       func(update func(adminapi.Update)) { update(adminapi.Update{Err: errFailing}) },
+		"the watching has ended": func(func(adminapi.Update)) {},
 	} {
 		_, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{Headless: true, Storage: deaf{watch: watch}})
-		require.ErrorContains(t, err, "adminapi: storage: ")
+		require.ErrorContains(t, err, "adminapi: storage: "+want)
 	}
+}
+
+// A storage that reports no more, for no reason that it gives, has lost touch.
+func TestWatchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := brief{newShared(), make(chan struct{})}
+		h, err := adminapi.New(t.Context(), must(gateway.New(nil)), &adminapi.Options{Headless: true, Storage: s})
+		require.NoError(t, err)
+		defer h.Close()
+		synctest.Wait()
+		require.NoError(t, h.Status().Err)
+		close(s.end)
+		synctest.Wait()
+		require.ErrorContains(t, h.Status().Err, "the watching has ended")
+	})
+}
+
+// A brief storage reports until its end.
+type brief struct {
+	*shared
+	end chan struct{}
+}
+
+func (b brief) Watch(ctx context.Context, update func(adminapi.Update)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		<-b.end
+		cancel()
+	}()
+	b.shared.Watch(ctx, update)
 }
 
 type deaf struct {

@@ -102,6 +102,7 @@ func TestAllow(t *testing.T) {
 		{"a URI's host is no name", dns("x.test"), "", ssltest.URIs("https://x.test/"), false},
 
 		{"SPIFFE", uri("spiffe://td/a"), "", ssltest.URIs("spiffe://td/a"), true},
+		{"SPIFFE, every kind of character", uri("spiffe://a0.z-9_/aA0.zZ-9_"), "", ssltest.URIs("spiffe://a0.z-9_/aA0.zZ-9_"), true},
 		{"SPIFFE, another path", uri("spiffe://td/a"), "", ssltest.URIs("spiffe://td/b"), false},
 		{"SPIFFE, longer domain", uri("spiffe://td/a"), "", ssltest.URIs("spiffe://tdx/a"), false},
 		{"SPIFFE, upper case domain", uri("spiffe://tdx/a"), "", ssltest.URIs("spiffe://tdX/a"), false},

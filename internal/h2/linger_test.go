@@ -88,6 +88,26 @@ func TestLingering(t *testing.T) {
 			p.hangUp()
 		})
 	})
+	t.Run("beside a request that takes longer", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			answer := make(chan struct{})
+			p := connect(t, nil, func(st *h2.Stream) {
+				if st.Lingers = st.Head.Target() != "/slow"; !st.Lingers {
+					<-answer
+				}
+				ok(st)
+			})
+			p.wantGreeting()
+			p.get(1, "/slow")
+			p.post(3, "/")
+			p.want(`HEADERS 3 200`, `DATA 3 "ok" end`)
+			time.Sleep(h2.LingerTime)
+			p.want(`RST_STREAM 3 NO_ERROR`)
+			close(answer)
+			p.want(`HEADERS 1 200`, `DATA 1 "ok" end`)
+			p.hangUp()
+		})
+	})
 	t.Run("and is reset", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			p := answered(t)
