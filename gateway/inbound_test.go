@@ -398,6 +398,37 @@ func TestConnectionsOfAnotherTLS(t *testing.T) {
 	eventually(t, func() bool { return h.gw.Connections() == 0 }, "it counts for ever")
 }
 
+// An error of accept that will not pass ends Serve, and is not tried again.
+func TestAcceptFails(t *testing.T) {
+	gw := must(gateway.New(nil))
+	defer gw.Close()
+	l := &failing{errs: []error{passing(true), passing(false), io.EOF}}
+	require.Equal(t, passing(false), gw.Serve(l))
+	l.errs = []error{io.EOF}
+	require.Equal(t, io.EOF, gw.Serve(l))
+}
+
+// A failing listener has no connection.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (l *failing) Accept() (net.Conn, error) {
+	err := l.errs[0]
+	l.errs = l.errs[1:] // past the last of them, it panics
+	return nil, err
+}
+
+func (l *failing) Close() error   { return nil }
+func (l *failing) Addr() net.Addr { return memoryAddr }
+
+// passing is an error that says whether it passes, as a lack of descriptors does.
+type passing bool
+
+func (p passing) Error() string   { return fmt.Sprint("passing: ", bool(p)) }
+func (p passing) Temporary() bool { return bool(p) }
+
 // Admission costs one allocation a connection, without more than one lock.
 func BenchmarkConnections(b *testing.B) {
 	gw := must(gateway.New(&gateway.Options{Limits: gateway.Limits{ConnectionsPerAddr: 100}}))

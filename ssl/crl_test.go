@@ -521,6 +521,7 @@ func TestCRLErrors(t *testing.T) {
 		{"empty", nil, "is empty"},
 		{"blank", []byte(" \n"), "is empty"},
 		{"text", []byte("hello"), "is neither DER nor PEM"},
+		{"the first byte of DER", []byte("0"), "is neither DER nor PEM"},
 		{"garbage in DER", []byte{0x30, 0x82, 0xff, 0xff, 1, 2, 3}, "list 1: x509: malformed crl"},
 		{"DER cut off", good[:len(good)-1], "list 1: x509: malformed crl"},
 		{"two in DER, one after the other", join(good, good), "list 1: " + fmt.Sprint(len(good)) + " bytes follow it"},

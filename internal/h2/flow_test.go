@@ -158,6 +158,10 @@ func TestWindowOverflow(t *testing.T) {
 		p.ok(p.WriteWindowUpdate(0, 1<<31-1-65535))
 		p.ok(p.WriteWindowUpdate(1, 1<<31-1-65535))
 	})
+	run("not by settings that make it the most that may be", func(p *peer) {
+		p.ok(p.WriteWindowUpdate(1, 1<<31-1-65536))
+		p.ok(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65536}))
+	}, "SETTINGS ack")
 	run("of nothing, on the connection", func(p *peer) { p.ok(p.WriteWindowUpdate(0, 0)) }, "GOAWAY 1 PROTOCOL_ERROR")
 	run("of nothing, on a stream", func(p *peer) { p.ok(p.WriteWindowUpdate(1, 0)) }, "RST_STREAM 1 PROTOCOL_ERROR")
 	run("of a stream that is idle", func(p *peer) { p.ok(p.WriteWindowUpdate(9, 1)) }, "GOAWAY 1 PROTOCOL_ERROR")

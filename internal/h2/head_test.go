@@ -230,6 +230,8 @@ func TestStreamNumbers(t *testing.T) {
 		"twice":          {func(p *peer) { p.get(1, "/hold"); p.get(1, "/") }, []string{"RST_STREAM 1 STREAM_CLOSED"}},
 		"again":          {func(p *peer) { p.get(1, "/"); synctest.Wait(); p.get(1, "/") }, []string{"HEADERS 1 200", `DATA 1 "ok" end`, "GOAWAY 1 STREAM_CLOSED"}},
 		"data on none":   {func(p *peer) { p.data(0, false, "x") }, []string{"GOAWAY 0 PROTOCOL_ERROR"}},
+		"data on even":   {func(p *peer) { p.get(3, "/hold"); p.data(2, false, "x") }, []string{"GOAWAY 3 PROTOCOL_ERROR"}},
+		"window of even": {func(p *peer) { p.get(3, "/hold"); p.ok(p.WriteWindowUpdate(2, 1)) }, []string{"GOAWAY 3 PROTOCOL_ERROR"}},
 		"data on idle":   {func(p *peer) { p.data(1, false, "x") }, []string{"GOAWAY 0 PROTOCOL_ERROR"}},
 		"data after end": {func(p *peer) { p.get(1, "/"); synctest.Wait(); p.data(1, false, "x") }, []string{"HEADERS 1 200", `DATA 1 "ok" end`, "RST_STREAM 1 STREAM_CLOSED"}},
 		"reset of idle":  {func(p *peer) { p.ok(p.WriteRSTStream(1, 0)) }, []string{"GOAWAY 0 PROTOCOL_ERROR"}},
