@@ -123,7 +123,8 @@
 // The request target goes to the node byte for byte, and the Host as it came (see
 // [upstream.Config.PassHost]). Header fields that concern a single connection are dropped
 // (RFC 9110, section 7.6.1), and so is every Upgrade except a WebSocket that the route
-// allows. Trailers of an answer are forwarded, those of a request are not.
+// allows. Trailers of an answer are forwarded, unless it has a Content-Length and the client
+// speaks HTTP/1.1, which then has no place for them; those of a request are not.
 //
 // X-Forwarded-For, -Proto, -Host and -Port and X-Real-IP say what the gateway saw. What
 // the client says in them or in Forwarded is dropped, in every spelling, unless
