@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -758,6 +759,98 @@ func TestH2SilentNode(t *testing.T) {
 			resp.Body.Close()
 		})
 	}
+}
+
+// What a Dialer makes need not be as net's connections are: it may be no pointer, and may know
+// no deadlines, or say in its own way that one has passed.
+func TestH2ConnectionsOfADialer(t *testing.T) {
+	pointless := func(c net.Conn) net.Conn { return valueConn{c, func() {}} }
+	timeless := func(c net.Conn) net.Conn { return &timelessConn{c} }
+	private := func(c net.Conn) net.Conn { return &ownTimeoutConn{c} }
+	deaf := h2Frames(true, func(h2Peer, uint32) bool { return true })
+	slow := h2Node(func(c h2Peer, stream uint32) bool {
+		time.AfterFunc(time.Hour, func() { answer200(c, stream) })
+		return true
+	})
+	for _, c := range []struct {
+		name string
+		as   func(net.Conn) net.Conn
+		node func(net.Conn)
+		lost bool
+	}{
+		{"no pointer", pointless, h2Node(answer200), false},
+		{"no deadlines, and a slow node", timeless, slow, false},
+		{"no deadlines, and a node that has gone", timeless, deaf, true},
+		{"a deadline with an error of its own, and a slow node", private, slow, false},
+		{"a deadline with an error of its own, and a node that has gone", private, deaf, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dial := inMemory(map[string]func(net.Conn){"a.test:80": c.node})
+				p := newPool(t, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{{Host: "a.test", Port: 80}}}, &upstream.Options{
+					Dialer: func(ctx context.Context, network, address string) (net.Conn, error) {
+						conn, err := dial(ctx, network, address)
+						return c.as(conn), err
+					},
+				})
+				defer p.Close()
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+				defer cancel()
+				resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", nil).WithContext(ctx))
+				if c.lost {
+					wantError(t, err, 502, 1, "connection lost")
+					return
+				}
+				require.NoError(t, err)
+				resp.Body.Close()
+			})
+		})
+	}
+}
+
+// A valueConn cannot be compared.
+type valueConn struct {
+	net.Conn
+	_ func()
+}
+
+type timelessConn struct{ net.Conn }
+
+func (c *timelessConn) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
+func (c *timelessConn) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }
+func (c *timelessConn) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
+
+type ownTimeoutConn struct{ net.Conn }
+
+func (c *ownTimeoutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = &net.DNSError{IsTimeout: true, IsTemporary: true}
+	}
+	return n, err
+}
+
+// A node may answer with its head and read on: that there is no body to the answer does not
+// end the request.
+func TestH2EarlyHeadWithoutBody(t *testing.T) {
+	got := make(chan string, 1)
+	node := newH2Server(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(204)
+		_ = http.NewResponseController(w).Flush()
+		body, err := io.ReadAll(r.Body)
+		got <- fmt.Sprintf("%s %v", body, err)
+	}))
+	p := newPool(t, upstream.Config{Scheme: "h2c", Nodes: []upstream.Node{node.Node}}, nil)
+	body, send := io.Pipe()
+	resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	_, _ = io.WriteString(send, "all of it")
+	send.Close()
+	require.Equal(t, "all of it <nil>", <-got)
+	n, err := io.Copy(io.Discard, resp.Body)
+	require.NoError(t, err)
+	require.Zero(t, n)
 }
 
 func TestH2IdleTimeout(t *testing.T) {

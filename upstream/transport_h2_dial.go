@@ -47,11 +47,11 @@ func (t *h2Client) connect(ctx context.Context, network, _ string) (net.Conn, er
 		}
 		return nil, &connectError{err}
 	}
-	x.wire = &h2Wire{Conn: conn, below: conn, settled: make(chan struct{})}
 	if secure == nil {
+		x.wire = newH2Wire(conn, conn)
 		return x.wire, nil
 	}
-	x.wire.Conn = secure
+	x.wire = newH2Wire(secure, conn)
 	return h2SecureWire{x.wire, secure}, nil
 }
 

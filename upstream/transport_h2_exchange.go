@@ -53,11 +53,13 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 // bodiless reports whether an answer has ended with its head. No other has a length of zero
 // without saying so; and where there never is a body, a Content-Length is that of another
 // answer (RFC 9113, section 8.1.1). net/http knows this of HEAD, but would say that the body
-// of a 304 broke off.
+// of a 304 broke off. One without a length may go on to read the request.
 func bodiless(req *http.Request, resp *http.Response) bool {
 	switch {
-	case req.Method == http.MethodHead, resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
+	case req.Method == http.MethodHead:
 		return true
+	case resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusNotModified:
+		return resp.ContentLength >= 0
 	}
 	return resp.ContentLength == 0 && resp.Header["Content-Length"] == nil
 }

@@ -4,18 +4,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	// h2PingAfter is how long a node may be silent before it is asked whether it is there,
-	// h2PingSlack how much less that may be. gRPC servers take a client that asks more often
-	// than once in five minutes for a nuisance, and hang up.
+	// h2PingAfter is how long a node may be silent before it is asked whether it is there.
+	// gRPC servers take a client that asks more often than once in five minutes for a
+	// nuisance, and hang up.
 	h2PingAfter = 5*time.Minute + 10*time.Second
-	h2PingSlack = 10 * time.Second
 
 	// h2PingTimeout is how long it then has to say anything.
 	h2PingTimeout = 15 * time.Second
@@ -35,7 +33,8 @@ const (
 // It also sends a PING to a node that is silent. net/http could (SendPingTimeout), but has a
 // timer for it that it does not stop when the connection is closed: each closed connection
 // would keep its buffers for five minutes, and a node that closes one after the other would
-// fill the memory. Here it is a deadline of the connection's, which ends with it.
+// fill the memory. Here Close stops it. It is no deadline of the connection's: that of a
+// Dialer may know none, or say in its own way that one has passed.
 type h2Wire struct {
 	net.Conn
 	below net.Conn // without TLS
@@ -44,7 +43,13 @@ type h2Wire struct {
 	spoke   atomic.Bool // the node has sent something, or closed the connection
 	closed  atomic.Bool // from this side
 
-	due time.Time // when silence is too long; the reader's
+	made    time.Time
+	reading atomic.Int64 // when the read that goes on began, in nanoseconds since then; zero: none
+	lost    atomic.Bool  // closed for the node's silence
+
+	waiting sync.Mutex  // guards what follows
+	silence *time.Timer // runs watch; nil when it is closed
+	asked   bool        // the node has until the timer runs out
 
 	asks    atomic.Bool // a PING is to be sent
 	writing sync.Mutex  // guards what follows
@@ -71,36 +76,61 @@ var (
 	errLost = errors.New("the node does not answer PING: connection lost")
 )
 
+// newH2Wire returns conn, which is below or TLS over it. Close must be called.
+func newH2Wire(conn, below net.Conn) *h2Wire {
+	w := &h2Wire{Conn: conn, below: below, settled: make(chan struct{}), made: time.Now()}
+	w.waiting.Lock() // watch looks at silence
+	defer w.waiting.Unlock()
+	w.silence = time.AfterFunc(h2PingAfter, w.watch)
+	return w
+}
+
 // Read implements [net.Conn]. One goroutine of net/http's reads.
 func (w *h2Wire) Read(p []byte) (int, error) {
-	if now := time.Now(); w.due.Sub(now) < h2PingAfter-h2PingSlack { // not for each read
-		w.due = now.Add(h2PingAfter)
-		_ = w.SetReadDeadline(w.due)
-	}
+	w.reading.Store(max(int64(time.Since(w.made)), 1))
 	n, err := w.Conn.Read(p)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		n, err = w.ask(p)
-	}
+	w.reading.Store(0)
 	if n > 0 || err != nil && !w.closed.Load() {
 		w.spoke.Store(true)
+	}
+	if err != nil && w.lost.Load() {
+		err = errLost
 	}
 	return n, err
 }
 
-// ask sends a PING and reads what comes then: anything will do.
-func (w *h2Wire) ask(p []byte) (int, error) {
-	// Not a deadline: net/http sets that of its writes meanwhile.
-	stuck := time.AfterFunc(h2PingTimeout, func() { _ = w.below.Close() })
-	w.asks.Store(true)
-	w.ping()
-	stuck.Stop()
-	w.due = time.Time{}
-	_ = w.SetReadDeadline(time.Now().Add(h2PingTimeout))
-	n, err := w.Conn.Read(p)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = errLost
+// watch looks for how long the node has been silent, and asks it if that is too long. Then
+// anything that comes will do.
+func (w *h2Wire) watch() {
+	w.waiting.Lock()
+	if w.silence == nil {
+		w.waiting.Unlock()
+		return
 	}
-	return n, err
+	silent := time.Duration(0)
+	if since := w.reading.Load(); since != 0 {
+		silent = time.Since(w.made) - time.Duration(since)
+	}
+	late := silent >= h2PingAfter
+	lost := late && w.asked
+	switch {
+	case lost:
+		w.lost.Store(true)
+	case late:
+		w.silence.Reset(h2PingTimeout)
+	default:
+		w.silence.Reset(h2PingAfter - silent)
+	}
+	w.asked = late
+	w.waiting.Unlock()
+
+	switch { // either may take long
+	case lost:
+		_ = w.below.Close()
+	case late:
+		w.asks.Store(true)
+		w.ping()
+	}
 }
 
 // ping sends a PING that is due, between two frames (RFC 9113, section 4.1), but not within a
@@ -125,8 +155,10 @@ func (w *h2Wire) Write(p []byte) (int, error) {
 	w.writing.Lock()
 	n, err := w.Conn.Write(p)
 	w.follow(p[:n])
-	if w.writes++; err == nil && w.writes == 2 {
-		close(w.settled)
+	if err == nil {
+		if w.writes++; w.writes == 2 {
+			close(w.settled)
+		}
 	}
 	w.writing.Unlock()
 	w.ping()
@@ -158,11 +190,12 @@ func (w *h2Wire) follow(p []byte) {
 // Close implements [net.Conn].
 func (w *h2Wire) Close() error {
 	w.closed.Store(true)
-	if w.Conn == w.below {
-		return w.Conn.Close()
+	w.waiting.Lock()
+	if w.silence != nil {
+		w.silence.Stop()
+		w.silence = nil
 	}
-	stuck := time.AfterFunc(h2CloseTimeout, func() { _ = w.below.Close() })
-	defer stuck.Stop()
+	w.waiting.Unlock()
 	return w.Conn.Close()
 }
 
@@ -174,3 +207,10 @@ type h2SecureWire struct {
 
 // ConnectionState is what net/http looks for.
 func (w h2SecureWire) ConnectionState() tls.ConnectionState { return w.secure.ConnectionState() }
+
+// Close implements [net.Conn].
+func (w h2SecureWire) Close() error {
+	stuck := time.AfterFunc(h2CloseTimeout, func() { _ = w.below.Close() })
+	defer stuck.Stop()
+	return w.h2Wire.Close()
+}
