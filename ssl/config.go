@@ -152,7 +152,8 @@ type ClientAuth struct {
 	// as missing. Nothing is ever fetched from where a certificate points.
 	CRLs [][]byte
 
-	// DangerouslyAllowMissingCRL accepts certificates whose issuer has no list.
+	// DangerouslyAllowMissingCRL accepts certificates whose issuer has no list, or none that
+	// is for them.
 	DangerouslyAllowMissingCRL bool
 
 	// DangerouslyAllowExpiredCRL uses lists that are past their next update.

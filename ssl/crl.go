@@ -36,7 +36,7 @@ type crls struct {
 	sums         []string // SHA-256 of each list, for the scope of sessions
 	allowMissing bool
 	allowExpired bool
-	nextUpdate   time.Time // see [ProfileStats.CRLNextUpdate]
+	successions  [][]*crl // of each issuer and scope, the newest first
 }
 
 // A crl is one list.
@@ -74,27 +74,45 @@ func newCRLs(c *ClientAuth, fault func(field string, err error)) *crls {
 			all.byIssuer[issuer] = append(all.byIssuer[issuer], one)
 		}
 	}
-	all.nextUpdate = all.firstUpdate()
+	all.succeed()
 	return all
 }
 
-// firstUpdate returns when the first of the lists that count is past its next update: the
-// newest ones of each issuer and scope. It is zero if they count thereafter.
-func (c *crls) firstUpdate() (first time.Time) {
-	if c.allowExpired {
-		return first
-	}
+// succeed finds out which lists take the place of which.
+func (c *crls) succeed() {
+	of := map[string][]*crl{}
 	for _, lists := range c.byIssuer {
-		newest := map[string]*crl{}
 		for _, one := range lists {
 			// Two issuers may have one name.
-			of := fmt.Sprintf("%x %v", one.list.AuthorityKeyId, one.scope)
-			if known := newest[of]; known == nil || one.newer(known) {
-				newest[of] = one
-			}
+			key := fmt.Sprintf("%x %x %v", one.list.RawIssuer, one.list.AuthorityKeyId, one.scope)
+			of[key] = append(of[key], one)
 		}
-		for _, one := range newest {
-			first = earlier(first, one.list.NextUpdate)
+	}
+	for _, lists := range of {
+		slices.SortFunc(lists, func(a, b *crl) int {
+			switch {
+			case a.newer(b):
+				return -1
+			case b.newer(a):
+				return 1
+			}
+			return 0
+		})
+		c.successions = append(c.successions, lists)
+	}
+}
+
+// nextUpdate returns when the first of the lists that count at a time is past its next update:
+// the newest ones of each issuer and scope, of those that are valid by then. It is zero if they
+// count thereafter.
+func (c *crls) nextUpdate(now time.Time) (first time.Time) {
+	if c == nil || c.allowExpired {
+		return first
+	}
+	for _, lists := range c.successions {
+		i := slices.IndexFunc(lists, func(one *crl) bool { return !one.list.ThisUpdate.After(now) })
+		if i >= 0 {
+			first = earlier(first, lists[i].list.NextUpdate)
 		}
 	}
 	return first

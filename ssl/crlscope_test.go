@@ -241,6 +241,8 @@ func TestCRLNextUpdate(t *testing.T) {
 		{"none", nil, false, time.Time{}},
 		{"one", [][]byte{list(root, first, in(time.Hour))}, false, in(time.Hour)},
 		{"the older ends first", [][]byte{list(root, then, in(2*time.Hour)), list(root, first, late)}, false, in(2 * time.Hour)},
+		{"the newer is not valid yet", [][]byte{list(root, first, in(time.Minute)), list(root, in(time.Hour), in(2*time.Hour))}, false, in(time.Minute)},
+		{"the newer is not valid yet, and the older no more", [][]byte{list(root, in(time.Hour), in(2*time.Hour)), list(root, first, then)}, false, then},
 		{"of two issuers", [][]byte{list(root, first, in(2*time.Hour)), list(other, then, in(time.Hour))}, false, in(time.Hour)},
 		{"of two parts", [][]byte{list(root, first, in(time.Hour), a), list(root, then, in(2*time.Hour), b)}, false, in(time.Hour)},
 		{"it does not matter", [][]byte{list(root, first, in(time.Hour))}, true, time.Time{}},

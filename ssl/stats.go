@@ -38,7 +38,7 @@ type ProfileStats struct {
 	// CRLNextUpdate is when the first of the revocation lists that count is past its next
 	// update, from when on clients are refused. It is zero if there are no lists, or if
 	// [ClientAuth.DangerouslyAllowExpiredCRL] is set. Of lists of one issuer for the same
-	// certificates, the newest counts.
+	// certificates, the newest counts that is valid already.
 	CRLNextUpdate time.Time
 }
 
@@ -89,14 +89,14 @@ type Histogram struct {
 // while handshakes go on.
 func (tm *Terminator) Stats() Stats {
 	tm.counts.forget(tm.table)
-	t := tm.table()
+	t, now := tm.table(), time.Now()
 	s := Stats{All: tm.Handshakes(), TurnedAway: tm.counts.turnedAway.Load(), Profiles: make([]ProfileStats, 0, t.Len())}
 	s.NoProfile, _ = tm.counts.noProfile.read(nil)
 	room := make([]uint64, 0, meter.Buckets*int(max(tm.counts.size.Load(), 0)))
 	for _, p := range t.sorted() {
 		ps := ProfileStats{ID: p.id, NotAfter: p.notAfter, Handshakes: HandshakeStats{Duration: Histogram{Bounds: meter.Bounds()}}}
-		if p.client != nil && p.client.crls != nil {
-			ps.CRLNextUpdate = p.client.crls.nextUpdate
+		if p.client != nil {
+			ps.CRLNextUpdate = p.client.crls.nextUpdate(now)
 		}
 		if c, ok := tm.counts.profiles.Load(p.id); ok {
 			ps.Handshakes, room = c.(*handshakeCounts).read(room)
