@@ -436,6 +436,30 @@ func TestSendLimit(t *testing.T) {
 	})
 }
 
+// A time that no duration reaches is past or to come all the same.
+func TestWriteByTimesFarOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		conn := NewConn(ours)
+		defer conn.Close()
+		conn.WriteBy(time.Time{}.Add(1))
+		time.Sleep(time.Second)
+		begun := time.Now()
+		_, err := conn.Write(make([]byte, 10))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Less(t, time.Since(begun), time.Second)
+
+		conn.WriteBy(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
+		go func() {
+			time.Sleep(time.Hour)
+			_, _ = io.CopyN(io.Discard, theirs, 10)
+		}()
+		_, err = conn.Write(make([]byte, 10))
+		require.NoError(t, err)
+	})
+}
+
 // Close ends a write over TLS that the server does not take, and does not wait for it.
 func TestCloseWhileWriting(t *testing.T) {
 	pair := selfSigned(t)

@@ -35,12 +35,16 @@ var epoch = time.Now().Add(-time.Hour)
 
 func now() moment { return moment(time.Since(epoch)) }
 
-// after is the moment a time later, or the last that there is.
+// after is the moment a time later, or the last or first that there is.
 func (m moment) after(d time.Duration) moment {
-	if later := m + moment(d); later > m || d <= 0 {
+	switch later := m + moment(d); {
+	case d > 0 && later < m:
+		return math.MaxInt64
+	case d < 0 && later > m:
+		return math.MinInt64
+	default:
 		return later
 	}
-	return math.MaxInt64
 }
 
 // time is a moment as all others have it.
@@ -322,8 +326,11 @@ func (s *socket) send(p []byte) (n int, err error) {
 // sendStep is the time for one step of a write; zero is no limit.
 func (s *socket) sendStep() time.Duration {
 	step := time.Duration(s.sendLimit.Load()) / writeSteps
-	if by := s.sendBy.Load(); by != 0 {
-		left := max(time.Duration(by)-time.Duration(now()), 1)
+	if by := moment(s.sendBy.Load()); by != 0 {
+		left := time.Duration(1)
+		if now := now(); by > now {
+			left = max(time.Duration(by-now), left)
+		}
 		if step <= 0 || left < step {
 			return left
 		}
