@@ -830,6 +830,49 @@ func (c *ownTimeoutConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// A connection is closed even if its node takes no farewell.
+func TestH2FarewellToAStuckNode(t *testing.T) {
+	config := &tls.Config{Certificates: []tls.Certificate{newAuthority(t).certificate(t, "a.test")}, NextProtos: []string{"h2"}}
+	config.SessionTicketsDisabled = true // over a net.Pipe, the node would wait for a client that writes
+	synctest.Test(t, func(t *testing.T) {
+		dial := inMemory(map[string]func(net.Conn){"a.test:80": func(conn net.Conn) { h2Node(answer200)(tls.Server(conn, config)) }})
+		stuck := &stuckConn{closed: make(chan struct{})}
+		c := upstream.Config{Scheme: "grpcs", Nodes: []upstream.Node{{Host: "a.test", Port: 80}}}
+		c.TLS.DangerouslySkipServerVerify = true // it is the year 2000 in a bubble
+		p := newPool(t, c, &upstream.Options{Dialer: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			stuck.Conn = conn
+			return stuck, err
+		}})
+		get(t, p, "http://a.test/")
+		synctest.Wait()
+		stuck.now.Store(true)
+		p.Close()
+		<-stuck.closed
+	})
+}
+
+// A stuckConn is one whose other end takes nothing more.
+type stuckConn struct {
+	net.Conn
+	now    atomic.Bool
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *stuckConn) Write(p []byte) (int, error) {
+	if !c.now.Load() {
+		return c.Conn.Write(p)
+	}
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *stuckConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
 // A node may answer with its head and read on: that there is no body to the answer does not
 // end the request.
 func TestH2EarlyHeadWithoutBody(t *testing.T) {
