@@ -89,7 +89,7 @@ type Histogram struct {
 // while handshakes go on.
 func (tm *Terminator) Stats() Stats {
 	tm.counts.forget(tm.table)
-	t, now := tm.table(), time.Now()
+	t, now := tm.table(), tm.now()
 	s := Stats{All: tm.Handshakes(), TurnedAway: tm.counts.turnedAway.Load(), Profiles: make([]ProfileStats, 0, t.Len())}
 	s.NoProfile, _ = tm.counts.noProfile.read(nil)
 	room := make([]uint64, 0, meter.Buckets*int(max(tm.counts.size.Load(), 0)))
