@@ -554,6 +554,9 @@ func TestPEMBombs(t *testing.T) {
 			require.Less(t, time.Since(start), 2*time.Second)
 			require.Error(t, err)
 			require.Less(t, len(err.Error()), 500, "an error is not the place for the input")
+			if len(c.text) > 1<<20 {
+				require.ErrorContains(t, err, "bytes of PEM, more than 1048576")
+			}
 		})
 	}
 }

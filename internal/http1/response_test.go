@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -297,4 +298,56 @@ func TestSkip(t *testing.T) {
 		require.Equal(t, want, conn.Skip(), in)
 		require.Equal(t, want && !strings.Contains(in, "abcH"), conn.End(), in)
 	}
+}
+
+// Every name that may be is spelled as net/http spells it.
+func TestCanonical(t *testing.T) {
+	for c := range 256 {
+		if !tokens[c] {
+			continue
+		}
+		for _, format := range []string{"%c", "a%c", "-%c", "%ca", "A-%c%[1]c-x"} {
+			name := fmt.Sprintf(format, c)
+			got := []byte(name)
+			canonical(got)
+			require.Equal(t, http.CanonicalHeaderKey(name), string(got), name)
+		}
+	}
+}
+
+// All chunks that are there are returned together, as far as there is room.
+func TestChunksTogether(t *testing.T) {
+	for size, want := range map[int]string{100: "abcdef", 6: "abcdef", 5: "abcde", 3: "abc"} {
+		conn := begin("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n4\r\ng", 1<<20)
+		_, err := conn.ReadResponse("GET")
+		require.NoError(t, err)
+		p := make([]byte, size)
+		n, err := conn.ReadBody(p)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.TrimSuffix(string(p[:n]), "g"))
+	}
+}
+
+// A connection whose end comes together with the last bytes cannot be used again.
+func TestEndWithTheLastBytes(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+	conn := NewConn(&ending{script{in: head + "abc", step: len(head)}})
+	conn.Begin(time.Minute, 1<<12)
+	_, err := conn.ReadResponse("GET")
+	require.NoError(t, err)
+	body, err := readAll(conn, 10)
+	require.NoError(t, err)
+	require.Equal(t, "abc", body)
+	require.False(t, conn.End())
+}
+
+// An ending is a script that ends with its last bytes.
+type ending struct{ script }
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.script.Read(p)
+	if e.in == "" {
+		err = io.EOF
+	}
+	return n, err
 }

@@ -90,3 +90,58 @@ func TestWriteBy(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+// A client that speaks another protocol is told so by its first bytes: its line may never end,
+// and it may wait for an answer.
+func TestRefusedBeforeTheLineEnds(t *testing.T) {
+	method := strings.Repeat("M", maxMethod)
+	for in, want := range map[string]error{
+		"\x16\x03\x01": errRequestLine, // a ClientHello
+		" ":            errRequestLine,
+		"GET\t":        errRequestLine,
+		method + "M":   errMethod,
+		method:         io.ErrUnexpectedEOF,
+		method + " ":   io.ErrUnexpectedEOF,
+	} {
+		for _, step := range steps {
+			c := Server(&script{in: in, step: step}, time.Minute)
+			require.NoError(t, c.Wait(time.Hour))
+			_, err := c.ReadRequest(&fuzzLimit)
+			require.Equal(t, want, err, "%q", in)
+		}
+	}
+}
+
+// What follows a fault in a body is not taken for the rest of it, however often it is asked
+// for.
+func TestBrokenBodyStaysBroken(t *testing.T) {
+	for _, body := range []string{"x\r\n0\r\n\r\n", "1\r\na\r\nx\r\n0\r\n\r\n", "1\r\nab\r\n0\r\n\r\n", "0\r\nx\r\n\r\n", "0\r\nTrailer: x\r\n\r\n"} {
+		for _, step := range steps {
+			c := Server(&script{in: "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body, step: step}, time.Minute)
+			require.NoError(t, c.Wait(time.Hour))
+			_, err := c.ReadRequest(&fuzzLimit)
+			require.NoError(t, err)
+			_, err = readAll(c, 10)
+			require.ErrorContains(t, err, "malformed", "%q", body)
+			for range 3 {
+				n, err := c.ReadBody(make([]byte, 10))
+				require.Zero(t, n)
+				require.Equal(t, io.ErrUnexpectedEOF, err, "%q", body)
+			}
+			require.True(t, c.HasBody())
+		}
+	}
+}
+
+// Who asks for nothing waits for nothing.
+func TestReadsNothing(t *testing.T) {
+	for _, field := range []string{"Content-Length: 3", "Transfer-Encoding: chunked"} {
+		c := Server(&script{in: "POST / HTTP/1.1\r\nHost: a\r\n" + field + "\r\n\r\n", step: 1}, time.Minute)
+		require.NoError(t, c.Wait(time.Hour))
+		_, err := c.ReadRequest(&fuzzLimit)
+		require.NoError(t, err)
+		n, err := c.ReadBody(nil)
+		require.Zero(t, n)
+		require.NoError(t, err, field)
+	}
+}
