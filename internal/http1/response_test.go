@@ -251,35 +251,37 @@ func TestTrailer(t *testing.T) {
 
 // Bytes that came are returned without waiting for more.
 func TestChunksAreNotHeldBack(t *testing.T) {
-	ours, theirs := pair(t)
-	conn := NewConn(ours)
-	conn.Begin(0, 1<<12)
-	for _, part := range []struct{ sent, got string }{
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na", "a"},
-		{"\r\n2\r\nbc\r\n", "bc"},
-		{"3\r\nd", "d"},
-		{"ef\r\n0", "ef"},
-	} {
-		_, err := theirs.Write([]byte(part.sent))
+	for _, end := range []struct{ begun, rest string }{{"0", "\r\n\r\n"}, {"0\r\n\r", "\n"}, {"0\r\nX: y\r\n", "\r\n"}} {
+		ours, theirs := pair(t)
+		conn := NewConn(ours)
+		conn.Begin(10*time.Second, 1<<12)
+		for _, part := range []struct{ sent, got string }{
+			{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na", "a"},
+			{"\r\n2\r\nbc\r\n", "bc"},
+			{"3\r\nd", "d"},
+			{"ef\r\n" + end.begun, "ef"},
+		} {
+			_, err := theirs.Write([]byte(part.sent))
+			require.NoError(t, err)
+			if part.got == "a" {
+				_, err := conn.ReadResponse("GET")
+				require.NoError(t, err)
+			}
+			var got string
+			for len(got) < len(part.got) {
+				p := make([]byte, 10)
+				n, err := conn.ReadBody(p)
+				require.NoError(t, err)
+				got += string(p[:n])
+			}
+			require.Equal(t, part.got, got)
+		}
+		_, err := theirs.Write([]byte(end.rest))
 		require.NoError(t, err)
-		if part.got == "a" {
-			_, err := conn.ReadResponse("GET")
-			require.NoError(t, err)
-		}
-		var got string
-		for len(got) < len(part.got) {
-			p := make([]byte, 10)
-			n, err := conn.ReadBody(p)
-			require.NoError(t, err)
-			got += string(p[:n])
-		}
-		require.Equal(t, part.got, got)
+		_, err = conn.ReadBody(make([]byte, 10))
+		require.Equal(t, io.EOF, err)
+		require.True(t, conn.End())
 	}
-	_, err := theirs.Write([]byte("\r\n\r\n"))
-	require.NoError(t, err)
-	_, err = conn.ReadBody(make([]byte, 10))
-	require.Equal(t, io.EOF, err)
-	require.True(t, conn.End())
 }
 
 // The rest of a body can be passed over when it is there.
