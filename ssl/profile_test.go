@@ -580,6 +580,46 @@ func TestCABombs(t *testing.T) {
 	require.Equal(t, "Client.CAPEM", faults[0].Field)
 }
 
+// A bundle in which each certificate stands several times has few certificates and few
+// signatures, and very many ways from one to a root.
+func TestManyWaysToARoot(t *testing.T) {
+	for depth, want := range map[int]bool{3: true, 7: false} {
+		parent, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		require.NoError(t, err)
+		issuer := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "root"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, issuer, issuer, &parent.PublicKey, parent)
+		require.NoError(t, err)
+		bundle := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+		for layer := range depth {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			require.NoError(t, err)
+			middle := *issuer
+			middle.Subject.CommonName = fmt.Sprint("middle ", layer)
+			for copies := range int64(4) {
+				middle.SerialNumber = big.NewInt(2 + copies)
+				der, err := x509.CreateCertificate(rand.Reader, &middle, issuer, &key.PublicKey, parent)
+				require.NoError(t, err)
+				bundle = append(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+			}
+			parent, issuer = key, &middle
+		}
+		_, err = ssl.New(ssl.Config{
+			ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{ssltest.NewCA(t, "another").Server("a.test")},
+			Client: &ssl.ClientAuth{CAPEM: bundle, Depth: 9},
+		})
+		if want {
+			require.NoError(t, err)
+			continue
+		}
+		faults := configErrors(t, err)
+		require.Equal(t, "Client.CAPEM", faults[0].Field)
+		require.ErrorContains(t, err, "every way to a root")
+	}
+}
+
 // A long bundle of the ordinary kind is no bomb, in whatever order it comes.
 func TestLongBundle(t *testing.T) {
 	ca := ssltest.NewCA(t, "root")
