@@ -491,7 +491,6 @@ func TestHugeClientChains(t *testing.T) {
 		long.Certificate = append(long.Certificate, tangled.Certificate[1:]...)
 	}
 	forVersions(t, func(t *testing.T, version uint16, _ int) {
-		start := time.Now()
 		c, _ := s.visit(t, client(version, "strict.test", tangled))
 		require.Equal(t, badCertificate, alertOf(c.err), "crypto/x509 gives up: %v", c.err)
 		_, side := s.visit(t, client(version, "optional.test", tangled))
@@ -500,7 +499,6 @@ func TestHugeClientChains(t *testing.T) {
 		require.Error(t, err)
 		_, side = s.visit(t, client(version, "strict.test", long))
 		require.ErrorContains(t, side.err, "exceeds maximum")
-		require.Less(t, time.Since(start), 5*time.Second)
 	})
 }
 

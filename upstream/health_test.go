@@ -940,13 +940,12 @@ func TestHealthChurn(t *testing.T) {
 // Real sockets, and TLS with and without verification.
 func TestChecksOverTLS(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
-	asked := make(chan string, 100)
+	asked, askedNamed := make(chan string, 100), make(chan string, 100)
 	node := newTLSServer(t, &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "probe.test")}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/probe" {
-			select {
-			case asked <- r.TLS.ServerName + " " + r.Host:
-			default:
-			}
+		probed := map[string]chan string{"/probe": asked, "/named": askedNamed}[r.URL.Path]
+		select {
+		case probed <- r.TLS.ServerName + " " + r.Host:
+		default:
 		}
 	}))
 	base := upstream.Config{
@@ -962,14 +961,11 @@ func TestChecksOverTLS(t *testing.T) {
 	named := base
 	named.TLS.DangerouslySkipServerVerify, named.TLS.ServerName = false, "probe.test"
 	named.Checks = &upstream.Checks{Active: base.Checks.Active}
-	named.Checks.Active.Host = "host.test"
+	named.Checks.Active.Host, named.Checks.Active.Path = "host.test", "/named"
 	p.Close()
-	for len(asked) > 0 {
-		<-asked
-	}
 	p = newPool(t, named, nil)
 	get(t, p, "https://a.test/")
-	require.Equal(t, "probe.test host.test", <-asked)
+	require.Equal(t, "probe.test host.test", <-askedNamed)
 	require.Equal(t, upstream.Healthy, p.Nodes()[0].Health)
 	p.Close()
 
