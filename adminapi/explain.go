@@ -64,7 +64,7 @@ func (h *Handler) explain(asked *http.Request) map[string]any {
 			out["host"] = c.Host
 		}
 		if c.Reason != "" {
-			out["reason"] = withoutKey(c.Reason)
+			out["reason"] = withoutKey(inDocument(apisix.Routes, c.Reason))
 		}
 		candidates = append(candidates, out)
 	}

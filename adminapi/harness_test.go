@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,7 +100,8 @@ func newWorld(t testing.TB, special setup) *world {
 	}
 	servers := ssltest.NewCA(t, "servers")
 	w.people, w.strangers = ssltest.NewCA(t, "people"), ssltest.NewCA(t, "strangers")
-	w.pair, w.pair2 = servers.Server("a.test", "*.a.test"), servers.Server("a.test", "*.a.test")
+	names, both := []string{"a.test", "*.a.test"}, ssltest.Usage(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth) // nodes are shown them too
+	w.pair, w.pair2 = servers.ServerWith(names, both), servers.ServerWith(names, both)
 	for i := range w.origins {
 		origin := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(rw, "origin %d: %s %s", i+1, r.Method, r.URL.Path)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sallyport/sallyport/adminapi/statuspage"
 	"github.com/sallyport/sallyport/gateway"
+	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/statushtml"
 )
 
@@ -55,7 +56,7 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 			ErrorShare:        share(hour.Hour[5], hour.Hour.Total()),
 			ClientErrorShare:  share(hour.Hour[4], hour.Hour.Total()),
 			MeanSeconds:       meanSeconds(s.Duration),
-			Warnings:          mapped(table.Warnings(r.ID()), withoutKey),
+			Warnings:          mapped(table.Warnings(r.ID()), func(w string) string { return withoutKey(inDocument(apisix.Routes, w)) }),
 		}
 		if answers, ok := r.Handler().(unserved); ok {
 			out.Target = answers.text

@@ -33,9 +33,10 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 	}
 	reported := map[object][]gateway.Warning{}
 	for _, w := range report.Warnings {
-		// Of upstreams and of timeouts the decoder has warned, in the document's words, and of
-		// a service's routes the answers to theirs.
-		if w.Kind != gateway.KindUpstream && !strings.HasPrefix(w.Text, "Timeout.") {
+		// Of timeouts, and of what else there is to say of upstreams but for the certificate
+		// that nodes are shown, the decoder has warned, in the document's words, and of a
+		// service's routes the answers to theirs.
+		if !strings.HasPrefix(w.Text, "Timeout.") && (w.Kind != gateway.KindUpstream || strings.HasPrefix(w.Text, "the certificate that its nodes are shown ")) {
 			about := object{w.Kind, w.ID}
 			reported[about] = append(reported[about], w)
 		}
@@ -55,11 +56,23 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 				add(text, false)
 			}
 		}
-		for _, w := range reported[object{gatewayKinds[e.kind], e.id}] {
-			add(w.Text, w.Opened)
+		for _, of := range []object{{gatewayKinds[e.kind], e.id}, {gateway.KindUpstream, apisix.InlineID(e.kind, e.id)}} {
+			for _, w := range reported[of] {
+				add(inDocument(e.kind, w.Text), w.Opened)
+			}
 		}
 	}
 	return warnings
+}
+
+// inDocument returns a sentence that begins with a field of a Config, "Vars[0]: ...", with the
+// property of the document in its place.
+func inDocument(kind apisix.Kind, text string) string {
+	field, rest, ok := strings.Cut(text, ": ")
+	if !ok {
+		return text
+	}
+	return apisix.FieldName(kind, nil, field) + ": " + rest
 }
 
 // addWarnings tells what is to be told of an edit in the answer to its request. changeMu is
