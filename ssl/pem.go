@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sallyport/sallyport/internal/secret"
 )
 
 // Bounds of PEM input: far above every real bundle, far below what would keep a
@@ -142,7 +144,7 @@ func pemFault(text []byte) error {
 		return errors.New("is empty")
 	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")), bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
 		return errors.New("begins with a byte order mark: save it as ASCII, or as UTF-8 without one")
-	case len(text) > 1 && text[0] == 0x30 && (text[1] >= 0x80 || int(text[1]) == len(text)-2): // an ASN.1 SEQUENCE
+	case isDER(text), len(text) > 1 && text[0] == 0x30 && int(text[1]) == len(text)-2: // a long SEQUENCE, or a short one
 		return errors.New(`is in binary (DER or PKCS #12), not PEM: "openssl x509", "openssl pkey" and "openssl pkcs12" convert it`)
 	case !bytes.Contains(text, pemBegin):
 		return noBegin
@@ -241,7 +243,7 @@ func keyBlock(text []byte) (*pem.Block, error) {
 		if !isKey(block) {
 			continue
 		}
-		if strings.HasPrefix(block.Type, "ENCRYPTED") || block.Headers["DEK-Info"] != "" {
+		if secret.Encrypted(block) {
 			return nil, errors.New(`is encrypted: store it decrypted, as "openssl pkey" writes it`)
 		}
 		return block, nil

@@ -145,7 +145,7 @@ func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 		if !slices.ContainsFunc(p.names, func(name string) bool { return covers(leaf, name) }) {
 			warn("names none of the server names as a subject alternative name: clients that check will refuse it")
 		}
-		if usages := len(leaf.ExtKeyUsage) + len(leaf.UnknownExtKeyUsage); usages > 0 && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		if clientcert.Forbids(leaf, x509.ExtKeyUsageServerAuth) {
 			warn("is not for servers (its extended key usage has no serverAuth): clients that check will refuse it")
 		}
 		if text := chainGap(&cert); text != "" {
@@ -195,12 +195,10 @@ const maxListed = 10
 // validity says what is worth a warning about the time in which a certificate is valid, or
 // "", and whether that time is now.
 func validity(c *x509.Certificate, now time.Time) (text string, valid bool) {
-	switch left := c.NotAfter.Sub(now); {
-	case left < 0:
-		return "expired on " + c.NotAfter.UTC().Format(time.DateOnly), false
-	case now.Before(c.NotBefore):
-		return "is not valid before " + c.NotBefore.UTC().Format(time.RFC3339), false
-	case left < expiresSoon && left < c.NotAfter.Sub(c.NotBefore)/3:
+	if text := clientcert.Invalid(c, now); text != "" {
+		return text, false
+	}
+	if left := c.NotAfter.Sub(now); left < expiresSoon && left < c.NotAfter.Sub(c.NotBefore)/3 {
 		return "expires on " + c.NotAfter.UTC().Format(time.DateOnly), true
 	}
 	return "", true

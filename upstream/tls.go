@@ -13,11 +13,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/clientcert"
+	"github.com/sallyport/sallyport/internal/secret"
 	"github.com/sallyport/sallyport/internal/signer"
 )
 
@@ -91,12 +91,11 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 	u.settings.tls = c.digest()
 }
 
-// encrypted reports whether the private key in a text is encrypted, as the keys of PKCS #8 and
-// those of old are.
+// encrypted reports whether the private key in a text is encrypted.
 func encrypted(text []byte) bool {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			return block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != ""
+			return secret.Encrypted(block)
 		}
 	}
 	return false
@@ -108,15 +107,11 @@ func (u *Upstream) unshowable(now time.Time) string {
 	if c == nil {
 		return ""
 	}
-	var why string
-	switch usages := len(c.ExtKeyUsage) + len(c.UnknownExtKeyUsage); {
-	case now.After(c.NotAfter):
-		why = "expired on " + c.NotAfter.UTC().Format(time.DateOnly)
-	case now.Before(c.NotBefore):
-		why = "is not valid before " + c.NotBefore.UTC().Format(time.RFC3339)
-	case usages > 0 && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny):
+	why := clientcert.Invalid(c, now)
+	if why == "" && clientcert.Forbids(c, x509.ExtKeyUsageClientAuth) {
 		why = "is not for clients (its extended key usage has no clientAuth)"
-	default:
+	}
+	if why == "" {
 		return ""
 	}
 	return fmt.Sprintf("the certificate that its nodes are shown (%s) %s: those that check will refuse it", clientcert.Subject(c), why)

@@ -245,3 +245,31 @@ func TestVariables(t *testing.T) {
 	_, ok = v.LookupAll("ssl_client_s_dn")
 	require.False(t, ok)
 }
+
+// A certificate ends after the second that it names, and a usage that is not listed is
+// forbidden only where there is a list.
+func TestFit(t *testing.T) {
+	begin, end := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	c := &x509.Certificate{NotBefore: begin, NotAfter: end}
+	for at, want := range map[time.Time]string{
+		begin.Add(-1): "is not valid before 2026-01-01T00:00:00Z",
+		begin:         "",
+		end:           "",
+		end.Add(1):    "expired on 2026-02-01",
+	} {
+		require.Equal(t, want, clientcert.Invalid(c, at), at)
+	}
+	const asked = x509.ExtKeyUsageClientAuth
+	for _, c := range []struct {
+		cert      x509.Certificate
+		forbidden bool
+	}{
+		{x509.Certificate{}, false},
+		{x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, asked}}, false},
+		{x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}, false},
+		{x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, true},
+		{x509.Certificate{UnknownExtKeyUsage: []asn1.ObjectIdentifier{{1, 2, 3}}}, true},
+	} {
+		require.Equal(t, c.forbidden, clientcert.Forbids(&c.cert, asked), "%+v", c.cert.ExtKeyUsage)
+	}
+}

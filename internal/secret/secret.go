@@ -5,6 +5,7 @@ package secret
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -32,6 +33,12 @@ func (PEM) LogValue() slog.Value { return slog.StringValue(Redacted) }
 
 // MarshalText implements [encoding.TextMarshaler], and so covers encoding/json too.
 func (PEM) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+
+// Encrypted reports whether a private key is encrypted, as those of PKCS #8 and those of old
+// are (RFC 1421, section 4.6.1.3).
+func Encrypted(key *pem.Block) bool {
+	return strings.HasPrefix(key.Type, "ENCRYPTED") || key.Headers["DEK-Info"] != ""
+}
 
 // In reports whether a text contains a private key in PEM, even one encoded for a URL or in
 // base64, as in a Secret of Kubernetes, or the base64 of one without the line that says what
