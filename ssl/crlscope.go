@@ -149,8 +149,8 @@ func (s *crlScope) publishedAt(issuer, point []byte) bool {
 			if !slices.ContainsFunc(issuers, func(n asn1.RawValue) bool { return n.Tag == directoryName && bytes.Equal(n.Bytes, issuer) }) {
 				return false
 			}
-			for _, n := range issuers {
-				if parts[0].Tag == 2 {
+			if parts[0].Tag == 2 {
+				for _, n := range issuers {
 					names = append(names, n.FullBytes)
 				}
 			}
