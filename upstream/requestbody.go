@@ -95,16 +95,16 @@ func (b *requestBody) over() bool {
 
 func (b *requestBody) close() error {
 	b.mu.Lock()
-	again, reading := b.closed, b.reading != nil
+	again, late := b.closed, b.reading != nil || b.read > 0 && b.end == nil
 	b.closed = true
 	b.kept.free()
 	b.mu.Unlock()
 	switch {
 	case again:
 		return nil
-	case reading:
-		// A body may close only after a read that goes on, which may take its
-		// client's time.
+	case late:
+		// A body may close only after a read that goes on, and one that has not come to its
+		// end after some more, as with net/http's server: that may take its client's time.
 		go b.src.Close()
 		return nil
 	}
