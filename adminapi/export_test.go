@@ -19,6 +19,13 @@ func (f *File) Compact() error {
 	return f.compact()
 }
 
+// Revision is that of the last transaction.
+func (f *File) Revision() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.revision
+}
+
 // Fail leaves the file as a write does that failed with err, half done: taken back if the
 // disk would, or else to be written anew.
 func (f *File) Fail(err error, dirty bool) {

@@ -260,6 +260,9 @@ func (f *File) ready() error {
 	if f.file == nil {
 		return os.ErrClosed
 	}
+	if f.revision == math.MaxInt64 {
+		return errors.New("it has come to the last revision there is")
+	}
 	// What is written to a file that nobody will find again is not stored.
 	if same, err := isAt(f.file, f.path); err != nil || !same {
 		return errors.Join(errors.New("another program has moved, removed or replaced it"), err)

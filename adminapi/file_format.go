@@ -166,7 +166,7 @@ func parseCommit(text []byte) (revision int64, sum uint32, ok bool) {
 		return 0, 0, false
 	}
 	n, _ := fmt.Sscanf(string(text), "commit %d %x", &revision, &sum)
-	return revision, sum, n == 2 && bytes.Equal(text, appendCommit(nil, revision, sum))
+	return revision, sum, n == 2 && revision >= 0 && bytes.Equal(text, appendCommit(nil, revision, sum))
 }
 
 // A transactionsRead is what readTransactions has found.

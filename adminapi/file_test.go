@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -387,6 +388,8 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte("sallyport-storage 1\ncommit 0 00000000\nput /routes/1 modified=1 created=1 {}\n"))
 	f.Add([]byte("sallyport-storage 1\ncommit 0 00000000\nput \"\\n\" modified=1 created=1 expires=2023-11-14T22:13:20Z \"\\x00\"\ncommit 1 8d1b5c3f\n"))
 	f.Add([]byte("sallyport-storage 1\ndelete /routes/1\ncommit 9 00000000\n"))
+	f.Add([]byte("sallyport-storage 1\ncommit -1 00000000\n"))
+	f.Add([]byte("sallyport-storage 1\ncommit 9223372036854775807 00000000\n"))
 	f.Add([]byte{})
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -400,7 +403,11 @@ func FuzzFile(f *testing.F) {
 		require.NoError(t, s.Compact())
 		require.Equal(t, want, load(t, s))
 		_, err = s.Commit(t.Context(), adminapi.Write{Key: "/routes/x", Value: []byte("{}"), Prev: adminapi.AnyRevision})
-		require.NoError(t, err)
+		if s.Revision() == math.MaxInt64 && err != nil {
+			require.ErrorContains(t, err, "last revision")
+		} else {
+			require.NoError(t, err)
+		}
 		require.NoError(t, s.Close())
 		s, err = adminapi.OpenFile(path)
 		require.NoError(t, err)
