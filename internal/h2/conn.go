@@ -88,13 +88,11 @@ type Conn struct {
 	// The reader's.
 	in      *input // nil while the connection rests
 	dec     *hpack.Decoder
-	block   block
-	frameBy time.Time // when the frame or the head that has begun must be there; zero: none has
-	maxID   uint32    // of the streams that the client has opened
-	begun   bool      // the preface came
-	settled bool      // and the first SETTINGS
-	ahead   bool      // the transport reads ahead
-	hungry  *Stream   // whose body has more than its reader was told of, or nil
+	maxID   uint32  // of the streams that the client has opened
+	begun   bool    // the preface came
+	settled bool    // and the first SETTINGS
+	ahead   bool    // the transport reads ahead
+	hungry  *Stream // whose body has more than its reader was told of, or nil
 
 	pinged atomic.Bool // a silent client was asked whether it is there; set by the reader
 
@@ -109,8 +107,7 @@ type Conn struct {
 
 	sendWindow int64     // bytes of bodies that the client still takes
 	recvWindow int64     // bytes of bodies that it may still send
-	consumed   int64     // bytes that it could be told of that it may send more
-	withheld   bool      // it was not, because it takes nothing
+	consumed   int64     // bytes that it could be told of that it may send more; see withheld
 	lent       int64     // by which the windows of streams were widened
 	bulk       int       // streams whose bodies are large
 	lingering  int       // streams that do
@@ -120,6 +117,7 @@ type Conn struct {
 	maxFrame      int   // that the client takes
 	resize        bool  // the next head must tell that the table for HPACK is empty
 	aware         bool  // the client knows of priorities
+	withheld      bool  // it was not told of consumed, because it takes nothing
 
 	tornTo uint32 // the last of the streams that were torn, and are no longer in closed
 
@@ -228,7 +226,7 @@ func (c *Conn) serve() error {
 // start sends what the client must know, and reads the preface: either side may be the
 // first to speak (RFC 9113, section 3.4), and some clients wait for the other.
 func (c *Conn) start() error {
-	c.frameBy = time.Now().Add(c.o.HeaderTimeout)
+	c.in.frameBy = time.Now().Add(c.o.HeaderTimeout)
 	c.mu.Lock()
 	w := c.out.writer()
 	_ = w.WriteSettings(
@@ -272,10 +270,10 @@ func (c *Conn) await() {
 
 // patience returns how long the reader waits. c.mu is held.
 func (c *Conn) patience() time.Duration {
-	if c.frameBy.IsZero() {
+	if c.in.frameBy.IsZero() {
 		return c.quiet()
 	}
-	left := max(time.Until(c.frameBy), 1)
+	left := max(time.Until(c.in.frameBy), 1)
 	if !c.begun && c.draining != drainNone {
 		left = min(left, drainPatience)
 	}
@@ -347,14 +345,14 @@ func (c *Conn) Expires() time.Time {
 // reader is to go on.
 func (c *Conn) late() error {
 	now := time.Now()
-	if !c.frameBy.IsZero() {
+	if !c.in.frameBy.IsZero() {
 		if !c.begun && c.isDraining() {
 			return errOver
 		}
-		if now.Before(c.frameBy) {
+		if now.Before(c.in.frameBy) {
 			return nil // it was woken
 		}
-		if c.block.open || !c.settled {
+		if c.in.block.open || !c.settled {
 			c.owner.Reached(LimitHeaderTimeout)
 		}
 		return http2.ConnectionError(http2.ErrCodeNo)
@@ -535,9 +533,8 @@ func (c *Conn) end(err error) {
 	c.unlockAndFlush(true)
 	if c.in != nil {
 		c.in.drop()
-		c.in = nil
+		c.in, c.dec = nil, nil
 	}
-	c.block.drop()
 }
 
 // failStreams ends all streams, and lets nothing more be written but what is there. c.mu
@@ -556,12 +553,12 @@ func (c *Conn) failStreams() {
 
 // take lets the connection have what it needs to read.
 func (c *Conn) take() {
+	if c.dec == nil {
+		c.dec = hpack.NewDecoder(4096, nil)
+	}
 	if c.in == nil {
 		c.in = newInput(c)
-	}
-	if c.dec == nil {
-		c.dec = hpack.NewDecoder(4096, c.block.field)
-		c.block.conn = c
+		c.dec.SetEmitFunc(c.in.field)
 	}
 	if c.streamTable == nil {
 		c.mu.Lock()
@@ -572,9 +569,9 @@ func (c *Conn) take() {
 
 // release gives it back, as much as can be: what was said of header fields stays.
 func (c *Conn) release() {
+	c.dec.SetEmitFunc(nil)
 	c.in.release()
 	c.in = nil
-	c.block.drop()
 	if c.ahead {
 		c.ahead = false
 		c.t.ReadAhead(false)

@@ -12,8 +12,8 @@ import (
 // next reads a frame, and does what it says. An error of the type [http2.StreamError] is
 // of one stream.
 func (c *Conn) next() error {
-	if !c.block.open && c.settled {
-		c.frameBy = time.Time{}
+	if !c.in.block.open && c.settled {
+		c.in.frameBy = time.Time{}
 	}
 	c.in.fresh = true
 	framer := c.in.framer
@@ -44,9 +44,9 @@ func (c *Conn) next() error {
 	case *http2.DataFrame:
 		return c.padded(f)
 	case *http2.HeadersFrame:
-		return c.block.begin(f)
+		return c.in.block.begin(f)
 	case *http2.ContinuationFrame:
-		return c.block.goOn(f)
+		return c.in.block.goOn(f)
 	case *http2.SettingsFrame:
 		return c.settings(f)
 	case *http2.WindowUpdateFrame:
@@ -120,7 +120,7 @@ func (c *Conn) data(h http2.FrameHeader) error {
 			n = min(len(part), left)
 			c.in.r += n
 		default:
-			c.frameBy = time.Now().Add(c.o.BodyTimeout + c.o.HeaderTimeout)
+			c.in.frameBy = time.Now().Add(c.o.BodyTimeout + c.o.HeaderTimeout)
 			to := room
 			if to == nil {
 				to = c.in.space()

@@ -103,7 +103,7 @@ func (b *block) add(fragment []byte, last bool) error {
 	}
 	if !last {
 		if b.frames == 0 {
-			c.frameBy = time.Now().Add(c.o.HeaderTimeout)
+			c.in.frameBy = time.Now().Add(c.o.HeaderTimeout)
 		}
 		return nil
 	}
@@ -133,14 +133,11 @@ func (b *block) field(f hpack.HeaderField) {
 // maxPseudo is how many of the fields are none of a head with HTTP/1.1.
 const maxPseudo = 5
 
-// drop forgets the block, and the memory that it was in.
-func (b *block) drop() { *b = block{conn: b.conn} }
-
 // done is called when all of the block is there.
 func (b *block) done() error {
 	defer func() {
 		clear(b.fields)
-		if cap(b.fields) > 64 {
+		if b.fields = b.fields[:0]; cap(b.fields) > 64 {
 			b.fields = nil
 		}
 	}()

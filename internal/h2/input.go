@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/sallyport/sallyport/internal/buffers"
 )
 
 // An input is what was read from a connection and not understood yet, and what reads
-// frames from it. A connection that rests has none.
+// frames from it, up to a whole head. A connection that rests has none.
 type input struct {
 	conn   *Conn
 	framer *http2.Framer
@@ -20,6 +21,10 @@ type input struct {
 
 	first [firstInput]byte
 	large *buffers.Buffer // which has a record of TLS; nil until so much came
+
+	frameBy time.Time // when the frame or the head that has begun must be there; zero: none has
+	block   block
+	field   func(hpack.HeaderField) // of block: bound once, for it is many connections' in turn
 }
 
 // firstInput is enough for the heads of some requests. A connection has it for as long as
@@ -32,18 +37,20 @@ var inputs = sync.Pool{New: func() any {
 	in.framer = http2.NewFramer(nil, in)
 	in.framer.SetReuseFrames()
 	in.framer.SetMaxReadFrameSize(maxReadFrame)
+	in.field = in.block.field
 	return in
 }}
 
 func newInput(c *Conn) *input {
 	in := inputs.Get().(*input)
 	in.conn, in.r, in.w, in.fresh = c, 0, 0, true
+	in.block.conn = c
 	return in
 }
 
 // release gives the input back. It must be empty, and between two frames.
 func (in *input) release() {
-	in.conn = nil
+	in.conn, in.frameBy, in.block = nil, time.Time{}, block{fields: in.block.fields}
 	if in.large != nil {
 		in.large.Release()
 		in.large, in.buf = nil, in.first[:]
@@ -74,8 +81,8 @@ func (in *input) space() []byte {
 func (in *input) Read(p []byte) (int, error) {
 	if in.r == in.w {
 		c := in.conn
-		if !in.fresh && c.frameBy.IsZero() {
-			c.frameBy = time.Now().Add(c.o.HeaderTimeout)
+		if !in.fresh && in.frameBy.IsZero() {
+			in.frameBy = time.Now().Add(c.o.HeaderTimeout)
 		}
 		if c.ahead && len(p) > frameHead {
 			// The rest of a frame that is no plain DATA: space is too small for it.

@@ -42,7 +42,7 @@ type Conn struct {
 	flushing atomic.Bool // records are collected and sent
 	woken    atomic.Bool // by Wake
 
-	idle links
+	idle *links // nil on the server's side
 }
 
 type bodyKind uint8
@@ -70,7 +70,9 @@ const (
 // those of package net are, Alive looks at its descriptor, on Unix: its Read must keep
 // nothing back. Any other has a goroutine that reads while it is in an [Idle].
 func NewConn(c net.Conn) *Conn {
-	conn := &Conn{}
+	k := &keepable{}
+	conn := &k.Conn
+	conn.idle = &k.links
 	conn.socket.init(c)
 	conn.rw = &conn.socket
 	return conn

@@ -40,6 +40,12 @@ type links struct {
 	used         int
 }
 
+// A keepable is a Conn with its links, in one allocation.
+type keepable struct {
+	Conn
+	links links
+}
+
 // Get returns a connection for a key that can be used, or nil if there is none.
 func (p *Idle) Get(key string) *Conn {
 	for {
@@ -188,7 +194,7 @@ func (p *Idle) setTop(key string, c *Conn) {
 
 // add makes c the newest. p.mu is held.
 func (p *Idle) add(c *Conn) {
-	l := &c.idle
+	l := c.idle
 	if l.older = p.newest; l.older != nil {
 		l.older.idle.newer = c
 	} else {
@@ -204,7 +210,7 @@ func (p *Idle) add(c *Conn) {
 
 // remove takes c out. p.mu is held.
 func (p *Idle) remove(c *Conn) {
-	l := &c.idle
+	l := c.idle
 	if l.newer != nil {
 		l.newer.idle.older = l.older
 	} else {
