@@ -142,7 +142,8 @@ func (e *edit) checkIdle() error {
 // a service, and what shows a client certificate. changeMu is held.
 func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway.Change, error) {
 	// What documents name is checked here, in the documents' words.
-	c := gateway.Change{AllowDangling: true}
+	c := changeFor(edits)
+	c.AllowDangling = true
 	// What names an edited service or certificate, once each, however many of them it names:
 	// true if it has to be decoded anew.
 	users := map[string]bool{}
@@ -174,6 +175,30 @@ func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway
 		addTo(&c, v, user)
 	}
 	return c, nil
+}
+
+// changeFor returns an empty change with room for what edits put: the configurations are
+// large, and of a start's, growing lists would be copied many times over.
+func changeFor(edits []*edit) (c gateway.Change) {
+	routes, upstreams, profiles := 0, 0, 0
+	for _, e := range edits {
+		if e.decoded == nil {
+			continue
+		}
+		switch e.kind {
+		case apisix.SSLs:
+			profiles++
+		case apisix.Routes:
+			routes++
+		}
+		if e.decoded.Upstream != nil {
+			upstreams++
+		}
+	}
+	c.Put.Routes = slices.Grow(c.Put.Routes, routes)
+	c.Put.Upstreams = slices.Grow(c.Put.Upstreams, upstreams)
+	c.Put.Profiles = slices.Grow(c.Put.Profiles, profiles)
+	return c
 }
 
 // addTo adds to a change what one edit changes.
