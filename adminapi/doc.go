@@ -23,9 +23,10 @@
 //
 // 200, 201 and 202 mean that the documents are stored and that the next handshake and the
 // next request see them. Any other answer means that nothing has changed. An answer may have
-// a member "warnings", a list of sentences; so may that of a DELETE: for example, that a
-// name no longer demands client certificates. The answer to PUT /configs has a body only if
-// there are warnings, and each begins with the key of the document, "/ssls/1: ...".
+// a member "warnings", a list of sentences, each after the property that it is about if it
+// is one, as in "timeout.read: ..."; so may that of a DELETE: for example, that a name no
+// longer demands client certificates. The answer to PUT /configs has a body only if there
+// are warnings, and each begins with the key of the document, "/ssls/1: ...".
 //
 // Warnings that do not belong to a request for a single document go to the log
 // ([Options.Logger]): those of PUT /configs too, of the documents that are there at the

@@ -76,6 +76,16 @@ func (h *Handler) explain(asked *http.Request) map[string]any {
 	return answer
 }
 
+// inDocument returns a sentence that begins with a field of a Config, "Vars[0]: ...", with the
+// property of the document in its place.
+func inDocument(kind apisix.Kind, text string) string {
+	field, rest, ok := strings.Cut(text, ": ")
+	if !ok {
+		return text
+	}
+	return apisix.FieldName(kind, nil, field) + ": " + rest
+}
+
 // reasonOf returns why a request does not get to the upstream of a route, or "" if it does
 // or another part of the answer says so.
 func reasonOf(asked *http.Request, x *gateway.Explanation) string {

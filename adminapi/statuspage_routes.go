@@ -8,6 +8,7 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/statushtml"
+	"github.com/sallyport/sallyport/route"
 )
 
 // reportRoutes says what went through the routes, in the order that is asked for.
@@ -56,7 +57,7 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 			ErrorShare:        share(hour.Hour[5], hour.Hour.Total()),
 			ClientErrorShare:  share(hour.Hour[4], hour.Hour.Total()),
 			MeanSeconds:       meanSeconds(s.Duration),
-			Warnings:          mapped(table.Warnings(r.ID()), func(w string) string { return withoutKey(inDocument(apisix.Routes, w)) }),
+			Warnings:          mapped(table.Warnings(r.ID()), func(w route.Warning) string { return h.shown(apisix.Routes, w.ID, w.Field, w.Text) }),
 		}
 		if answers, ok := r.Handler().(unserved); ok {
 			out.Target = answers.text

@@ -264,7 +264,7 @@ func TestStatusPageObjects(t *testing.T) {
 	require.Len(t, r.Upstreams.List, 1)
 	up := r.Upstreams.List[0]
 	require.Equal(t, []string{"u", "https", "chash"}, []string{up.ID, up.Scheme, up.Balancer})
-	require.Equal(t, []string{"the certificates of its nodes are not verified"}, up.Warnings)
+	require.Equal(t, []string{"tls.verify: the certificates of its nodes are not verified: whoever sits between reads and changes everything"}, up.Warnings)
 	require.Equal(t, []statuspage.Node{{Address: w.origins[0], Weight: 3, Health: "healthy"}}, up.Nodes)
 
 	page := w.htmlOf("")

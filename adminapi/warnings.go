@@ -3,7 +3,6 @@ package adminapi
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
@@ -33,10 +32,8 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 	}
 	reported := map[object][]gateway.Warning{}
 	for _, w := range report.Warnings {
-		// Of timeouts, and of what else there is to say of upstreams but for the certificate
-		// that nodes are shown, the decoder has warned, in the document's words, and of a
-		// service's routes the answers to theirs.
-		if !strings.HasPrefix(w.Text, "Timeout.") && (w.Kind != gateway.KindUpstream || strings.HasPrefix(w.Text, "the certificate that its nodes are shown ")) {
+		// A document has the weight of each node: there, a zero was not forgotten.
+		if w.Kind != gateway.KindUpstream || w.Field != "Nodes" {
 			about := object{w.Kind, w.ID}
 			reported[about] = append(reported[about], w)
 		}
@@ -56,23 +53,27 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 				add(text, false)
 			}
 		}
-		for _, of := range []object{{gatewayKinds[e.kind], e.id}, {gateway.KindUpstream, apisix.InlineID(e.kind, e.id)}} {
-			for _, w := range reported[of] {
-				add(inDocument(e.kind, w.Text), w.Opened)
-			}
+		// Of a service's routes, the answers to theirs tell.
+		for _, w := range reported[object{gatewayKinds[e.kind], e.id}] {
+			add(apisix.Warning(e.kind, e.doc, w.Field, w.Text), w.Opened)
+		}
+		for _, w := range reported[object{gateway.KindUpstream, apisix.InlineID(e.kind, e.id)}] {
+			add(apisix.Warning(e.kind, e.doc, "Upstream."+w.Field, w.Text), w.Opened)
 		}
 	}
 	return warnings
 }
 
-// inDocument returns a sentence that begins with a field of a Config, "Vars[0]: ...", with the
-// property of the document in its place.
-func inDocument(kind apisix.Kind, text string) string {
-	field, rest, ok := strings.Cut(text, ": ")
-	if !ok {
-		return text
+// shown returns what the status page says of a warning about an object, in the words of its
+// document.
+func (h *Handler) shown(kind apisix.Kind, id, field, text string) string {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var doc map[string]any
+	if o := h.docs.get(kind, id); o != nil {
+		doc = o.doc
 	}
-	return apisix.FieldName(kind, nil, field) + ": " + rest
+	return withoutKey(apisix.Warning(kind, doc, field, text))
 }
 
 // addWarnings tells what is to be told of an edit in the answer to its request. changeMu is

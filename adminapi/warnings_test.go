@@ -95,7 +95,7 @@ type cases struct {
 
 const (
 	opens    = "the server name a.test demanded"
-	ended    = "certificate 1 (CN=a.test) expired on"
+	ended    = "cert: the certificate (CN=a.test) expired"
 	notFound = "it is never found: route"
 	hides    = `route \"2\" is never found`
 )
@@ -265,7 +265,7 @@ func TestFollowWarnsLate(t *testing.T) {
 		require.Empty(t, w.new())
 		s.hold(false)
 		s.settle()
-		require.Equal(t, []string{"ssls 1: certificate 1 (CN=a.test) is not"}, w.new(), "valid yet, by the bubble's clock")
+		require.Equal(t, []string{"ssls 1: cert: the certificate (CN=a.test) is"}, w.new(), "not valid yet, by the bubble's clock")
 	})
 }
 

@@ -307,7 +307,7 @@ func TestConfigure(t *testing.T) {
 	report, err := h.gw.Configure(first)
 	require.NoError(t, err)
 	require.Equal(t, []gateway.Warning{
-		{Kind: "profile", ID: "newer", Text: `the server name a.test is that of the older profile "older" too, which answers for it`},
+		{Kind: "profile", ID: "newer", Field: "Names", Text: `the server name a.test is that of the older profile "older" too, which answers for it`},
 		{Kind: "route", ID: "older", Text: `route "newer" is never found any more: route "older" goes before it and takes all of its requests`},
 		{Kind: "route", ID: "newer", Text: `it is never found: route "older" goes before it and takes all of its requests`},
 	}, report.Warnings)
@@ -383,8 +383,8 @@ func TestPrepare(t *testing.T) {
 	require.Equal(t, "200 between", get("/l"))
 	report := p.Commit()
 	require.Equal(t, []gateway.Warning{
-		{Kind: "upstream", ID: "skipping", Text: "the certificates of its nodes are not verified"},
-		{Kind: "upstream", ID: "skipping", Text: "nodes of Weight 0 beside others with more get no requests: 127.0.0.1:1 (set Weight, unless that is meant)"},
+		{Kind: "upstream", ID: "skipping", Field: "TLS.DangerouslySkipServerVerify", Text: "the certificates of its nodes are not verified: whoever sits between reads and changes everything"},
+		{Kind: "upstream", ID: "skipping", Field: "Nodes", Text: "nodes of Weight 0 beside others with more get no requests: 127.0.0.1:1 (set Weight, unless that is meant)"},
 	}, report.Warnings)
 	require.Equal(t, "200 prepared", get("/l"))
 	require.Equal(t, "200 between", get("/m"))

@@ -172,7 +172,7 @@ func TestRequireIdentityWarnings(t *testing.T) {
 	h := newHarness(t, nil)
 	const (
 		everybody = "every such request is answered with 403: set Client in the profile of the name, with SkipPaths \"^/\" if other routes need no certificate"
-		says      = "RequireIdentity is set, and no client is asked for a certificate "
+		says      = "is set, and no client is asked for a certificate "
 	)
 	skipping := h.profile("skip", []string{"skip.test"}, h.people)
 	skipping.Client.SkipPaths = []string{"^/"}
@@ -226,8 +226,7 @@ func TestRequireIdentityWarnings(t *testing.T) {
 				require.NoError(t, err)
 				var texts []string
 				for _, w := range report.Warnings {
-					require.Equal(t, gateway.KindRoute, w.Kind)
-					require.Equal(t, "r", w.ID)
+					require.Equal(t, gateway.Warning{Kind: gateway.KindRoute, ID: "r", Field: "RequireIdentity", Text: w.Text}, w)
 					texts = append(texts, w.Text)
 				}
 				require.Equal(t, set.want, strings.Join(texts, "\n"))

@@ -37,7 +37,7 @@ type IDs struct {
 
 // A Report is what an administrator should know about a change that was made.
 type Report struct {
-	// Warnings are about what does not work the way it may seem to, a sentence each.
+	// Warnings are about what does not work the way it may seem to.
 	Warnings []Warning
 }
 
@@ -51,17 +51,24 @@ const (
 	KindUpstream Kind = "upstream"
 )
 
-// A Warning is a sentence about one object of a change.
+// A Warning is about one object of a change: a [ssl.Warning], [route.Warning] or
+// [upstream.Warning], or one of the gateway itself.
 type Warning struct {
-	Kind Kind
-	ID   string
-	Text string
+	Kind  Kind
+	ID    string
+	Field string // the path of the field, as in Go; "" if no one field is it
+	Text  string
 
 	// Opened is as in [ssl.Warning]: the warning is about the change itself, and comes only
 	// once.
 	Opened bool
 }
 
-// String returns the sentence and which object it is about, as in `route "1": it is never
-// found`.
-func (w Warning) String() string { return fmt.Sprintf("%s %q: %s", w.Kind, w.ID, w.Text) }
+// String returns the text, after the object and the field that it is about, as in
+// `route "1": it is never found`.
+func (w Warning) String() string {
+	if w.Field == "" {
+		return fmt.Sprintf("%s %q: %s", w.Kind, w.ID, w.Text)
+	}
+	return fmt.Sprintf("%s %q: %s: %s", w.Kind, w.ID, w.Field, w.Text)
+}

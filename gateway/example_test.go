@@ -341,7 +341,7 @@ func ExamplePrepared_Commit() {
 	for _, w := range prepared.Commit().Warnings {
 		fmt.Println(w)
 	}
-	// Output: upstream "1": the certificates of its nodes are not verified
+	// Output: upstream "1": TLS.DangerouslySkipServerVerify: the certificates of its nodes are not verified: whoever sits between reads and changes everything
 }
 
 // References are checked, and the error says which object does not fit.

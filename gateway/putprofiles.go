@@ -14,7 +14,7 @@ func (s *Server) PutProfiles(profiles ...ssl.Config) (ssl.Report, error) {
 	}
 	var out ssl.Report
 	for _, w := range report.Warnings {
-		out.Warnings = append(out.Warnings, ssl.Warning{ID: w.ID, Text: w.Text, Opened: w.Opened})
+		out.Warnings = append(out.Warnings, ssl.Warning{ID: w.ID, Field: w.Field, Text: w.Text, Opened: w.Opened})
 	}
 	return out, nil
 }

@@ -17,19 +17,19 @@ func (p *Prepared) report(old, snap *snapshot) (report Report) {
 		ids = append(ids, profile.ID())
 	}
 	for _, w := range p.server.term.Report(old.ssl, snap.ssl, append(ids, p.gone.Profiles...)...).Warnings {
-		report.Warnings = append(report.Warnings, Warning{Kind: KindProfile, ID: w.ID, Text: w.Text, Opened: w.Opened})
+		report.Warnings = append(report.Warnings, Warning{KindProfile, w.ID, w.Field, w.Text, w.Opened})
 	}
 	for _, r := range p.routes {
-		for _, text := range snap.routes.Warnings(r.ID()) {
-			report.Warnings = append(report.Warnings, Warning{Kind: KindRoute, ID: r.ID(), Text: text})
+		for _, w := range snap.routes.Warnings(r.ID()) {
+			report.Warnings = append(report.Warnings, Warning{KindRoute, w.ID, w.Field, w.Text, false})
 		}
 		if text := snap.refusesEverybody(r); text != "" {
-			report.Warnings = append(report.Warnings, Warning{Kind: KindRoute, ID: r.ID(), Text: text})
+			report.Warnings = append(report.Warnings, Warning{KindRoute, r.ID(), "RequireIdentity", text, false})
 		}
 	}
 	for _, u := range p.upstreams {
-		for _, text := range u.Warnings() {
-			report.Warnings = append(report.Warnings, Warning{Kind: KindUpstream, ID: u.ID(), Text: text})
+		for _, w := range u.Warnings() {
+			report.Warnings = append(report.Warnings, Warning{KindUpstream, w.ID, w.Field, w.Text, false})
 		}
 	}
 	return report
@@ -64,7 +64,7 @@ func (snap *snapshot) refusesEverybody(r *route.Route) string {
 			where += fmt.Sprintf(" and %d more", n)
 		}
 	}
-	return fmt.Sprintf("RequireIdentity is set, and no client is asked for a certificate under %s: every such request is answered with 403: "+
+	return fmt.Sprintf("is set, and no client is asked for a certificate under %s: every such request is answered with 403: "+
 		`set Client in the profile of the name, with SkipPaths "^/" if other routes need no certificate`, where)
 }
 

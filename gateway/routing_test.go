@@ -295,7 +295,7 @@ func TestRouteWarnings(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []gateway.Warning{
 		{Kind: "route", ID: "b", Text: `it is never found: route "a" goes before it and takes all of its requests`},
-		{Kind: "route", ID: "c", Text: `the path "/c/:id" has no parameter: a colon is one to the router uri_with_parameter alone, and this is the router host_uri`},
+		{Kind: "route", ID: "c", Field: "Paths[0]", Text: `the path "/c/:id" has no parameter: a colon is one to the router uri_with_parameter alone, and this is the router host_uri`},
 	}, report.Warnings)
 	_, err = gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "d", Paths: []string{"/"}, Upstream: "u", Vars: vars("host", "~~", "(?=x)")}}}})
 	require.ErrorContains(t, err, `route "d": Vars[0][2]: `)

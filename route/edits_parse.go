@@ -11,7 +11,7 @@ import (
 
 // parseEdits makes of [Config.Headers] what requests are edited with, or nil if there is
 // nothing to do. Warnings are as those of parseVars.
-func parseEdits(h HeaderEdits, fault func(field string, err error)) (e *Edits, warnings []string) {
+func parseEdits(h HeaderEdits, fault func(field string, err error)) (e *Edits, warnings []Warning) {
 	if len(h.Set)+len(h.Add)+len(h.Remove) == 0 {
 		return nil, nil
 	}
@@ -47,7 +47,7 @@ const maxEdits = 1000
 // An editsParser makes [Edits], and collects what there is to say about them.
 type editsParser struct {
 	fault    func(field string, err error)
-	warnings []string
+	warnings []Warning
 	seen     map[string]string // from a folded name of Set or Remove to its field
 	vars     int               // how many variables there were
 	edits    Edits

@@ -184,7 +184,7 @@ func TestEditsWarn(t *testing.T) {
 	r := mustNew(t, c)
 	require.Equal(t, []string{
 		`Headers.Set[0].Value: "request_id" is unknown: unless Lookups of your own know it, it is always absent`,
-	}, new(route.Table).With(r).Warnings("r"))
+	}, told(t, "r", new(route.Table).With(r).Warnings("r")))
 }
 
 // What is at the limits is taken, and of what there is to say of it, so much as somebody may
@@ -195,8 +195,8 @@ func TestEditsLimits(t *testing.T) {
 	c.Headers.Set = []route.HeaderField{{Name: "A", Value: "$a" + strings.Join(numbered("$b%d", 499), "")}, {Name: "B", Value: strings.Repeat("$a", 500)}}
 	warnings := new(route.Table).With(mustNew(t, c)).Warnings("r")
 	require.Len(t, warnings, 17)
-	require.Contains(t, warnings[0], `"a" is unknown`)
-	require.Equal(t, "there are more warnings of this kind", warnings[16])
+	require.Contains(t, warnings[0].Text, `"a" is unknown`)
+	require.Equal(t, route.Warning{ID: "r", Text: "there are more warnings of this kind"}, warnings[16])
 }
 
 func TestEditsAllocate(t *testing.T) {

@@ -376,11 +376,13 @@ func ExampleLookups() {
 		m := table.Match(&route.Request{Method: "GET", Path: "/firmware", Lookups: device{model}})
 		fmt.Println(model, m.Route.ID())
 	}
-	fmt.Println(table.Warnings("old"))
+	for _, warning := range table.Warnings("old") {
+		fmt.Println(warning)
+	}
 	// Output:
 	// v1 old
 	// v3 rest
-	// [Vars[0]: "model" is unknown: unless Lookups of your own know it, it is always absent]
+	// route "old": Vars[0]: "model" is unknown: unless Lookups of your own know it, it is always absent
 }
 
 // By which of its hosts a request has found a route.
@@ -416,7 +418,7 @@ func ExampleTable_Warnings() {
 	for _, warning := range table.Warnings("b") {
 		fmt.Println(warning)
 	}
-	// Output: it is never found: route "a" goes before it and takes all of its requests
+	// Output: route "b": it is never found: route "a" goes before it and takes all of its requests
 }
 
 // What a route changes in the header of a request, for a server that writes it.

@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
@@ -208,7 +209,7 @@ func TestWarnings(t *testing.T) {
 			"in": {never + `route "wide"` + all}, "out": nil, "below": nil, "any": {`route "last" is never found any more: route "any"` + all}, "last": {never + `route "any"` + all},
 		}},
 		{"a colon without parameters", route.Options{}, []config{{ID: "a", Paths: []string{"/u/:id", "/file:x", "/:/x", "/:"}}}, map[string][]string{
-			"a": {`the path "/u/:id" has no parameter: a colon is one to the router uri_with_parameter alone, and this is the router host_uri`},
+			"a": {`Paths[0]: the path "/u/:id" has no parameter: a colon is one to the router uri_with_parameter alone, and this is the router host_uri`},
 		}},
 		{"a colon with parameters", route.Options{Router: route.RouterURIWithParameter}, []config{
 			{ID: "a", Paths: []string{"/u/:id"}}, {ID: "b", Paths: []string{"/u/:name"}}, {ID: "c", Paths: []string{"/u/*"}},
@@ -217,15 +218,15 @@ func TestWarnings(t *testing.T) {
 			{ID: "a", Paths: []string{"/users/{id}", "/u/{id}/posts/{post_id}", "/files/{path...}", "/{$}", "/a/{id}/{$}", "/x/{no name}"}},
 			{ID: "b", Paths: []string{"/u/{}", "/u/{a", "/u/a}", "/u/x{a}", "/u/{a}x"}},
 		}, map[string][]string{"a": {
-			`the path "/users/{id}" has no parameter: braces stand for themselves; write "/users/*id", whose star takes slashes too, or "/users/:id" with the router uri_with_parameter`,
-			`the path "/u/{id}/posts/{post_id}" has no parameter: braces stand for themselves; write "/u/*id/posts/*post_id", whose star takes slashes too, or "/u/:id/posts/:post_id" with the router uri_with_parameter`,
-			`the path "/files/{path...}" has no parameter: braces stand for themselves; write "/files/*path"`,
-			`the path "/{$}" has no parameter: braces stand for themselves; write "/"`,
-			`the path "/a/{id}/{$}" has no parameter: braces stand for themselves; write "/a/*id/", whose star takes slashes too, or "/a/:id/" with the router uri_with_parameter`,
-			`the path "/x/{no name}" has no parameter: braces stand for themselves; write "/x/*", whose star takes slashes too, or "/x/:no name" with the router uri_with_parameter`,
+			`Paths[0]: the path "/users/{id}" has no parameter: braces stand for themselves; write "/users/*id", whose star takes slashes too, or "/users/:id" with the router uri_with_parameter`,
+			`Paths[1]: the path "/u/{id}/posts/{post_id}" has no parameter: braces stand for themselves; write "/u/*id/posts/*post_id", whose star takes slashes too, or "/u/:id/posts/:post_id" with the router uri_with_parameter`,
+			`Paths[2]: the path "/files/{path...}" has no parameter: braces stand for themselves; write "/files/*path"`,
+			`Paths[3]: the path "/{$}" has no parameter: braces stand for themselves; write "/"`,
+			`Paths[4]: the path "/a/{id}/{$}" has no parameter: braces stand for themselves; write "/a/*id/", whose star takes slashes too, or "/a/:id/" with the router uri_with_parameter`,
+			`Paths[5]: the path "/x/{no name}" has no parameter: braces stand for themselves; write "/x/*", whose star takes slashes too, or "/x/:no name" with the router uri_with_parameter`,
 		}, "b": nil}},
 		{"braces with parameters", route.Options{Router: route.RouterURIWithParameter}, []config{{ID: "a", Paths: []string{"/users/{id}/{rest...}"}}}, map[string][]string{
-			"a": {`the path "/users/{id}/{rest...}" has no parameter: braces stand for themselves; write "/users/:id/*rest"`},
+			"a": {`Paths[0]: the path "/users/{id}/{rest...}" has no parameter: braces stand for themselves; write "/users/:id/*rest"`},
 		}},
 		{"the same conditions on what other patterns capture", route.Options{Router: route.RouterURIWithParameter}, []config{
 			{ID: "rest", Paths: []string{"/u/*id"}, Vars: []any{[]any{"uri_param_id", "==", "1"}}, Priority: 1},
@@ -236,17 +237,17 @@ func TestWarnings(t *testing.T) {
 			{ID: "a", Paths: []string{"/a"}, Timeout: route.Timeout{Connect: 5, Send: time.Millisecond - 1, Read: 60}},
 			{ID: "b", Paths: []string{"/b"}, Timeout: route.Timeout{Connect: time.Second, Send: time.Millisecond, Read: time.Minute}},
 		}, map[string][]string{"a": {
-			"Timeout.Connect is 5ns, below a millisecond, in which hardly a node answers: is a unit missing?",
-			"Timeout.Send is 999.999µs, below a millisecond, in which hardly a node answers: is a unit missing?",
-			"Timeout.Read is 60ns, below a millisecond, in which hardly a node answers: is a unit missing?",
+			"Timeout.Connect: is 5ns (5e-09 seconds), below a millisecond, in which hardly a node answers: is the unit right?",
+			"Timeout.Send: is 999.999µs (0.000999999 seconds), below a millisecond, in which hardly a node answers: is the unit right?",
+			"Timeout.Read: is 60ns (6e-08 seconds), below a millisecond, in which hardly a node answers: is the unit right?",
 		}, "b": nil}},
 		{"paths that the options do not leave", route.Options{Paths: route.PathOptions{DeleteTailSlash: true}}, []config{
 			{ID: "a", Paths: []string{"/", "/a/", "/a/*", "/b%2Fc", "/c/*/", "*/", "/*/", "*"}},
 		}, map[string][]string{"a": {
-			`the path "/a/" is never found: the slash at the end of a path is not matched`,
-			`the path "/b%2Fc" is found for %252F alone: an encoded slash is matched as a slash`,
-			`the path "/c/*/" is never found: the slash at the end of a path is not matched`,
-			`the path "/*/" is never found: the slash at the end of a path is not matched`,
+			`Paths[1]: the path "/a/" is never found: the slash at the end of a path is not matched`,
+			`Paths[3]: the path "/b%2Fc" is found for %252F alone: an encoded slash is matched as a slash`,
+			`Paths[4]: the path "/c/*/" is never found: the slash at the end of a path is not matched`,
+			`Paths[6]: the path "/*/" is never found: the slash at the end of a path is not matched`,
 		}}},
 		{"paths that the options leave", route.Options{Paths: route.PathOptions{EncodedSlash: true}}, []config{{ID: "a", Paths: []string{"/a/", "/b%2Fc"}}}, map[string][]string{"a": nil}},
 	} {
@@ -256,12 +257,23 @@ func TestWarnings(t *testing.T) {
 				table = table.With(mustNew(t, r))
 			}
 			for id, want := range c.want {
-				require.Equal(t, want, table.Warnings(id), id)
+				require.Equal(t, want, told(t, id, table.Warnings(id)), id)
 			}
 		})
 	}
 	var empty *route.Table
 	require.Nil(t, empty.Warnings("a"))
+}
+
+// told returns the warnings about a route as they are printed, without its ID.
+func told(t testing.TB, id string, warnings []route.Warning) (texts []string) {
+	t.Helper()
+	for _, w := range warnings {
+		text, ok := strings.CutPrefix(w.String(), fmt.Sprintf("route %q: ", id))
+		require.True(t, ok, "%v", w)
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 // What a warning of braces advises does what was meant.
@@ -273,7 +285,7 @@ func TestWarningsOfBraces(t *testing.T) {
 		m, err := table.MatchHTTP(httptest.NewRequest("GET", target, nil))
 		require.NoError(t, err)
 		require.Nil(t, m.Route)
-		advice := advised.FindAllStringSubmatch(table.Warnings("a")[0], -1)
+		advice := advised.FindAllStringSubmatch(table.Warnings("a")[0].Text, -1)
 		require.NotEmpty(t, advice)
 		for i, a := range advice {
 			path, err := strconv.Unquote(a[1])
@@ -298,7 +310,7 @@ func TestWarningsOfMany(t *testing.T) {
 	colons := mustNew(t, route.Config{ID: "a", Paths: numbered("/:a%d", 100)})
 	warnings := new(route.Table).With(colons).Warnings("a")
 	require.Len(t, warnings, 17)
-	require.Equal(t, "there are more warnings of this kind", warnings[16])
+	require.Equal(t, route.Warning{ID: "a", Text: "there are more warnings of this kind"}, warnings[16])
 
 	config := func(id string, hosts int) route.Config {
 		return route.Config{ID: id, Paths: []string{"/x"}, Hosts: numbered("h%d.test", hosts)}
@@ -332,7 +344,7 @@ func TestWarningsOfMany(t *testing.T) {
 	c.ID, c.Priority = "same", -255
 	require.NotNil(t, table.With(mustNew(t, c)).Without("0").Warnings("same"))
 	require.Equal(t, []string{`route "same" is never found any more: route "first" goes before it and takes all of its requests`},
-		table.With(mustNew(t, c)).Without("0").Warnings("first"))
+		told(t, "first", table.With(mustNew(t, c)).Without("0").Warnings("first")))
 	c.Priority = -256
 	require.Nil(t, table.With(mustNew(t, c)).Warnings("same"))
 	require.Nil(t, table.With(mustNew(t, c)).Warnings("first"))
@@ -349,8 +361,8 @@ func TestWarningsAreTrue(t *testing.T) {
 		}
 		never := map[string]bool{}
 		for r := range table.All() {
-			for _, text := range table.Warnings(r.ID()) {
-				if strings.HasPrefix(text, "it is never found") {
+			for _, w := range table.Warnings(r.ID()) {
+				if strings.HasPrefix(w.Text, "it is never found") {
 					never[r.ID()] = true
 				}
 			}

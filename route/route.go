@@ -40,7 +40,7 @@ type Route struct {
 	clientCert ClientCertHeaders
 	identified bool
 	authorize  func(context.Context, *AuthorizeRequest) error
-	warnings   []string
+	warnings   []Warning
 
 	// cell is where package gateway counts the requests for the route. It is no part of
 	// what the route is, and the one thing of it that changes: it is nil until there is
@@ -148,8 +148,8 @@ func New(c Config) (*Route, error) {
 		prefixes = append(prefixes, p)
 	}
 	r.addrs = newAddrs(prefixes)
-	var wrong []varsFault
-	r.vars, r.warnings, wrong = parseVars(c.Vars)
+	vars, warnings, wrong := parseVars(c.Vars)
+	r.vars = vars
 	for _, f := range wrong {
 		fault(f.field, f.err)
 	}
@@ -182,11 +182,11 @@ func New(c Config) (*Route, error) {
 			case d.value < 0:
 				fault(d.field, fmt.Errorf("is %v, and must not be negative", d.value))
 			case d.value > 0 && d.value < time.Millisecond: // most likely seconds were meant
-				r.warnings = append(r.warnings, fmt.Sprintf("%s is %v, below a millisecond, in which hardly a node answers: is a unit missing?", d.field, d.value))
+				warnings = append(warnings, Warning{Field: d.field, Text: fmt.Sprintf("is %v (%v seconds), below a millisecond, in which hardly a node answers: is the unit right?", d.value, d.value.Seconds())})
 			}
 		}
 	}
-	edits, warnings := parseEdits(c.Headers, fault)
+	edits, ofEdits := parseEdits(c.Headers, fault)
 	r.edits = edits
 	if c.RequireIdentity && c.AllowPlain {
 		fault("AllowPlain", errors.New("is set, and RequireIdentity too: no client over plain HTTP has an identity"))
@@ -194,7 +194,7 @@ func New(c Config) (*Route, error) {
 	if err := c.ClientCert.Validate(); err != nil {
 		fault("ClientCert", err)
 	}
-	r.warnings = fewWarnings(append(r.warnings, warnings...))
+	r.warnings = fewWarnings(c.ID, append(warnings, ofEdits...))
 	if faults != nil {
 		return nil, errors.Join(faults...)
 	}

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Warnings returns sentences about what does not work with a route the way it may seem to:
-// that it is never found, because others are tried before it and take all its requests;
+// Warnings returns what does not work with a route the way it may seem to: that it is never found, because others are tried before it and take all its requests;
 // that because of it others are no longer found; and what in its paths and Vars means
 // something other than one may think. There are none for an ID that the table does not
 // have.
@@ -17,7 +16,7 @@ import (
 // that are tried before it, and the first 256 that are tried after it, of which it names
 // eight. It does not notice that several of them together, or routes with longer paths,
 // leave nothing for another to find.
-func (t *Table) Warnings(id string) []string {
+func (t *Table) Warnings(id string) []Warning {
 	if t == nil {
 		return nil
 	}
@@ -25,13 +24,13 @@ func (t *Table) Warnings(id string) []string {
 	if !ok {
 		return nil
 	}
-	out := append(fewWarnings(t.pathWarnings(en.route)), en.route.warnings...)
+	out := append(fewWarnings(id, t.pathWarnings(en.route)), en.route.warnings...)
 	if by := t.shadowing(en); by != nil {
-		out = append(out, fmt.Sprintf("it is never found: %s", beforeIt(by)))
+		out = append(out, Warning{ID: id, Text: "it is never found: " + beforeIt(by)})
 	}
 	for _, other := range t.behind(en) {
 		if by := t.shadowing(other); slices.Contains(by, id) {
-			out = append(out, fmt.Sprintf("route %q is never found any more: %s", other.route.id, beforeIt(by)))
+			out = append(out, Warning{ID: id, Text: fmt.Sprintf("route %q is never found any more: %s", other.route.id, beforeIt(by))})
 		}
 	}
 	return out
@@ -46,12 +45,15 @@ const (
 	maxHostPairs = 1 << 16
 )
 
-// fewWarnings returns so many of some warnings as somebody may read.
-func fewWarnings(all []string) []string {
-	if len(all) <= maxOwn {
-		return all
+// fewWarnings returns so many of some warnings as somebody may read, as those of a route.
+func fewWarnings(id string, all []Warning) []Warning {
+	if len(all) > maxOwn {
+		all = append(slices.Clone(all[:maxOwn]), Warning{Text: "there are more warnings of this kind"})
 	}
-	return append(slices.Clone(all[:maxOwn]), "there are more warnings of this kind")
+	for i := range all {
+		all[i].ID = id
+	}
+	return all
 }
 
 func beforeIt(ids []string) string {
@@ -146,22 +148,25 @@ func (c *candidate) coversHosts(o *candidate) bool {
 
 // pathWarnings are about paths that mean something else, or nothing, to the
 // options of the table.
-func (t *Table) pathWarnings(r *Route) (out []string) {
-	for _, p := range r.paths {
+func (t *Table) pathWarnings(r *Route) (out []Warning) {
+	for i, p := range r.paths {
 		if len(out) > maxOwn {
 			break // more than will be told
 		}
+		warn := func(format string, args ...any) {
+			out = append(out, Warning{Field: fmt.Sprintf("Paths[%d]", i), Text: fmt.Sprintf(format, args...)})
+		}
 		if !t.o.Router.parameters() && hasParameter(p.text) {
-			out = append(out, fmt.Sprintf("the path %q has no parameter: a colon is one to the router %v alone, and this is the router %v", p.text, RouterURIWithParameter, t.o.Router))
+			warn("the path %q has no parameter: a colon is one to the router %v alone, and this is the router %v", p.text, RouterURIWithParameter, t.o.Router)
 		}
 		if stars, colons := withoutBraces(p.text); stars != p.text {
-			out = append(out, fmt.Sprintf("the path %q has no parameter: braces stand for themselves; %s", p.text, t.o.Router.advice(stars, colons)))
+			warn("the path %q has no parameter: braces stand for themselves; %s", p.text, t.o.Router.advice(stars, colons))
 		}
 		if !t.o.Paths.EncodedSlash && strings.Contains(p.text, "%2F") {
-			out = append(out, fmt.Sprintf("the path %q is found for %%252F alone: an encoded slash is matched as a slash", p.text))
+			warn("the path %q is found for %%252F alone: an encoded slash is matched as a slash", p.text)
 		}
 		if t.o.Paths.DeleteTailSlash && strings.HasSuffix(p.text, "/") && strings.Trim(p.text, "*") != "/" {
-			out = append(out, fmt.Sprintf("the path %q is never found: the slash at the end of a path is not matched", p.text))
+			warn("the path %q is never found: the slash at the end of a path is not matched", p.text)
 		}
 	}
 	return out

@@ -12,7 +12,7 @@ type VarsFault struct {
 }
 
 // ParseVars parses an expression.
-func ParseVars(expr []any) (*Vars, []string, []VarsFault) {
+func ParseVars(expr []any) (*Vars, []Warning, []VarsFault) {
 	v, warnings, faults := parseVars(expr)
 	var out []VarsFault
 	for _, f := range faults {

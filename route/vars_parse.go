@@ -68,9 +68,8 @@ const conditionHint = `a condition is [variable, operator, value] or [variable, 
 
 // parseVars makes of [Config.Vars] what requests are compared with. v is nil if expr
 // is empty, or if there are faults, of which all are returned, in their order. The
-// warnings are sentences about what is taken and may not be what was meant; each
-// begins with the field.
-func parseVars(expr []any) (v *vars, warnings []string, faults []varsFault) {
+// warnings, which have no ID, are about what is taken and may not be what was meant.
+func parseVars(expr []any) (v *vars, warnings []Warning, faults []varsFault) {
 	if len(expr) == 0 {
 		return nil, nil, nil
 	}
@@ -84,7 +83,7 @@ func parseVars(expr []any) (v *vars, warnings []string, faults []varsFault) {
 
 // A varsParser collects what there is to say about an expression.
 type varsParser struct {
-	warnings   []string
+	warnings   []Warning
 	faults     []varsFault
 	conditions int
 	values     int
@@ -105,7 +104,7 @@ func (p *varsParser) refuse(field, format string, args ...any) {
 }
 
 func (p *varsParser) warn(field, format string, args ...any) {
-	p.warnings = append(p.warnings, field+": "+fmt.Sprintf(format, args...))
+	p.warnings = append(p.warnings, Warning{Field: field, Text: fmt.Sprintf(format, args...)})
 }
 
 // expression parses the whole. Unlike within it, a single condition is not taken

@@ -365,7 +365,7 @@ func TestVarsReportsEveryFault(t *testing.T) {
 		fields = append(fields, f.Field)
 	}
 	require.Equal(t, []string{"Vars[0]", "Vars[1][1][2]", "Vars[1][2]", "Vars[2][2]"}, fields)
-	require.Equal(t, []string{`Vars[0]: "a" is unknown: unless Lookups of your own know it, it is always absent`}, warnings)
+	require.Equal(t, []string{`Vars[0]: "a" is unknown: unless Lookups of your own know it, it is always absent`}, told(t, "", warnings))
 }
 
 // Values that JSON does not have.
@@ -419,7 +419,7 @@ func TestVarsWarns(t *testing.T) {
 		v, warnings, faults := route.ParseVars(decodeVars(t, c.expr))
 		require.NotNil(t, v, c.expr)
 		require.Empty(t, faults, c.expr)
-		require.Equal(t, c.want, warnings, c.expr)
+		require.Equal(t, c.want, told(t, "", warnings), c.expr)
 	}
 }
 
@@ -693,7 +693,7 @@ func FuzzVars(f *testing.F) {
 		}
 		v, warnings, faults := route.ParseVars(expr)
 		for _, w := range warnings {
-			require.True(t, strings.HasPrefix(w, "Vars"), w)
+			require.True(t, strings.HasPrefix(w.Field, "Vars"), w)
 		}
 		if len(faults) > 0 {
 			require.Nil(t, v)

@@ -382,7 +382,7 @@ func ExampleStore_Apply() {
 	store.Delete("3")
 	fmt.Println(store.Table().Len())
 	// Output:
-	// profile "3": the server name public.a.test needs no client certificate, but stands below a wildcard of the profile "1", which demands them
+	// profile "3": Names: the server name public.a.test needs no client certificate, but stands below a wildcard of the profile "1", which demands them
 	// ssl: profile "5": Certificates: at least one is required
 	// 1 [*.a.test]
 	// 3 [public.a.test]

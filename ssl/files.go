@@ -333,7 +333,7 @@ func (w *Watcher) warn(report Report) {
 		return
 	}
 	for _, warning := range report.Warnings {
-		w.o.Logger.Warn("a profile does not work the way it may seem to", "profile", warning.ID, "warning", warning.Text)
+		w.o.Logger.Warn("a profile does not work the way it may seem to", "profile", warning.ID, "field", warning.Field, "warning", warning.Text)
 	}
 }
 

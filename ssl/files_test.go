@@ -158,7 +158,7 @@ func TestWatchWarnings(t *testing.T) {
 	require.Empty(t, log.String())
 	m.swap(pairFiles(pair, expired))
 	require.NoError(t, w.Check())
-	const warning = `level=WARN msg="a profile does not work the way it may seem to" profile=1 warning="client CA 1 (CN=expired) expired on `
+	const warning = `level=WARN msg="a profile does not work the way it may seem to" profile=1 field=Client.CAPEM warning="client CA 1 (CN=expired) expired on `
 	require.Contains(t, log.String(), warning)
 	w.Close()
 

@@ -26,7 +26,7 @@ type Profile struct {
 	minVersion uint16
 	maxVersion uint16
 	scope      [sha256.Size]byte
-	warnings   []string
+	warnings   []Warning
 
 	// certs returns the certificates. A function is the one thing that no verb
 	// of fmt looks into: an Ed25519 key is a plain slice of bytes to it.
@@ -133,12 +133,19 @@ func (p *Profile) DemandsClientCert() bool { return p != nil && p.client != nil 
 // some paths do not need it.
 func (p *Profile) optional() bool { return p.client != nil && len(p.client.skips) > 0 }
 
-func (p *Profile) findWarnings(now time.Time) (warnings []string) {
+// warning returns a warning about the profile.
+func (p *Profile) warning(field, format string, args ...any) Warning {
+	return Warning{ID: p.id, Field: field, Text: fmt.Sprintf(format, args...)}
+}
+
+func (p *Profile) findWarnings(now time.Time) (warnings []Warning) {
 	for i, cert := range p.certs() {
 		leaf := cert.Leaf
-		warn := func(text string) {
-			warnings = append(warnings, fmt.Sprintf("certificate %d (%s) %s", i+1, clientcert.Subject(leaf), text))
+		warnOf := func(part, text string) {
+			field := fmt.Sprintf("Certificates[%d].%s", i, part)
+			warnings = append(warnings, p.warning(field, "the certificate (%s) %s", clientcert.Subject(leaf), text))
 		}
+		warn := func(text string) { warnOf("CertPEM", text) }
 		if text, _ := validity(leaf, now); text != "" {
 			warn(text)
 		}
@@ -153,13 +160,16 @@ func (p *Profile) findWarnings(now time.Time) (warnings []string) {
 		}
 		if staple := p.staples[i]; len(cert.OCSPStaple) > 0 && !staple.contains(now) {
 			if now.Before(staple.from) {
-				warn("has an OCSP staple that is not valid before " + staple.from.UTC().Format(time.RFC3339) + ", and is not sent until then")
+				warnOf("OCSPStaple", "has an OCSP staple that is not valid before "+staple.from.UTC().Format(time.RFC3339)+", and is not sent until then")
 			} else {
-				warn("has an OCSP staple that expired on " + staple.until.UTC().Format(time.RFC3339) + ", and is not sent")
+				warnOf("OCSPStaple", "has an OCSP staple that expired on "+staple.until.UTC().Format(time.RFC3339)+", and is not sent")
 			}
 		}
 	}
-	return append(warnings, p.client.findWarnings(now)...)
+	for _, text := range p.client.findWarnings(now) {
+		warnings = append(warnings, Warning{ID: p.id, Field: "Client.CAPEM", Text: text})
+	}
+	return warnings
 }
 
 // findWarnings warns of the certificates that a client's chain may end in. A bundle may be

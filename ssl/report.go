@@ -12,10 +12,12 @@ type Report struct {
 	Warnings []Warning
 }
 
-// A Warning is a sentence about a profile that does not work the way it may seem to.
+// A Warning says what does not work the way it may seem to: it is to a [Config] that is
+// taken what a [ConfigError] is to one that is refused.
 type Warning struct {
-	ID   string // of the profile
-	Text string
+	ID    string // of the Config
+	Field string // as in Go: "Client.CAPEM", "Certificates[1].CertPEM"; "" if no one field is it
+	Text  string
 
 	// Opened says that the warning is about server names that demanded client certificates
 	// until this change; it is reported only once. All other warnings remain true as long as
@@ -24,8 +26,13 @@ type Warning struct {
 	Opened bool
 }
 
-// String returns the sentence and which profile it is about.
-func (w Warning) String() string { return fmt.Sprintf("profile %q: %s", w.ID, w.Text) }
+// String returns the text, after the profile and the field that it is about.
+func (w Warning) String() string {
+	if w.Field == "" {
+		return fmt.Sprintf("profile %q: %s", w.ID, w.Text)
+	}
+	return fmt.Sprintf("profile %q: %s: %s", w.ID, w.Field, w.Text)
+}
 
 // Report says what an administrator should know about a change of the table. It is for
 // programs that keep the table themselves: a [Store] reports by itself. ids are the
@@ -36,17 +43,12 @@ func (w Warning) String() string { return fmt.Sprintf("profile %q: %s", w.ID, w.
 //
 // The cost is in proportion to the change, whatever the size of the tables.
 func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report) {
-	warn := func(id, text string) { report.Warnings = append(report.Warnings, Warning{ID: id, Text: text}) }
 	ids = once(ids)
 	for _, id := range ids {
-		for _, text := range after.Warnings(id) {
-			warn(id, text)
-		}
-		for _, text := range tm.unasked(after, id) {
-			warn(id, text)
-		}
+		report.Warnings = append(report.Warnings, after.Warnings(id)...)
+		report.Warnings = append(report.Warnings, tm.unasked(after, id)...)
 		if text := tm.versionless(after.Get(id)); text != "" {
-			warn(id, text)
+			report.Warnings = append(report.Warnings, Warning{ID: id, Text: text})
 		}
 	}
 	open := func(id, text string) {
@@ -69,7 +71,7 @@ func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report
 }
 
 // unasked warns of names of a profile that no client sends.
-func (tm *Terminator) unasked(t *Table, id string) (warnings []string) {
+func (tm *Terminator) unasked(t *Table, id string) (warnings []Warning) {
 	p := t.Get(id)
 	if p == nil {
 		return nil
@@ -81,7 +83,7 @@ func (tm *Terminator) unasked(t *Table, id string) (warnings []string) {
 		if fallback, _ := tm.find(t, ""); fallback == p {
 			return nil
 		}
-		warnings = append(warnings, fmt.Sprintf("the server name %s is an IP address, and clients send none as a server name (RFC 6066, section 3): they get this profile only where FallbackName is one of its names", name))
+		warnings = append(warnings, p.warning("Names", "the server name %s is an IP address, and clients send none as a server name (RFC 6066, section 3): they get this profile only where FallbackName is one of its names", name))
 	}
 	return warnings
 }

@@ -49,7 +49,7 @@ func TestAddressWarnings(t *testing.T) {
 			require.NoError(t, err)
 			var texts []string
 			for _, w := range report.Warnings {
-				require.Equal(t, "1", w.ID)
+				require.Equal(t, ssl.Warning{ID: "1", Field: "Names", Text: w.Text}, w)
 				texts = append(texts, w.Text)
 			}
 			require.Equal(t, c.want, texts)

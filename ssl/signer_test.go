@@ -166,7 +166,7 @@ func TestSignersAmongPairs(t *testing.T) {
 	report, err := store.Put(config)
 	require.NoError(t, err)
 	require.Len(t, report.Warnings, 1)
-	require.Contains(t, report.Warnings[0].Text, "certificate 1 (CN=a.test) expired on ")
+	require.Contains(t, report.Warnings[0].Text, "the certificate (CN=a.test) expired on ")
 	s := serveTLS(t, store.TLSConfig())
 	for suite, want := range map[uint16][]byte{
 		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:   ofRSA.OCSPStaple,

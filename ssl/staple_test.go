@@ -236,7 +236,7 @@ func TestStapleWarnings(t *testing.T) {
 			continue
 		}
 		require.Len(t, report.Warnings, 1)
-		require.Contains(t, report.Warnings[0].Text, want)
+		require.Equal(t, ssl.Warning{ID: "1", Field: "Certificates[0].OCSPStaple", Text: "the certificate (CN=a.test) " + want}, report.Warnings[0])
 	}
 }
 

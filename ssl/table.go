@@ -2,7 +2,6 @@ package ssl
 
 import (
 	"cmp"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -213,11 +212,11 @@ func firstOf(m *hostname.Matches[[]claim]) (p *Profile, closed bool) {
 	return nil, closed
 }
 
-// Warnings returns sentences about what does not work with a profile the way it may seem
-// to: about its certificates and client CAs, about names that an older profile has, and
-// about names that it takes out of a wildcard that demands client certificates without
-// demanding them itself.
-func (t *Table) Warnings(id string) []string {
+// Warnings returns what does not work with a profile the way it may seem to: about its
+// certificates and client CAs, about names that an older profile has, and about names that
+// it takes out of a wildcard that demands client certificates without demanding them
+// itself.
+func (t *Table) Warnings(id string) []Warning {
 	p := t.Get(id)
 	if p == nil {
 		return nil
@@ -226,14 +225,14 @@ func (t *Table) Warnings(id string) []string {
 	for _, name := range p.names {
 		claims, _ := t.names.Get(name)
 		if oldest := claims[0].profile; oldest != p {
-			warnings = append(warnings, fmt.Sprintf("the server name %s is that of the older profile %q too, which answers for it", name, oldest.id))
+			warnings = append(warnings, p.warning("Names", "the server name %s is that of the older profile %q too, which answers for it", name, oldest.id))
 			continue
 		}
 		if p.DemandsClientCert() {
 			continue
 		}
 		if stricter := t.stricterAbove(p, name); stricter != nil {
-			warnings = append(warnings, fmt.Sprintf("the server name %s needs no client certificate, but stands below a wildcard of the profile %q, which demands them", name, stricter.id))
+			warnings = append(warnings, p.warning("Names", "the server name %s needs no client certificate, but stands below a wildcard of the profile %q, which demands them", name, stricter.id))
 		}
 	}
 	return warnings

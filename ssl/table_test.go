@@ -363,7 +363,12 @@ func TestTableWarnings(t *testing.T) {
 				}
 				table = table.With(m.profile(words[0], words[1] == "+", words[2:]...))
 			}
-			require.Equal(t, c.want, table.Warnings(last))
+			var texts []string
+			for _, w := range table.Warnings(last) {
+				require.Equal(t, ssl.Warning{ID: last, Field: "Names", Text: w.Text}, w)
+				texts = append(texts, w.Text)
+			}
+			require.Equal(t, c.want, texts)
 		})
 	}
 }

@@ -278,3 +278,19 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 
 // FieldPath returns the field, for those who map it to a document of their own.
 func (e *ConfigError) FieldPath() string { return e.Field }
+
+// A Warning says what does not work the way it may seem to: it is to a [Config] that is
+// taken what a [ConfigError] is to one that is refused.
+type Warning struct {
+	ID    string // of the Config
+	Field string // as in Go: "Timeout.Read"; "" if no one field is it
+	Text  string
+}
+
+// String returns the text, after the upstream and the field that it is about.
+func (w Warning) String() string {
+	if w.Field == "" {
+		return fmt.Sprintf("upstream %q: %s", w.ID, w.Text)
+	}
+	return fmt.Sprintf("upstream %q: %s: %s", w.ID, w.Field, w.Text)
+}

@@ -122,13 +122,13 @@ func ExampleUpstream_Warnings() {
 		log.Fatal(err)
 	}
 	fmt.Println(u.ID(), u.Scheme(), u.Balancer())
-	for _, text := range u.Warnings() {
-		fmt.Println("warning:", text)
+	for _, warning := range u.Warnings() {
+		fmt.Println(warning)
 	}
 	// Output:
 	// billing https roundrobin
-	// warning: the certificates of its nodes are not verified
-	// warning: nodes of Weight 0 beside others with more get no requests: 10.0.0.2:443 (set Weight, unless that is meant)
+	// upstream "billing": TLS.DangerouslySkipServerVerify: the certificates of its nodes are not verified: whoever sits between reads and changes everything
+	// upstream "billing": Nodes: nodes of Weight 0 beside others with more get no requests: 10.0.0.2:443 (set Weight, unless that is meant)
 }
 
 // A new configuration takes over what stays.

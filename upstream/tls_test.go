@@ -253,9 +253,9 @@ func TestWarningsOfClientCertificates(t *testing.T) {
 		{"good", time.Time{}, soon, nil, nil},
 		{"for clients", time.Time{}, soon, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, nil},
 		{"for anything", time.Time{}, soon, []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, nil},
-		{"for servers", time.Time{}, soon, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, []string{"the certificate that its nodes are shown (CN=gw) is not for clients (its extended key usage has no clientAuth)" + refused}},
-		{"expired", time.Time{}, day, nil, []string{"the certificate that its nodes are shown (CN=gw) expired on " + day.UTC().Format(time.DateOnly) + refused}},
-		{"early", soon, soon.Add(time.Hour), nil, []string{"the certificate that its nodes are shown (CN=gw) is not valid before " + soon.UTC().Format(time.RFC3339) + refused}},
+		{"for servers", time.Time{}, soon, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, []string{"TLS.CertPEM: the certificate that its nodes are shown (CN=gw) is not for clients (its extended key usage has no clientAuth)" + refused}},
+		{"expired", time.Time{}, day, nil, []string{"TLS.CertPEM: the certificate that its nodes are shown (CN=gw) expired on " + day.UTC().Format(time.DateOnly) + refused}},
+		{"early", soon, soon.Add(time.Hour), nil, []string{"TLS.CertPEM: the certificate that its nodes are shown (CN=gw) is not valid before " + soon.UTC().Format(time.RFC3339) + refused}},
 	} {
 		key := newKey(t)
 		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gw"}, NotBefore: c.from, NotAfter: c.till, ExtKeyUsage: c.usage}
@@ -270,7 +270,7 @@ func TestWarningsOfClientCertificates(t *testing.T) {
 		} {
 			u, err := upstream.New(upstream.Config{ID: "u", Scheme: "https", Nodes: []upstream.Node{{Host: "a.test"}}, TLS: config})
 			require.NoError(t, err)
-			require.Equal(t, c.want, u.Warnings(), c.name)
+			require.Equal(t, c.want, told(t, u), c.name)
 		}
 	}
 }

@@ -243,23 +243,24 @@ func (u *Upstream) Balancer() Balancer {
 	return cmp.Or(u.config.Balancer, BalancerRoundRobin)
 }
 
-// Warnings returns sentences about what does not work with the upstream the way it may seem
-// to.
-func (u *Upstream) Warnings() []string {
-	var out []string
+// Warnings returns what does not work with the upstream the way it may seem to.
+func (u *Upstream) Warnings() (warnings []Warning) {
 	c := &u.config
+	warn := func(field, format string, args ...any) {
+		warnings = append(warnings, Warning{ID: c.ID, Field: field, Text: fmt.Sprintf(format, args...)})
+	}
 	if (c.Scheme == SchemeHTTPS || c.Scheme == SchemeGRPCS) && c.TLS.DangerouslySkipServerVerify {
-		out = append(out, "the certificates of its nodes are not verified")
+		warn("TLS.DangerouslySkipServerVerify", "the certificates of its nodes are not verified: whoever sits between reads and changes everything")
 	}
 	if text := u.unshowable(time.Now()); text != "" {
-		out = append(out, text)
+		warn("TLS.CertPEM", "%s", text)
 	}
 	if text := u.unweighted(); text != "" {
-		out = append(out, text)
+		warn("Nodes", "%s", text)
 	}
 	short := func(field string, d time.Duration) {
 		if 0 < d && d < time.Millisecond { // most likely seconds were meant
-			out = append(out, fmt.Sprintf("%s is %v, below a millisecond, in which hardly a node answers: is a unit missing?", field, d))
+			warn(field, "is %v (%v seconds), below a millisecond, in which hardly a node answers: is the unit right?", d, d.Seconds())
 		}
 	}
 	short("Timeout.Connect", c.Timeout.Connect)
@@ -267,21 +268,21 @@ func (u *Upstream) Warnings() []string {
 	short("Timeout.Read", c.Timeout.Read)
 	short("RetryTimeout", c.RetryTimeout)
 	if c.Checks != nil {
-		short("Checks.Active.Timeout", c.Checks.Active.Timeout)
-		for _, every := range []struct {
-			name string
-			time time.Duration
-		}{{"HealthyInterval", c.Checks.Active.HealthyInterval}, {"UnhealthyInterval", c.Checks.Active.UnhealthyInterval}} {
-			if 0 < every.time && every.time < time.Millisecond {
-				out = append(out, fmt.Sprintf("Checks.Active.%s is %v, below a millisecond: its nodes are probed without a pause: is a unit missing?", every.name, every.time))
+		a := &c.Checks.Active
+		short("Checks.Active.Timeout", a.Timeout)
+		incessant := func(field string, d time.Duration) {
+			if 0 < d && d < time.Millisecond {
+				warn(field, "is %v, below a millisecond: its nodes are probed without a pause: is a unit missing?", d)
 			}
 		}
-		if c.Checks.Active.misses(c.Scheme) {
-			out = append(out, fmt.Sprintf("its active checks have the type %q, and its nodes speak %s: a probe tells nothing of such a node, or finds it unhealthy: set the type %s",
-				CheckHTTP, c.Scheme, c.Scheme.checkedBy()))
+		incessant("Checks.Active.HealthyInterval", a.HealthyInterval)
+		incessant("Checks.Active.UnhealthyInterval", a.UnhealthyInterval)
+		if a.misses(c.Scheme) {
+			warn("Checks.Active.Type", "is %q, and the nodes speak %s: a probe tells nothing of such a node, or finds it unhealthy: set %s",
+				CheckHTTP, c.Scheme, c.Scheme.checkedBy())
 		}
 	}
-	return out
+	return warnings
 }
 
 // misses reports whether the probes are requests that nodes of a scheme do not take: in plain

@@ -276,6 +276,17 @@ func TestUpstreamTells(t *testing.T) {
 	}
 }
 
+// told returns the warnings about an upstream as they are printed, without its ID.
+func told(t testing.TB, u *upstream.Upstream) (texts []string) {
+	t.Helper()
+	for _, w := range u.Warnings() {
+		text, ok := strings.CutPrefix(w.String(), fmt.Sprintf("upstream %q: ", u.ID()))
+		require.True(t, ok, "%v", w)
+		texts = append(texts, text)
+	}
+	return texts
+}
+
 // A Weight that was forgotten beside others takes a node out. The document of an Admin API
 // always has one, but there too somebody may have drained a node and left it so.
 func TestWarningsOfZeroWeights(t *testing.T) {
@@ -293,19 +304,19 @@ func TestWarningsOfZeroWeights(t *testing.T) {
 		{"none has one", []upstream.Node{node(1, 0, 0), node(2, 0, 0)}, nil},
 		{"none of a priority", []upstream.Node{node(1, 5, 1), node(2, 0, 0), node(3, 0, 0)}, nil},
 		{"one has none", []upstream.Node{node(1, 1, 0), node(2, 0, 0)}, []string{
-			"nodes of Weight 0 beside others with more get no requests: 127.0.0.1:2" + meant,
+			"Nodes: nodes of Weight 0 beside others with more get no requests: 127.0.0.1:2" + meant,
 		}},
 		{"in two priorities", []upstream.Node{node(1, 0, 0), node(2, 1, 0), node(3, 0, 2), node(4, 1, 2)}, []string{
-			"nodes of Weight 0 beside others with more get no requests: 127.0.0.1:3, 127.0.0.1:1" + meant,
+			"Nodes: nodes of Weight 0 beside others with more get no requests: 127.0.0.1:3, 127.0.0.1:1" + meant,
 		}},
 		{"many", []upstream.Node{node(1, 0, 0), node(2, 0, 0), node(3, 1, 0), node(4, 0, 0), node(5, 0, 0), node(6, 0, 0)}, []string{
-			"nodes of Weight 0 beside others with more get no requests: 127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:4 and 2 more" + meant,
+			"Nodes: nodes of Weight 0 beside others with more get no requests: 127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:4 and 2 more" + meant,
 		}},
 	} {
 		for _, picker := range []upstream.Picker{nil, leastAddress{}} { // to which they are not usable either
 			u, err := upstream.New(upstream.Config{ID: "u", Nodes: c.nodes, Picker: picker})
 			require.NoError(t, err, c.name)
-			require.Equal(t, c.want, u.Warnings(), c.name)
+			require.Equal(t, c.want, told(t, u), c.name)
 		}
 	}
 }
@@ -316,18 +327,18 @@ func TestWarningsOfChecks(t *testing.T) {
 		c.ID = "u"
 		u, err := upstream.New(c)
 		require.NoError(t, err)
-		for _, text := range u.Warnings() {
-			if strings.Contains(text, "active checks") {
-				found = append(found, text)
+		for _, w := range u.Warnings() {
+			if w.Field == "Checks.Active.Type" {
+				found = append(found, w.Text)
 			}
 		}
 		return found
 	}
 	active := func(a upstream.ActiveChecks) *upstream.Checks { return &upstream.Checks{Active: a} }
 	for scheme, want := range map[upstream.Scheme]string{
-		upstream.SchemeHTTPS: `its active checks have the type "http", and its nodes speak https: a probe tells nothing of such a node, or finds it unhealthy: set the type "https" or "tcp"`,
-		upstream.SchemeGRPC:  `its active checks have the type "http", and its nodes speak grpc: a probe tells nothing of such a node, or finds it unhealthy: set the type "tcp"`,
-		upstream.SchemeGRPCS: `its active checks have the type "http", and its nodes speak grpcs: a probe tells nothing of such a node, or finds it unhealthy: set the type "tcp"`,
+		upstream.SchemeHTTPS: `is "http", and the nodes speak https: a probe tells nothing of such a node, or finds it unhealthy: set "https" or "tcp"`,
+		upstream.SchemeGRPC:  `is "http", and the nodes speak grpc: a probe tells nothing of such a node, or finds it unhealthy: set "tcp"`,
+		upstream.SchemeGRPCS: `is "http", and the nodes speak grpcs: a probe tells nothing of such a node, or finds it unhealthy: set "tcp"`,
 	} {
 		require.Equal(t, []string{want}, warned(upstream.Config{Scheme: scheme, Checks: active(upstream.ActiveChecks{})}))
 		require.Equal(t, []string{want}, warned(upstream.Config{Scheme: scheme, Checks: active(upstream.ActiveChecks{Type: upstream.CheckHTTP, HealthyInterval: upstream.NoProbes})}))
@@ -348,17 +359,17 @@ func TestWarningsOfShortIntervals(t *testing.T) {
 	warned := func(healthy, unhealthy time.Duration) []string {
 		u, err := upstream.New(upstream.Config{ID: "1", Checks: &upstream.Checks{Active: upstream.ActiveChecks{HealthyInterval: healthy, UnhealthyInterval: unhealthy}}})
 		require.NoError(t, err)
-		return u.Warnings()
+		return told(t, u)
 	}
 	require.Empty(t, warned(0, upstream.NoProbes))
 	require.Empty(t, warned(time.Millisecond, time.Second))
 	const says = ", below a millisecond: its nodes are probed without a pause: is a unit missing?"
-	require.Equal(t, []string{"Checks.Active.HealthyInterval is 5ns" + says, "Checks.Active.UnhealthyInterval is 999.999µs" + says}, warned(5, time.Millisecond-1))
+	require.Equal(t, []string{"Checks.Active.HealthyInterval: is 5ns" + says, "Checks.Active.UnhealthyInterval: is 999.999µs" + says}, warned(5, time.Millisecond-1))
 }
 
 // A duration without a unit is nanoseconds, and seldom what was meant.
 func TestWarningsOfShortTimeouts(t *testing.T) {
-	const says = ", below a millisecond, in which hardly a node answers: is a unit missing?"
+	const says = " seconds), below a millisecond, in which hardly a node answers: is the unit right?"
 	for _, c := range []struct {
 		name   string
 		config upstream.Config
@@ -373,14 +384,14 @@ func TestWarningsOfShortTimeouts(t *testing.T) {
 			Timeout: upstream.Timeout{Connect: 5, Send: 6, Read: time.Millisecond - 1}, RetryTimeout: 7,
 			Checks: &upstream.Checks{Active: upstream.ActiveChecks{Timeout: 8}},
 		}, []string{
-			"Timeout.Connect is 5ns" + says, "Timeout.Send is 6ns" + says, "Timeout.Read is 999.999µs" + says,
-			"RetryTimeout is 7ns" + says, "Checks.Active.Timeout is 8ns" + says,
+			"Timeout.Connect: is 5ns (5e-09" + says, "Timeout.Send: is 6ns (6e-09" + says, "Timeout.Read: is 999.999µs (0.000999999" + says,
+			"RetryTimeout: is 7ns (7e-09" + says, "Checks.Active.Timeout: is 8ns (8e-09" + says,
 		}},
-		{"one", upstream.Config{Timeout: upstream.Timeout{Read: 60}}, []string{"Timeout.Read is 60ns" + says}},
+		{"one", upstream.Config{Timeout: upstream.Timeout{Read: 60}}, []string{"Timeout.Read: is 60ns (6e-08" + says}},
 	} {
 		c.config.ID = "u"
 		u, err := upstream.New(c.config)
 		require.NoError(t, err, c.name)
-		require.Equal(t, c.want, u.Warnings(), c.name)
+		require.Equal(t, c.want, told(t, u), c.name)
 	}
 }

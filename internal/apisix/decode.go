@@ -31,7 +31,8 @@ type Object struct {
 	// then the one that [Object.Under] returns.
 	Service string
 
-	// Warnings are sentences about what means something else than it may seem.
+	// Warnings are sentences about what has no effect. Of what the Configs hold warn the
+	// packages that they are for: see [Warning].
 	Warnings []string
 
 	doc map[string]any
@@ -101,7 +102,7 @@ func (d *decoding) refuse(property, format string, args ...any) {
 	d.faults = append(d.faults, f.of(property)...)
 }
 
-// warn says that a property means something else than it may seem.
+// warn says that a property has no effect.
 func (d *decoding) warn(property, format string, args ...any) {
 	d.warnings = append(d.warnings, d.path+property+" "+fmt.Sprintf(format, args...))
 }
@@ -154,20 +155,9 @@ func seconds(doc map[string]any, property string) time.Duration {
 }
 
 // timeouts returns the three of the property timeout.
-func (d *decoding) timeouts(doc map[string]any) (connect, send, read time.Duration) {
+func timeouts(doc map[string]any) (connect, send, read time.Duration) {
 	t := objectOf(doc, "timeout")
-	of := func(property string) time.Duration {
-		return d.notShort(seconds(t, property), "timeout."+property)
-	}
-	return of("connect"), of("send"), of("read")
-}
-
-// notShort returns a timeout, and warns of one that hardly a node can keep to.
-func (d *decoding) notShort(t time.Duration, property string) time.Duration {
-	if t < time.Millisecond {
-		d.warn(property, "is %v, below a millisecond, in which hardly a node answers: it is in seconds", t)
-	}
-	return t
+	return seconds(t, "connect"), seconds(t, "send"), seconds(t, "read")
 }
 
 func stringsOf(doc map[string]any, property string) (list []string) {

@@ -30,7 +30,7 @@ func (d *decoding) activeChecks(a *upstream.ActiveChecks, doc map[string]any) {
 	}
 	a.Type = upstream.CheckType(stringOf(doc, "type"))
 	if has(doc, "timeout") {
-		a.Timeout = d.notShort(seconds(doc, "timeout"), "timeout")
+		a.Timeout = seconds(doc, "timeout")
 	}
 	a.Concurrency = d.integer(doc, "concurrency")
 	a.Host = stringOf(doc, "host")

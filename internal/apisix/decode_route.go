@@ -23,7 +23,7 @@ func (d *decoding) route(o *Object) {
 	c.Headers = d.plugins(doc)
 	c.WebSocket, _ = doc["enable_websocket"].(bool)
 	if has(doc, "timeout") {
-		c.Timeout.Connect, c.Timeout.Send, c.Timeout.Read = d.timeouts(doc)
+		c.Timeout.Connect, c.Timeout.Send, c.Timeout.Read = timeouts(doc)
 	}
 	o.Service = IDString(doc["service_id"])
 	d.target(o)

@@ -1,7 +1,6 @@
 package apisix
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/sallyport/sallyport/upstream"
@@ -24,16 +23,15 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 	}
 	// Here zero means none, as in a Config.
 	if n, _ := number(doc["retry_timeout"]); n > 0 {
-		c.RetryTimeout = d.notShort(seconds(doc, "retry_timeout"), "retry_timeout")
+		c.RetryTimeout = seconds(doc, "retry_timeout")
 	}
 	if has(doc, "timeout") {
-		c.Timeout.Connect, c.Timeout.Send, c.Timeout.Read = d.timeouts(doc)
+		c.Timeout.Connect, c.Timeout.Send, c.Timeout.Read = timeouts(doc)
 	}
 	d.in("keepalive_pool", func() { c.KeepAlive = d.keepAlive(objectOf(doc, "keepalive_pool")) })
 
 	if has(doc, "checks") {
 		d.in("checks", func() { c.Checks = d.checks(objectOf(doc, "checks")) })
-		d.warnOfChecks(&c.Checks.Active, c.Scheme)
 	}
 	switch doc["pass_host"] {
 	case "node":
@@ -52,24 +50,6 @@ func (d *decoding) upstream(id string, doc map[string]any) *upstream.Config {
 		d.warn("tls", `has no effect: scheme is not "https" or "grpcs"`)
 	}
 	return c
-}
-
-// warnOfChecks warns of probes in plain HTTP/1.1, the default in APISIX too, of nodes that
-// speak something else. It says what [upstream.Upstream.Warnings] says.
-func (d *decoding) warnOfChecks(a *upstream.ActiveChecks, scheme upstream.Scheme) {
-	probes := a.HealthyInterval != upstream.NoProbes || a.UnhealthyInterval != upstream.NoProbes
-	if !probes || a.Port != 0 || cmp.Or(a.Type, upstream.CheckHTTP) != upstream.CheckHTTP {
-		return
-	}
-	better := `"tcp"`
-	switch scheme {
-	case upstream.SchemeHTTPS:
-		better = `"https" or "tcp"`
-	case upstream.SchemeGRPC, upstream.SchemeGRPCS:
-	default:
-		return
-	}
-	d.warn("checks.active.type", `is "http", and the nodes speak %s: a probe tells nothing of such a node, or finds it unhealthy: set %s`, scheme, better)
 }
 
 // refuseUpstream refuses what APISIX does for an upstream and we do not.
@@ -137,9 +117,6 @@ func (d *decoding) keepAlive(doc map[string]any) (k upstream.KeepAlive) {
 
 func (d *decoding) upstreamTLS(doc map[string]any) upstream.TLS {
 	verify, _ := doc["verify"].(bool)
-	if !verify {
-		d.warn("verify", "is not true: the certificate of a node is not looked at, as in APISIX, and whoever sits between reads and changes everything")
-	}
 	return upstream.TLS{
 		CertPEM:                     d.pem(doc, "client_cert"),
 		KeyPEM:                      d.pem(doc, "client_key"),

@@ -112,7 +112,7 @@ var fields = map[Kind]map[string][2]string{
 		"KeepAlive.Requests":                        {"keepalive_pool.requests"},
 		"TLS":                                       {"tls"},
 		"TLS.CAPEM":                                 {"tls"},
-		"TLS.CertPEM":                               {"tls.client_cert"},
+		"TLS.CertPEM":                               {"tls.client_cert_id", "tls.client_cert"},
 		"TLS.KeyPEM":                                {"tls.client_key"},
 		"TLS.DangerouslySkipServerVerify":           {"tls.verify"},
 	},
@@ -147,7 +147,7 @@ func FieldName(kind Kind, doc map[string]any, field string) string {
 		return field
 	}
 	name := names[0]
-	if parent, _, _ := strings.Cut(names[0], "."); names[1] != "" && !has(doc, parent) {
+	if names[1] != "" && !hasPath(doc, names[0]) {
 		name = names[1]
 	}
 	m := indexes.FindStringSubmatch(field)
@@ -164,6 +164,15 @@ func FieldName(kind Kind, doc map[string]any, field string) string {
 		return "nodes[" + m[1] + "]" + rest
 	}
 	return strings.Replace(name, "#", m[1], 1)
+}
+
+// hasPath reports whether a document has a property, as in "tls.client_cert_id".
+func hasPath(doc map[string]any, path string) bool {
+	parent, rest, below := strings.Cut(path, ".")
+	if below {
+		return hasPath(objectOf(doc, parent), rest)
+	}
+	return has(doc, path)
 }
 
 // pairName names a part of the certificate with an index. The first is not in the
@@ -241,6 +250,16 @@ func (o *Object) fieldOf(err error) (field string, reason error) {
 		return inUpstream.Field, inUpstream.Err
 	}
 	return "", nil
+}
+
+// Warning puts what does not work with a Config the way it may seem to into the terms of a
+// document: the text, after the property that the field comes from, or alone if there is no
+// field.
+func Warning(kind Kind, doc map[string]any, field, text string) string {
+	if field == "" {
+		return text
+	}
+	return FieldName(kind, doc, field) + ": " + text
 }
 
 // leaves returns the errors that err joins, down to those that name a field and

@@ -57,11 +57,28 @@ func TestFieldName(t *testing.T) {
 		{apisix.Upstreams, `{}`, "KeepAlive.IdleTimeout", "keepalive_pool.idle_timeout"},
 		{apisix.Upstreams, `{}`, "KeepAlive.Requests", "keepalive_pool.requests"},
 		{apisix.Upstreams, `{}`, "TLS.KeyPEM", "tls.client_key"},
+		{apisix.Upstreams, `{}`, "TLS.CertPEM", "tls.client_cert"},
+		{apisix.Upstreams, `{"tls":{"client_cert":"@cert"}}`, "TLS.CertPEM", "tls.client_cert"},
+		{apisix.Upstreams, `{"tls":{"client_cert_id":"1"}}`, "TLS.CertPEM", "tls.client_cert_id"},
+		{apisix.Routes, `{"upstream":{"tls":{"client_cert_id":1}}}`, "Upstream.TLS.CertPEM", "upstream.tls.client_cert_id"},
 		{apisix.Upstreams, `{}`, "TLS.DangerouslySkipServerVerify", "tls.verify"},
 		{apisix.Routes, `{}`, "Handler", "Handler"},
 		{apisix.Services, `{}`, "Names", "Names"},
 	} {
 		require.Equal(t, c.want, apisix.FieldName(c.kind, f.doc(c.doc), c.field), "%s %s %s", c.kind, c.doc, c.field)
+	}
+}
+
+// A warning is told of the property that the document has, if it is about one.
+func TestWarning(t *testing.T) {
+	doc := newFixture(t).doc(`{"uris":["/a","/b"],"upstream":{"nodes":{}}}`)
+	for field, want := range map[string]string{
+		"":                      "it is odd",
+		"Paths[1]":              "uris[1]: it is odd",
+		"Upstream.Timeout.Read": "upstream.timeout.read: it is odd",
+		"AllowPlain":            "AllowPlain: it is odd",
+	} {
+		require.Equal(t, want, apisix.Warning(apisix.Routes, doc, field, "it is odd"))
 	}
 }
 

@@ -79,7 +79,7 @@ func Report() *statuspage.Report {
 	r.Names = list(4, statuspage.Name{
 		ID: "old", Names: []string{"old.example.com"},
 		Certificates: []statuspage.Certificate{{Subject: "CN=old.example.com", Issuer: "CN=Example CA", Key: "RSA 2048", NotBefore: now.Add(-300 * 24 * time.Hour), NotAfter: now.Add(-2 * 24 * time.Hour), State: statuspage.Ended}},
-		Warnings:     []string{"certificate 1 (CN=old.example.com) expired on 2026-11-24"},
+		Warnings:     []string{"cert: the certificate (CN=old.example.com) expired on 2026-11-24"},
 	}, statuspage.Name{
 		ID: "shop", Names: []string{"shop.example.com", "www.example.com", "example.com", "shop.example.net", "shop.example.org", "shop.example.de"},
 		Certificates: []statuspage.Certificate{
