@@ -63,8 +63,8 @@ func (h *Handler) explain(asked *http.Request) map[string]any {
 		if c.Host != "" {
 			out["host"] = c.Host
 		}
-		if c.Reason != "" {
-			out["reason"] = withoutKey(inDocument(apisix.Routes, c.Reason))
+		if len(c.Reasons) > 0 {
+			out["reason"] = strings.Join(mapped(c.Reasons, func(r route.Reason) string { return h.inDocument(apisix.Routes, c.Route.ID(), r.Field, r.Text) }), "; ")
 		}
 		candidates = append(candidates, out)
 	}
@@ -74,16 +74,6 @@ func (h *Handler) explain(asked *http.Request) map[string]any {
 		answer["upstream"] = h.explainUpstream(found)
 	}
 	return answer
-}
-
-// inDocument returns a sentence that begins with a field of a Config, "Vars[0]: ...", with the
-// property of the document in its place.
-func inDocument(kind apisix.Kind, text string) string {
-	field, rest, ok := strings.Cut(text, ": ")
-	if !ok {
-		return text
-	}
-	return apisix.FieldName(kind, nil, field) + ": " + rest
 }
 
 // reasonOf returns why a request does not get to the upstream of a route, or "" if it does

@@ -99,7 +99,7 @@ func TestNoExportedTypePrintsAKey(t *testing.T) {
 		gw.Explain(httptest.NewRequest("GET", "http://a.test/", nil)), gateway.UpstreamStats{}, gateway.RefusalCount{}, gateway.LimitCount{}, gateway.Refusal{}, gateway.History{}, gateway.Minute{}, gateway.RouteHistory{},
 		compiledRoute, gw.Routes(), route.AuthorizeRequest{}, route.Candidate{}, route.Config{}, route.ConfigError{}, route.Edits{}, route.Explanation{},
 		route.HTTPLookups{}, route.HeaderEdits{}, route.HeaderField{}, route.Match{}, route.Options{}, route.PathOptions{},
-		route.Request{}, route.Timeout{}, route.Warning{},
+		route.Reason{}, route.Request{}, route.Timeout{}, route.Warning{},
 		profile, store, store.Table(), store.Terminator, watcher, ssl.Allow{}, ssl.Change{}, ssl.CRL{}, ssl.ClientAuth{}, ssl.ClientPolicy{}, ssl.Config{}, ssl.ConfigError{},
 		ssl.FileConfig{}, ssl.HandshakeError{}, ssl.Identity{}, ssl.KeyPair{}, ssl.KeyPairFiles{}, ssl.Options{}, ssl.Reason(""), ssl.RequestError{},
 		ssl.Report{}, ssl.Trace{}, ssl.Warning{}, ssl.WatchOptions{},

@@ -45,7 +45,7 @@ func (h *Handler) reportNames(stats *gateway.Stats, q *statushtml.Query) statusp
 		name := statuspage.Name{
 			ID: s.ID, Names: p.Names(), Client: reportClient(p.Client(), stats.At), Certificates: []statuspage.Certificate{},
 			Handshakes: s.Handshakes.Succeeded(), Resumed: s.Handshakes.Resumed.Total(), Failed: map[string]uint64{},
-			Warnings: mapped(table.Warnings(s.ID), func(w ssl.Warning) string { return h.shown(apisix.SSLs, w.ID, w.Field, w.Text) }),
+			Warnings: mapped(table.Warnings(s.ID), func(w ssl.Warning) string { return h.inDocument(apisix.SSLs, w.ID, w.Field, w.Text) }),
 		}
 		for _, f := range s.Handshakes.Failed {
 			name.Failed[string(f.Reason)] = f.Count

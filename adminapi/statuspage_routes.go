@@ -57,7 +57,7 @@ func (h *Handler) reportRoutes(stats *gateway.Stats, history *gateway.History, q
 			ErrorShare:        share(hour.Hour[5], hour.Hour.Total()),
 			ClientErrorShare:  share(hour.Hour[4], hour.Hour.Total()),
 			MeanSeconds:       meanSeconds(s.Duration),
-			Warnings:          mapped(table.Warnings(r.ID()), func(w route.Warning) string { return h.shown(apisix.Routes, w.ID, w.Field, w.Text) }),
+			Warnings:          mapped(table.Warnings(r.ID()), func(w route.Warning) string { return h.inDocument(apisix.Routes, w.ID, w.Field, w.Text) }),
 		}
 		if answers, ok := r.Handler().(unserved); ok {
 			out.Target = answers.text

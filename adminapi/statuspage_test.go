@@ -282,6 +282,29 @@ func newEmptyPage(t testing.TB) http.Handler {
 	return h.StatusPage()
 }
 
+// A warning is told of the property that the document has.
+func TestStatusPageWarnings(t *testing.T) {
+	w := newWorld(t, setup{})
+	doc := w.sslDoc(w.pair)
+	doc["sni"] = "127.0.0.1"
+	w.put("/ssls/1", doc)
+	w.put("/upstreams/u", map[string]any{"nodes": map[string]any{w.origins[0]: 3}, "retry_timeout": 1e-6})
+	w.put("/routes/1", map[string]any{"uri": "/1/{id}", "upstream_id": "u"})
+	w.put("/routes/2", map[string]any{"uris": []any{"/2", "/2/{id}"}, "upstream_id": "u"})
+
+	r := w.reportOf("")
+	begin := func(warnings []string) (begins []string) {
+		for _, text := range warnings {
+			begins = append(begins, strings.Join(strings.Fields(text)[:4], " "))
+		}
+		return begins
+	}
+	require.Equal(t, []string{"cert: the certificate (CN=a.test)"}, begin(r.Names.List[0].Warnings))
+	require.Equal(t, []string{`uri: the path "/1/{id}"`}, begin(r.Routes.List[0].Warnings))
+	require.Equal(t, []string{`uris[1]: the path "/2/{id}"`}, begin(r.Routes.List[1].Warnings))
+	require.Equal(t, []string{"retry_timeout: is 1µs (1e-06"}, begin(r.Upstreams.List[0].Warnings))
+}
+
 // Lists come in parts, a filter looks at all of them, and what is beyond the end is the last.
 func TestStatusPageLists(t *testing.T) {
 	gw := must(gateway.New(nil))

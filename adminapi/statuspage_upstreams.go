@@ -33,7 +33,7 @@ func (h *Handler) reportUpstreams(stats *gateway.Stats, q *statushtml.Query) sta
 		out := statuspage.Upstream{
 			ID: s.ID, Scheme: string(u.Scheme()), Balancer: cmp.Or(string(u.Balancer()), "the program's own"), Nodes: []statuspage.Node{},
 			Answers: answersOf(s.Answers), Retries: s.Retries, MeanWaitSeconds: meanSeconds(s.Wait),
-			Warnings: mapped(u.Warnings(), func(w upstream.Warning) string { return h.shown(apisix.Upstreams, w.ID, w.Field, w.Text) }),
+			Warnings: mapped(u.Warnings(), func(w upstream.Warning) string { return h.inDocument(apisix.Upstreams, w.ID, w.Field, w.Text) }),
 		}
 		for _, n := range s.Nodes {
 			out.Nodes = append(out.Nodes, reportNode(&n))

@@ -55,25 +55,25 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 		}
 		// Of a service's routes, the answers to theirs tell.
 		for _, w := range reported[object{gatewayKinds[e.kind], e.id}] {
-			add(apisix.Warning(e.kind, e.doc, w.Field, w.Text), w.Opened)
+			add(apisix.InDocument(e.kind, e.doc, w.Field, w.Text), w.Opened)
 		}
 		for _, w := range reported[object{gateway.KindUpstream, apisix.InlineID(e.kind, e.id)}] {
-			add(apisix.Warning(e.kind, e.doc, "Upstream."+w.Field, w.Text), w.Opened)
+			add(apisix.InDocument(e.kind, e.doc, "Upstream."+w.Field, w.Text), w.Opened)
 		}
 	}
 	return warnings
 }
 
-// shown returns what the status page says of a warning about an object, in the words of its
-// document.
-func (h *Handler) shown(kind apisix.Kind, id, field, text string) string {
+// inDocument returns what the status page and an explanation say of a field of an object, in
+// the words of its document.
+func (h *Handler) inDocument(kind apisix.Kind, id, field, text string) string {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	var doc map[string]any
 	if o := h.docs.get(kind, id); o != nil {
 		doc = o.doc
 	}
-	return withoutKey(apisix.Warning(kind, doc, field, text))
+	return withoutKey(apisix.InDocument(kind, doc, field, text))
 }
 
 // addWarnings tells what is to be told of an edit in the answer to its request. changeMu is

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -213,13 +212,13 @@ func ExampleServer_Explain() {
 	x := gw.Explain(r)
 	fmt.Println(x.Status, x.Message)
 	for _, c := range x.Route.Candidates {
-		fmt.Printf("route %s: %v%s\n", c.Route.ID(), c.Outcome, strings.TrimRight(", "+c.Reason, ", "))
+		fmt.Println("route", c.Route.ID(), c.Outcome, c.Reasons)
 	}
 	r.TLS = &tls.ConnectionState{} // a client that sends no server name
 	fmt.Println(gw.Explain(r).ServerName, gw.Explain(r).Profile.ID())
 	// Output:
 	// 403 this name is served over TLS only, with a client certificate; use https
-	// route 1: passed over, the method is none of POST
-	// route 2: found
+	// route 1 passed over [the method is none of POST]
+	// route 2 found []
 	// internal.test internal
 }

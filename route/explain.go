@@ -37,8 +37,23 @@ type Candidate struct {
 
 	Outcome Outcome
 
-	// Reason says why the route was passed over or not reached.
-	Reason string
+	// Reasons say why the route was passed over or not reached: several where any one of
+	// several conditions would have had to be otherwise.
+	Reasons []Reason
+}
+
+// A Reason says why a route was passed over or not reached.
+type Reason struct {
+	Field string // of its Config, as in Go: "Vars[1][0]"; "" if no one field is it
+	Text  string
+}
+
+// String returns the text, after the field that it is about.
+func (r Reason) String() string {
+	if r.Field == "" {
+		return r.Text
+	}
+	return r.Field + ": " + r.Text
 }
 
 // An Outcome is what became of a [Candidate].
@@ -77,9 +92,9 @@ func (t *Table) Explain(req *Request) *Explanation {
 		switch {
 		case found != nil:
 			out.Outcome = NotReached
-			out.Reason = whyBefore(foundHost, found, host, c)
+			out.Reasons = []Reason{{Text: whyBefore(foundHost, found, host, c)}}
 		default:
-			if out.Reason = c.whyNot(req); out.Reason == "" {
+			if out.Reasons = c.whyNot(req); out.Reasons == nil {
 				out.Outcome = Found
 				found, foundHost = c, host
 				x.Found = Match{c.route, c.pattern, req.Path}
@@ -145,25 +160,28 @@ func (n *node) each(path string, yield func(*candidate) bool) bool {
 	return true
 }
 
-// whyNot returns why a candidate does not take a request, or "" if it does.
-func (c *candidate) whyNot(req *Request) string {
+// whyNot returns why a candidate does not take a request, or nil if it does.
+func (c *candidate) whyNot(req *Request) []Reason {
 	r := c.route
+	because := func(field, format string, args ...any) []Reason {
+		return []Reason{{field, fmt.Sprintf(format, args...)}}
+	}
 	switch m := (Match{r, c.pattern, req.Path}); {
 	case !r.takesMethod(req.Method):
-		return fmt.Sprintf("the method is none of %s", strings.Join(r.methodNames(), ", "))
+		return because("", "the method is none of %s", strings.Join(r.methodNames(), ", "))
 	case r.addrs != nil && !r.addrs.contains(plainAddr(req.ClientAddr)):
 		if !req.ClientAddr.IsValid() {
-			return "RemoteAddrs: the address of the client is not known"
+			return because("RemoteAddrs", "the address of the client is not known")
 		}
-		return fmt.Sprintf("RemoteAddrs: the client's address %v is not in them", req.ClientAddr)
+		return because("RemoteAddrs", "the client's address %v is not in them", req.ClientAddr)
 	case !c.takesHost(req):
-		return fmt.Sprintf("the host fits none of %s", strings.Join(hostNames(c.hosts()), ", "))
+		return because("", "the host fits none of %s", strings.Join(hostNames(c.hosts()), ", "))
 	case !c.pattern.fits(req.Path, nil):
-		return fmt.Sprintf("the path begins as %s, and does not fit all of it", printable(c.pattern.text))
+		return because("", "the path begins as %s, and does not fit all of it", printable(c.pattern.text))
 	case r.vars != nil && !r.vars.holds(req, &m):
 		return r.vars.explain(req, &m)
 	}
-	return ""
+	return nil
 }
 
 // whyBefore returns why one candidate goes before another.
@@ -218,8 +236,11 @@ func (x *Explanation) String() string {
 			host = strings.Join(hostNames(c.Route.hosts), ",")
 		}
 		fmt.Fprintf(&b, "- route %q (%s%s, priority %d): %v", c.Route.id, host, printable(c.Pattern), c.Route.priority, c.Outcome)
-		if c.Reason != "" {
-			fmt.Fprintf(&b, ": %s", c.Reason)
+		separator := ": "
+		for _, r := range c.Reasons {
+			b.WriteString(separator)
+			b.WriteString(r.String())
+			separator = "; "
 		}
 		b.WriteByte('\n')
 	}

@@ -56,8 +56,8 @@ func TestExplain(t *testing.T) {
 	x = table.Explain(&route.Request{Method: "GET", Host: "a.test", Port: "8443", Path: "/api/x/edit"})
 	require.Equal(t, "edit", idOf(x.Found))
 	require.Equal(t, route.NotReached, x.Candidates[3].Outcome)
-	require.Equal(t, `/api/*/edit of route "edit" is the longer pattern`, x.Candidates[3].Reason)
-	require.Equal(t, `RemoteAddrs: the address of the client is not known`, x.Candidates[1].Reason)
+	require.Equal(t, []route.Reason{{Text: `/api/*/edit of route "edit" is the longer pattern`}}, x.Candidates[3].Reasons)
+	require.Equal(t, []route.Reason{{Field: "RemoteAddrs", Text: "the address of the client is not known"}}, x.Candidates[1].Reasons)
 
 	only := new(route.Table).With(
 		mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test"}, Paths: []string{"/", "/*"}, Methods: []string{"PUT"}}),
@@ -68,11 +68,11 @@ func TestExplain(t *testing.T) {
 - route "a" (a.test/*, priority 0): passed over: the method is none of PUT
 `, only.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/"}).String())
 	x = only.Explain(&route.Request{Method: "PUT", Host: "a.test", Path: "/"})
-	require.Equal(t, "the route was found by another of its paths", x.Candidates[1].Reason)
+	require.Equal(t, []route.Reason{{Text: "the route was found by another of its paths"}}, x.Candidates[1].Reasons)
 
 	only = new(route.Table).With(mustNew(t, route.Config{ID: "a", Hosts: []string{"a.test", "*.test"}, Paths: []string{"/"}}))
 	x = only.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/"})
-	require.Equal(t, "the route was found by another of its hosts", x.Candidates[1].Reason)
+	require.Equal(t, []route.Reason{{Text: "the route was found by another of its hosts"}}, x.Candidates[1].Reasons)
 
 	// Nothing that a document has looks like a line of its own.
 	lines := new(route.Table).With(
@@ -98,7 +98,7 @@ func TestExplain(t *testing.T) {
 - route "b" (/*, priority 1): found
 `, byPath.Explain(&route.Request{Method: "GET", Host: "c.test", Path: "/x"}).String())
 	x = byPath.Explain(&route.Request{Method: "GET", Host: "a.test", Path: "/x"})
-	require.Equal(t, `route "a" has this very path, which goes before every pattern, whatever the priorities`, x.Candidates[1].Reason)
+	require.Equal(t, []route.Reason{{Text: `route "a" has this very path, which goes before every pattern, whatever the priorities`}}, x.Candidates[1].Reasons)
 
 	var empty *route.Table
 	require.Equal(t, "GET /: no route: none has this host and path\n", empty.Explain(&route.Request{Method: "GET", Path: "/"}).String())

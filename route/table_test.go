@@ -529,11 +529,11 @@ func compareExplanation(t testing.TB, x *route.Explanation, o oracle, m route.Ma
 	for _, c := range x.Candidates {
 		got = append(got, c.Route.ID()+c.Pattern)
 		if c.Outcome == route.Found {
-			if c.Route != m.Route || state != route.PassedOver || c.Reason != "" {
+			if c.Route != m.Route || state != route.PassedOver || c.Reasons != nil {
 				t.Fatalf("%v", x)
 			}
 			state = route.NotReached
-		} else if c.Outcome != state || c.Reason == "" {
+		} else if c.Outcome != state || len(c.Reasons) == 0 {
 			t.Fatalf("%v", x)
 		}
 	}

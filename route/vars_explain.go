@@ -14,31 +14,32 @@ const maxVarsShown = 64
 const maxVarsReasons = 4
 
 // explain says why a request does not satisfy the expression: which conditions are
-// at fault, and what the variables are. It returns "" if the request does.
+// at fault, and what the variables are. It returns nil if the request does.
 //
 //	Vars[1]: http_x_canary is "0", not == "1"
 //	Vars[0]: uri is "/a", which is ~~ "^/a"
-//	Vars[2][1]: arg_v is absent, not >= 2; Vars[2][2]: scheme is "http", not == "https"
-func (v *vars) explain(req *Request, m *Match) string {
+//	Vars[2][1]: arg_v is absent, not >= 2
+//	Vars[2][2]: scheme is "http", not == "https"
+func (v *vars) explain(req *Request, m *Match) []Reason {
 	if v.holds(req, m) {
-		return ""
+		return nil
 	}
 	reasons := v.root.reasons(nil, req, m)
 	if n := len(reasons); n > maxVarsReasons {
-		reasons = append(reasons[:maxVarsReasons], fmt.Sprintf("and %d more", n-maxVarsReasons))
+		reasons = append(reasons[:maxVarsReasons], Reason{Text: fmt.Sprintf("and %d more", n-maxVarsReasons)})
 	}
-	return strings.Join(reasons, "; ")
+	return reasons
 }
 
 // reasons appends why the condition holds, or why it does not: a comparison speaks
 // for itself, and a group is as it is because of one of its conditions, or of all.
-func (c *condition) reasons(to []string, req *Request, m *Match) []string {
+func (c *condition) reasons(to []Reason, req *Request, m *Match) []Reason {
 	if c.op != opAnd && c.op != opOr {
 		is := ", not "
 		if c.compare(req, m) {
 			is = ", which is "
 		}
-		return append(to, c.field+": "+printable(c.of.String())+" is "+c.of.shown(req, m)+is+c.operand())
+		return append(to, Reason{c.field, printable(c.of.String()) + " is " + c.of.shown(req, m) + is + c.operand()})
 	}
 	for i := range c.group {
 		if c.group[i].holds(req, m) == (c.op == opOr) {

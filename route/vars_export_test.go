@@ -28,9 +28,9 @@ func ParseVars(expr []any) (*Vars, []Warning, []VarsFault) {
 	return v, warnings, out
 }
 
-func (v *vars) Holds(req *Request, m *Match) bool     { return v.holds(req, m) }
-func (v *vars) Explain(req *Request, m *Match) string { return v.explain(req, m) }
-func (v *vars) Equal(o *vars) bool                    { return v.equal(o) }
+func (v *vars) Holds(req *Request, m *Match) bool       { return v.holds(req, m) }
+func (v *vars) Explain(req *Request, m *Match) []Reason { return v.explain(req, m) }
+func (v *vars) Equal(o *vars) bool                      { return v.equal(o) }
 
 // ToNumber is Lua's tonumber.
 var ToNumber = toNumber

@@ -32,7 +32,7 @@ type Object struct {
 	Service string
 
 	// Warnings are sentences about what has no effect. Of what the Configs hold warn the
-	// packages that they are for: see [Warning].
+	// packages that they are for: see [InDocument].
 	Warnings []string
 
 	doc map[string]any

@@ -19,7 +19,7 @@
 //
 // It means what it means in APISIX, also where that is not what one would choose:
 // an upstream whose tls.verify is absent is not verified. Of that the package warns that
-// a Config is for, and [Warning] says it of the document; [Object.Warnings] are about what
+// a Config is for, and [InDocument] says it of the document; [Object.Warnings] are about what
 // has no effect, and so comes into no Config.
 //
 // # Messages

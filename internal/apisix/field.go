@@ -252,10 +252,10 @@ func (o *Object) fieldOf(err error) (field string, reason error) {
 	return "", nil
 }
 
-// Warning puts what does not work with a Config the way it may seem to into the terms of a
-// document: the text, after the property that the field comes from, or alone if there is no
-// field.
-func Warning(kind Kind, doc map[string]any, field, text string) string {
+// InDocument puts what there is to say of a field of a Config, such as a warning, into the
+// terms of its document: the text, after the property that the field comes from, or alone if
+// there is no field.
+func InDocument(kind Kind, doc map[string]any, field, text string) string {
 	if field == "" {
 		return text
 	}

@@ -69,8 +69,8 @@ func TestFieldName(t *testing.T) {
 	}
 }
 
-// A warning is told of the property that the document has, if it is about one.
-func TestWarning(t *testing.T) {
+// What is said of a field is told of the property that the document has, if it is about one.
+func TestInDocument(t *testing.T) {
 	doc := newFixture(t).doc(`{"uris":["/a","/b"],"upstream":{"nodes":{}}}`)
 	for field, want := range map[string]string{
 		"":                      "it is odd",
@@ -78,7 +78,7 @@ func TestWarning(t *testing.T) {
 		"Upstream.Timeout.Read": "upstream.timeout.read: it is odd",
 		"AllowPlain":            "AllowPlain: it is odd",
 	} {
-		require.Equal(t, want, apisix.Warning(apisix.Routes, doc, field, "it is odd"))
+		require.Equal(t, want, apisix.InDocument(apisix.Routes, doc, field, "it is odd"))
 	}
 }
 
