@@ -3,6 +3,7 @@ package ssl
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -86,13 +87,17 @@ type KeyPEM = secret.PEM
 // two may be one file with both: a private key among the certificates is left out
 // of CertPEM. It does not check what they hold: [New] does.
 func LoadKeyPair(certFile, keyFile string) (KeyPair, error) {
-	cert, err := os.ReadFile(certFile)
-	if err != nil {
-		return KeyPair{}, fmt.Errorf("ssl: certificate: %w", err)
+	var faults []error
+	read := func(what, name string) []byte {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("ssl: %s: %w", what, err))
+		}
+		return text
 	}
-	key, err := os.ReadFile(keyFile)
-	if err != nil {
-		return KeyPair{}, fmt.Errorf("ssl: private key: %w", err)
+	cert, key := read("certificate", certFile), read("private key", keyFile)
+	if err := errors.Join(faults...); err != nil {
+		return KeyPair{}, err
 	}
 	return KeyPair{CertPEM: withoutKeys(cert), KeyPEM: key}, nil
 }

@@ -161,37 +161,41 @@ func pemFault(text []byte) error {
 	}
 }
 
-// certificate checks a pair and makes what crypto/tls uses of it. field is the
-// part of the pair that is at fault. An error never holds a byte of the key.
-func (p KeyPair) certificate() (_ tls.Certificate, staple period, field string, err error) {
+// certificate checks a pair and makes what crypto/tls uses of it. fault is told of each part
+// that is at fault, if any is; an error never holds a byte of the key.
+func (p KeyPair) certificate(fault func(part string, err error)) (pair tls.Certificate, staple period, ok bool) {
+	ok = true
+	check := func(part string, err error) {
+		if err != nil {
+			ok = false
+			fault(part, err)
+		}
+	}
 	certs, err := parseCertificates(p.CertPEM)
-	if err != nil {
-		return tls.Certificate{}, period{}, "CertPEM", err
+	if err == nil && !usable(certs[0].PublicKey) {
+		certs, err = nil, errors.New("its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits")
 	}
-	if !usable(certs[0].PublicKey) {
-		return tls.Certificate{}, period{}, "CertPEM", errors.New("its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits")
-	}
-	pair := tls.Certificate{Leaf: certs[0], Certificate: make([][]byte, len(certs))}
+	check("CertPEM", err)
 	if p.Signer != nil {
-		field = "Signer"
-		pair.PrivateKey, err = p.signer(certs[0])
+		pair.PrivateKey, err = p.signer(certs)
+		check("Signer", err)
 	} else {
-		field = "KeyPEM"
 		pair.PrivateKey, err = p.privateKey(certs)
+		check("KeyPEM", err)
 	}
-	if err != nil {
-		return tls.Certificate{}, period{}, field, err
+	if len(p.OCSPStaple) > 0 {
+		staple, err = readStaple(p.OCSPStaple, certs)
+		check("OCSPStaple", err)
+		pair.OCSPStaple = bytes.Clone(p.OCSPStaple)
 	}
+	if !ok {
+		return tls.Certificate{}, period{}, false
+	}
+	pair.Leaf, pair.Certificate = certs[0], make([][]byte, len(certs))
 	for i, c := range certs {
 		pair.Certificate[i] = c.Raw
 	}
-	if len(p.OCSPStaple) > 0 {
-		if staple, err = readStaple(p.OCSPStaple, certs[0]); err != nil {
-			return tls.Certificate{}, period{}, "OCSPStaple", err
-		}
-		pair.OCSPStaple = bytes.Clone(p.OCSPStaple)
-	}
-	return pair, staple, "", nil
+	return pair, staple, true
 }
 
 // usable reports whether crypto/tls can sign with the key of a certificate.
@@ -208,7 +212,8 @@ func usable(public any) bool {
 	}
 }
 
-// privateKey reads KeyPEM, if it is the key of the first certificate.
+// privateKey reads KeyPEM, if it is the key of the first certificate. Without certificates,
+// it may be any.
 func (p KeyPair) privateKey(certs []*x509.Certificate) (crypto.PrivateKey, error) {
 	block, err := keyBlock(p.KeyPEM)
 	if err != nil {
@@ -216,11 +221,11 @@ func (p KeyPair) privateKey(certs []*x509.Certificate) (crypto.PrivateKey, error
 	}
 	// Not tls.X509KeyPair: it reads the certificates again, and tries the forms of
 	// a key one after the other, which is a third of the time that loading takes.
-	key, ok := parseKey(block.Bytes)
-	if !ok {
-		return nil, errors.New("is no private key in PKCS #8, PKCS #1 or SEC 1")
+	key, err := secret.ParseKey(block.Bytes)
+	if err != nil {
+		return nil, err
 	}
-	if !keyOf(certs[0], key) {
+	if len(certs) > 0 && !keyOf(certs[0], key) {
 		if i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return keyOf(c, key) }); i > 0 {
 			return nil, fmt.Errorf("is the key of certificate %d, which must be the first: each of the others signed the one before it", i+1)
 		}
@@ -249,18 +254,6 @@ func keyBlock(text []byte) (*pem.Block, error) {
 		return block, nil
 	}
 	return nil, errors.New(`has no "PRIVATE KEY" block`)
-}
-
-// parseKey reads a private key in any of the forms that openssl writes.
-func parseKey(der []byte) (key any, ok bool) {
-	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		return key, true
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return key, true
-	}
-	key, err := x509.ParseECPrivateKey(der)
-	return key, err == nil
 }
 
 // keyOf reports whether a private key is that of a certificate.

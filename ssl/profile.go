@@ -73,9 +73,10 @@ func New(c Config) (*Profile, error) {
 	}
 	certs := make([]tls.Certificate, 0, len(c.Certificates))
 	for i, pair := range c.Certificates {
-		cert, staple, part, err := pair.certificate()
-		if err != nil {
+		cert, staple, ok := pair.certificate(func(part string, err error) {
 			fault(fmt.Sprintf("Certificates[%d].%s", i, part), err)
+		})
+		if !ok {
 			continue
 		}
 		certs = append(certs, cert)

@@ -7,12 +7,14 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -149,7 +151,7 @@ func TestConfigErrors(t *testing.T) {
 		}, "Certificates[0].KeyPEM", `has no "PRIVATE KEY" block`},
 		{"garbage for a key", func(c *ssl.Config) {
 			c.Certificates[0].KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("garbage")})
-		}, "Certificates[0].KeyPEM", "is no private key in PKCS #8, PKCS #1 or SEC 1"},
+		}, "Certificates[0].KeyPEM", "is no private key of a kind that TLS uses, in PKCS #8, PKCS #1 or SEC 1"},
 		{"another's key", func(c *ssl.Config) { c.Certificates[0].KeyPEM = another.KeyPEM }, "Certificates[0].KeyPEM", "is not the key of the certificate"},
 		{"the key of another kind", func(c *ssl.Config) { c.Certificates[0].KeyPEM = selfSigned(t, rsaKey(), rsaKey().Public()).KeyPEM }, "Certificates[0].KeyPEM", "is not the key of the certificate"},
 		{"a key for key agreement", func(c *ssl.Config) {
@@ -180,11 +182,11 @@ func TestConfigErrors(t *testing.T) {
 		}, "Certificates[0].KeyPEM", `is encrypted: store it decrypted, as "openssl pkey" writes it`},
 
 		{"P-224", func(c *ssl.Config) { c.Certificates[0] = p224(t) }, "Certificates[0].CertPEM", types},
-		{"DSA", func(c *ssl.Config) { c.Certificates[0] = odd("dsa") }, "Certificates[0].CertPEM", types},
-		{"Ed448", func(c *ssl.Config) { c.Certificates[0] = odd("ed448") }, "Certificates[0].CertPEM", types},
-		{"RSA for PSS alone", func(c *ssl.Config) { c.Certificates[0] = odd("rsapss") }, "Certificates[0].CertPEM", types},
-		{"RSA 512", func(c *ssl.Config) { c.Certificates[0] = odd("rsa512") }, "Certificates[0].CertPEM", types},
-		{"secp256k1", func(c *ssl.Config) { c.Certificates[0] = odd("secp256k1") }, "Certificates[0].CertPEM", "certificate 1 of the bundle: x509: unsupported elliptic curve"},
+		{"DSA", func(c *ssl.Config) { c.Certificates[0].CertPEM = odd("dsa").CertPEM }, "Certificates[0].CertPEM", types},
+		{"Ed448", func(c *ssl.Config) { c.Certificates[0].CertPEM = odd("ed448").CertPEM }, "Certificates[0].CertPEM", types},
+		{"RSA for PSS alone", func(c *ssl.Config) { c.Certificates[0].CertPEM = odd("rsapss").CertPEM }, "Certificates[0].CertPEM", types},
+		{"RSA 512", func(c *ssl.Config) { c.Certificates[0].CertPEM = odd("rsa512").CertPEM }, "Certificates[0].CertPEM", types},
+		{"secp256k1", func(c *ssl.Config) { c.Certificates[0].CertPEM = odd("secp256k1").CertPEM }, "Certificates[0].CertPEM", "certificate 1 of the bundle: x509: unsupported elliptic curve"},
 
 		{"no CA", func(c *ssl.Config) { c.Client.CAPEM = nil }, "Client.CAPEM", "has no certificate: is empty"},
 		{"blank CA", func(c *ssl.Config) { c.Client.CAPEM = []byte(" \n") }, "Client.CAPEM", "has no certificate: is empty"},
@@ -252,6 +254,56 @@ func TestConfigErrors(t *testing.T) {
 			require.ErrorIs(t, err, faults[0].Err)
 		})
 	}
+}
+
+// Whatever else is wrong with a pair, each of its parts is told of.
+func TestPairFaults(t *testing.T) {
+	dsa := filepath.Join("testdata", "dsa.pem")
+	odd, err := ssl.LoadKeyPair(dsa, dsa)
+	require.NoError(t, err)
+	ca := ssltest.NewCA(t, "root")
+	pair, other := ca.Server("a.test"), ca.Server("a.test")
+	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})
+	const begin = `no line begins with "-----BEGIN"`
+	for name, c := range map[string]struct {
+		pair ssl.KeyPair
+		want []string
+	}{
+		"nothing":              {ssl.KeyPair{}, []string{"CertPEM: has no certificate: is empty", "KeyPEM: is empty"}},
+		"file names":           {ssl.KeyPair{CertPEM: []byte("a.crt"), KeyPEM: []byte("a.key")}, []string{"CertPEM: has no certificate: " + begin, "KeyPEM: " + begin}},
+		"an encrypted key":     {ssl.KeyPair{CertPEM: []byte("a.crt"), KeyPEM: encrypted}, []string{"CertPEM: has no certificate: " + begin, `KeyPEM: is encrypted: store it decrypted, as "openssl pkey" writes it`}},
+		"damaged, and no key":  {ssl.KeyPair{CertPEM: certPEM([]byte{0x30, 0}), KeyPEM: pair.CertPEM}, []string{"CertPEM: certificate 1 of the bundle: x509: malformed tbs certificate", `KeyPEM: has no "PRIVATE KEY" block`}},
+		"a curve of no use":    {ssl.KeyPair{CertPEM: p224(t).CertPEM, KeyPEM: encrypted}, []string{"CertPEM: its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits", `KeyPEM: is encrypted: store it decrypted, as "openssl pkey" writes it`}},
+		"a pair of no use":     {odd, []string{"CertPEM: its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits", "KeyPEM: is no private key of a kind that TLS uses, in PKCS #8, PKCS #1 or SEC 1"}},
+		"another's key":        {ssl.KeyPair{CertPEM: []byte("x"), KeyPEM: other.KeyPEM}, []string{"CertPEM: has no certificate: " + begin}},
+		"both kinds of key":    {ssl.KeyPair{KeyPEM: pair.KeyPEM, Signer: rsaKey()}, []string{"CertPEM: has no certificate: is empty", "Signer: is set, and so is KeyPEM: the private key is the one or the other"}},
+		"a Signer":             {ssl.KeyPair{Signer: rsaKey()}, []string{"CertPEM: has no certificate: is empty"}},
+		"a Signer without key": {ssl.KeyPair{Signer: (*rsa.PrivateKey)(nil)}, []string{"CertPEM: has no certificate: is empty", "Signer: has no public key: Public panicked: runtime error: invalid memory address or nil pointer dereference"}},
+		"a staple":             {ssl.KeyPair{CertPEM: pair.CertPEM, KeyPEM: other.KeyPEM, OCSPStaple: []byte("x")}, []string{"KeyPEM: is not the key of the certificate", "OCSPStaple: is no OCSP response in DER (RFC 6960)"}},
+		"all":                  {ssl.KeyPair{CertPEM: []byte("x"), KeyPEM: []byte("x"), OCSPStaple: []byte("x")}, []string{"CertPEM: has no certificate: " + begin, "KeyPEM: " + begin, "OCSPStaple: is no OCSP response in DER (RFC 6960)"}},
+		"another's staple":     {ssl.KeyPair{CertPEM: []byte("x"), KeyPEM: pair.KeyPEM, OCSPStaple: ocspResponse(0, basicOCSP, ocspBasic("x", single{serial: big.NewInt(1), from: time.Now()}))}, []string{"CertPEM: has no certificate: " + begin}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := ssl.New(ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{pair, c.pair}})
+			require.Nil(t, p)
+			var got []string
+			for _, fault := range configErrors(t, err) {
+				field, ok := strings.CutPrefix(fault.Field, "Certificates[1].")
+				require.True(t, ok, fault.Field)
+				got = append(got, field+": "+fault.Err.Error())
+			}
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
+// Of two files that cannot be read, both are told of.
+func TestLoadKeyPairFaults(t *testing.T) {
+	dir := t.TempDir()
+	_, err := ssl.LoadKeyPair(filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "ssl: certificate: open "+filepath.Join(dir, "a.crt"))
+	require.ErrorContains(t, err, "ssl: private key: open "+filepath.Join(dir, "a.key"))
 }
 
 // p224 is a pair on the one curve that crypto/x509 reads and crypto/tls does not
@@ -330,7 +382,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"1 Names[0]", "1 Names[2]",
-		"1 Certificates[0].CertPEM", "1 Certificates[2].KeyPEM",
+		"1 Certificates[0].CertPEM", "1 Certificates[0].KeyPEM", "1 Certificates[2].KeyPEM",
 		"1 MinVersion", "1 MaxVersion",
 		"1 Client.Depth", "1 Client.SkipPaths[0]", "1 Client.SkipPaths[2]", "1 Client.CAPEM",
 		"2 ID", "2 Names", "2 Certificates",
@@ -539,7 +591,7 @@ func TestPEMBombs(t *testing.T) {
 		{"dashes", bytes.Repeat([]byte("-----BEGIN "), 90_000), "not readable as PEM"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := ssl.New(ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{{CertPEM: c.text, KeyPEM: c.text}}, Client: &ssl.ClientAuth{CAPEM: c.text}})
+			_, err := ssl.New(ssl.Config{ID: "1", Names: []string{"a.test"}, Certificates: []ssl.KeyPair{{CertPEM: c.text, KeyPEM: ca.Server("a.test").KeyPEM}}, Client: &ssl.ClientAuth{CAPEM: c.text}})
 			faults := configErrors(t, err)
 			require.Len(t, faults, 2)
 			for _, f := range faults {

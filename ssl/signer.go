@@ -42,12 +42,17 @@ func KeyPairOf(c *tls.Certificate) (KeyPair, error) {
 	return pair, nil
 }
 
-// signer returns Signer as crypto/tls gets it, if it is the key of a certificate.
-func (p KeyPair) signer(cert *x509.Certificate) (crypto.Signer, error) {
+// signer returns Signer as crypto/tls gets it, if it is the key of the first certificate.
+// Without certificates, it may be any, and none is returned.
+func (p KeyPair) signer(certs []*x509.Certificate) (crypto.Signer, error) {
 	if len(p.KeyPEM) > 0 {
 		return nil, errors.New("is set, and so is KeyPEM: the private key is the one or the other")
 	}
-	return signer.Guard(p.Signer, cert.PublicKey)
+	if len(certs) == 0 {
+		_, err := signer.Public(p.Signer)
+		return nil, err
+	}
+	return signer.Guard(p.Signer, certs[0].PublicKey)
 }
 
 // Format implements [fmt.Formatter]: if the Signer is a key of the standard library, fmt

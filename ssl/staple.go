@@ -59,9 +59,9 @@ const statusGood = 0
 
 var errNoOCSP = errors.New("is no OCSP response in DER (RFC 6960)")
 
-// readStaple returns when a response says that a certificate is good. Its signature is the
-// client's to check.
-func readStaple(der []byte, leaf *x509.Certificate) (period, error) {
+// readStaple returns when a response says that the first of some certificates is good. Its
+// signature is the client's to check. Without certificates, it may be for any.
+func readStaple(der []byte, certs []*x509.Certificate) (period, error) {
 	var response ocspResponse
 	rest, err := asn1.Unmarshal(der, &response)
 	switch {
@@ -83,6 +83,10 @@ func readStaple(der []byte, leaf *x509.Certificate) (period, error) {
 	if rest, err := asn1.Unmarshal(inner.Response, &basic); err != nil || len(rest) > 0 {
 		return period{}, errNoOCSP
 	}
+	if len(certs) == 0 {
+		return period{}, nil
+	}
+	leaf := certs[0]
 	for _, one := range basic.Data.Responses {
 		switch {
 		case one.ID.Serial.Cmp(leaf.SerialNumber) != 0:

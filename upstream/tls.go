@@ -60,45 +60,12 @@ func (u *Upstream) compileTLS(fault faultFunc) {
 		}
 		conf.RootCAs = pool
 	}
-	switch {
-	case len(c.KeyPEM) > 0 && c.Signer != nil:
-		fault("TLS.Signer", "is set, and so is TLS.KeyPEM: the private key is the one or the other")
-	case len(c.CertPEM) == 0 && len(c.KeyPEM) == 0 && c.Signer == nil:
-	case len(c.CertPEM) == 0 && c.Signer != nil:
-		fault("TLS.CertPEM", "is missing: TLS.Signer is its private key")
-	case len(c.CertPEM) == 0:
-		fault("TLS.CertPEM", "is missing: TLS.KeyPEM is its private key")
-	case c.Signer != nil:
-		if pair, ok := signedPair(c, fault); ok {
-			u.shown = pair.Leaf
-			conf.GetClientCertificate = presenting(pair)
-		}
-	case len(c.KeyPEM) == 0:
-		fault("TLS.KeyPEM", "is missing: it is the private key of TLS.CertPEM")
-	default:
-		pair, err := tls.X509KeyPair(c.CertPEM, c.KeyPEM)
-		switch {
-		case err != nil && encrypted(c.KeyPEM):
-			fault("TLS.KeyPEM", `is encrypted: store it decrypted, as "openssl pkey" writes it`)
-		case err != nil:
-			// The errors of crypto/tls name kinds and types, never contents.
-			fault("TLS.CertPEM", "with TLS.KeyPEM: %w", err)
-		}
+	if pair, ok := shownPair(c, fault); ok {
 		u.shown = pair.Leaf
 		conf.GetClientCertificate = presenting(pair)
 	}
 	u.tls = conf
 	u.settings.tls = c.digest()
-}
-
-// encrypted reports whether the private key in a text is encrypted.
-func encrypted(text []byte) bool {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			return secret.Encrypted(block)
-		}
-	}
-	return false
 }
 
 // unshowable warns of a client certificate that nodes will refuse, or returns "".
@@ -117,35 +84,87 @@ func (u *Upstream) unshowable(now time.Time) string {
 	return fmt.Sprintf("the certificate that its nodes are shown (%s) %s: those that check will refuse it", clientcert.Subject(c), why)
 }
 
-// signedPair is what [tls.X509KeyPair] makes of CertPEM and a key, with the Signer for a key.
-func signedPair(c *TLS, fault faultFunc) (pair tls.Certificate, ok bool) {
-	for block, rest := pem.Decode(c.CertPEM); block != nil; block, rest = pem.Decode(rest) {
+// shownPair returns the certificate that nodes are shown, with its key. ok is false if there
+// is none, or if one of the two is at fault; then each fault is told.
+func shownPair(c *TLS, fault faultFunc) (pair tls.Certificate, ok bool) {
+	inPEM, elsewhere := len(c.KeyPEM) > 0, c.Signer != nil
+	if len(c.CertPEM) == 0 && !inPEM && !elsewhere {
+		return pair, false
+	}
+	ok = true
+	check := func(field string, err error) {
+		if err != nil {
+			ok = false
+			fault(field, "%w", err)
+		}
+	}
+	var err error
+	switch {
+	case len(c.CertPEM) > 0:
+		pair, err = readChain(c.CertPEM)
+	case elsewhere:
+		err = errors.New("is missing: TLS.Signer is its private key")
+	default:
+		err = errors.New("is missing: TLS.KeyPEM is its private key")
+	}
+	check("TLS.CertPEM", err)
+	switch {
+	case inPEM && elsewhere:
+		check("TLS.Signer", errors.New("is set, and so is TLS.KeyPEM: the private key is the one or the other"))
+	case elsewhere && ok:
+		pair.PrivateKey, err = signer.Guard(c.Signer, pair.Leaf.PublicKey)
+		check("TLS.Signer", err)
+	case elsewhere:
+		_, err = signer.Public(c.Signer)
+		check("TLS.Signer", err)
+	case !inPEM:
+		check("TLS.KeyPEM", errors.New("is missing: it is the private key of TLS.CertPEM"))
+	default:
+		check("TLS.KeyPEM", checkKey(c.KeyPEM))
+		if ok {
+			// The errors of crypto/tls name kinds and types, never contents.
+			if pair, err = tls.X509KeyPair(c.CertPEM, c.KeyPEM); err != nil {
+				check("TLS.CertPEM", fmt.Errorf("with TLS.KeyPEM: %w", err))
+			}
+		}
+	}
+	return pair, ok
+}
+
+// readChain reads a certificate and what follows it, as [tls.X509KeyPair] does.
+func readChain(text []byte) (pair tls.Certificate, err error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
 			pair.Certificate = append(pair.Certificate, block.Bytes)
 		}
 	}
 	if len(pair.Certificate) == 0 {
-		fault("TLS.CertPEM", "has no certificate in PEM")
-		return pair, false
+		return pair, errors.New("has no certificate in PEM")
 	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		fault("TLS.CertPEM", "certificate 1: %w", err)
-		return pair, false
+	if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
+		return pair, fmt.Errorf("certificate 1: %w", err)
 	}
-	switch leaf.PublicKey.(type) {
+	switch pair.Leaf.PublicKey.(type) {
 	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
+		return pair, nil
 	default:
-		fault("TLS.CertPEM", "with TLS.Signer: tls: unknown public key algorithm") // as of X509KeyPair
-		return pair, false
+		return pair, errors.New("its key is none that TLS uses: take ECDSA P-256, or RSA of 2048 bits")
 	}
-	key, err := signer.Guard(c.Signer, leaf.PublicKey)
-	if err != nil {
-		fault("TLS.Signer", "%w", err)
-		return pair, false
+}
+
+// checkKey says what is wrong with a private key by itself.
+func checkKey(text []byte) error {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			continue
+		}
+		if secret.Encrypted(block) {
+			return errors.New(`is encrypted: store it decrypted, as "openssl pkey" writes it`)
+		}
+		_, err := secret.ParseKey(block.Bytes)
+		return err
 	}
-	pair.Leaf, pair.PrivateKey = leaf, key
-	return pair, true
+	return errors.New("has no private key in PEM")
 }
 
 // sameSigner reports whether connections of v may be used by u as far as the Signer goes.

@@ -240,6 +240,45 @@ func TestClientCertificate(t *testing.T) {
 	require.Regexp(t, "remote error: tls: certificate required|reset by peer|broken pipe", e.Error())
 }
 
+// Whatever else is wrong with the certificate that nodes are shown and its key, each is
+// told of.
+func TestPairFaults(t *testing.T) {
+	ca, key := newAuthority(t), newKey(t)
+	cert := ca.certify(t, key)
+	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})
+	damaged := func(kind string) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte{0x30, 0}}) }
+	const (
+		noCert = "TLS.CertPEM: has no certificate in PEM"
+		locked = `TLS.KeyPEM: is encrypted: store it decrypted, as "openssl pkey" writes it`
+		both   = "TLS.Signer: is set, and so is TLS.KeyPEM: the private key is the one or the other"
+	)
+	for name, c := range map[string]struct {
+		tls  upstream.TLS
+		want []string
+	}{
+		"no PEM":               {upstream.TLS{CertPEM: []byte("a.crt"), KeyPEM: []byte("a.key")}, []string{noCert, "TLS.KeyPEM: has no private key in PEM"}},
+		"one for the other":    {upstream.TLS{CertPEM: encrypted, KeyPEM: cert}, []string{noCert, "TLS.KeyPEM: has no private key in PEM"}},
+		"damaged":              {upstream.TLS{CertPEM: damaged("CERTIFICATE"), KeyPEM: damaged("EC PRIVATE KEY")}, []string{"TLS.CertPEM: certificate 1: x509: malformed tbs certificate", "TLS.KeyPEM: is no private key of a kind that TLS uses, in PKCS #8, PKCS #1 or SEC 1"}},
+		"an encrypted key":     {upstream.TLS{CertPEM: []byte("x"), KeyPEM: encrypted}, []string{noCert, locked}},
+		"an encrypted alone":   {upstream.TLS{KeyPEM: encrypted}, []string{"TLS.CertPEM: is missing: TLS.KeyPEM is its private key", locked}},
+		"a bad key":            {upstream.TLS{CertPEM: cert, KeyPEM: []byte("x")}, []string{"TLS.KeyPEM: has no private key in PEM"}},
+		"a bad certificate":    {upstream.TLS{CertPEM: []byte("x")}, []string{noCert, "TLS.KeyPEM: is missing: it is the private key of TLS.CertPEM"}},
+		"both kinds of key":    {upstream.TLS{CertPEM: []byte("x"), KeyPEM: []byte("x"), Signer: key}, []string{noCert, both}},
+		"both and nothing":     {upstream.TLS{KeyPEM: []byte("x"), Signer: key}, []string{"TLS.CertPEM: is missing: TLS.Signer is its private key", both}},
+		"a Signer without key": {upstream.TLS{CertPEM: []byte("x"), Signer: (*ecdsa.PrivateKey)(nil)}, []string{noCert, "TLS.Signer: has no public key: Public panicked: runtime error: invalid memory address or nil pointer dereference"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := upstream.New(upstream.Config{ID: "1", Scheme: "https", TLS: c.tls})
+			require.Nil(t, u)
+			var want []string
+			for _, text := range c.want {
+				want = append(want, `upstream "1": `+text)
+			}
+			require.EqualError(t, err, strings.Join(want, "\n"))
+		})
+	}
+}
+
 // What no node will take is told when it is configured, whoever signs.
 func TestWarningsOfClientCertificates(t *testing.T) {
 	const refused = ": those that check will refuse it"

@@ -95,20 +95,11 @@ func checkKey(text string) faults {
 // A privateKey is what x509 makes of one.
 type privateKey interface{ Public() crypto.PublicKey }
 
-// parseKey tries the forms of a key that crypto/tls takes, whatever the block
-// calls itself, as crypto/tls does. It returns nil if it is none of them.
+// parseKey is [secret.ParseKey]. It returns nil if there is no key.
 func parseKey(der []byte) privateKey {
-	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		known, _ := key.(privateKey)
-		return known
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return key
-	}
-	if key, err := x509.ParseECPrivateKey(der); err == nil {
-		return key
-	}
-	return nil
+	key, _ := secret.ParseKey(der)
+	known, _ := key.(privateKey)
+	return known
 }
 
 // readPEM returns the blocks of a text, or why it cannot be read. Text around the

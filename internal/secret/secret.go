@@ -1,11 +1,14 @@
-// Package secret holds the one type for text that must never be printed, and finds such
-// text where it does not belong.
+// Package secret holds the one type for text that must never be printed, reads private
+// keys, and finds such text where it does not belong.
 package secret
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -38,6 +41,22 @@ func (PEM) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 // are (RFC 1421, section 4.6.1.3).
 func Encrypted(key *pem.Block) bool {
 	return strings.HasPrefix(key.Type, "ENCRYPTED") || key.Headers["DEK-Info"] != ""
+}
+
+// ParseKey reads a private key that is not encrypted in any of the forms that openssl writes,
+// whatever its block calls itself, as crypto/tls does. The error has nothing of what x509
+// says, which may repeat what it read.
+func ParseKey(der []byte) (crypto.PrivateKey, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	return nil, errors.New("is no private key of a kind that TLS uses, in PKCS #8, PKCS #1 or SEC 1")
 }
 
 // In reports whether a text contains a private key in PEM, even one encoded for a URL or in

@@ -21,7 +21,7 @@ import (
 // recovers from panics. It does not decrypt, whatever cipher suites are enabled, so an RSA
 // key in an HSM is no oracle for Bleichenbacher's attack.
 func Guard(s crypto.Signer, public crypto.PublicKey) (crypto.Signer, error) {
-	given, err := publicOf(s)
+	given, err := Public(s)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,8 @@ func Guarded(key crypto.PrivateKey) bool {
 	return ok
 }
 
-func publicOf(s crypto.Signer) (public crypto.PublicKey, err error) {
+// Public returns the public key of a Signer, which may panic or have none.
+func Public(s crypto.Signer) (public crypto.PublicKey, err error) {
 	if err := hooks.Recovered(func() { public = s.Public() }); err != nil {
 		return nil, fmt.Errorf("has no public key: Public %w", err)
 	}
