@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/ssl/ssltest"
@@ -90,6 +91,29 @@ func ExampleTerminator_Handshakes() {
 	all := store.Handshakes()
 	fmt.Println(all.Succeeded(), all.Failed)
 	// Output: 1 [{no_client_cert 1}]
+}
+
+// When must somebody do something, and about what?
+func ExampleStats_Soonest() {
+	servers, people := ssltest.NewCA(t, "servers"), ssltest.NewCA(t, "people")
+	at := func(year int) time.Time { return time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC) }
+	config := func(id string, year int) ssl.Config {
+		name := id + ".test"
+		return ssl.Config{ID: id, Names: []string{name}, Certificates: []ssl.KeyPair{servers.ServerWith([]string{name}, ssltest.Until(at(year)))}}
+	}
+	strict := config("strict", 2093)
+	strict.Client = &ssl.ClientAuth{CAPEM: people.PEM(), CRLs: [][]byte{people.CRL(at(2091))}}
+	store := must(ssl.NewStore(nil))
+	if _, err := store.Put(config("open", 2092), strict); err != nil {
+		fmt.Println(err)
+		return
+	}
+	certificate, revocationList := store.Stats().Soonest()
+	fmt.Println("a certificate expires on", certificate.Format(time.DateOnly))
+	fmt.Println("a revocation list is past its next update on", revocationList.Format(time.DateOnly))
+	// Output:
+	// a certificate expires on 2092-06-01
+	// a revocation list is past its next update on 2091-06-01
 }
 
 // Why was this client refused?

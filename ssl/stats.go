@@ -26,6 +26,24 @@ type Stats struct {
 	TurnedAway uint64
 }
 
+// Soonest returns the earliest of all [ProfileStats.NotAfter] and of all
+// [ProfileStats.CRLNextUpdate], for those who do not watch each profile by itself. Each is
+// zero if there is none.
+func (s Stats) Soonest() (notAfter, crlNextUpdate time.Time) {
+	for i := range s.Profiles {
+		p := &s.Profiles[i]
+		for _, t := range p.NotAfter {
+			if notAfter.IsZero() || t.Before(notAfter) {
+				notAfter = t
+			}
+		}
+		if t := p.CRLNextUpdate; crlNextUpdate.IsZero() || !t.IsZero() && t.Before(crlNextUpdate) {
+			crlNextUpdate = t
+		}
+	}
+	return notAfter, crlNextUpdate
+}
+
 // ProfileStats are the counts of one profile.
 type ProfileStats struct {
 	ID         string

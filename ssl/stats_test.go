@@ -363,3 +363,24 @@ func (w failingWriter) Write(p []byte) (int, error) {
 	w.t.Errorf("logged twice: %s", p)
 	return len(p), nil
 }
+
+// What a profile does not have does not count as the soonest.
+func TestSoonest(t *testing.T) {
+	at := func(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
+	profile := func(update time.Time, ends ...time.Time) ssl.ProfileStats {
+		return ssl.ProfileStats{NotAfter: ends, CRLNextUpdate: update}
+	}
+	for name, c := range map[string]struct {
+		profiles         []ssl.ProfileStats
+		notAfter, update time.Time
+	}{
+		"no profile":      {nil, time.Time{}, time.Time{}},
+		"no lists":        {[]ssl.ProfileStats{profile(time.Time{}, at(3)), profile(time.Time{}, at(2))}, at(2), time.Time{}},
+		"several of one":  {[]ssl.ProfileStats{profile(at(9), at(3), at(1), at(2))}, at(1), at(9)},
+		"lists of others": {[]ssl.ProfileStats{profile(time.Time{}, at(1)), profile(at(8), at(2)), profile(time.Time{}, at(3)), profile(at(7), at(4)), profile(at(9))}, at(1), at(7)},
+	} {
+		notAfter, update := ssl.Stats{Profiles: c.profiles}.Soonest()
+		require.Equal(t, c.notAfter, notAfter, name)
+		require.Equal(t, c.update, update, name)
+	}
+}

@@ -59,7 +59,7 @@ func (m *instruments) tls(o metric.Observer, st *ssl.Stats) {
 	o.ObserveInt64(m.turnedAway, int64(st.TurnedAway))
 	if !m.fits(len(st.Profiles)) {
 		m.profile(o, &st.All)
-		end, update := soonest(st.Profiles)
+		end, update := st.Soonest()
 		m.timestamp(o, m.expiry, end)
 		m.timestamp(o, m.crlNextUpdate, update)
 		return
@@ -81,23 +81,6 @@ func (m *instruments) timestamp(o metric.Observer, gauge metric.Float64Observabl
 	if !t.IsZero() {
 		o.ObserveFloat64(gauge, unix(t), with(id...))
 	}
-}
-
-// soonest returns when the first certificate expires, and when the first revocation list is
-// past its next update, or zero if there is none.
-func soonest(profiles []ssl.ProfileStats) (end, update time.Time) {
-	for i := range profiles {
-		p := &profiles[i]
-		for _, t := range p.NotAfter {
-			if end.IsZero() || t.Before(end) {
-				end = t
-			}
-		}
-		if t := p.CRLNextUpdate; update.IsZero() || !t.IsZero() && t.Before(update) {
-			update = t
-		}
-	}
-	return end, update
 }
 
 // profile tells what became of handshakes: only what has occurred.

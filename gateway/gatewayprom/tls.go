@@ -2,7 +2,6 @@ package gatewayprom
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
@@ -13,7 +12,7 @@ func (c *collector) handshakes(s sink, st *ssl.Stats) {
 	s.counter(turnedAway, st.TurnedAway)
 	if !c.fits(len(st.Profiles)) {
 		s.handshakes("", &st.All)
-		end, update := soonest(st.Profiles)
+		end, update := st.Soonest()
 		s.timestamp(expiry, end, "", "")
 		s.timestamp(crlNextUpdate, update, "")
 		return
@@ -28,23 +27,6 @@ func (c *collector) handshakes(s sink, st *ssl.Stats) {
 		}
 		s.timestamp(crlNextUpdate, p.CRLNextUpdate, profile)
 	}
-}
-
-// soonest returns when the first certificate expires, and when the first revocation list is
-// past its next update, or zero if there is none.
-func soonest(profiles []ssl.ProfileStats) (end, update time.Time) {
-	for i := range profiles {
-		p := &profiles[i]
-		for _, t := range p.NotAfter {
-			if end.IsZero() || t.Before(end) {
-				end = t
-			}
-		}
-		if t := p.CRLNextUpdate; update.IsZero() || !t.IsZero() && t.Before(update) {
-			update = t
-		}
-	}
-	return end, update
 }
 
 // handshakes shows every reason, lest the first failure of a kind goes unseen: of a series
