@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -166,7 +167,7 @@ func TestExplainOracle(t *testing.T) {
 
 // What is refused before anybody looks where it leads is explained like that too.
 func TestExplainUnreadable(t *testing.T) {
-	gw := must(gateway.New(nil))
+	gw := must(gateway.New(&gateway.Options{Trace: &gateway.Trace{RequestDone: func(*gateway.RequestEvent) {}}}))
 	defer gw.Close()
 	must(gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{local("all", "/*", "all")}}}))
 	for name, change := range map[string]func(*http.Request){
@@ -175,6 +176,8 @@ func TestExplainUnreadable(t *testing.T) {
 		"the length":      func(r *http.Request) { r.ProtoMajor, r.Header["Content-Length"] = 2, []string{"x"} },
 		"the path":        func(r *http.Request) { r.RequestURI, r.URL.Path, r.URL.RawPath = "/%00", "/\x00", "/%00" },
 		"the Host":        func(r *http.Request) { r.Host = "a b" },
+		"no URL":          func(r *http.Request) { *r = http.Request{} },
+		"an empty URL":    func(r *http.Request) { *r = http.Request{URL: &url.URL{}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest("GET", "http://a.test/", nil)

@@ -72,11 +72,16 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, d *decision, d
 // connectNotServed is why there is no tunnel to wherever the client says (CVE-2026-71324).
 var connectNotServed = &denial{status: http.StatusMethodNotAllowed, message: "CONNECT is not served"}
 
+var noURL = &denial{status: http.StatusBadRequest, message: "the request has no URL"}
+
 // pathOf returns the path of a request of net/http, or why it cannot be served, whatever the
 // configuration.
 func (s *Server) pathOf(r *http.Request) (urlpath.Path, *denial) {
 	if r.Method == http.MethodConnect {
 		return urlpath.Path{}, connectNotServed
+	}
+	if r.URL == nil { // not from a server, but made
+		return urlpath.Path{}, noURL
 	}
 	path, err := urlpath.Options(s.o.Route.Paths).Parse(urlpath.Raw(r))
 	unreadable := ""

@@ -182,8 +182,10 @@ func eventOf(r *http.Request) *RequestEvent {
 		Protocol:   r.Proto,
 		Method:     r.Method,
 		Host:       r.Host,
-		Path:       r.URL.Path,
 		RemoteAddr: r.RemoteAddr,
+	}
+	if r.URL != nil {
+		e.Path = r.URL.Path
 	}
 	if r.TLS != nil {
 		e.ServerName, e.TLS = r.TLS.ServerName, r.TLS
