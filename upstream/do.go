@@ -69,8 +69,9 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // No field is added to req.Header, not even a User-Agent. Only the context cancels a request,
 // not its Cancel channel, and only [Config.ReplayBytes] lets a body be sent again, not its
 // GetBody. Of an [httptrace.ClientTrace] in the context, Got1xxResponse is called for each
-// informational answer, and ends the request if it returns an error. The other hooks are
-// called only where net/http talks to the nodes: with HTTP/2, and by [Options.Transport].
+// informational answer, and ends the request if it returns an error, which is not the node's
+// failure; if it panics, so does Do. The other hooks are called only where net/http talks to
+// the nodes: with HTTP/2, and by [Options.Transport].
 func (p *Pool) Do(req *http.Request, o *CallOptions) (*http.Response, error) {
 	c := &call{pool: p, ctx: req.Context(), method: req.Method, req: req, timeout: p.u.timeout, nodes: Candidates{pool: p}}
 	if o != nil {

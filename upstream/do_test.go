@@ -352,45 +352,75 @@ func TestCloseDuringARead(t *testing.T) {
 
 // 1xx answers reach a caller who asks for them, and limit nothing but the head.
 func TestInformationalAnswers(t *testing.T) {
-	node := newOrigin(t, answering("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+ok))
-	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
-	var hints []int
-	req := newRequest(t, "GET", "http://a.test/", nil)
-	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error { hints = append(hints, code); return nil },
+	hinting := newH2Server(t, nil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(w, "ok")
 	}))
-	status, body := roundTrip(t, p, req)
-	require.Equal(t, 200, status)
-	require.Equal(t, "ok", body)
-	require.Equal(t, []int{103}, hints)
+	for scheme, node := range map[upstream.Scheme]*origin{
+		upstream.SchemeHTTP: newOrigin(t, answering("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+ok)),
+		upstream.SchemeH2C:  hinting,
+	} {
+		p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, nil)
+		var hints []int
+		begun := 0
+		req := newRequest(t, "GET", "http://a.test/", nil)
+		ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			GotFirstResponseByte: func() { begun++ },
+		})
+		req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			Got1xxResponse: func(code int, _ textproto.MIMEHeader) error { hints = append(hints, code); return nil },
+		}))
+		status, body := roundTrip(t, p, req)
+		require.Equal(t, 200, status)
+		require.Equal(t, "ok", body)
+		require.Equal(t, []int{103}, hints)
+		if scheme == upstream.SchemeH2C {
+			require.Equal(t, 1, begun, "the other hooks are called once, as net/http does")
+		}
+	}
 }
 
 // Who wants informational answers may refuse to have more, which is not the node's fault, or
 // panic. Neither leaves anything behind: the node waits for its connections to end.
 func TestInformationalAnswersThatFail(t *testing.T) {
-	node := newOrigin(t, answering("HTTP/1.1 103 Early Hints\r\n\r\n"+ok))
-	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node, refusing(t)}}, nil)
-	for _, broken := range []error{errors.New("broken"), os.ErrDeadlineExceeded} {
-		p.Rewind()
-		req := newRequest(t, "GET", "http://a.test/", nil)
-		_, err := p.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			Got1xxResponse: func(int, textproto.MIMEHeader) error { return broken },
-		})))
-		wantError(t, err, upstream.StatusClientClosedRequest, 1, broken.Error())
-		require.ErrorIs(t, err, broken)
-	}
-
-	p.Rewind()
-	body := newBody(strings.NewReader("abc"))
-	req := newRequest(t, "PUT", "http://a.test/", body)
-	require.PanicsWithValue(t, "a mistake", func() {
-		_, _ = p.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			Got1xxResponse: func(int, textproto.MIMEHeader) error { panic("a mistake") },
-		})))
+	hints := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.Copy(io.Discard, r.Body)
 	})
-	<-body.done
-	require.Zero(t, p.Nodes()[0].Failures)
-	require.Zero(t, p.Nodes()[0].InFlight)
+	for name, c := range map[string]struct {
+		scheme upstream.Scheme
+		node   *origin
+		o      *upstream.Options
+	}{
+		"HTTP/1.1":    {upstream.SchemeHTTP, newOrigin(t, answering("HTTP/1.1 103 Early Hints\r\n\r\n"+ok)), nil},
+		"HTTP/2":      {upstream.SchemeH2C, newH2Server(t, nil, hints), nil},
+		"a Transport": {upstream.SchemeHTTP, newServer(t, hints), &upstream.Options{Transport: &http.Transport{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, upstream.Config{Scheme: c.scheme, Nodes: []upstream.Node{c.node.Node, refusing(t)}}, c.o)
+			for _, broken := range []error{errors.New("broken"), os.ErrDeadlineExceeded} {
+				p.Rewind()
+				req := newRequest(t, "GET", "http://a.test/", nil)
+				_, err := p.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+					Got1xxResponse: func(int, textproto.MIMEHeader) error { return broken },
+				})))
+				wantError(t, err, upstream.StatusClientClosedRequest, 1, broken.Error())
+				require.ErrorIs(t, err, broken)
+			}
+
+			p.Rewind()
+			body := newBody(strings.NewReader("abc"))
+			req := newRequest(t, "PUT", "http://a.test/", body)
+			require.PanicsWithValue(t, "a mistake", func() {
+				_, _ = p.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+					Got1xxResponse: func(int, textproto.MIMEHeader) error { panic("a mistake") },
+				})))
+			})
+			<-body.done
+			require.Zero(t, p.Nodes()[0].Failures)
+			require.Zero(t, p.Nodes()[0].InFlight)
+		})
+	}
 }
 
 func TestConnectionsAreKept(t *testing.T) {

@@ -58,7 +58,7 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 	ctx, cancel := context.WithCancelCause(req.Context())
 	x.cancel = cancel
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	ctx = httptrace.WithClientTrace(x.informant.in(ctx), &httptrace.ClientTrace{
 		GetConn:              x.getConn,
 		GotConn:              x.gotConn,
 		WroteRequest:         x.wroteRequest,
@@ -69,7 +69,7 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 	resp, err := t.rt.RoundTrip(req)
 	if err != nil {
 		far := x.progress(err)
-		return nil, far, x.end(err)
+		return nil, far, x.informant.blame(x.end(err))
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == http.NoBody {
 		_ = x.end(nil)
@@ -172,6 +172,8 @@ type exchange struct {
 	limit  Timeout
 	body   io.ReadCloser // of the request; nil if there is none
 	cancel context.CancelCauseFunc
+
+	informant informant
 
 	mu       sync.Mutex // guards what follows
 	phase    phase

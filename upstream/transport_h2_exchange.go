@@ -20,7 +20,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 	x := &h2Exchange{client: t, conn: conn, cancel: cancel, limit: limit.Read}
 	x.send = h2Wait{x: x, limit: limit.Send, what: "the node took nothing more of the request"}
 	x.read = x.send // until the head of the request is written: one timer for both
-	out := req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	out := req.WithContext(httptrace.WithClientTrace(x.informant.in(ctx), &httptrace.ClientTrace{
 		WroteHeaders:         x.wroteHeaders,
 		WroteRequest:         x.wroteRequest,
 		GotFirstResponseByte: x.gotFirstResponseByte,
@@ -38,7 +38,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 		if x.stuck() {
 			t.retire(conn)
 		}
-		return nil, far, x.end(err)
+		return nil, far, x.informant.blame(x.end(err))
 	}
 	if bodiless(req, resp) {
 		_ = x.end(nil)
@@ -74,6 +74,8 @@ type h2Exchange struct {
 	cancel context.CancelCauseFunc
 	limit  time.Duration  // of read, once the head of the request is written
 	body   *h2RequestBody // nil if there is none
+
+	informant informant
 
 	mu       sync.Mutex // guards what follows
 	send     h2Wait     // between two reads of the request's body, and after the last
