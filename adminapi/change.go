@@ -296,7 +296,7 @@ func (h *Handler) commit(ctx context.Context, prepared *gateway.Prepared, edits 
 		writes = append(writes, w)
 	}
 	// The client may go away: what was begun is ended.
-	records, err := store(context.WithoutCancel(ctx), h.storage, append(writes, more...)...)
+	records, err := h.record(context.WithoutCancel(ctx), append(writes, more...)...)
 	if err != nil {
 		return nil, gateway.Report{}, err
 	}

@@ -72,6 +72,8 @@ func (h *Handler) start(ctx context.Context, s SharedStorage) error {
 		})
 		if err != nil {
 			h.loseTouch(err)
+		} else {
+			f.lost(errClosed, h.now())
 		}
 	}()
 	var err error
@@ -95,6 +97,9 @@ func (h *Handler) start(ctx context.Context, s SharedStorage) error {
 
 // errStopped is why a storage cannot be followed that does not report any more.
 var errStopped = errors.New("the watching has ended")
+
+// errClosed is why a storage is not followed that nobody wants to be followed any more.
+var errClosed = errors.New("the Handler is closed")
 
 func (f *following) close() {
 	f.end()
@@ -167,16 +172,33 @@ func (f *following) revision() int64 {
 
 // loseTouch notes that the storage cannot be followed.
 func (h *Handler) loseTouch(err error) {
-	f := h.following
+	if first, revision := h.following.lost(err, h.now()); first && h.logger != nil {
+		h.logger.Error("storage cannot be followed: the last good configuration goes on", "error", withoutKey(err.Error()), "revision", revision)
+	}
+}
+
+// lost notes why the storage is not followed. It reports whether it was until then, and up
+// to which revision.
+func (f *following) lost(err error, now time.Time) (first bool, revision int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state.Err == nil {
-		f.state.Since = h.now()
-		if h.logger != nil {
-			h.logger.Error("storage cannot be followed: the last good configuration goes on", "error", withoutKey(err.Error()), "revision", f.state.Revision)
-		}
+	if first = f.state.Err == nil; first {
+		f.state.Since = now
 	}
 	f.state.Err = err
+	return first, f.state.Revision
+}
+
+// over returns why nothing will come back of what is written, or nil.
+func (f *following) over() error {
+	select {
+	case <-f.done:
+	default:
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state.Err
 }
 
 // reach notes the revision that is in force.
@@ -417,6 +439,8 @@ func (h *Handler) prepareFollowed(ctx context.Context, v view, edits ...*edit) (
 
 var errInternal = errors.New("internal error")
 
+var errSilent = errors.New("the storage does not tell its changes")
+
 // await waits until a write has come back, or something later. changeMu is held, but for
 // the time of the waiting.
 func (h *Handler) await(edits []*edit, records []Record) (gateway.Report, error) {
@@ -445,5 +469,6 @@ func (h *Handler) await(edits []*edit, records []Record) (gateway.Report, error)
 	}
 	// Nobody waits for it any more: when it comes, it is as if others had written it.
 	f.waiters = slices.DeleteFunc(f.waiters, func(other *waiter) bool { return other == w })
-	return gateway.Report{}, fmt.Errorf("adminapi: stored at revision %d, and not in force here yet: the storage does not tell its changes", w.revision)
+	why := cmp.Or(f.over(), errSilent)
+	return gateway.Report{}, fmt.Errorf("adminapi: stored at revision %d, and not in force here yet: %w", w.revision, why)
 }

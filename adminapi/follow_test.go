@@ -225,10 +225,38 @@ func TestFleet(t *testing.T) {
 	require.Equal(t, "origin 2: GET /3", a.get("/3"))
 	s.settle()
 	require.Equal(t, "origin 2: GET /3", c.get("/3"))
-	a.h.Close()
-	status, body = a.do("PUT", "/routes/1", route)
-	require.Equal(t, 503, status)
-	require.Contains(t, body, "not in force here yet")
+}
+
+// Who does not follow a storage any more writes nothing there, which would never be in force
+// here and at once on all others.
+func TestFleetLeft(t *testing.T) {
+	s := newShared()
+	ended := brief{s, make(chan struct{})}
+	for want, leave := range map[string]func(m *member){
+		"the Handler is closed": func(m *member) { m.h.Close() },
+		"the watching has ended": func(m *member) {
+			close(ended.end)
+			require.Eventually(t, func() bool { return m.h.Status().Err != nil }, 5*time.Second, time.Millisecond)
+			m.h.Close() // for which it is too late to be why
+		},
+	} {
+		m := join(t, ended)
+		require.NoError(t, m.h.Status().Err)
+		leave(m)
+		require.EqualError(t, m.h.Status().Err, want)
+		require.NotZero(t, m.h.Status().Since)
+		for _, change := range []string{"PUT /upstreams/1", "POST /upstreams"} {
+			method, path, _ := strings.Cut(change, " ")
+			status, body := m.do(method, path, `{"nodes":{}}`)
+			require.Equal(t, 503, status, change)
+			require.Contains(t, body, "nothing was stored: "+want, change)
+		}
+		require.ErrorContains(t, m.h.Load(t.Context(), strings.NewReader(`{"upstreams":[{"nodes":{}}]}`)), "nothing was stored: "+want)
+		require.Empty(t, must(s.Load(t.Context())))
+		if strings.HasSuffix(want, "closed") {
+			require.NotContains(t, m.logs.String(), "cannot be followed", "it was wanted")
+		}
+	}
 }
 
 // Whoever has not seen the last change does not overwrite it.

@@ -29,9 +29,15 @@ func stored(ctx context.Context, s Storage) ([]Record, error) {
 	return guarded("Load", func() ([]Record, error) { return s.Load(ctx) })
 }
 
-// store writes to a storage. There are as many records as writes.
-func store(ctx context.Context, s Storage, writes ...Write) ([]Record, error) {
-	records, err := guarded("Commit", func() ([]Record, error) { return s.Commit(ctx, writes...) })
+// record writes to the storage, unless it is one that is not followed any more: what is
+// written there would never be in force here. There are as many records as writes.
+func (h *Handler) record(ctx context.Context, writes ...Write) ([]Record, error) {
+	if h.following != nil {
+		if err := h.following.over(); err != nil {
+			return nil, fmt.Errorf("adminapi: nothing was stored: %w", err)
+		}
+	}
+	records, err := guarded("Commit", func() ([]Record, error) { return h.storage.Commit(ctx, writes...) })
 	if err == nil && len(records) != len(writes) {
 		err = fmt.Errorf("Commit returned %d records for %d writes", len(records), len(writes))
 	}

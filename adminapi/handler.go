@@ -119,8 +119,9 @@ func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, err
 }
 
 // Close ends what the Handler does by itself: from then on, documents that were stored with
-// a ttl stay, and a [SharedStorage] is no longer followed. It waits for work in progress,
-// and closes neither the server nor the storage.
+// a ttl stay, and a [SharedStorage] is no longer followed ([Status].Err), nor written to:
+// changes are answered with 503. It waits for work in progress, and closes neither the server
+// nor the storage.
 func (h *Handler) Close() {
 	h.expiry.close()
 	if h.following != nil {

@@ -47,7 +47,7 @@ type Status struct {
 	// Revision is the storage's revision up to which everything is in force.
 	Revision int64
 
-	// Err, if not nil, says why the storage cannot be followed, and Since says since when. The
+	// Err, if not nil, says why the storage is not followed, and Since says since when. The
 	// last good configuration stays in force, and nothing can be changed.
 	Err   error
 	Since time.Time

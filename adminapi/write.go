@@ -91,7 +91,7 @@ const noID = "."
 // than there are. changeMu is held.
 func (h *Handler) newID(r *http.Request, kind apisix.Kind) (string, *failure) {
 	for range len(h.docs.kinds[kind].byID) + 1 {
-		records, err := store(r.Context(), h.storage, Write{Key: "/gen_id", Value: []byte("1"), Prev: AnyRevision})
+		records, err := h.record(r.Context(), Write{Key: "/gen_id", Value: []byte("1"), Prev: AnyRevision})
 		if err != nil {
 			return "", h.failed(r, err)
 		}
