@@ -590,6 +590,49 @@ type panicking struct{}
 
 func (panicking) ResolveSecret(context.Context, string) (string, error) { panic("a fault") }
 
+// A brokenHandler panics at whatever is to be logged.
+type brokenHandler struct{ slog.Handler }
+
+func (brokenHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// A logger that panics costs the record: what is told is taken, kept out or gone as ever, and
+// what waits for it is answered.
+func TestLoggerPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		x := newTimed(t, s)
+		defer x.close()
+		x.handler.Close()
+		x.handler = must(adminapi.New(t.Context(), x.gw, &adminapi.Options{AllowUnauthenticated: true, Storage: s, Logger: slog.New(brokenHandler{})}))
+		status, body := x.do("PUT", "/routes/1", fmt.Sprintf(toNobody, 1))
+		require.Equal(t, 201, status, body)
+		s.write(t, "/routes/2", fmt.Sprintf(toNobody, 2))
+		s.write(t, "/routes/3", "{")
+		require.Equal(t, 503, x.route("/2"))
+		require.Len(t, x.handler.Status().Rejected, 1)
+		s.tell(adminapi.Update{Err: errFailing})
+		synctest.Wait()
+		require.ErrorIs(t, x.handler.Status().Err, errFailing)
+		s.remove(t, "/routes/2")
+		require.NoError(t, x.handler.Status().Err)
+		require.Equal(t, 404, x.route("/2"))
+		status, body = x.do("DELETE", "/routes/1", "")
+		require.Equal(t, 200, status, body)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		x := newTimed(t, &adminapi.Memory{})
+		defer x.close()
+		x.handler.Close()
+		x.handler = must(adminapi.New(t.Context(), x.gw, &adminapi.Options{AllowUnauthenticated: true, Logger: slog.New(brokenHandler{})}))
+		for range 2 {
+			status, body := x.do("PUT", "/routes/1?ttl=10", fmt.Sprintf(toNobody, 1))
+			require.Equal(t, 201, status, body)
+			sleep(20 * time.Second)
+			require.Equal(t, 404, x.route("/1"))
+		}
+	})
+}
+
 // A Storage that panics is one that fails: the process goes on with what is in force.
 func TestStoragePanics(t *testing.T) {
 	fails := func(s adminapi.Storage) error {

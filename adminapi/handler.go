@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
 	"github.com/sallyport/sallyport/internal/cjson"
+	"github.com/sallyport/sallyport/internal/hooks"
 )
 
 // A Handler is the Admin API of one [gateway.Server]. Use [New]: a zero Handler has no
@@ -90,7 +91,7 @@ func New(ctx context.Context, server *gateway.Server, o *Options) (*Handler, err
 		storage: o.Storage,
 		secrets: o.Secrets,
 		keyring: o.keyring(),
-		logger:  o.Logger,
+		logger:  hooks.Logger(o.Logger),
 		gate:    newGate(o),
 		now:     time.Now,
 		docs:    newDocuments(),

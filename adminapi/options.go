@@ -53,7 +53,8 @@ type Options struct {
 	// Logger receives one record for each change, for each request that was not let in, and
 	// for each failure of the storage. For a change that was not made by a request for a
 	// single document, it also receives one for each new warning. If nil, nothing is
-	// logged.
+	// logged. A record in whose handler something panics is lost, and standard error says
+	// why.
 	Logger *slog.Logger
 }
 

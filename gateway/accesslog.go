@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/hooks"
 	"github.com/sallyport/sallyport/internal/sample"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
@@ -79,7 +80,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	}
 	attrs = appendAccess(attrs, e, v, unreported)
 	// What a handler says of its troubles goes nowhere, as with slog.Logger.
-	if h, ok := handler.(attrsHandler); ok {
+	if h, ok := handler.(hooks.AttrsHandler); ok {
 		_ = h.HandleAttrs(ctx, now, level, message, attrs)
 	} else {
 		record := slog.NewRecord(now, level, message, 0)
@@ -88,11 +89,6 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	}
 	clear(attrs)
 	accessRooms.Put(room)
-}
-
-// An attrsHandler is a handler that needs no Record, and does not keep the attributes.
-type attrsHandler interface {
-	HandleAttrs(ctx context.Context, t time.Time, level slog.Level, message string, attrs []slog.Attr) error
 }
 
 // accessRoom is how many attributes a record has at most.

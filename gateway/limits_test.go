@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -749,6 +750,46 @@ func TestPanicsOfHooks(t *testing.T) {
 	res, _ := conn.answer("POST")
 	require.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
 	require.Contains(t, h.log.String(), "Trace.LimitReached failed")
+}
+
+// A brokenHandler panics at whatever is to be logged.
+type brokenHandler struct{ slog.Handler }
+
+func (brokenHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// A logger that panics costs the record, and nothing of what it is about, on whatever
+// goroutine.
+func TestLoggersThatPanic(t *testing.T) {
+	broken := slog.New(brokenHandler{})
+	for _, o := range []*gateway.Options{{Logger: broken}, {Logger: broken, AccessLog: broken}} {
+		o.TLS.HandshakeLog = o.AccessLog
+		h := newHarness(t, o)
+		h.apply(gateway.Config{
+			Profiles: []ssl.Config{h.profile("1", []string{"a.test"}), h.profile("2", []string{"b.test"}, h.people)},
+			Routes: []route.Config{
+				local("1", "/*", "fine", "a.test"), {ID: "2", Hosts: []string{"a.test"}, Paths: []string{"/nobody"}, Upstream: "1"},
+				{ID: "3", Hosts: []string{"a.test"}, Paths: []string{"/panic"}, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") })},
+			},
+			Upstreams: []upstream.Config{upstreamTo("1", refusing(t))},
+		})
+		for _, d := range h.doors() {
+			client := h.client(d, "a.test")
+			for range 2 {
+				status, body := h.get(client, d, "a.test", "/")
+				require.Equal(t, []any{200, "fine"}, []any{status, body}, d.name)
+				status, _ = h.get(client, d, "a.test", "/nobody")
+				require.Equal(t, 502, status, d.name)
+				status, _ = h.get(client, d, "b.test", "/")
+				require.Contains(t, []int{421, 403}, status, d.name)
+				_, err := client.Get(d.scheme() + "://a.test/panic")
+				require.Error(t, err, d.name)
+			}
+			if d.tls {
+				_, err := tls.Dial("tcp", d.addr.String(), ssltest.ClientConfig("unknown.test"))
+				require.Error(t, err)
+			}
+		}
+	}
 }
 
 // A handler that panics costs its own request.

@@ -24,7 +24,9 @@ type Options struct {
 	Route route.Options
 
 	// Logger receives a record for each handshake that failed and each request that was
-	// refused or failed, as far as FailuresLogged allows. If nil, nothing is logged.
+	// refused or failed, as far as FailuresLogged allows. If nil, nothing is logged. A record
+	// in whose handler something panics is lost, and standard error says why; so it is with
+	// AccessLog.
 	Logger *slog.Logger
 
 	// AccessLog, if not nil, receives a record for each request when it is over; failed and

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/internal/h2"
+	"github.com/sallyport/sallyport/internal/hooks"
 	"github.com/sallyport/sallyport/internal/http1"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
@@ -68,6 +69,7 @@ func New(o *Options) (*Server, error) {
 	s.o.TrustedProxies = slices.Clone(s.o.TrustedProxies)
 	s.o.ProxyProtocol = slices.Clone(s.o.ProxyProtocol)
 	s.o.Limits = s.o.Limits.withDefaults()
+	s.o.Logger, s.o.AccessLog = hooks.Logger(s.o.Logger), hooks.Logger(s.o.AccessLog)
 	if s.o.TLS.Logger == nil {
 		s.o.TLS.Logger = s.o.Logger
 	}
@@ -77,6 +79,7 @@ func New(o *Options) (*Server, error) {
 	if s.o.Upstream.Logger == nil {
 		s.o.Upstream.Logger = s.o.Logger
 	}
+	s.o.Upstream.Logger = hooks.Logger(s.o.Upstream.Logger) // for all pools one
 	if s.o.Upstream.FailuresLogged == 0 {
 		s.o.Upstream.FailuresLogged = s.o.FailuresLogged
 	}

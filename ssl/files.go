@@ -153,7 +153,8 @@ type WatchOptions struct {
 	Interval time.Duration
 
 	// Logger receives a record for each profile that was put or could not be put, and for each
-	// warning of the [Report]. If nil, nothing is logged.
+	// warning of the [Report]. If nil, nothing is logged. A record in whose handler something
+	// panics is lost, and standard error says why.
 	Logger *slog.Logger
 
 	// Failed, if not nil, is called if the files of a profile cannot be read or are invalid:
@@ -211,6 +212,7 @@ func Watch(put func(...Config) (Report, error), o *WatchOptions, configs ...File
 	if o != nil {
 		w.o = *o
 	}
+	w.o.Logger = hooks.Logger(w.o.Logger)
 	if w.o.Interval <= 0 {
 		w.o.Interval = defaultWatchInterval
 	}

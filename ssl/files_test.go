@@ -336,6 +336,31 @@ func TestWatchPanics(t *testing.T) {
 	})
 }
 
+// So is a logger that panics, whatever it is told.
+func TestWatchLoggerPanics(t *testing.T) {
+	ca := ssltest.NewCA(t, "root")
+	m := newMount(t, pairFiles(ca.Server("a.test"), nil))
+	synctest.Test(t, func(t *testing.T) {
+		store := must(ssl.NewStore(nil))
+		w, err := ssl.Watch(store.Put, &ssl.WatchOptions{
+			Interval: time.Minute, Logger: slog.New(brokenHandler{}), Failed: func(string, error) { panic("another") },
+		}, m.config("1", "a.test"))
+		require.NoError(t, err)
+		defer w.Close()
+		for range 2 {
+			before := store.Table().Get("1")
+			m.swap(map[string][]byte{"tls.crt": []byte("nothing"), "tls.key": []byte("nothing")})
+			time.Sleep(3 * time.Minute) // of the bubble's clock
+			synctest.Wait()
+			require.Same(t, before, store.Table().Get("1"))
+			m.swap(pairFiles(ca.Server("a.test"), nil))
+			time.Sleep(3 * time.Minute)
+			synctest.Wait()
+			require.NotSame(t, before, store.Table().Get("1"))
+		}
+	})
+}
+
 // The clock looks by itself, until Close.
 func TestWatchTicks(t *testing.T) {
 	servers := ssltest.NewCA(t, "servers")

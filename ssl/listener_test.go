@@ -963,6 +963,30 @@ func TestPanicInATrace(t *testing.T) {
 	require.Equal(t, 6, strings.Count(log.log.String(), "at the disco"))
 }
 
+// A brokenHandler panics at whatever is to be logged.
+type brokenHandler struct{ slog.Handler }
+
+func (brokenHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// A logger that panics costs no handshake, not even where it is told of a panic.
+func TestPanicInALogger(t *testing.T) {
+	ca, broken := ssltest.NewCA(t, "root"), slog.New(brokenHandler{})
+	for _, o := range []*ssl.Options{{Logger: broken}, {HandshakeLog: broken}} {
+		o.MaxHandshakes = 1
+		o.Trace = &ssl.Trace{HandshakeDone: func(e *ssl.HandshakeEvent) {
+			if e.Err != nil {
+				panic("at the disco")
+			}
+		}}
+		l := newStore(t, o, server(ca, "1", nil, "a.test")).Listener(listen(t))
+		acceptAll(t, l)
+		for range 3 {
+			require.Error(t, handshake(t, l.Addr(), ssltest.ClientConfig("unknown.example")).err)
+			require.NoError(t, handshake(t, l.Addr(), ssltest.ClientConfig("a.test")).err)
+		}
+	}
+}
+
 // A namelessListener yields connections that know no address, as some do that programs wrap.
 type namelessListener struct{ net.Listener }
 

@@ -69,7 +69,8 @@ type Options struct {
 	MaxHandshakesPerAddr int
 
 	// Logger receives a record for each handshake that failed behind
-	// [*Terminator.Listener], as far as FailuresLogged allows. If nil, nothing is logged.
+	// [*Terminator.Listener], as far as FailuresLogged allows. If nil, nothing is logged. A
+	// record in whose handler something panics is lost, and standard error says why.
 	Logger *slog.Logger
 
 	// HandshakeLog, if not nil, receives a record for each handshake behind

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/hooks"
 	"github.com/sallyport/sallyport/internal/hostname"
 	"github.com/sallyport/sallyport/internal/signer"
 )
@@ -57,6 +58,7 @@ func NewTerminator(table func() *Table, o *Options) (*Terminator, error) {
 		return nil, err
 	}
 	tm := &Terminator{table: table, base: o.base(), o: *o}
+	tm.o.Logger, tm.o.HandshakeLog = hooks.Logger(o.Logger), hooks.Logger(o.HandshakeLog)
 	tm.verifyConnection = tm.base.VerifyConnection
 	tm.base.VerifyConnection = nil
 	tm.owner = tm.base.Clone()

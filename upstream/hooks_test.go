@@ -2,6 +2,8 @@ package upstream_test
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -156,4 +158,44 @@ func TestPickerThatPanics(t *testing.T) {
 	require.Zero(t, p.Nodes()[0].InFlight)
 	require.EqualValues(t, 1, p.Nodes()[0].Failures)
 	require.EqualValues(t, 1, p.Stats().Answers.Total())
+}
+
+// A brokenHandler panics at whatever is to be logged.
+type brokenHandler struct{ slog.Handler }
+
+func (brokenHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// A logger that panics, in whatever goroutine, costs the record: probes, lookups and requests
+// go on.
+func TestLoggerThatPanics(t *testing.T) {
+	broken := slog.New(brokenHandler{})
+	withNodes(t, 2, upstream.Config{Checks: &upstream.Checks{}}, func(h *healthHarness) {
+		h.options.Logger = broken
+		h.replace(func(*upstream.Config) {})
+		h.ask()
+		for range 2 {
+			h.nodes[0].set("")
+			h.wait(time.Minute)
+			require.Equal(t, upstream.Unhealthy, h.pool.Nodes()[0].Health)
+			h.nodes[0].set(status(200))
+			h.wait(time.Minute)
+			require.Equal(t, upstream.Healthy, h.pool.Nodes()[0].Health)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		dns, net := &fakeDNS{}, &fakeNet{}
+		p := newPool(t, upstream.Config{Nodes: []upstream.Node{{Host: "a.test"}}}, &upstream.Options{Resolver: dns, Dialer: net.dial, Logger: broken})
+		defer p.Close()
+		dns.set(nil, "10.0.0.1")
+		answers(t, p, "10.0.0.1:80")
+		for range 2 {
+			dns.set(errors.New("server misbehaving"))
+			time.Sleep(time.Minute)
+			lookUp(t, p)
+			dns.set(nil, "10.0.0.1")
+			time.Sleep(time.Minute)
+			lookUp(t, p)
+		}
+		require.Equal(t, 5, dns.lookups())
+	})
 }

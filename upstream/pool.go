@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/internal/hooks"
 	"github.com/sallyport/sallyport/internal/sample"
 )
 
@@ -17,7 +18,8 @@ import (
 type Options struct {
 	// Logger receives one record for each failure that the caller does not see, because
 	// another node is tried, as far as FailuresLogged allows; and for each change of a
-	// node's health and of its name. If nil, nothing is logged.
+	// node's health and of its name. If nil, nothing is logged. A record in whose handler
+	// something panics is lost, and standard error says why.
 	Logger *slog.Logger
 
 	// FailuresLogged bounds how many failures of one node are logged in a second, so that a
@@ -149,7 +151,7 @@ func newPool(u *Upstream, o *Options, prev *Pool) *Pool {
 		u:       u,
 		members: make([]member, len(u.targets)),
 		pickers: make([]Picker, len(u.levels)),
-		log:     o.Logger,
+		log:     hooks.Logger(o.Logger),
 		logged:  sample.Limit(o.FailuresLogged),
 		epoch:   time.Now(),
 	}
