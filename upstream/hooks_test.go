@@ -160,6 +160,35 @@ func TestPickerThatPanics(t *testing.T) {
 	require.EqualValues(t, 1, p.Stats().Answers.Total())
 }
 
+// A body that panics is one that cannot be read: in the goroutine that sends it, it would end
+// the process.
+func TestBodyThatPanics(t *testing.T) {
+	for scheme, node := range map[upstream.Scheme]*origin{
+		upstream.SchemeHTTP: newServer(t, echo), upstream.SchemeH2C: newH2Server(t, nil, echo),
+	} {
+		p := newPool(t, upstream.Config{Scheme: scheme, Nodes: []upstream.Node{node.Node}}, nil)
+		for range 2 {
+			body := &panickingBody{closed: make(chan bool)}
+			req := newRequest(t, "POST", "http://a.test/", body)
+			req.ContentLength = -1
+			_, err := p.RoundTrip(req)
+			wantError(t, err, 400, 1, "reading the request's body: panicked: a mistake")
+			<-body.closed
+		}
+		require.Zero(t, p.Nodes()[0].Failures)
+		require.Zero(t, p.Nodes()[0].InFlight)
+	}
+}
+
+type panickingBody struct{ closed chan bool }
+
+func (b *panickingBody) Read([]byte) (int, error) { panic("a mistake") }
+
+func (b *panickingBody) Close() error {
+	close(b.closed)
+	panic("another")
+}
+
 // A brokenHandler panics at whatever is to be logged.
 type brokenHandler struct{ slog.Handler }
 

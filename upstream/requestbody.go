@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/sallyport/sallyport/internal/hooks"
 )
 
 // A requestBody lends the body of a request to one attempt after another, as long
@@ -105,10 +107,26 @@ func (b *requestBody) close() error {
 	case late:
 		// A body may close only after a read that goes on, and one that has not come to its
 		// end after some more, as with net/http's server: that may take its client's time.
-		go b.src.Close()
+		go b.closeSrc()
 		return nil
 	}
-	return b.src.Close()
+	return b.closeSrc()
+}
+
+// closeSrc and callSrc call what is the caller's, most often in goroutines of the clients', in
+// which nobody else could recover from a panic.
+func (b *requestBody) closeSrc() (err error) {
+	if panicked := hooks.Recovered(func() { err = b.src.Close() }); panicked != nil {
+		return panicked
+	}
+	return err
+}
+
+func (b *requestBody) callSrc(p []byte) (n int, err error) {
+	if panicked := hooks.Recovered(func() { n, err = b.src.Read(p) }); panicked != nil {
+		return 0, panicked
+	}
+	return n, err
 }
 
 // failure returns what reading from the body failed with: the fault of whoever
@@ -161,7 +179,7 @@ func (v *bodyView) readSrc(p []byte) (int, error) {
 	b.reading = make(chan struct{})
 	b.mu.Unlock()
 
-	n, err := b.src.Read(p)
+	n, err := b.callSrc(p)
 
 	b.mu.Lock()
 	n, err = b.measure(n, err)
