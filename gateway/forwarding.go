@@ -21,7 +21,7 @@ type sender struct {
 	// it says something that stays.
 	hops                          string
 	saysProto, saysHost, saysPort said
-	saysHTTPS                     bool // in X-Forwarded-Proto
+	scheme                        string // in X-Forwarded-Proto: "http", "https" or, if it says neither, empty
 }
 
 // said is what the first field of a name says.
@@ -81,7 +81,9 @@ func (s *sender) hear(name, value string) {
 		return
 	case strings.EqualFold(name, "X-Forwarded-Proto"):
 		said = &s.saysProto
-		s.saysHTTPS = s.saysHTTPS || *said == saidNothing && strings.EqualFold(value, "https")
+		if *said == saidNothing {
+			s.scheme = schemeIn(value)
+		}
 	case strings.EqualFold(name, "X-Forwarded-Host"):
 		said = &s.saysHost
 	case strings.EqualFold(name, "X-Forwarded-Port"):
@@ -96,6 +98,24 @@ func (s *sender) hear(name, value string) {
 	default:
 		*said = saidSomething
 	}
+}
+
+// schemeIn returns the scheme that a field says, or "" if it says no other than http has.
+func schemeIn(value string) string {
+	for _, scheme := range [...]string{"http", "https"} {
+		if strings.EqualFold(value, scheme) {
+			return scheme
+		}
+	}
+	return ""
+}
+
+// schemeOf returns the scheme that a connection alone tells of.
+func schemeOf(https bool) string {
+	if https {
+		return "https"
+	}
+	return "http"
 }
 
 // findClient finds the client of a trusted proxy that was heard.
@@ -185,15 +205,15 @@ func (a *arrival) appendForwarding(list []route.HeaderField) []route.HeaderField
 	if hops != "" {
 		list = append(list, route.HeaderField{Name: "X-Forwarded-For", Value: hops}, route.HeaderField{Name: "X-Real-Ip", Value: a.from.client})
 	}
-	scheme, port := "http", "80"
+	port := "80"
 	if a.https {
-		scheme, port = "https", "443"
+		port = "443"
 	}
 	if a.port != "" {
 		port = a.port
 	}
 	if a.from.saysProto != saidSomething {
-		list = append(list, route.HeaderField{Name: "X-Forwarded-Proto", Value: scheme})
+		list = append(list, route.HeaderField{Name: "X-Forwarded-Proto", Value: schemeOf(a.https)})
 	}
 	if a.from.saysHost != saidSomething {
 		list = append(list, route.HeaderField{Name: "X-Forwarded-Host", Value: a.host})

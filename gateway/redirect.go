@@ -15,7 +15,7 @@ var toHTTPS = &denial{status: http.StatusPermanentRedirect, message: "this is se
 // judged by the guard's rule for plain HTTP.
 func (s *Server) redirects(d *decision) bool {
 	return s.o.PlainHTTP == PlainRedirect &&
-		!d.header.from.saysHTTPS && // or a proxy that speaks TLS for the gateway would send the client round and round
+		d.header.from.scheme != "https" && // or a proxy that speaks TLS for the gateway would send the client round and round
 		!urlpath.ACMEChallenge(d.path.Guard()) &&
 		d.snap.ssl.Lookup(d.req.Host) != nil // or it would be sent to where the handshake fails
 }

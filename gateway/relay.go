@@ -240,6 +240,7 @@ func (t *turn) newEvent() *RequestEvent {
 	e.Host, e.Path = both[:len(t.authority)], both[len(t.authority):]
 	e.Method = keptMethod(t.req.Method)
 	e.RemoteAddr = k.remote
+	e.Scheme = schemeOf(k.tls != nil)
 	switch {
 	case t.stream != nil:
 		e.Protocol = "HTTP/2.0"

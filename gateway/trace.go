@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -125,6 +126,7 @@ type RequestEvent struct {
 	// characters.
 	Protocol string // "HTTP/1.1", "HTTP/2.0"
 	Method   string
+	Scheme   string // of the client's URL, "http" or "https": see [Options.TrustedProxies]
 	Host     string
 	Path     string // without the query
 
@@ -158,6 +160,7 @@ func (e *RequestEvent) note(d *decision, why *denial) {
 	e.Identity, e.ClientAddr = d.identity, d.header.from.client
 	if d.header.from.trusted { // or else it is the peer's address, which is no part of a buffer
 		e.ClientAddr = strings.Clone(e.ClientAddr)
+		e.Scheme = cmp.Or(d.header.from.scheme, e.Scheme)
 	}
 	if match := d.found.Route; match != nil {
 		e.Route, e.Upstream, e.Pattern = match.ID(), match.Upstream(), d.found.Pattern()
@@ -181,6 +184,7 @@ func eventOf(r *http.Request) *RequestEvent {
 		Begun:      time.Now(),
 		Protocol:   r.Proto,
 		Method:     r.Method,
+		Scheme:     schemeOf(r.TLS != nil),
 		Host:       r.Host,
 		RemoteAddr: r.RemoteAddr,
 	}

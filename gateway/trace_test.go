@@ -1,8 +1,10 @@
 package gateway_test
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +97,52 @@ func TestTraceOfRequests(t *testing.T) {
 				require.Equal(t, []any{want.Route, want.Upstream, want.Node, want.Attempts, want.Sent, want.Received},
 					[]any{got.Route, got.Upstream, got.Node, got.Attempts, got.Sent, got.Received})
 			})
+		}
+	}
+}
+
+// The scheme is the client's, of which a trusted proxy knows more than the connection says, and
+// nobody else. It is one of two, whatever is said.
+func TestSchemeOfRequests(t *testing.T) {
+	for _, trusted := range [][]netip.Prefix{nil, loopback} {
+		begun, done := make(chan string, 1), make(chan string, 1)
+		h := newHarness(t, &gateway.Options{TrustedProxies: trusted, Trace: &gateway.Trace{
+			RequestBegun: func(ctx context.Context, r *gateway.RequestStart) context.Context {
+				begun <- r.Event.Scheme
+				return ctx
+			},
+			RequestDone: func(e *gateway.RequestEvent) { done <- e.Scheme },
+		}})
+		h.applyOrigin()
+		for _, d := range h.doors() {
+			client := h.client(d, "a.test")
+			for _, c := range []struct {
+				says []string
+				want string // of a trusted proxy's; empty is the connection's
+			}{
+				{nil, ""}, {[]string{""}, ""}, {[]string{"http"}, "http"}, {[]string{"HTTPS"}, "https"},
+				{[]string{"http", "https"}, "http"}, {[]string{"https", "http"}, "https"}, {[]string{"gopher"}, ""}, {[]string{"https://x"}, ""},
+			} {
+				req, err := http.NewRequest("GET", d.scheme()+"://a.test/", nil)
+				require.NoError(t, err)
+				req.Header["X-Forwarded-Proto"] = c.says
+				status, _ := h.do(client, req)
+				require.Equal(t, 200, status)
+				want := d.scheme()
+				if trusted != nil && c.want != "" {
+					want = c.want
+				}
+				require.Equal(t, want, <-begun, "%s %q", d.name, c.says)
+				require.Equal(t, want, <-done, "%s %q", d.name, c.says)
+			}
+		}
+		// It does not take a request that can be interpreted.
+		for _, d := range h.http1Doors() {
+			conn := h.raw(d, "a.test")
+			conn.write("GET /a%00 HTTP/1.1\r\nHost: a.test\r\n\r\n")
+			res, _ := conn.answer("GET")
+			require.Equal(t, 400, res.StatusCode)
+			require.Equal(t, d.scheme(), <-done, d.name)
 		}
 	}
 }

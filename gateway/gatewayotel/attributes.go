@@ -78,7 +78,7 @@ func attributesOf(e *gateway.RequestEvent) []attribute.KeyValue {
 	if method != e.Method {
 		list = append(list, semconv.HTTPRequestMethodOriginal(text(e.Method)))
 	}
-	list = append(list, semconv.URLScheme(schemeOf(e)), semconv.URLPath(text(e.Path)))
+	list = append(list, semconv.URLScheme(e.Scheme), semconv.URLPath(text(e.Path)))
 	if host, port := splitPort(e.Host); host != "" {
 		list = append(list, semconv.ServerAddress(text(host)))
 		if port > 0 {
@@ -198,13 +198,6 @@ func descriptionOf(e *gateway.RequestEvent) string {
 		return ""
 	}
 	return text(e.Err.Error())
-}
-
-func schemeOf(e *gateway.RequestEvent) string {
-	if e.TLS != nil {
-		return "https"
-	}
-	return "http"
 }
 
 // versionOf returns the version of a protocol: "1.1" of "HTTP/1.1", and "2" of "HTTP/2.0",

@@ -27,7 +27,7 @@
 //	http.request.body.size, http.response.body.size
 //	url.scheme, url.path                            without the query, which may hold a secret
 //	server.address, server.port                     the Host
-//	client.address                                  see gateway.Options.TrustedProxies
+//	client.address                                  like the scheme, see gateway.Options.TrustedProxies
 //	network.peer.address, network.peer.port, network.protocol.version, user_agent.original
 //	tls.protocol.name, tls.protocol.version, tls.cipher, tls.curve, tls.resumed, tls.next_protocol
 //	tls.client.subject, tls.client.issuer, tls.client.hash.sha256

@@ -53,5 +53,5 @@ func record(duration httpconv.ServerRequestDuration, e *gateway.RequestEvent) {
 	if kind := errorTypeOf(e); kind != "" {
 		attributes = append(attributes, semconv.ErrorTypeKey.String(kind))
 	}
-	duration.Record(ctx, e.Took.Seconds(), httpconv.RequestMethodAttr(methodOf(e.Method)), schemeOf(e), attributes...)
+	duration.Record(ctx, e.Took.Seconds(), httpconv.RequestMethodAttr(methodOf(e.Method)), e.Scheme, attributes...)
 }

@@ -186,6 +186,15 @@ func TestWhoseTrace(t *testing.T) {
 	}
 }
 
+// The scheme is the one that the client used, where a trusted proxy says it.
+func TestSchemeBehindAProxy(t *testing.T) {
+	for want, o := range map[string]*gateway.Options{"https": nil, "http": trusting()} {
+		h := newHarness(t, o, nil)
+		got := h.ask(ssltest.Client(t, h.front, "b.test"), "GET", "https://b.test/users/7", http.Header{"X-Forwarded-Proto": {"http"}})
+		require.Contains(t, got.span.Attributes(), attribute.String("url.scheme", want))
+	}
+}
+
 // What is no trace, nobody is linked to.
 func TestMalformedTrace(t *testing.T) {
 	h := newHarness(t, trusting(), nil)
