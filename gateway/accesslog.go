@@ -49,6 +49,8 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 		level = slog.LevelWarn
 	case e.Err != nil && !errors.Is(e.Err, context.Canceled): // which it is if the client went away
 		level = slog.LevelError
+	case e.NoWebSocket:
+		level = slog.LevelWarn
 	}
 	ctx := e.contextOf(context.Background())
 	handler := s.o.AccessLog.Handler()
@@ -213,6 +215,9 @@ func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) 
 		attrs = appendText(attrs, "profile", r.Profile)
 		attrs = appendText(attrs, "advice", r.Advice)
 	}
+	if e.NoWebSocket {
+		attrs = append(attrs, slog.String("advice", noWebSocket))
+	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}
@@ -231,11 +236,30 @@ func (s *Server) logFailure(v *visit, r *http.Request, match *route.Route, err e
 	if s.o.AccessLog != nil {
 		return
 	}
+	s.logOnRoute(slog.LevelError, "request failed", r, match, append([]slog.Attr{slog.Any("error", err)}, more...)...)
+}
+
+// logOnRoute tells the log of a request. It is sampled for each route.
+func (s *Server) logOnRoute(level slog.Level, message string, r *http.Request, match *route.Route, more ...slog.Attr) {
 	attrs := append([]slog.Attr{
 		slog.String("route", match.ID()), slog.String("method", r.Method), slog.String("host", r.Host),
-		slog.String("path", r.URL.Path), slog.String("remote", r.RemoteAddr), slog.Any("error", err),
+		slog.String("path", r.URL.Path), slog.String("remote", r.RemoteAddr),
 	}, more...)
-	s.logUnlessFlooded(slog.LevelError, "request failed", &s.meter(match).Failures, attrs...)
+	s.logUnlessFlooded(level, message, &s.meter(match).Failures, attrs...)
+}
+
+// noWebSocket is the advice for who wonders what has become of a WebSocket.
+const noWebSocket = "the client asked for a WebSocket, which the route does not pass on: set its WebSocket (enable_websocket) if it should"
+
+// logNoWebSocket tells of a WebSocket that is not passed on: to the log, or to the event from
+// which the access log is written.
+func (s *Server) logNoWebSocket(v *visit, r *http.Request, match *route.Route) {
+	if v.event != nil {
+		v.event.NoWebSocket = true
+	}
+	if s.o.AccessLog == nil {
+		s.logOnRoute(slog.LevelWarn, "WebSocket not passed on", r, match, slog.String("advice", noWebSocket))
+	}
 }
 
 // logPanicked tells of a request whose client an Authorize of the user's could not judge,

@@ -160,9 +160,10 @@
 // # The access log
 //
 // [Options.AccessLog] receives one record, "request", for each request when its answer has
-// been written. Its level is Warn if the request was refused; Error if no node answered,
-// if the answer broke off while the client was still there, or if a handler panicked; and
-// Info otherwise. The attributes are
+// been written. Its level is Warn if the request was refused, or if the client asked for a
+// WebSocket that the route does not pass on; Error if no node answered, if the answer broke
+// off while the client was still there, or if a handler panicked; and Info otherwise. The
+// attributes are
 //
 //	status, method, host, path       the status is 0 if no answer was begun; no query
 //	protocol, remote, client         the peer, and the client's address behind trusted proxies
@@ -171,7 +172,7 @@
 //	route, upstream                  their IDs
 //	node, attempts, waited           if one was tried; waited is the time up to the head of its answer
 //	took, received, sent             from the head of the request on; bytes of the bodies
-//	reason, profile, advice          if it was refused
+//	reason, profile, advice          if it was refused; advice also about a WebSocket
 //	error                            why it failed
 //	unreported                       how many records like this one were left out before it
 //
@@ -180,10 +181,11 @@
 // status; all others are logged without a bound. Durations are [time.Duration].
 //
 // Nothing is logged twice. Without AccessLog, [Options.Logger] receives a record for each
-// request that was refused ("request refused") or failed ("request failed"), as far as
-// FailuresLogged allows, for each reason and each route. With AccessLog, these go to the
-// access log only; to have them in both places, give both the same [slog.Handler], or one
-// that passes records on. The same holds for handshakes: see [ssl.Options.HandshakeLog].
+// request that was refused ("request refused") or failed ("request failed"), and for each
+// WebSocket that is not passed on, as far as FailuresLogged allows, for each reason and each
+// route. With AccessLog, these go to the access log only; to have them in both places, give
+// both the same [slog.Handler], or one that passes records on. The same holds for handshakes:
+// see [ssl.Options.HandshakeLog].
 //
 // What clients send is in the records as it came; quoting it is the handler's task, and
 // those of package slog do so. Any [slog.Handler] will do; the one of package accesslog

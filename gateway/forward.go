@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
@@ -57,7 +59,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		vars:      d.vars,
 		header:    &d.header,
 		visit:     d.visit,
-		webSocket: match.WebSocket() && websocket(r),
+		webSocket: s.letsWebSocket(d.visit, r, match, websocket(r)),
 		call:      calls(r),
 	}
 	if deadline, ok := callDeadline(r); ok {
@@ -81,6 +83,16 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		engine.goesOn()
 	}
 	s.proxy.ServeHTTP(&plainWriter{w, x}, r)
+}
+
+// letsWebSocket reports whether a client may have a WebSocket, if it asks for one. Where the
+// route says no, as it does by default, the operator is told: the client may only be seen to
+// get a strange answer.
+func (s *Server) letsWebSocket(v *visit, r *http.Request, match *route.Route, asks bool) bool {
+	if asks && !match.WebSocket() {
+		s.logNoWebSocket(v, r, match)
+	}
+	return asks && match.WebSocket()
 }
 
 // newProxy returns the part that copies between client and node: hop-by-hop
@@ -150,7 +162,8 @@ func target(rawPath string, in *url.URL) *url.URL {
 func websocket(r *http.Request) bool {
 	upgrade := r.Header["Upgrade"]
 	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoMinor == 1 &&
-		len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket")
+		len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") &&
+		httpguts.HeaderValuesContainsToken(r.Header["Connection"], "Upgrade")
 }
 
 // poolTransport sends a request to the pool of its exchange.

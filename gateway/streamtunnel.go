@@ -30,7 +30,7 @@ func (w *streamWriter) asUpgrade(r *http.Request) *http.Request {
 // connect does with an extended CONNECT what was decided.
 func (s *Server) connect(w *streamWriter, r *http.Request, d *decision) {
 	match := d.found.Route
-	if w.stream.Protocol != "websocket" || d.pool == nil || !match.WebSocket() {
+	if d.pool == nil || !s.letsWebSocket(d.visit, r, match, w.stream.Protocol == "websocket") {
 		s.answer(w, r, http.StatusNotImplemented, "the route has no such protocol") // RFC 9220, section 3
 		return
 	}

@@ -147,6 +147,10 @@ type RequestEvent struct {
 	Received int64 // bytes of the request's body that were read
 	Sent     int64 // bytes of the answer's body that were written
 
+	// NoWebSocket says that the client asked for a WebSocket, which is not passed on because
+	// the route has no [route.Config.WebSocket]. What the target answers instead may be anything.
+	NoWebSocket bool
+
 	Refused *ssl.RequestError // by the guard, if it refused the request
 	Err     error             // why no node answered, or an answer broke off
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -281,4 +282,82 @@ func TestWebSocketEnds(t *testing.T) {
 		require.ErrorIs(t, <-done, context.Canceled)
 		c.wantEnd()
 	})
+}
+
+// A WebSocket that is not passed on is told of: to the access log or, without one, to the log,
+// as far as there are not too many, and to the Trace. Nobody could tell from the answer.
+func TestWebSocketNotPassedOn(t *testing.T) {
+	const advice = "the client asked for a WebSocket, which the route does not pass on: set its WebSocket (enable_websocket) if it should"
+	for _, logged := range []bool{false, true} {
+		access, events := newRecords(), make(chan *gateway.RequestEvent, 10)
+		o := &gateway.Options{FailuresLogged: 3, Trace: &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) { events <- e }}}
+		if logged {
+			o.AccessLog = access.logger()
+		}
+		h := tunnelHarness(t, o)
+		told := func(d door, status int, wants bool) {
+			t.Helper()
+			e := <-events
+			require.Equal(t, []any{status, wants, nil}, []any{e.Status, e.NoWebSocket, e.Err}, d.name)
+			if !logged {
+				return
+			}
+			record := access.next(t)
+			if !wants {
+				require.Equal(t, []any{"INFO", nil}, []any{record["level"], record["advice"]}, d.name)
+				return
+			}
+			require.Equal(t, []any{"WARN", "all", advice}, []any{record["level"], record["route"], record["advice"]}, d.name)
+		}
+		for _, d := range []door{h.http1, h.handler1} {
+			conn := h.raw(d, "a.test")
+			for _, c := range []struct {
+				path, fields string
+				wants        bool
+			}{
+				{"/", "Connection: Upgrade\r\nUpgrade: websocket\r\n", true},
+				{"/", "Connection: Upgrade\r\nUpgrade: h2c\r\n", false},
+				{"/", "Upgrade: websocket\r\n", false},
+				{"/", "", false},
+			} {
+				conn.write(upgrade(c.path, c.fields))
+				res, _ := conn.answer("GET")
+				require.Equal(t, 200, res.StatusCode)
+				told(d, 200, c.wants)
+			}
+			conn.write(upgrade("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+			res, _ := conn.answer("GET")
+			require.Equal(t, 101, res.StatusCode)
+			conn.Close()
+			e := <-events
+			require.Equal(t, []any{101, false}, []any{e.Status, e.NoWebSocket})
+			if logged {
+				access.next(t)
+			}
+		}
+		c := h.h2(h.http2, "a.test")
+		c.connect(1, "a.test", "/")
+		status, _ := c.status(1)
+		require.Equal(t, "501", status)
+		told(h.http2, 501, true)
+		c.headers(3, false, ":method", "CONNECT", ":protocol", "connect-udp", ":scheme", "https", ":authority", "a.test", ":path", "/")
+		status, _ = c.status(3)
+		require.Equal(t, "501", status)
+		told(h.http2, 501, false)
+
+		if logged {
+			require.NotContains(t, h.log.String(), "WebSocket")
+			continue
+		}
+		require.Equal(t, 3, strings.Count(h.log.String(), `level=WARN msg="WebSocket not passed on" route=all method=GET host=a.test path=/ `))
+		require.Contains(t, h.log.String(), "advice="+strconv.Quote(advice))
+		for range 20 { // more than may be, in however many seconds
+			conn := h.raw(h.http1, "a.test")
+			conn.write(upgrade("/", "Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+			_, _ = conn.answer("GET")
+			<-events
+			conn.Close()
+		}
+		require.Less(t, strings.Count(h.log.String(), "WebSocket not passed on"), 23)
+	}
 }
