@@ -269,8 +269,8 @@ func (h *Handler) serve(r *http.Request) (*reply, *failure) {
 		return nil, pageNotFound
 	}
 	name, below, nested := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
-	if name == "plugins" && below == "list" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		return &reply{status: http.StatusOK, body: []any{apisix.Plugin}}, nil
+	if name == "plugins" && (r.Method == http.MethodGet || r.Method == http.MethodHead) && (below != "" || r.URL.Query().Get("all") == "true") {
+		return h.servePlugins(r, below)
 	}
 	if slices.Contains(absent, name) {
 		return h.serveAbsent(r, name, nested)

@@ -43,7 +43,11 @@ func (d *decoding) proxyRewrite(conf map[string]any) (edits route.HeaderEdits) {
 		case "headers":
 			edits = d.headerEdits(conf[name])
 		case "_meta":
-			d.in("_meta", func() { disabled = d.pluginMeta(objectOf(conf, "_meta")) })
+			if meta, ok := asObject(conf[name]); ok {
+				d.in(name, func() { disabled = d.pluginMeta(meta) })
+			} else {
+				d.refuse(name, "wrong type: expected object, got %s", typeName(conf[name]))
+			}
 		case rawTarget:
 			// Set, it asks for what this gateway does with every request. APISIX up to 3.13
 			// stored the default, false, with every configuration of the plugin.

@@ -2,6 +2,7 @@ package apisix_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,4 +62,40 @@ func TestValidateSchema(t *testing.T) {
 	}
 	require.Equal(t, `property "key" validation failed: string too short, expected at least 64, got 11`,
 		asError(t, apisix.ValidateSchema(apisix.SSLs, f.doc(`{"sni":"a","cert":"@x128","key":"[redacted]x"}`))).Text)
+}
+
+// What the schema of the plugin says is what is taken, but for what no schema can say: which
+// names and values a header can have.
+func TestPluginSchema(t *testing.T) {
+	require.NoError(t, json.Unmarshal(cjson.Encode(apisix.PluginSchema()), &map[string]any{}))
+	values := []string{
+		"null", "true", "1", "1.5", `"x"`, "[]", "{}", "[1]", `["x"]`, `["x",1]`, `{"a":1}`, `{"a":"x"}`, `{"a":true}`, `{"a":[]}`, `{"a":{}}`,
+		`{"disable":true}`, `{"disable":1}`, `{"disable":true,"a":1}`,
+	}
+	docs := slices.Clone(values)
+	for _, v := range values {
+		for _, name := range []string{"headers", "_meta", "use_real_request_uri_unsafe", "uri", "method"} {
+			docs = append(docs, `{"`+name+`":`+v+`}`)
+		}
+		for _, name := range []string{"set", "add", "remove", "x"} {
+			docs = append(docs, `{"headers":{"`+name+`":`+v+`}}`)
+			for _, other := range []string{"set", "remove", "y"} {
+				if other != name {
+					docs = append(docs, `{"headers":{"`+other+`":{"a":1},"`+name+`":`+v+`}}`, `{"headers":{"`+other+`":["x"],"`+name+`":`+v+`}}`, `{"headers":{"`+other+`":"x","`+name+`":`+v+`}}`)
+				}
+			}
+		}
+	}
+	fitting := 0
+	for _, text := range docs {
+		plugin, err := cjson.Decode([]byte(text))
+		require.NoError(t, err, text)
+		doc := map[string]any{"uri": "/", "upstream_id": "1", "plugins": map[string]any{apisix.Plugin: plugin}}
+		_, err = apisix.Decode(apisix.Routes, "1", doc)
+		require.Equal(t, apisix.FitsPlugin(plugin), err == nil, "%s: %v", text, err)
+		if err == nil {
+			fitting++
+		}
+	}
+	require.Greater(t, fitting, 30)
 }
