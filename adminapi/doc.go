@@ -44,6 +44,7 @@
 //
 //	GET, PUT, POST, PATCH, DELETE  /routes /services /upstreams /ssls, as in APISIX
 //	GET                            /schema/route ..., POST /schema/validate/routes ...
+//	GET                            /plugins/list, /plugins/proxy-rewrite
 //	GET, PUT, HEAD                 /configs: all documents, as one change
 //	POST                           /configs/validate
 //	POST                           /explain: see below
