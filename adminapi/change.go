@@ -41,26 +41,31 @@ func (e *edit) key() string { return keyOf(e.kind, e.id) }
 
 // A view is the documents as they would be after edits.
 type view struct {
-	docs   *documents
-	edited map[string]*edit // by key
+	docs     *documents
+	rejected map[string]*rejection // by key
+	edited   map[string]*edit      // by key
 }
 
 // after returns the view that edits make. changeMu is held.
 func (h *Handler) after(edits ...*edit) view {
-	v := view{docs: h.docs, edited: map[string]*edit{}}
+	v := view{docs: h.docs, rejected: h.rejected, edited: map[string]*edit{}}
 	for _, e := range edits {
 		v.edited[e.key()] = e
 	}
 	return v
 }
 
-// service returns a service, decoded, or nil.
+// service returns a service, decoded, or what refuses in its place, or nil.
 func (v view) service(id string) *apisix.Object {
-	if e := v.edited[keyOf(apisix.Services, id)]; e != nil {
+	key := keyOf(apisix.Services, id)
+	if e := v.edited[key]; e != nil {
 		return e.decoded
 	}
 	if o := v.docs.get(apisix.Services, id); o != nil {
 		return o.decoded
+	}
+	if r := v.rejected[key]; r != nil {
+		return r.refuses
 	}
 	return nil
 }
@@ -100,11 +105,16 @@ func (h *Handler) decode(ctx context.Context, v view, e *edit) error {
 	if e.kind != apisix.Services {
 		return nil
 	}
-	// What is wrong with a service's hosts is not to be found only when it has a route.
-	c := *e.decoded.Route
+	return checkService(e.decoded)
+}
+
+// checkService finds what is wrong with the hosts of a service, which is not to be found only
+// when it has a route.
+func checkService(o *apisix.Object) error {
+	c := *o.Route
 	c.Paths, c.Upstream = []string{"/*"}, "some"
-	_, err = route.New(c)
-	return e.decoded.Translate(err)
+	_, err := route.New(c)
+	return o.Translate(err)
 }
 
 // decodeAll decodes the documents of edits, and returns an error or nil for each. Most of
@@ -160,11 +170,23 @@ func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway
 				users[key] = users[key] || e.kind == apisix.SSLs
 			}
 		}
+		if e.kind == apisix.SSLs {
+			continue
+		}
+		for key, r := range h.rejected {
+			if v.edited[key] == nil && r.refuses != nil && r.refuses.Service == e.id {
+				users[key] = false
+			}
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(users)) {
 		kind, id, _ := parseKey(key)
 		o := h.docs.get(kind, id)
-		if !users[key] {
+		switch {
+		case o == nil:
+			c.Put.Routes = append(c.Put.Routes, routeOf(h.rejected[key].refuses, v))
+			continue
+		case !users[key]:
 			c.Put.Routes = append(c.Put.Routes, routeOf(o.decoded, v))
 			continue
 		}
@@ -236,6 +258,10 @@ func routeOf(o *apisix.Object, v view) route.Config {
 	service := v.service(o.Service)
 	c := *o.Under(service)
 	switch {
+	case o.Route.Handler != nil: // which refuses
+		c.Upstream = ""
+	case service != nil && service.Route.Handler != nil:
+		c.Upstream, c.Handler = "", service.Route.Handler
 	case service == nil:
 		c.Upstream, c.Handler = "", unserved{http.StatusNotFound, "the service of the route does not exist"}
 	case c.Upstream == "":

@@ -187,7 +187,7 @@ func (h *Handler) refusesAll(p *ssl.Profile) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	r := h.rejected[keyOf(apisix.SSLs, p.ID())]
-	return r != nil && r.refuses
+	return r != nil && r.refuses != nil
 }
 
 // patternOf returns the name of a profile by which it is found.

@@ -27,6 +27,10 @@ type following struct {
 	waiters []*waiter // guarded by changeMu
 	begun   bool      // what was stored at the start is in force; guarded by changeMu
 
+	// rules are the global rules of APISIX that are stored. Guarded by the Handler's mu, as
+	// its rejected are.
+	rules map[string]*rejection
+
 	// older says that the storage was once behind what is in force, and so that there may
 	// have been changes since which were not told: only an Update that is Whole has them.
 	// Guarded by changeMu.
@@ -49,7 +53,7 @@ type waiter struct {
 type rejection struct {
 	record  Record // the document, or its deletion
 	err     error
-	refuses bool // the server has what refuses in its place
+	refuses *apisix.Object // what the server has in its place, which refuses; or nil
 }
 
 // awaitTime is how long a write waits until it has come back.
@@ -117,11 +121,14 @@ func (h *Handler) Status() Status {
 	h.following.mu.Lock()
 	defer h.following.mu.Unlock()
 	s := h.following.state
-	for _, key := range slices.Sorted(maps.Keys(h.rejected)) {
-		r := h.rejected[key]
+	for key, r := range h.rejected {
 		kind, id, _ := parseKey(key)
 		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.record.Modified, Err: r.err, LastGood: h.docs.get(kind, id) != nil})
 	}
+	for key, r := range h.following.rules {
+		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.record.Modified, Err: r.err})
+	}
+	slices.SortFunc(s.Rejected, func(a, b Rejected) int { return strings.Compare(a.Key, b.Key) })
 	return s
 }
 
@@ -242,7 +249,12 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 			}
 			var program *foreignError
 			refuses := !errors.As(err, &program) && e.refuse()
-			news[key].refuses = refuses || h.rejected[key] != nil && h.rejected[key].refuses
+			news[key].refuses = nil
+			if refuses {
+				news[key].refuses = e.decoded
+			} else if r := h.rejected[key]; r != nil {
+				news[key].refuses = r.refuses
+			}
 			return !refuses
 		})
 	}
@@ -269,6 +281,7 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 		}
 	}
 	maps.Copy(h.rejected, news)
+	maps.Copy(news, h.takeRules(u))
 	h.takeConfigs(u)
 	h.mu.Unlock()
 	// What was written here, its writer tells. Without a logger, what was told is noted all
@@ -280,13 +293,40 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 		return report, true
 	}
 	for _, key := range slices.Sorted(maps.Keys(news)) {
-		kind, id, _ := parseKey(key)
-		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].record.Modified, "error", news[key].err, "last_good", h.docs.get(kind, id) != nil)
+		kind, id, ok := parseKey(key)
+		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].record.Modified, "error", news[key].err, "last_good", ok && h.docs.get(kind, id) != nil)
 	}
 	if put+deleted > 0 {
 		h.logger.Info("configuration followed", "revision", u.Revision, "put", put, "deleted", deleted)
 	}
 	return report, true
+}
+
+// errRule is why a global rule is not in force. Its plugins may keep people out, so that
+// nobody should have to find out that it is not.
+var errRule = errors.New("this gateway has no global rules: its plugins do nothing here, and the routes are served without them")
+
+// takeRules takes the global rules of an update, and returns those that are news. mu is held.
+func (h *Handler) takeRules(u Update) map[string]*rejection {
+	const directory = "/global_rules/"
+	rules, news := map[string]*rejection{}, map[string]*rejection{}
+	if !u.Whole {
+		maps.Copy(rules, h.following.rules)
+	}
+	for _, r := range u.Deleted {
+		delete(rules, r.Key)
+	}
+	for _, r := range u.Records {
+		if !strings.HasPrefix(r.Key, directory) {
+			continue
+		}
+		rules[r.Key] = &rejection{record: r, err: errRule}
+		if old := h.following.rules[r.Key]; old == nil || old.record.Modified != r.Modified {
+			news[r.Key] = rules[r.Key]
+		}
+	}
+	h.following.rules = rules
+	return news
 }
 
 // takeConfigs takes the state of the whole configuration. mu is held.

@@ -445,7 +445,6 @@ func TestFollowRefusesRequests(t *testing.T) {
 	require.Equal(t, "origin 1: GET /x", m.get("/x"))
 
 	for name, change := range map[string]func(doc map[string]any){
-		"of a service":    func(doc map[string]any) { doc["service_id"] = "1" },
 		"with a function": func(doc map[string]any) { doc["filter_func"] = "function() end" },
 		"off":             func(doc map[string]any) { doc["status"] = 0 },
 		"with bad vars":   func(doc map[string]any) { doc["vars"] = list{"x"} },
@@ -468,6 +467,89 @@ func TestFollowRefusesRequests(t *testing.T) {
 	require.True(t, refused("GET", "http://a.test/admin/x"))
 	s.remove(t, "/routes/bad")
 	require.Equal(t, "origin 1: GET /admin/x", m.get("/admin/x"))
+}
+
+// So does a route that has its hosts from a service, wherever that has them now, and so do the
+// routes of a service that cannot be used: at its hosts, and at no other.
+func TestFollowRefusesRequestsOfServices(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	s.write(t, "/routes/all", encode(t, w.routeDoc("/*", 1)))
+	s.write(t, "/services/good", `{"hosts":["a.test"]}`)
+	bad := w.routeDoc("/admin/*", 2)
+	bad["service_id"], bad["plugins"] = "good", map[string]any{"key-auth": map[string]any{}}
+	s.write(t, "/routes/bad", encode(t, bad))
+	good := w.routeDoc("/of/service/*", 2)
+	good["service_id"] = "bad"
+	s.write(t, "/routes/good", encode(t, good))
+	s.write(t, "/services/bad", `{"hosts":["a.test"],"plugins":{"ip-restriction":{}}}`)
+	m := join(t, s)
+	want := func(path, atA, atB string) {
+		t.Helper()
+		for host, want := range map[string]string{"a.test": atA, "b.test": atB} {
+			_, body := ask(m.gw, "GET", "http://"+host+path, "")
+			require.Contains(t, body, want, host)
+		}
+	}
+	const noRoute, noService = "the stored route for this request cannot be used", "the stored service of the route cannot be used"
+	want("/admin/x", noRoute, "origin 1")
+	want("/of/service/x", noService, "origin 1")
+	require.Len(t, m.h.Status().Rejected, 2)
+
+	s.write(t, "/services/good", `{"hosts":["b.test"]}`)
+	s.write(t, "/services/bad", `{"hosts":["b.test"],"plugins":{"ip-restriction":{}}}`)
+	want("/admin/x", "origin 1", noRoute)
+	want("/of/service/x", "origin 1", noService)
+	s.write(t, "/services/bad", `{`)
+	want("/of/service/x", "origin 1", noService)
+	s.write(t, "/services/bad", `{"hosts":["b.test"]}`)
+	want("/of/service/x", "origin 1", "origin 2")
+	s.write(t, "/services/good", `{"hosts":["b.test"],"plugins":{"ip-restriction":{}}}`)
+	want("/admin/x", "origin 1", noRoute)
+	s.remove(t, "/services/good")
+	want("/admin/x", noRoute, noRoute) // as a route without its service answers at every host
+	s.remove(t, "/routes/bad")
+	want("/admin/x", "origin 1", "origin 1")
+	require.Empty(t, m.h.Status().Rejected)
+}
+
+// What a global rule was to do to every request is not done, and that is told.
+func TestFollowTellsOfGlobalRules(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	s.write(t, "/routes/1", encode(t, w.routeDoc("/1", 1)))
+	s.write(t, "/global_rules/1", `{"plugins":{"key-auth":{}}}`)
+	s.write(t, "/routes/bad", `{`)
+	s.write(t, "/consumers/jack", `{"username":"jack"}`)
+	m := join(t, s)
+	rejected := func() (keys []string) {
+		for _, r := range m.h.Status().Rejected {
+			keys = append(keys, r.Key)
+		}
+		return keys
+	}
+	require.Equal(t, []string{"/global_rules/1", "/routes/bad"}, rejected())
+	r := m.h.Status().Rejected[0]
+	require.EqualValues(t, 2, r.Revision)
+	require.ErrorContains(t, r.Err, "its plugins do nothing")
+	require.False(t, r.LastGood)
+	require.Contains(t, m.logs.String(), `key=/global_rules/1`)
+	require.Equal(t, "origin 1: GET /1", m.get("/1"))
+
+	s.write(t, "/global_rules/2", `{"plugins":{"prometheus":{}}}`)
+	require.Equal(t, []string{"/global_rules/1", "/global_rules/2", "/routes/bad"}, rejected())
+	s.remove(t, "/global_rules/1")
+	require.Equal(t, []string{"/global_rules/2", "/routes/bad"}, rejected())
+	require.Equal(t, 1, strings.Count(m.logs.String(), `key=/global_rules/2`))
+
+	// A whole configuration replaces what there can be here.
+	require.NoError(t, m.h.Load(t.Context(), strings.NewReader(`{}`)))
+	require.Equal(t, []string{"/global_rules/2"}, rejected())
+	u := s.whole()
+	u.Records = nil
+	s.tell(u)
+	s.settle()
+	require.Empty(t, rejected())
 }
 
 // While the storage is out of reach everything goes on, and it is told; then it catches up,

@@ -32,7 +32,7 @@ func (h *Handler) isForeign(kind apisix.Kind, id string) bool {
 	if h.docs.get(kind, id) != nil {
 		return false
 	}
-	if r := h.rejected[keyOf(kind, id)]; r != nil && r.refuses {
+	if r := h.rejected[keyOf(kind, id)]; r != nil && r.refuses != nil {
 		return false // that which refuses is ours
 	}
 	switch kind {

@@ -35,6 +35,8 @@ func (e *edit) refuse() bool {
 		e.decoded = e.refuseNames()
 	case apisix.Routes:
 		e.decoded = e.refuseRequests()
+	case apisix.Services:
+		e.decoded = e.refuseHosts()
 	default:
 		return false
 	}
@@ -46,13 +48,12 @@ func (e *edit) refuse() bool {
 }
 
 // matching are the properties of a route that say which requests are its.
-var matching = []string{"uri", "uris", "host", "hosts", "methods", "remote_addr", "remote_addrs", "vars", "priority"}
+var matching = []string{"uri", "uris", "host", "hosts", "methods", "remote_addr", "remote_addrs", "vars", "priority", "service_id"}
 
 // refuseRequests returns a route that answers 503 to the requests of one. It is nil where it
 // is not known which they are.
 func (e *edit) refuseRequests() *apisix.Object {
-	_, filtered := e.doc["filter_func"]
-	if inService := e.doc["service_id"] != nil && e.doc["host"] == nil && e.doc["hosts"] == nil; filtered || inService {
+	if _, filtered := e.doc["filter_func"]; filtered {
 		return nil
 	}
 	doc := map[string]any{"upstream": map[string]any{"nodes": map[string]any{}}}
@@ -65,12 +66,31 @@ func (e *edit) refuseRequests() *apisix.Object {
 	if err != nil {
 		return nil
 	}
-	c := *o.Route
-	c.Upstream, c.Handler = "", unserved{http.StatusServiceUnavailable, "the stored route for this request cannot be used"}
-	if _, err := route.New(c); err != nil {
+	o.Upstream = nil
+	o.Route.Upstream, o.Route.Handler = "", unserved{http.StatusServiceUnavailable, "the stored route for this request cannot be used"}
+	if _, err := route.New(*o.Route); err != nil {
 		return nil
 	}
-	return &apisix.Object{Kind: apisix.Routes, ID: e.id, Enabled: true, Route: &c}
+	return o
+}
+
+// refuseHosts returns a service whose routes answer 503. If it were as if there was none,
+// they would answer at every host, and not only at those of the service. It is nil where those
+// are not known.
+func (e *edit) refuseHosts() *apisix.Object {
+	if e.unreadable != nil {
+		return nil
+	}
+	doc := map[string]any{}
+	if hosts, ok := e.doc["hosts"]; ok {
+		doc["hosts"] = hosts
+	}
+	o, err := apisix.Decode(apisix.Services, e.id, doc)
+	if err != nil || checkService(o) != nil {
+		return nil
+	}
+	o.Route.Handler = unserved{http.StatusServiceUnavailable, "the stored service of the route cannot be used"}
+	return o
 }
 
 // refuseNames returns an ssl object that refuses every handshake for the names of one.

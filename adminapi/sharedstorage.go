@@ -63,8 +63,9 @@ type Rejected struct {
 	Err      error
 
 	// LastGood says that the previous version is in force. Otherwise, an ssl object refuses
-	// every handshake for its names and a route answers 503, as far as it is known what they
-	// are for; any other object is treated as if it did not exist. If the program itself has
+	// every handshake for its names, and a route answers 503, as do the routes of a service, as
+	// far as it is known what they are for; any other object, such as one of APISIX's global
+	// rules, is treated as if it did not exist. If the program itself has
 	// configured an object with the same id, that one stays: see [New].
 	LastGood bool
 }

@@ -17,6 +17,11 @@
 // "apisix init_etcd" does. /apisix/configs, where the Admin API keeps what PUT /configs
 // says about a configuration as a whole, is ignored by APISIX.
 //
+// Documents that use what this gateway does not have, such as plugins, are kept out and
+// reported ([adminapi.Rejected] says what becomes of their requests). A global rule keeps
+// nobody out here, whatever its plugins are: it is reported as well. Consumers, stream routes
+// and the like have no effect.
+//
 // Private keys are stored as they are put, or encrypted as APISIX does:
 // [adminapi.Options.Keyring] is its data_encryption.keyring.
 //
