@@ -67,7 +67,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 	}
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	if x.webSocket || x.call {
-		tunnel, end := s.beginTunnel(ctx, d)
+		tunnel, end := s.beginTunnel(ctx, d, false)
 		defer end()
 		ctx = tunnel
 	}

@@ -19,6 +19,14 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 	if d.identity != nil {
 		ctx = ssl.NewContext(ctx, d.identity)
 	}
+	switch {
+	case calls(r):
+		call, end := s.beginTunnel(ctx, d, false)
+		defer end()
+		ctx = call
+	case r.ProtoMajor == 1 && len(r.Header["Upgrade"]) > 0:
+		w = &upgradableWriter{w, s, d}
+	}
 	r = r.WithContext(ctx)
 	r.Header = r.Header.Clone()
 	for name, value := range d.found.Params() {

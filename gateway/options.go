@@ -96,6 +96,11 @@ type Options struct {
 	// client has lost the right to it, because the policy of its name was replaced or its
 	// certificate has expired. Zero ends it at once: after a new policy before the change
 	// that brings it returns, after an expiry within half a minute.
+	//
+	// So it is with nodes and with a Handler alike. A connection that a Handler has taken over,
+	// for a request with an Upgrade, is closed, and the context of a gRPC call ends. Every other
+	// request ends as it has begun, however long its answer takes: also one with an event
+	// stream (text/event-stream).
 	TunnelGrace time.Duration
 
 	// ProxyProtocol are the peers that must begin each connection with a PROXY protocol

@@ -43,7 +43,7 @@ func (s *Server) connect(w *streamWriter, r *http.Request, d *decision) {
 		visit:     d.visit,
 		webSocket: true,
 	}
-	ctx, end := s.beginTunnel(context.WithValue(r.Context(), exchangeKey{}, x), d)
+	ctx, end := s.beginTunnel(context.WithValue(r.Context(), exchangeKey{}, x), d, false)
 	defer end()
 	in := r.WithContext(ctx)
 	out := in.Clone(ctx)

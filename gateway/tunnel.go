@@ -11,13 +11,14 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// tunnels are the WebSocket connections and the gRPC calls that go on: what outlives the
-// judgement at its beginning. net/http leaves a connection to whoever has switched its
+// tunnels are the WebSocket connections and the gRPC calls that go on, to nodes and to handlers
+// of the user's: what outlives the judgement at its beginning. net/http leaves a connection to whoever has switched its
 // protocol, and neither waits for it nor ends it. The zero tunnels is empty.
 type tunnels struct {
 	mu    sync.Mutex // guards what follows
 	open  map[*tunnel]struct{}
-	rest  rest        // when none is open
+	taken int         // how many of them a handler has taken over
+	rest  rest        // when no other is open
 	timer *time.Timer // looks for what has expired; runs while any is open
 }
 
@@ -36,11 +37,12 @@ type tunnel struct {
 	profile, made *ssl.Profile
 
 	doomed bool // it ends after the grace
+	taken  bool // a handler has taken it over: nobody waits for it
 }
 
 // beginTunnel takes note of a tunnel. It ends with the context that is returned, and end
 // must be called when it has.
-func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.Context, end func()) {
+func (s *Server) beginTunnel(parent context.Context, d *decision, taken bool) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	t := &tunnel{
 		cancel:    cancel,
@@ -49,6 +51,7 @@ func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.C
 		host:      d.req.Host,
 		guarded:   d.path.Guard(),
 		route:     d.found.Route,
+		taken:     taken,
 	}
 	t.find(d.snap.ssl)
 	ts := &s.tunnels
@@ -57,6 +60,9 @@ func (s *Server) beginTunnel(parent context.Context, d *decision) (ctx context.C
 		ts.open = map[*tunnel]struct{}{}
 	}
 	ts.open[t] = struct{}{}
+	if taken {
+		ts.taken++
+	}
 	if ts.timer == nil {
 		ts.timer = time.AfterFunc(judgeEvery, s.judgeAgain)
 	}
@@ -85,16 +91,25 @@ func (ts *tunnels) end(t *tunnel) {
 	t.cancel(nil)
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	delete(ts.open, t)
-	if len(ts.open) > 0 {
-		return
+	if _, open := ts.open[t]; !open {
+		return // whoever has taken it over closes it as often as he likes
 	}
-	if ts.timer != nil {
+	delete(ts.open, t)
+	if t.taken {
+		ts.taken--
+	}
+	if len(ts.open) == 0 && ts.timer != nil {
 		ts.timer.Stop()
 		ts.timer = nil
 	}
-	ts.rest.reach()
+	if ts.atRest() {
+		ts.rest.reach()
+	}
 }
+
+// atRest reports whether all that is open are tunnels that a handler has taken over. mu is
+// held.
+func (ts *tunnels) atRest() bool { return len(ts.open) == ts.taken }
 
 // judgeEvery is how often it is looked for clients whose certificates have expired while
 // a tunnel of theirs goes on.
@@ -179,16 +194,19 @@ func (s *Server) refuses(snap *snapshot, t *tunnel) error {
 	return refused
 }
 
-// wait waits until no tunnel is open, or ctx ends.
+// wait waits until no tunnel is open but those that a handler has taken over, or ctx ends.
 func (ts *tunnels) wait(ctx context.Context) error {
-	return ts.rest.wait(ctx, &ts.mu, func() bool { return len(ts.open) == 0 })
+	return ts.rest.wait(ctx, &ts.mu, ts.atRest)
 }
 
-// closeAll ends all tunnels that are open.
+// closeAll ends all tunnels that are open, but those that a handler has taken over: nor does
+// net/http.
 func (ts *tunnels) closeAll() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for t := range ts.open {
-		t.cancel(nil)
+		if !t.taken {
+			t.cancel(nil)
+		}
 	}
 }

@@ -68,6 +68,57 @@ func TestTunnelsEndWithThePolicy(t *testing.T) {
 	}
 }
 
+// So does a connection that a handler of the user's has taken over, and a gRPC call that one
+// answers. The former keeps nobody waiting, and outlives the Server, as with net/http.
+func TestTunnelsOfHandlersEndWithThePolicy(t *testing.T) {
+	h := newHarness(t, nil)
+	next := ssltest.NewCA(t, "next")
+	ended := make(chan error, 1)
+	config := func(ca *ssltest.CA) gateway.Config {
+		return gateway.Config{
+			Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, ca), h.profile("2", []string{"b.test"}, h.people)},
+			Routes: []route.Config{
+				{ID: "ws", Paths: []string{"/ws"}, Handler: http.HandlerFunc(hijackAndEcho)},
+				{ID: "call", Paths: []string{"/service/method"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Type", "application/grpc")
+					_ = http.NewResponseController(w).Flush()
+					<-r.Context().Done()
+					ended <- context.Cause(r.Context())
+				})},
+			},
+		}
+	}
+	for _, d := range []door{h.http1, h.handler1} {
+		t.Run(d.name, func(t *testing.T) {
+			h.apply(config(h.people))
+			alice := h.raw(d, "a.test", h.people.Client("alice"))
+			alice.openWebSocket("a.test")
+			bob := h.raw(d, "b.test", h.people.Client("bob"))
+			bob.openWebSocket("b.test")
+			h.apply(config(next))
+			alice.wantEnd()
+			bob.wantEcho("still")
+		})
+	}
+	for _, d := range []door{h.http2, h.handler2} {
+		t.Run(d.name, func(t *testing.T) {
+			h.apply(config(h.people))
+			res, err := h.client(d, "a.test", h.people.Client("alice")).Do(h.call(d, "application/grpc"))
+			require.NoError(t, err)
+			defer res.Body.Close()
+			h.apply(config(next))
+			var refusal *ssl.RequestError
+			require.ErrorAs(t, <-ended, &refusal)
+		})
+	}
+	bob := h.raw(h.http1, "b.test", h.people.Client("bob"))
+	bob.openWebSocket("b.test")
+	require.NoError(t, h.gw.Shutdown(t.Context()))
+	bob.wantEcho("still")
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("2", []string{"b.test"}, next)}})
+	bob.wantEnd()
+}
+
 // A tunnel whose handshake goes on while the policy changes is judged by the new one, as
 // those are that were open before. The client learns why.
 func TestTunnelThatBeginsDuringAChange(t *testing.T) {

@@ -1,0 +1,48 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+)
+
+// This file is what becomes of a connection whose protocol a handler of the user's switches,
+// as those of WebSocket libraries do: it is a tunnel like one to a node, and ends when its
+// client loses the right to it. Else nobody would look at it again.
+
+// An upgradableWriter is the ResponseWriter of a request that asks for an upgrade.
+type upgradableWriter struct {
+	http.ResponseWriter
+	server   *Server
+	decision *decision
+}
+
+// Flush implements [http.Flusher], which many handlers ask for.
+func (w *upgradableWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap is for [http.ResponseController].
+func (w *upgradableWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack implements [http.Hijacker].
+func (w *upgradableWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, end := w.server.beginTunnel(context.Background(), w.decision, true)
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return &takenConn{conn, end}, rw, nil
+}
+
+// A takenConn is a connection that a handler has taken over.
+type takenConn struct {
+	net.Conn
+	end func()
+}
+
+// Close implements [net.Conn].
+func (c *takenConn) Close() error {
+	c.end()
+	return c.Conn.Close()
+}
