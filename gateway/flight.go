@@ -12,6 +12,7 @@ type flight struct {
 	exchange forward.Exchange // that goes on, or nil
 	cancel   func()           // ends the request that goes on, or nil
 	gone     bool             // the client went away while the request went on
+	refused  error            // why the request was ended, if it was not that
 }
 
 // follow takes note of an exchange that begins.
@@ -53,9 +54,24 @@ func (f *flight) interrupt() {
 	}
 }
 
+// refuse ends what goes on, because the client has lost the right to it.
+func (f *flight) refuse(why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = why
+	f.interrupt()
+}
+
+// refusal returns why the client has lost the right to what went on, or nil.
+func (f *flight) refusal() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refused
+}
+
 // reset makes the flight one in which nothing goes on.
 func (f *flight) reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.exchange, f.cancel, f.gone = nil, nil, false
+	f.exchange, f.cancel, f.gone, f.refused = nil, nil, false, nil
 }

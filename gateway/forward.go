@@ -41,6 +41,11 @@ type exchange struct {
 	// call says that the request is a gRPC call, and bare that its answer has no
 	// body: head and outcome must then go out in one.
 	call, bare bool
+
+	// For an answer that is an event stream:
+	decision *decision
+	cancel   context.CancelCauseFunc
+	end      func() // of the tunnel; nil if there is none
 }
 
 type exchangeKey struct{}
@@ -65,7 +70,14 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 	if deadline, ok := callDeadline(r); ok {
 		x.deadline = deadline
 	}
-	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), exchangeKey{}, x))
+	defer cancel(nil)
+	x.decision, x.cancel = d, cancel
+	defer func() {
+		if x.end != nil {
+			x.end()
+		}
+	}()
 	if x.webSocket || x.call {
 		tunnel, end := s.beginTunnel(ctx, d, false)
 		defer end()
@@ -253,6 +265,9 @@ func (s *Server) checkAnswer(res *http.Response) error {
 		// to discard it, at the same time as it goes on to the node: the node
 		// would get a body with holes.
 		res.Header.Set("Connection", "close")
+	}
+	if !x.call && x.decision != nil && isEventStream(res.Header.Get("Content-Type")) {
+		x.beginEvents(s)
 	}
 	if x.visit.event != nil {
 		res.Body = &toldBody{res.Body, out.Context(), x.visit.event}

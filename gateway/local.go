@@ -20,7 +20,7 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 		ctx = ssl.NewContext(ctx, d.identity)
 	}
 	switch {
-	case calls(r):
+	case calls(r) || asksForEvents(r):
 		call, end := s.beginTunnel(ctx, d, false)
 		defer end()
 		ctx = call

@@ -92,15 +92,15 @@ type Options struct {
 	// default. gRPC calls have answers of their own.
 	ErrorBody func(status int, message, accept string) (contentType string, body []byte)
 
-	// TunnelGrace is how long a WebSocket connection or a gRPC call may continue after its
-	// client has lost the right to it, because the policy of its name was replaced or its
-	// certificate has expired. Zero ends it at once: after a new policy before the change
-	// that brings it returns, after an expiry within half a minute.
+	// TunnelGrace is how long a WebSocket connection, a gRPC call or an event stream (an
+	// answer of the type text/event-stream) may continue after its client has lost the right
+	// to it, because the policy of its name was replaced or its certificate has expired. Zero
+	// ends it at once: after a new policy before the change that brings it returns, after an
+	// expiry within half a minute.
 	//
-	// So it is with nodes and with a Handler alike. A connection that a Handler has taken over,
-	// for a request with an Upgrade, is closed, and the context of a gRPC call ends. Every other
-	// request ends as it has begun, however long its answer takes: also one with an event
-	// stream (text/event-stream).
+	// So it is with a Handler too. A connection that it has taken over, for a request with an
+	// Upgrade, is closed. The context ends of a gRPC call, and of a request whose Accept names
+	// text/event-stream. Every other request ends as it has begun, however long that takes.
 	TunnelGrace time.Duration
 
 	// ProxyProtocol are the peers that must begin each connection with a PROXY protocol

@@ -223,7 +223,10 @@ func (t *turn) relay() bool {
 	case err != nil:
 		t.land(x)
 		return t.failed(err)
-	case t.stream != nil:
+	case answer.ContentLength < 0 && eventStream(answer):
+		defer t.beginEvents()()
+	}
+	if t.stream != nil {
 		return t.answerStream(x, answer)
 	}
 	return t.answer(x, answer)
@@ -289,6 +292,14 @@ func (t *turn) takeBody() {
 	}
 	t.body = k.stream(t.head)
 	t.fwd.Body, t.fwd.Length = t.body, t.head.ContentLength
+}
+
+// inFlight returns the flight of the request.
+func (t *turn) inFlight() *flight {
+	if t.stream != nil {
+		return &t.flight
+	}
+	return &t.client.flight
 }
 
 // follow takes note that the client waits for an answer.
@@ -407,7 +418,11 @@ func (t *turn) broken(err error) bool {
 	t.stopBody()
 	var answered *answerError
 	if errors.As(err, &answered) {
-		t.client.server.logFailure(&t.own, t.request(), t.found.Route, answered.err)
+		err = answered.err
+		if refused := t.inFlight().refusal(); refused != nil {
+			err = refused
+		}
+		t.client.server.logFailure(&t.own, t.request(), t.found.Route, err)
 	}
 	return false
 }

@@ -35,7 +35,8 @@ func (w *upgradableWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return &takenConn{conn, end}, rw, nil
 }
 
-// A takenConn is a connection that a handler has taken over.
+// A takenConn is a connection that a handler has taken over. As with net/http, a Server that
+// ends neither waits for it nor closes it.
 type takenConn struct {
 	net.Conn
 	end func()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,13 +12,13 @@ import (
 	"github.com/sallyport/sallyport/ssl"
 )
 
-// tunnels are the WebSocket connections and the gRPC calls that go on, to nodes and to handlers
-// of the user's: what outlives the judgement at its beginning. net/http leaves a connection to whoever has switched its
+// tunnels are the WebSocket connections, the gRPC calls and the event streams that go on, of
+// nodes and of handlers of the user's: what outlives the judgement at its beginning. net/http leaves a connection to whoever has switched its
 // protocol, and neither waits for it nor ends it. The zero tunnels is empty.
 type tunnels struct {
 	mu    sync.Mutex // guards what follows
 	open  map[*tunnel]struct{}
-	taken int         // how many of them a handler has taken over
+	loose int         // how many of them are
 	rest  rest        // when no other is open
 	timer *time.Timer // looks for what has expired; runs while any is open
 }
@@ -37,21 +38,21 @@ type tunnel struct {
 	profile, made *ssl.Profile
 
 	doomed bool // it ends after the grace
-	taken  bool // a handler has taken it over: nobody waits for it
+	loose  bool // it is others who wait for its end, and who close it, if anybody does
 }
 
 // beginTunnel takes note of a tunnel. It ends with the context that is returned, and end
 // must be called when it has.
-func (s *Server) beginTunnel(parent context.Context, d *decision, taken bool) (ctx context.Context, end func()) {
+func (s *Server) beginTunnel(parent context.Context, d *decision, loose bool) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	t := &tunnel{
 		cancel:    cancel,
 		tls:       d.tls,
-		authority: d.authority,
-		host:      d.req.Host,
-		guarded:   d.path.Guard(),
+		authority: strings.Clone(d.authority), // it is judged while others see to its end
+		host:      strings.Clone(d.req.Host),
+		guarded:   strings.Clone(d.path.Guard()),
 		route:     d.found.Route,
-		taken:     taken,
+		loose:     loose,
 	}
 	t.find(d.snap.ssl)
 	ts := &s.tunnels
@@ -60,8 +61,8 @@ func (s *Server) beginTunnel(parent context.Context, d *decision, taken bool) (c
 		ts.open = map[*tunnel]struct{}{}
 	}
 	ts.open[t] = struct{}{}
-	if taken {
-		ts.taken++
+	if loose {
+		ts.loose++
 	}
 	if ts.timer == nil {
 		ts.timer = time.AfterFunc(judgeEvery, s.judgeAgain)
@@ -95,8 +96,8 @@ func (ts *tunnels) end(t *tunnel) {
 		return // whoever has taken it over closes it as often as he likes
 	}
 	delete(ts.open, t)
-	if t.taken {
-		ts.taken--
+	if t.loose {
+		ts.loose--
 	}
 	if len(ts.open) == 0 && ts.timer != nil {
 		ts.timer.Stop()
@@ -107,9 +108,8 @@ func (ts *tunnels) end(t *tunnel) {
 	}
 }
 
-// atRest reports whether all that is open are tunnels that a handler has taken over. mu is
-// held.
-func (ts *tunnels) atRest() bool { return len(ts.open) == ts.taken }
+// atRest reports whether whatever is open is loose. mu is held.
+func (ts *tunnels) atRest() bool { return len(ts.open) == ts.loose }
 
 // judgeEvery is how often it is looked for clients whose certificates have expired while
 // a tunnel of theirs goes on.
@@ -194,18 +194,17 @@ func (s *Server) refuses(snap *snapshot, t *tunnel) error {
 	return refused
 }
 
-// wait waits until no tunnel is open but those that a handler has taken over, or ctx ends.
+// wait waits until no tunnel is open but loose ones, or ctx ends.
 func (ts *tunnels) wait(ctx context.Context) error {
 	return ts.rest.wait(ctx, &ts.mu, ts.atRest)
 }
 
-// closeAll ends all tunnels that are open, but those that a handler has taken over: nor does
-// net/http.
+// closeAll ends all tunnels that are open, but loose ones.
 func (ts *tunnels) closeAll() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for t := range ts.open {
-		if !t.taken {
+		if !t.loose {
 			t.cancel(nil)
 		}
 	}

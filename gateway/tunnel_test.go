@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -117,6 +118,66 @@ func TestTunnelsOfHandlersEndWithThePolicy(t *testing.T) {
 	bob.wantEcho("still")
 	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("2", []string{"b.test"}, next)}})
 	bob.wantEnd()
+}
+
+// So does an event stream. Every other answer that is under way comes to its end.
+func TestEventStreamsEndWithThePolicy(t *testing.T) {
+	h := newHarness(t, nil)
+	next := ssltest.NewCA(t, "next")
+	more := make(chan string)
+	node := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.Header.Get("Answer"))
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case s := <-more:
+			_, _ = io.WriteString(w, s)
+		case <-r.Context().Done():
+		}
+	}
+	http1 := httptest.NewServer(http.HandlerFunc(node))
+	defer http1.Close()
+	calls := upstreamTo("http2", newH2Origin(t, node))
+	calls.Scheme = "grpc"
+	to := func(id string) route.Config { return route.Config{ID: id, Paths: []string{"/" + id}, Upstream: id} }
+	config := func(ca *ssltest.CA) gateway.Config {
+		return gateway.Config{
+			Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}, ca)},
+			Upstreams: []upstream.Config{upstreamTo("http1", http1.Listener.Addr().String()), calls},
+			Routes:    []route.Config{to("http1"), to("http2"), {ID: "handler", Paths: []string{"/handler"}, Handler: http.HandlerFunc(node)}},
+		}
+	}
+	for _, d := range h.tlsDoors() {
+		for _, path := range []string{"/http1", "/http2", "/handler"} {
+			for answer, ends := range map[string]bool{"text/event-stream": true, "Text/Event-Stream ; charset=utf-8": true, "text/event-streams": false, "text/plain": false} {
+				t.Run(d.name+path+" "+answer, func(t *testing.T) {
+					h.apply(config(h.people))
+					req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test"+path, nil)
+					require.NoError(t, err)
+					req.Header.Set("Answer", answer)
+					req.Header.Set("Accept", "application/json, "+answer)
+					res, err := h.client(d, "a.test", h.people.Client("alice")).Do(req)
+					require.NoError(t, err)
+					defer res.Body.Close()
+					first := make([]byte, len("data: 1\n\n"))
+					_, err = io.ReadFull(res.Body, first)
+					require.NoError(t, err)
+					h.apply(config(h.people)) // no other policy
+					h.apply(config(next))
+					if !ends {
+						more <- "the end"
+					}
+					rest, err := io.ReadAll(res.Body)
+					if ends {
+						require.Empty(t, rest)
+					} else {
+						require.Equal(t, "the end", string(rest))
+						require.NoError(t, err)
+					}
+				})
+			}
+		}
+	}
 }
 
 // A tunnel whose handshake goes on while the policy changes is judged by the new one, as
