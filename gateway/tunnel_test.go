@@ -152,7 +152,9 @@ func TestEventStreamsEndWithThePolicy(t *testing.T) {
 			for answer, ends := range map[string]bool{"text/event-stream": true, "Text/Event-Stream ; charset=utf-8": true, "text/event-streams": false, "text/plain": false} {
 				t.Run(d.name+path+" "+answer, func(t *testing.T) {
 					h.apply(config(h.people))
-					req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test"+path, nil)
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					defer cancel()
+					req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://a.test"+path, nil)
 					require.NoError(t, err)
 					req.Header.Set("Answer", answer)
 					req.Header.Set("Accept", "application/json, "+answer)
@@ -170,6 +172,7 @@ func TestEventStreamsEndWithThePolicy(t *testing.T) {
 					rest, err := io.ReadAll(res.Body)
 					if ends {
 						require.Empty(t, rest)
+						require.NoError(t, ctx.Err(), "it goes on")
 					} else {
 						require.Equal(t, "the end", string(rest))
 						require.NoError(t, err)

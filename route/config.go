@@ -81,6 +81,10 @@ type Config struct {
 	// certificate only under a name whose profile has a ssl.Config.Client: under any other
 	// name the route refuses everybody, and gateway.Server.Apply warns of it. Package gateway
 	// answers 403.
+	//
+	// It is for what finds this route. If another route has the paths around it, as "/*" has
+	// those around "/admin/*", and leads to the same nodes, then a path that they read in their
+	// own way goes there, such as "/;x/admin/" or "/admin\\x": set [PathOptions.PlainOnly].
 	RequireIdentity bool
 
 	// Authorize, if not nil, has the last word on each request that finds the route. The
