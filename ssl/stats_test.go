@@ -377,7 +377,7 @@ func TestSoonest(t *testing.T) {
 		"no profile":      {nil, time.Time{}, time.Time{}},
 		"no lists":        {[]ssl.ProfileStats{profile(time.Time{}, at(3)), profile(time.Time{}, at(2))}, at(2), time.Time{}},
 		"several of one":  {[]ssl.ProfileStats{profile(at(9), at(3), at(1), at(2))}, at(1), at(9)},
-		"lists of others": {[]ssl.ProfileStats{profile(time.Time{}, at(1)), profile(at(8), at(2)), profile(time.Time{}, at(3)), profile(at(7), at(4)), profile(at(9))}, at(1), at(7)},
+		"lists of others": {[]ssl.ProfileStats{profile(time.Time{}, at(1)), profile(at(8), at(2)), profile(time.Time{}, at(3)), profile(at(7), at(4)), profile(at(9)), profile(time.Time{}, at(5))}, at(1), at(7)},
 	} {
 		notAfter, update := ssl.Stats{Profiles: c.profiles}.Soonest()
 		require.Equal(t, c.notAfter, notAfter, name)
