@@ -13,8 +13,9 @@ import (
 )
 
 // tunnels are the WebSocket connections, the gRPC calls and the event streams that go on, of
-// nodes and of handlers of the user's: what outlives the judgement at its beginning. net/http leaves a connection to whoever has switched its
-// protocol, and neither waits for it nor ends it. The zero tunnels is empty.
+// nodes and of handlers of the user's: what outlives the judgement at its beginning. net/http
+// leaves a connection to whoever has switched its protocol, and neither waits for it nor ends
+// it. The zero tunnels is empty.
 type tunnels struct {
 	mu    sync.Mutex // guards what follows
 	open  map[*tunnel]struct{}

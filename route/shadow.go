@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Warnings returns what does not work with a route the way it may seem to: that it is never found, because others are tried before it and take all its requests;
-// that because of it others are no longer found; and what in its paths and Vars means
-// something other than one may think. There are none for an ID that the table does not
-// have.
+// Warnings returns what does not work with a route the way it may seem to: that it is never
+// found, because others are tried before it and take all its requests; that because of it
+// others are no longer found; and what in its paths and Vars means something other than one
+// may think. There are none for an ID that the table does not have.
 //
 // Of its paths, and of all else in the route itself, there are at most 16 each. It
 // compares the route, one by one, with others of the same host and path: the last 256
