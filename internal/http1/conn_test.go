@@ -163,17 +163,18 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A gluedConn gives two writes of the server in one read.
+// A gluedConn gives two writes of the server in one read. It shows its descriptor, which is
+// looked at.
 type gluedConn struct {
-	net.Conn
+	*net.TCPConn
 	want int
 }
 
 func (g *gluedConn) Read(p []byte) (int, error) {
 	if g.want == 0 {
-		return g.Conn.Read(p)
+		return g.TCPConn.Read(p)
 	}
-	n, err := io.ReadFull(g.Conn, p[:min(g.want, len(p))])
+	n, err := io.ReadFull(g.TCPConn, p[:min(g.want, len(p))])
 	g.want = 0
 	return n, err
 }
@@ -183,7 +184,7 @@ func (g *gluedConn) Read(p []byte) (int, error) {
 func TestAliveWithRecordsInside(t *testing.T) {
 	for _, cut := range []int{1, 4, 5, 6, 10, 0} {
 		ours, theirs := pair(t)
-		glue := &gluedConn{Conn: ours}
+		glue := &gluedConn{TCPConn: ours}
 		tapped := &tap{Conn: theirs}
 		server := tls.Server(tapped, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
 		var wg sync.WaitGroup
@@ -193,6 +194,7 @@ func TestAliveWithRecordsInside(t *testing.T) {
 		wg.Wait()
 		serveOne(t, server, conn, okResponse) // takes the session tickets along
 		require.True(t, conn.End())
+		require.True(t, conn.Alive())
 
 		conn.Begin(0, 1<<12)
 		tapped.hold = true
