@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -179,6 +180,130 @@ func (g *gluedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Without an answer that came to its end, a connection cannot be used again, whatever the
+// exchange before left.
+func TestEndTooEarly(t *testing.T) {
+	for _, c := range []struct {
+		in       string
+		heads    int
+		received bool
+	}{
+		{"", 0, false},
+		{"HTTP/1.1 100 Continue\r\n\r\n", 1, true},
+		{"HTTP/1.1 204 No Cont", 1, true},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", 1, true},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 1, true},
+		{"HTTP/1.1 200 OK\r\n\r\n", 1, true},
+	} {
+		conn := begin(okResponse+c.in, len(okResponse))
+		_, err := conn.ReadResponse("GET")
+		require.NoError(t, err)
+		_, err = readAll(conn, 10)
+		require.NoError(t, err)
+		require.True(t, conn.End())
+
+		conn.Begin(time.Minute, 1<<12)
+		require.False(t, conn.Received())
+		for range c.heads {
+			_, _ = conn.ReadResponse("GET")
+		}
+		require.Equal(t, c.received, conn.Received(), c.in)
+		require.True(t, conn.HasBody(), c.in)
+		require.False(t, conn.End(), c.in)
+	}
+}
+
+// Each exchange has limits of its own: what one may have, of time, of bytes in its heads and of
+// lines around chunks, is neither more nor less for what those before it had.
+func TestLimitsOfAnExchange(t *testing.T) {
+	head := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: " + strings.Repeat("b", 3000) + "\r\n\r\n"
+	lines := strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nx\r\n", 10)
+	in := head + lines + "0\r\n\r\n"
+	conn := begin(strings.Repeat(in, 3)+"HTTP/1.1 200 OK\r\nA: "+strings.Repeat("b", 4096)+"\r\n\r\n", 1)
+	for range 3 {
+		conn.Begin(time.Minute, 1<<12)
+		_, err := conn.ReadResponse("GET")
+		require.NoError(t, err)
+		body, err := readAll(conn, 100)
+		require.NoError(t, err)
+		require.Equal(t, strings.Repeat("x", 10), body)
+		require.True(t, conn.End())
+	}
+	conn.Begin(time.Minute, 1<<12)
+	_, err := conn.ReadResponse("GET")
+	require.ErrorContains(t, err, "exceeded")
+
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		conn := NewConn(ours)
+		defer conn.Close()
+		conn.Begin(time.Second, 1<<12)
+		conn.Await(time.Second)
+		time.Sleep(time.Hour)
+		conn.Begin(0, 1<<12)
+		go func() {
+			time.Sleep(time.Hour)
+			_, _ = io.ReadFull(theirs, make([]byte, 1))
+			time.Sleep(time.Hour)
+			_, _ = io.WriteString(theirs, "HTTP/1.1 204 No Content\r\n\r\n")
+		}()
+		_, err := conn.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = conn.ReadResponse("GET")
+		require.NoError(t, err)
+	})
+}
+
+// A handshake that fails leaves nothing open.
+func TestHandshakeFails(t *testing.T) {
+	for name, config := range map[string]*tls.Config{
+		"another name":   {ServerName: "b.test"},
+		"unknown issuer": {ServerName: "a.test"},
+		"too old":        {ServerName: "a.test", MinVersion: tls.VersionTLS13},
+	} {
+		ours, theirs := pair(t)
+		server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, MaxVersion: tls.VersionTLS12})
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = server.Handshake() })
+		conn := NewConn(ours)
+		require.Error(t, conn.Handshake(t.Context(), config), name)
+		wg.Wait()
+		_, err := ours.Write([]byte("x"))
+		require.ErrorIs(t, err, net.ErrClosed, name)
+	}
+}
+
+// Over TLS, the end of one direction is announced, and the other goes on; so is the end of
+// both, after writes of any size.
+func TestCloseOverTLS(t *testing.T) {
+	for _, size := range []int{1, 64 << 10, 200 << 10} {
+		for _, half := range []bool{true, false} {
+			conn, server := securePair(t, tls.VersionTLS13)
+			conn.Begin(time.Minute, 1<<12)
+			got := make(chan int)
+			go func() {
+				all, err := io.ReadAll(server) // an end that was not announced is an error
+				assert.NoError(t, err)
+				got <- len(all)
+			}()
+			_, err := conn.Write(make([]byte, size))
+			require.NoError(t, err)
+			if !half {
+				require.NoError(t, conn.Close())
+				require.Equal(t, size, <-got)
+				continue
+			}
+			require.NoError(t, conn.CloseWrite())
+			require.Equal(t, size, <-got)
+			_, err = io.WriteString(server, okResponse)
+			require.NoError(t, err)
+			_, err = conn.ReadResponse("GET")
+			require.NoError(t, err)
+		}
+	}
+}
+
 // A second record, whole or cut, that was received together with the response is
 // inside crypto/tls, where no look at the socket finds it.
 func TestAliveWithRecordsInside(t *testing.T) {
@@ -288,8 +413,9 @@ func TestWriteOverTLS(t *testing.T) {
 	theirs.Close()
 	arrived(t, ours)
 	conn.Begin(time.Minute, 1<<12)
-	_, err := conn.Write(make([]byte, 64<<10))
+	n, err := conn.Write(make([]byte, 64<<10))
 	require.Error(t, err)
+	require.Zero(t, n)
 	require.False(t, conn.Sent())
 }
 

@@ -73,7 +73,7 @@ func (r *Response) parseStatus(line []byte) error {
 func (r *Response) parseField(at int, line []byte) error {
 	name, value, err := r.add(at, line)
 	if err != nil {
-		return fmt.Errorf("malformed MIME header: %w", err)
+		return fmt.Errorf("malformed MIME header: %v", err)
 	}
 	return r.note(name, value)
 }

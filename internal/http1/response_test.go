@@ -42,11 +42,13 @@ func TestResponses(t *testing.T) {
 		{"204", "GET", "HTTP/1.1 204 No Content\r\n\r\n", 204, "", "", true},
 		{"204 with a body", "GET", "HTTP/1.1 204 No Content\r\n\r\nabc", 204, "", "abc", false},
 		{"204 that announces one", "GET", "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n", 204, "", "", false},
+		{"204 that announces chunks", "GET", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204, "", "", false},
 		{"304 with the length of a 200", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", 304, "", "", true},
 		{"no reason", "GET", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", 200, "", "", true},
 		{"not even a space", "GET", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200, "", "", true},
 		{"999", "GET", "HTTP/1.1 999 Denied\r\nContent-Length: 0\r\n\r\n", 999, "", "", true},
 		{"after 1xx", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", 200, "a", "", true},
+		{"as long a head as may be", "GET", "HTTP/1.1 204 \r\nA: " + strings.Repeat("b", 1<<12-22) + "\r\n\r\n", 204, "", "", true},
 		{"tunnel", "GET", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nabc", 101, "abc", "", false},
 		{"empty values and bytes beyond ASCII", "GET", "HTTP/1.1 200 Tr\xe8s bien\r\nX:\r\nY: \t \r\nZ: \xff\r\nContent-Length: 0\r\n\r\n", 200, "", "", true},
 	} {
@@ -138,6 +140,8 @@ func TestMalformedResponses(t *testing.T) {
 		{"long head", one + strings.Repeat("A: b\r\n", 1000), "exceeded 4096 bytes"},
 		{"long line", one + "A: " + strings.Repeat("b", 5000), "exceeded 4096 bytes"},
 		{"long line that ends", one + "A: " + strings.Repeat("b", 5000) + "\r\n\r\n", "exceeded 4096 bytes"},
+		{"long line after others", one + strings.Repeat("A: b\r\n", 600) + "A: " + strings.Repeat("b", 600), "exceeded 4096 bytes"},
+		{"a byte too many", one + "A: " + strings.Repeat("b", 1<<12-23) + "\r\n\r\n", "exceeded 4096 bytes"},
 		{"many 1xx", strings.Repeat("HTTP/1.1 103 \r\n\r\n", 1000), "exceeded 4096 bytes"},
 
 		{"empty chunk line", chunks + "\r\n", "invalid size"},
@@ -222,11 +226,14 @@ func TestTruncatedResponses(t *testing.T) {
 }
 
 func TestHeader(t *testing.T) {
-	conn := begin("HTTP/1.1 200 All right\r\nx-a:  1 \r\nSET-cookie: a\r\nset-Cookie: b\r\nX-A: 2\r\nx_b: \r\nContent-Length: 0\r\n\r\n", 9)
+	conn := begin("HTTP/1.1 200 All right\r\nx-a:\t 1\t \r\nSET-cookie: a\r\nset-Cookie: b\r\nX-A: 2\r\nx_b: \r\nContent-Length: 0\r\n\r\n", 9)
 	r, err := conn.ReadResponse("GET")
 	require.NoError(t, err)
 	require.Equal(t, "All right", string(r.Reason()))
 	require.Equal(t, 6, r.Len())
+	for name, value := range r.Fields() {
+		_, _ = append(name, "xxxx"...), append(value, "xxxx"...) // they write over nothing that follows
+	}
 	var fields []string
 	for name, value := range r.Fields() {
 		fields = append(fields, string(name)+"="+string(value))
@@ -335,14 +342,16 @@ func TestChunksTogether(t *testing.T) {
 // A connection whose end comes together with the last bytes cannot be used again.
 func TestEndWithTheLastBytes(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
-	conn := NewConn(&ending{script{in: head + "abc", step: len(head)}})
-	conn.Begin(time.Minute, 1<<12)
-	_, err := conn.ReadResponse("GET")
-	require.NoError(t, err)
-	body, err := readAll(conn, 10)
-	require.NoError(t, err)
-	require.Equal(t, "abc", body)
-	require.False(t, conn.End())
+	for _, step := range []int{len(head), 1 << 20} {
+		conn := NewConn(&ending{script{in: head + "abc", step: step}})
+		conn.Begin(time.Minute, 1<<12)
+		_, err := conn.ReadResponse("GET")
+		require.NoError(t, err)
+		body, err := readAll(conn, 10)
+		require.NoError(t, err)
+		require.Equal(t, "abc", body)
+		require.Equal(t, step > len(head), conn.End()) // what came with the head is found by Alive
+	}
 }
 
 // An ending is a script that ends with its last bytes.

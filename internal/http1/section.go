@@ -165,10 +165,11 @@ func canonical(name []byte) {
 	}
 }
 
-// A fieldFault says what is wrong with the line of a field, and shows some of it.
+// A fieldFault says what is wrong with the line of a field, and shows some of it. It is
+// valid as long as the line is, so that nothing wraps it.
 type fieldFault struct {
 	what string
-	text []byte // a copy, or nil
+	text []byte // a part of the buffer, or nil
 }
 
 func (f *fieldFault) Error() string {
@@ -179,10 +180,6 @@ func (f *fieldFault) Error() string {
 }
 
 var errFolded = &fieldFault{what: "a field is folded over two lines"}
-
-func fault(what string, text []byte) *fieldFault {
-	return &fieldFault{what, bytes.Clone(text[:min(len(text), maxQuoted)])}
-}
 
 // maxQuoted is how much an error shows of what the other side sent.
 const maxQuoted = 200
@@ -199,11 +196,11 @@ func (s *Section) add(at int, line []byte) (name, value []byte, err *fieldFault)
 	}
 	colon := bytes.IndexByte(line, ':')
 	if colon < 0 {
-		return nil, nil, fault("missing colon:", line)
+		return nil, nil, &fieldFault{"missing colon:", line}
 	}
 	name = line[:colon]
 	if !ValidName(name) {
-		return nil, nil, fault("invalid name", name)
+		return nil, nil, &fieldFault{"invalid name", name}
 	}
 	from, to := colon+1, len(line)
 	for from < to && blank(line[from]) {
@@ -214,7 +211,7 @@ func (s *Section) add(at int, line []byte) (name, value []byte, err *fieldFault)
 	}
 	value = line[from:to]
 	if !validValue(value) {
-		return nil, nil, fault("invalid value of", name) // it may be a secret
+		return nil, nil, &fieldFault{"invalid value of", name} // it may be a secret
 	}
 	s.fields = append(s.fields, field{
 		name:  span{uint32(at), uint32(at + colon)},
@@ -229,7 +226,7 @@ func (s *Section) addTrailer(at int, line []byte) error {
 	name, _, err := s.add(at, line)
 	switch {
 	case err != nil:
-		return fmt.Errorf("malformed trailer: %w", err)
+		return fmt.Errorf("malformed trailer: %v", err)
 	case is(name, "content-length"), is(name, "transfer-encoding"), is(name, "trailer"):
 		return fmt.Errorf("malformed trailer: %s after the body", quoted(name))
 	}
