@@ -52,9 +52,6 @@ func (r *Request) AppendTo(b []byte) ([]byte, error) {
 
 	closes := false
 	for name, values := range r.Header {
-		if len(values) == 0 {
-			continue
-		}
 		if !ValidName(name) {
 			return b, fmt.Errorf("invalid header field name %q", name)
 		}

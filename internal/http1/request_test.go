@@ -3,9 +3,11 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,10 +27,14 @@ func TestRequest(t *testing.T) {
 		{"fields", Request{Method: "GET", Target: "/", Host: "a.test", Header: http.Header{"X-A": {"1", "2"}, "x-b": {""}, "X-C": nil, "User-Agent": {"me"}}}, 0, []string{"X-A: 1", "X-A: 2", "x-b: ", "User-Agent: me"}, []string{"X-C"}},
 		{"length", Request{Method: "PUT", Target: "/", Host: "a.test", ContentLength: 3}, 3, []string{"Content-Length: 3"}, nil},
 		{"no body where one is expected", Request{Method: "POST", Target: "/", Host: "a.test"}, 0, []string{"Content-Length: 0"}, nil},
+		{"the same of PUT", Request{Method: "PUT", Target: "/", Host: "a.test"}, 0, []string{"Content-Length: 0"}, nil},
+		{"the same of PATCH", Request{Method: "PATCH", Target: "/", Host: "a.test"}, 0, []string{"Content-Length: 0"}, nil},
 		{"chunks", Request{Method: "POST", Target: "/", Host: "a.test", ContentLength: -1, Trailer: http.Header{"X-Sum": nil}}, -1, []string{"Transfer-Encoding: chunked", "Trailer: X-Sum"}, []string{"Content-Length"}},
 		{"fields that are not its to say", Request{Method: "POST", Target: "/", Host: "a.test", ContentLength: 3, Header: http.Header{"Host": {"b.test"}, "content-length": {"9"}, "Transfer-encoding": {"chunked"}, "TRAILER": {"X"}}}, 3, []string{"Host: a.test", "Content-Length: 3"}, []string{"b.test", "9", "hunked", "TRAILER"}},
 		{"close", Request{Method: "GET", Target: "/", Host: "a.test", Close: true}, 0, []string{"Connection: close"}, nil},
 		{"close once", Request{Method: "GET", Target: "/", Host: "a.test", Close: true, Header: http.Header{"Connection": {"Close, X"}}}, 0, []string{"Connection: Close, X"}, []string{"Connection: close"}},
+		{"close beside another option", Request{Method: "GET", Target: "/", Host: "a.test", Close: true, Header: http.Header{"Connection": {"X, closed"}}}, 0, []string{"Connection: X, closed", "Connection: close"}, nil},
+		{"close in the second field", Request{Method: "GET", Target: "/", Host: "a.test", Close: true, Header: http.Header{"Connection": {"X", "Y,\tclose \t"}}}, 0, []string{"Connection: X"}, []string{"Connection: close"}},
 		{"any target", Request{Method: "OPTIONS", Target: "*", Host: "a.test"}, 0, []string{"OPTIONS * HTTP/1.1"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -68,12 +74,27 @@ func TestInvalidRequests(t *testing.T) {
 		_, err := r.AppendTo(nil)
 		require.EqualError(t, err, text)
 	}
-	_, err := (&Request{}).AppendTo(nil)
-	require.EqualError(t, err, "invalid request target")
-	_, err = AppendLastChunk(nil, http.Header{"A": {"\n"}})
+	for _, target := range []string{"", "/a b", "/a\tb", "/\x00", "/\x7f"} {
+		_, err := (&Request{Target: target}).AppendTo(nil)
+		require.EqualError(t, err, "invalid request target")
+	}
+	_, err := AppendLastChunk(nil, http.Header{"A": {"\n"}})
 	require.EqualError(t, err, `invalid trailer field value for "A"`)
-	_, err = AppendLastChunk(nil, http.Header{"Trailer": {"x"}})
-	require.EqualError(t, err, `invalid trailer field name "Trailer"`)
+	for _, name := range []string{"Trailer", "trailer", "Content-Length", "Transfer-Encoding", "", "A B"} {
+		text := fmt.Sprintf("invalid trailer field name %q", name)
+		_, err := AppendLastChunk(nil, http.Header{name: {"x"}})
+		require.EqualError(t, err, text)
+		_, err = (&Request{Target: "/", ContentLength: -1, Trailer: http.Header{name: nil}}).AppendTo(nil)
+		require.EqualError(t, err, text)
+	}
+}
+
+func TestAnnounced(t *testing.T) {
+	names := slices.Collect(Announced([]string{"x-a,, X-b\t", "", " , ", "TRAILER"}))
+	require.Equal(t, []string{"X-A", "X-B", "Trailer"}, names)
+	for range Announced([]string{"a, b"}) {
+		break // asks for no more
+	}
 }
 
 func TestChunk(t *testing.T) {
