@@ -255,6 +255,28 @@ func TestLimitsOfAnExchange(t *testing.T) {
 	})
 }
 
+// Whatever there is of a body already, no read that waits for more of it has no limit.
+func TestAwaitBody(t *testing.T) {
+	for _, fields := range []string{"Content-Length: 3\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n3", "Transfer-Encoding: chunked\r\n\r\n3\r\n", "\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			defer theirs.Close()
+			conn := NewConn(ours)
+			defer conn.Close()
+			conn.Begin(0, 1<<12)
+			go func() { _, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\n"+fields) }()
+			_, err := conn.ReadResponse("GET")
+			require.NoError(t, err)
+			defer time.AfterFunc(time.Hour, conn.Abort).Stop() // only if the test fails
+			begun := time.Now()
+			conn.AwaitBody(time.Second)
+			_, err = conn.ReadBody(make([]byte, 10))
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded, fields)
+			require.Equal(t, time.Second, time.Since(begun))
+		})
+	}
+}
+
 // A handshake that fails leaves nothing open.
 func TestHandshakeFails(t *testing.T) {
 	for name, config := range map[string]*tls.Config{
