@@ -3,8 +3,11 @@ package h2
 import (
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // ConnWindow is what may come of bodies on a connection before anybody has read.
@@ -132,7 +135,19 @@ func (i *Input) Take(n int) (room int) {
 // Ahead says whether large bodies come.
 func (i *Input) Ahead(on bool) { i.in.conn.ahead = on }
 
+// InputOf returns the input of a connection, or what it has now.
+func InputOf(c *Conn) *Input { return &Input{c.in} }
+
 func (i *Input) Release() { i.in.release() }
+
+// Bare reports whether nothing in the input is of a connection.
+func (i *Input) Bare() bool {
+	b := i.in.block
+	fields := b.fields[:cap(b.fields)]
+	b.fields = nil
+	return i.in.conn == nil && i.in.r == 0 && i.in.w == 0 && i.in.frameBy.IsZero() && reflect.ValueOf(b).IsZero() &&
+		!slices.ContainsFunc(fields, func(f hpack.HeaderField) bool { return f != hpack.HeaderField{} })
+}
 
 // Own reports whether the input has no memory that others have after it.
 func (i *Input) Own() bool { return &i.in.buf[0] == &i.in.first[0] && i.in.large == nil }

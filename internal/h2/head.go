@@ -41,7 +41,6 @@ func (b *block) begin(f *http2.HeadersFrame) error {
 	b.open, b.id, b.end = true, f.StreamID, f.StreamEnded()
 	b.stream, b.ignore, b.fate, b.excess = nil, false, nil, nil
 	b.frames, b.raw, b.size = 0, 0, 0
-	b.fields = b.fields[:0]
 	if b.id%2 == 0 {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}

@@ -43,14 +43,15 @@ var inputs = sync.Pool{New: func() any {
 
 func newInput(c *Conn) *input {
 	in := inputs.Get().(*input)
-	in.conn, in.r, in.w, in.fresh = c, 0, 0, true
-	in.block.conn = c
+	in.conn, in.block.conn = c, c
 	return in
 }
 
-// release gives the input back. It must be empty, and between two frames.
+// release gives the input back, with nothing that is the connection's. It must be empty, and
+// between two frames, where nothing has begun that has to come to its end.
 func (in *input) release() {
-	in.conn, in.frameBy, in.block = nil, time.Time{}, block{fields: in.block.fields}
+	in.conn, in.r, in.w = nil, 0, 0
+	in.block = block{fields: in.block.fields}
 	if in.large != nil {
 		in.large.Release()
 		in.large, in.buf = nil, in.first[:]
@@ -86,9 +87,7 @@ func (in *input) Read(p []byte) (int, error) {
 		}
 		if c.ahead && len(p) > frameHead {
 			// The rest of a frame that is no plain DATA: space is too small for it.
-			n, err := c.read(p)
-			in.fresh = in.fresh && n == 0
-			return n, err
+			return c.read(p)
 		}
 		if err := c.fill(); err != nil {
 			return 0, err

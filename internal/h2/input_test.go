@@ -26,6 +26,7 @@ func TestInputGrows(t *testing.T) {
 	require.Equal(t, large, in.Take(large))
 	in.Release()
 	require.True(t, in.Own())
+	require.True(t, in.Bare())
 
 	in = h2.NewInput()
 	in.Ahead(true) // which is no reason to grow

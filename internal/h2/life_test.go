@@ -1,6 +1,7 @@
 package h2_test
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -203,6 +204,28 @@ func TestTimes(t *testing.T) {
 				p.ok(p.WriteContinuation(1, false, nil))
 			}
 		}, 400 * time.Millisecond, []h2.Limit{h2.LimitHeaderTimeout}, "GOAWAY 1 NO_ERROR"},
+		{"a frame byte by byte", func(p *peer) {
+			p.greet()
+			for _, b := range []byte("\x00\x00\x08\x06") {
+				p.raw([]byte{b})
+				time.Sleep(2400 * time.Millisecond)
+			}
+		}, 400 * time.Millisecond, nil, "GOAWAY 0 NO_ERROR"},
+		{"what continues a head, byte by byte", func(p *peer) {
+			p.greet()
+			p.ok(p.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.fields(request("GET", "/")...)}))
+			for _, b := range []byte("\x00\x00\x08\x09") {
+				time.Sleep(2400 * time.Millisecond)
+				p.raw([]byte{b})
+			}
+		}, 400 * time.Millisecond, []h2.Limit{h2.LimitHeaderTimeout}, "GOAWAY 1 NO_ERROR"},
+		{"nothing but pings", func(p *peer) {
+			p.greet()
+			for range 3 {
+				time.Sleep(50 * time.Second)
+				p.ok(p.WritePing(false, [8]byte{}))
+			}
+		}, 30 * time.Second, nil, "GOAWAY 0 NO_ERROR"},
 		{"nothing", func(p *peer) { p.greet() }, 3 * time.Minute, nil, "GOAWAY 0 NO_ERROR"},
 		{"nothing more", func(p *peer) { p.greet(); p.get(1, "/"); time.Sleep(time.Minute) }, 2 * time.Minute, nil, "GOAWAY 1 NO_ERROR"},
 		{"a request that never ends", func(p *peer) { p.greet(); p.post(1, "/", "content-length", "0") }, 3 * time.Minute, nil, "GOAWAY 1 NO_ERROR"},
@@ -372,6 +395,84 @@ func TestRest(t *testing.T) {
 		wake <- struct{}{}
 		p.want("GOAWAY 11 NO_ERROR")
 		p.wantOver()
+	})
+}
+
+// Connections that rest in turn have the same memory in turn, in which one finds nothing of
+// another's: neither of what its requests were, and what they had too much of, nor of what its
+// client has said of header fields. Their limits stay their own.
+func TestRestInTurn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := defaults()
+		o.RestAfter = 250 * time.Millisecond
+		o.HeaderFields, o.HeaderBytes = 10, 2000
+		type client struct {
+			*peer
+			name string
+			wake chan struct{}
+		}
+		var clients []client
+		for i := range 3 {
+			c := client{dial(t, o, describe), fmt.Sprint("client ", i), make(chan struct{})}
+			c.whenResting(func() { <-c.wake })
+			c.greet()
+			require.Len(t, c.got(), 3)
+			clients = append(clients, c)
+		}
+		ask := func(c client, id uint32) {
+			t.Helper()
+			c.get(id, "/", "x-name", c.name)
+			c.want(fmt.Sprintf("HEADERS %d 200 x-got: GET / a.test 0 x-name=%s end", id, c.name))
+		}
+		time.Sleep(time.Second) // all of them rest
+		synctest.Wait()
+		for turn := range uint32(4) {
+			for _, c := range clients {
+				c.wake <- struct{}{}
+				id := 16*turn + 1
+				ask(c, id)
+				// Too many fields, and too long; a body with a trailer, and a request that is none.
+				many := request("GET", "/")
+				for range 20 {
+					many = append(many, "x", c.name)
+				}
+				c.headers(id+2, true, many...)
+				c.post(id+4, "/", "content-length", "2")
+				c.data(id+4, false, "hi")
+				c.headers(id+4, true, "x-trailer", c.name)
+				c.headers(id+6, true, request("GET", "/", "Upper", c.name)...)
+				c.get(id+8, "/", "x-name", c.name, "x-long", xs(2000))
+				require.Len(t, c.got(), 4)
+				in := h2.InputOf(c.conn)
+				before := c.rested()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				require.Equal(t, before+1, c.rested())
+				require.True(t, in.Bare(), "what others have next")
+			}
+		}
+		// A head that has begun when one wakes must come to its end, and costs no other its time.
+		late, other := clients[0], clients[1]
+		late.limits, other.limits = nil, nil
+		for _, c := range clients[:2] {
+			c.wake <- struct{}{}
+			synctest.Wait()
+		}
+		late.ok(late.WriteHeaders(http2.HeadersFrameParam{StreamID: 101, BlockFragment: late.fields(request("GET", "/")...)}))
+		ask(other, 101)
+		time.Sleep(o.HeaderTimeout - time.Millisecond)
+		synctest.Wait()
+		require.False(t, late.over())
+		time.Sleep(time.Millisecond)
+		late.wantOver()
+		late.wantLimits(h2.LimitHeaderTimeout)
+		other.wake <- struct{}{}
+		ask(other, 103)
+		for _, c := range clients[1:] {
+			c.wire.Abort()
+			close(c.wake)
+			c.wantOver()
+		}
 	})
 }
 
