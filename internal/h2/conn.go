@@ -531,10 +531,7 @@ func (c *Conn) end(err error) {
 	c.lingers = tell && (code != http2.ErrCodeNo || c.draining == drainTold || c.maxID > 0 && time.Since(c.idleSince) < onItsWay)
 	c.failStreams()
 	c.unlockAndFlush(true)
-	if c.in != nil {
-		c.in.drop()
-		c.in, c.dec = nil, nil
-	}
+	c.in, c.dec = nil, nil // not given back: the framer may be in the middle of something
 }
 
 // failStreams ends all streams, and lets nothing more be written but what is there. c.mu

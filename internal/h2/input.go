@@ -59,9 +59,6 @@ func (in *input) release() {
 	inputs.Put(in)
 }
 
-// drop forgets the input, whose framer may be in the middle of something.
-func (in *input) drop() { in.conn = nil }
-
 func (in *input) buffered() []byte { return in.buf[in.r:in.w] }
 
 // space returns where to read to. It is called when nothing is buffered. While large bodies

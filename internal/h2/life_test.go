@@ -47,6 +47,24 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// A frame that is coming has its time, whatever wakes who waits for it.
+func TestDrainInAFrame(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, ok)
+		p.wantGreeting()
+		p.raw([]byte("\x00\x00\x08\x06"))
+		synctest.Wait()
+		p.conn.Drain()
+		p.want("GOAWAY 2147483647 NO_ERROR", drainPing)
+		time.Sleep(9 * time.Second)
+		p.want()
+		p.raw([]byte("\x01\x00\x00\x00\x00sallyout"))
+		p.want("GOAWAY 0 NO_ERROR")
+		time.Sleep(time.Millisecond)
+		p.wantOver()
+	})
+}
+
 // A client that does not answer is given a second.
 func TestDrainUnanswered(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -294,6 +312,26 @@ func TestSilentClient(t *testing.T) {
 	})
 }
 
+// A client that takes an answer slowly has nothing to say meanwhile, and could not answer.
+func TestSlowClientIsNotSilent(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := connect(t, nil, func(st *h2.Stream) { _ = answer(st, 200, xs(10_000)) })
+		p.wantGreeting()
+		p.wire.down.hold(100)
+		p.get(1, "/")
+		var all []string
+		for range 20 {
+			time.Sleep(50 * time.Second)
+			synctest.Wait()
+			require.False(t, p.over())
+			all = append(all, p.parse(p.wire.down.take(100))...)
+		}
+		p.wire.down.hold(1 << 30)
+		require.Equal(t, "HEADERS 1 200, DATA 1 10000 end", strings.Join(append(all, p.got()...), ", "))
+		p.hangUp()
+	})
+}
+
 // A body that does not come in time, and one that may take its.
 func TestBodyTimes(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -503,7 +541,12 @@ func TestNoRest(t *testing.T) {
 		p.greet()
 		p.raw([]byte("\x00"))
 		stays("with a part of a frame")
+		p.got()
+		p.wire.down.hold(0)
 		p.raw([]byte("\x00\x08\x06\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+		stays("with something to be written")
+		p.wire.down.hold(1 << 30)
+		p.want(`PING ack "\x00\x00\x00\x00\x00\x00\x00\x00"`)
 		p.get(1, "/")
 		stays("with a request")
 		close(held)
@@ -518,8 +561,11 @@ func TestNoRest(t *testing.T) {
 		p.got()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.NotZero(t, p.rested())
+		require.Equal(t, 1, p.rested())
 		require.False(t, p.wire.readsAhead())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, p.rested(), "it was told to stay up")
 		p.hangUp()
 	})
 }
