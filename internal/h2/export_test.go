@@ -135,19 +135,34 @@ func (i *Input) Take(n int) (room int) {
 // Ahead says whether large bodies come.
 func (i *Input) Ahead(on bool) { i.in.conn.ahead = on }
 
-// InputOf returns the input of a connection, or what it has now.
-func InputOf(c *Conn) *Input { return &Input{c.in} }
-
 func (i *Input) Release() { i.in.release() }
 
-// Bare reports whether nothing in the input is of a connection.
+// Bare reports whether nothing in the input is of a connection, and little of its memory.
 func (i *Input) Bare() bool {
 	b := i.in.block
 	fields := b.fields[:cap(b.fields)]
 	b.fields = nil
 	return i.in.conn == nil && i.in.r == 0 && i.in.w == 0 && i.in.frameBy.IsZero() && reflect.ValueOf(b).IsZero() &&
-		!slices.ContainsFunc(fields, func(f hpack.HeaderField) bool { return f != hpack.HeaderField{} })
+		len(fields) <= 64 && !slices.ContainsFunc(fields, func(f hpack.HeaderField) bool { return f != hpack.HeaderField{} })
 }
+
+// A Loan is what a connection has that others have when it rests.
+type Loan struct {
+	in    *Input
+	table *streamTable
+}
+
+func LoanOf(c *Conn) Loan { return Loan{&Input{c.in}, c.streamTable} }
+
+// Bare reports whether nothing in it is of a connection.
+func (l Loan) Bare() bool {
+	t := l.table
+	return l.in.Bare() && len(t.streams) == 0 && t.ready == schedule{} && t.closed == recent{} &&
+		!slices.ContainsFunc(slices.Concat(t.starting[:cap(t.starting)], t.queue[:cap(t.queue)]), func(st *Stream) bool { return st != nil })
+}
+
+// Given reports whether the connection has given all of it back.
+func (l Loan) Given(c *Conn) bool { return c.in != l.in.in && c.streamTable != l.table }
 
 // Own reports whether the input has no memory that others have after it.
 func (i *Input) Own() bool { return &i.in.buf[0] == &i.in.first[0] && i.in.large == nil }

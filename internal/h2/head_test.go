@@ -200,6 +200,14 @@ func TestHeadLimits(t *testing.T) {
 		p.want(`HEADERS 7 431 end`)
 		p.get(9, "/")
 		p.want("HEADERS 9 200 x-got: GET / a.test 0 end")
+		p.limits = nil
+		for i := range uint32(5) { // each head has the limits for itself
+			id, block := 2*i+11, p.fields(request("GET", "/", large[:6]...)...)
+			p.ok(p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:16<<10], EndStream: true}))
+			p.ok(p.WriteContinuation(id, true, block[16<<10:]))
+			require.Len(t, p.got(), 1)
+			p.wantLimits()
+		}
 		p.hangUp()
 	})
 }

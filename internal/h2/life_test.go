@@ -377,6 +377,23 @@ func TestBodyTimes(t *testing.T) {
 		p.data(5, true, "")
 		p.got()
 		require.NoError(t, <-errs)
+
+		// It has its time in the middle of a frame too, whose beginning had another; and ends
+		// before the connection does.
+		p.post(7, "/")
+		p.raw([]byte("\x00\x00"))
+		synctest.Wait()
+		p.raw([]byte("\x08\x00\x00\x00\x00\x00\x07"))
+		for range 3 {
+			p.raw([]byte("x"))
+			time.Sleep(50 * time.Second)
+			require.Empty(t, p.got())
+		}
+		require.Empty(t, errs)
+		time.Sleep(11 * time.Second)
+		require.Subset(t, p.got(), []string{"HEADERS 7 200"})
+		require.ErrorIs(t, <-errs, os.ErrDeadlineExceeded)
+		require.False(t, p.over())
 		p.hangUp()
 	})
 }
@@ -443,7 +460,7 @@ func TestRestInTurn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		o := defaults()
 		o.RestAfter = 250 * time.Millisecond
-		o.HeaderFields, o.HeaderBytes = 10, 2000
+		o.HeaderBytes = 8000
 		type client struct {
 			*peer
 			name string
@@ -471,7 +488,7 @@ func TestRestInTurn(t *testing.T) {
 				ask(c, id)
 				// Too many fields, and too long; a body with a trailer, and a request that is none.
 				many := request("GET", "/")
-				for range 20 {
+				for range 110 {
 					many = append(many, "x", c.name)
 				}
 				c.headers(id+2, true, many...)
@@ -479,14 +496,15 @@ func TestRestInTurn(t *testing.T) {
 				c.data(id+4, false, "hi")
 				c.headers(id+4, true, "x-trailer", c.name)
 				c.headers(id+6, true, request("GET", "/", "Upper", c.name)...)
-				c.get(id+8, "/", "x-name", c.name, "x-long", xs(2000))
+				c.get(id+8, "/", "x-name", c.name, "x-long", xs(8000))
 				require.Len(t, c.got(), 4)
-				in := h2.InputOf(c.conn)
+				loan := h2.LoanOf(c.conn)
 				before := c.rested()
 				time.Sleep(time.Second)
 				synctest.Wait()
 				require.Equal(t, before+1, c.rested())
-				require.True(t, in.Bare(), "what others have next")
+				require.True(t, loan.Bare(), "what others have next")
+				require.True(t, loan.Given(c.conn))
 			}
 		}
 		// A head that has begun when one wakes must come to its end, and costs no other its time.
@@ -536,7 +554,8 @@ func TestNoRest(t *testing.T) {
 			synctest.Wait()
 			require.Zero(t, p.rested(), what)
 		}
-		p.whenResting(p.conn.StayUp)
+		ahead := true
+		p.whenResting(func() { ahead = p.wire.readsAhead(); p.conn.StayUp() })
 		stays("before the preface")
 		p.greet()
 		p.raw([]byte("\x00"))
@@ -562,7 +581,7 @@ func TestNoRest(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		require.Equal(t, 1, p.rested())
-		require.False(t, p.wire.readsAhead())
+		require.False(t, ahead)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, 1, p.rested(), "it was told to stay up")
