@@ -192,18 +192,9 @@ func (c *Conn) ReadResponse(method string) (*Response, error) {
 	if c.in == nil {
 		c.in = inputs.Get().(*input)
 	}
-	r, err := c.readResponse(method)
-	if err != nil {
-		c.body, c.persists = broken, false
-		return nil, err
-	}
-	return r, nil
-}
-
-func (c *Conn) readResponse(method string) (*Response, error) {
 	c.in.compact()
 	c.in.head.reset()
-	c.in.trailer = c.in.trailer.emptied()
+	// After an error the body stays unread, and so the connection is not used again.
 	if err := c.readLines(responseLines); err != nil {
 		if err == io.EOF && c.received {
 			err = io.ErrUnexpectedEOF

@@ -301,29 +301,48 @@ func TestHandshakeFails(t *testing.T) {
 func TestCloseOverTLS(t *testing.T) {
 	for _, size := range []int{1, 64 << 10, 200 << 10} {
 		for _, half := range []bool{true, false} {
-			conn, server := securePair(t, tls.VersionTLS13)
-			conn.Begin(time.Minute, 1<<12)
+			ours, theirs := pair(t)
+			last := &lastWrite{TCPConn: ours}
+			// With TLS 1.3 one does not see from outside what a record is.
+			server := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, MaxVersion: tls.VersionTLS12})
 			got := make(chan int)
 			go func() {
-				all, err := io.ReadAll(server) // an end that was not announced is an error
+				all, err := io.ReadAll(server)
 				assert.NoError(t, err)
 				got <- len(all)
 			}()
+			conn := NewConn(last)
+			require.NoError(t, conn.Handshake(t.Context(), &tls.Config{InsecureSkipVerify: true}))
+			conn.Begin(time.Minute, 1<<12)
 			_, err := conn.Write(make([]byte, size))
 			require.NoError(t, err)
-			if !half {
+			if half {
+				require.NoError(t, conn.CloseWrite())
+			} else {
 				require.NoError(t, conn.Close())
-				require.Equal(t, size, <-got)
-				continue
 			}
-			require.NoError(t, conn.CloseWrite())
 			require.Equal(t, size, <-got)
-			_, err = io.WriteString(server, okResponse)
-			require.NoError(t, err)
-			_, err = conn.ReadResponse("GET")
-			require.NoError(t, err)
+			const alert = 21
+			require.EqualValues(t, alert, last.record)
+			if half {
+				_, err = io.WriteString(server, okResponse)
+				require.NoError(t, err)
+				_, err = conn.ReadResponse("GET")
+				require.NoError(t, err)
+			}
 		}
 	}
+}
+
+// A lastWrite knows what record began the last write.
+type lastWrite struct {
+	*net.TCPConn
+	record byte
+}
+
+func (c *lastWrite) Write(p []byte) (int, error) {
+	c.record = p[0]
+	return c.TCPConn.Write(p)
 }
 
 // A second record, whole or cut, that was received together with the response is
