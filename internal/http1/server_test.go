@@ -91,6 +91,52 @@ func TestWriteBy(t *testing.T) {
 	})
 }
 
+// Each request has limits of its own, and nothing of the one before: neither its trailer, nor
+// what it has left of its limits.
+func TestRequestsInTurn(t *testing.T) {
+	head := "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nA: " + strings.Repeat("b", 3000) + "\r\n\r\n"
+	first := head + strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\nx\r\n", 10) + "0\r\nX-Sum: 1\r\n\r\n"
+	second := "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+	third := "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	for _, step := range steps {
+		c := serverOf(strings.Repeat(first+second+third, 3)+"GET / HTTP/1.1\r\nHost: a\r\nA: "+strings.Repeat("b", 4096)+"\r\n\r\n", step)
+		for range 3 {
+			for i, want := range []string{"xxxxxxxxxx", "abc", ""} {
+				require.NoError(t, c.Wait(time.Minute))
+				_, err := c.ReadRequest(&fuzzLimit)
+				require.NoError(t, err)
+				require.Equal(t, i < 2, c.HasBody())
+				require.Nil(t, c.Trailer())
+				body, err := readAll(c, 100)
+				require.NoError(t, err)
+				require.Equal(t, want, body)
+				require.Equal(t, i == 0, c.Trailer() != nil)
+				c.EndRequest()
+			}
+		}
+		require.NoError(t, c.Wait(time.Minute))
+		_, err := c.ReadRequest(&fuzzLimit)
+		require.Equal(t, ErrHeadTooLarge, err)
+	}
+
+	// A head that has begun has its time from then on.
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := Server(ours, time.Minute)
+		defer c.Abort()
+		go func() {
+			time.Sleep(time.Hour)
+			_, _ = io.WriteString(theirs, "G")
+		}()
+		require.NoError(t, c.Wait(2*time.Hour))
+		begun := time.Now()
+		_, err := c.ReadRequest(&fuzzLimit)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, fuzzLimit.Time, time.Since(begun))
+	})
+}
+
 // A client that speaks another protocol is told so by its first bytes: its line may never end,
 // and it may wait for an answer.
 func TestRefusedBeforeTheLineEnds(t *testing.T) {

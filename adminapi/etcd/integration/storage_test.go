@@ -40,6 +40,44 @@ func TestStorage(t *testing.T) {
 	testStorage(t, newClient(t, newCluster(t, 1).Endpoints()...))
 }
 
+// A watch tells nothing of what others have whose keys begin alike: neither before nor after
+// the first of its own changes.
+func TestWatchOfAnother(t *testing.T) {
+	client := newClient(t, newCluster(t, 1).Endpoints()...)
+	s := newStorage(t, client, quick("/a"))
+	put := func() {
+		for _, key := range []string{"/ab/routes/1", "/a2/routes/1", "/aroutes/1", "/A/routes/1", "/routes/1", "/a", "a/routes/1"} {
+			_, err := client.Put(t.Context(), key, "{}")
+			require.NoError(t, err)
+		}
+	}
+	put()
+	ctx, cancel := context.WithCancel(t.Context())
+	updates := make(chan adminapi.Update, 100)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.Watch(ctx, func(u adminapi.Update) { updates <- u }) })
+	defer watching.Wait()
+	defer cancel()
+	first := <-updates
+	require.True(t, first.Whole)
+	require.Empty(t, first.Records)
+	for i := range 2 {
+		put()
+		key := fmt.Sprint("/routes/", i)
+		_, err := s.Commit(t.Context(), adminapi.Write{Key: key, Value: []byte("{}")})
+		require.NoError(t, err)
+		var keys []string
+		for len(keys) == 0 {
+			u := <-updates
+			require.NoError(t, u.Err)
+			for _, r := range u.Records {
+				keys = append(keys, r.Key)
+			}
+		}
+		require.Equal(t, []string{key}, keys)
+	}
+}
+
 // The etcd of Debian 12 is of version 3.4, as those of many who use APISIX.
 func TestDebian(t *testing.T) {
 	binary, err := exec.LookPath("etcd")
