@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,6 +77,55 @@ func TestWatchOfAnother(t *testing.T) {
 		}
 		require.Equal(t, []string{key}, keys)
 	}
+}
+
+// What is read in pages is from one revision, also if etcd has forgotten that meanwhile.
+func TestLoadOfWhatIsForgotten(t *testing.T) {
+	client := newClient(t, newCluster(t, 1).Endpoints()...)
+	s := newStorage(t, client, nil)
+	var want []string
+	for i := range 6 {
+		var writes []adminapi.Write
+		for j := range 100 {
+			key := fmt.Sprintf("/routes/%d", 1000+100*i+j)
+			writes = append(writes, adminapi.Write{Key: key, Value: []byte("{}")})
+			want = append(want, key)
+		}
+		_, err := s.Commit(t.Context(), writes...)
+		require.NoError(t, err)
+	}
+	forgets := &forgetful{KV: client.KV}
+	client.KV = forgets
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	records, err := s.Load(ctx)
+	require.NoError(t, err)
+	require.True(t, forgets.forgot.Load())
+	var got []string
+	for _, r := range records {
+		got = append(got, r.Key)
+	}
+	require.Equal(t, append(want, "/routes/9"), got)
+}
+
+// A forgetful etcd gets another document, and forgets what was before, after the first page.
+type forgetful struct {
+	clientv3.KV
+	forgot atomic.Bool
+}
+
+func (f *forgetful) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	res, err := f.KV.Get(ctx, key, opts...)
+	if err == nil && res.More && f.forgot.CompareAndSwap(false, true) {
+		put, err := f.KV.Put(ctx, "/apisix/routes/9", "{}")
+		if err != nil {
+			return nil, err
+		}
+		if _, err := f.KV.Compact(ctx, put.Header.Revision); err != nil {
+			return nil, err
+		}
+	}
+	return res, err
 }
 
 // The etcd of Debian 12 is of version 3.4, as those of many who use APISIX.
