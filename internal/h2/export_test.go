@@ -152,17 +152,18 @@ type Loan struct {
 	table *streamTable
 }
 
-func LoanOf(c *Conn) Loan { return Loan{&Input{c.in}, c.streamTable} }
+// LoanOf is called by a handler, while the connection does not rest.
+func LoanOf(c *Conn) *Loan { return &Loan{&Input{c.in}, c.streamTable} }
 
 // Bare reports whether nothing in it is of a connection.
-func (l Loan) Bare() bool {
+func (l *Loan) Bare() bool {
 	t := l.table
 	return l.in.Bare() && len(t.streams) == 0 && t.ready == schedule{} && t.closed == recent{} &&
 		!slices.ContainsFunc(slices.Concat(t.starting[:cap(t.starting)], t.queue[:cap(t.queue)]), func(st *Stream) bool { return st != nil })
 }
 
 // Given reports whether the connection has given all of it back.
-func (l Loan) Given(c *Conn) bool { return c.in != l.in.in && c.streamTable != l.table }
+func (l *Loan) Given(c *Conn) bool { return c.in != l.in.in && c.streamTable != l.table }
 
 // Own reports whether the input has no memory that others have after it.
 func (i *Input) Own() bool { return &i.in.buf[0] == &i.in.first[0] && i.in.large == nil }
