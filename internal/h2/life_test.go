@@ -492,7 +492,7 @@ func TestRestInTurn(t *testing.T) {
 				c.wake <- struct{}{}
 				id := 16*turn + 1
 				ask(c, id)
-				// Too many fields, and too long; a body with a trailer, and a request that is none.
+				// Too many fields, a body with a trailer, a request that is none, and too long a head.
 				many := request("GET", "/")
 				for range 110 {
 					many = append(many, "x", c.name)
@@ -502,8 +502,10 @@ func TestRestInTurn(t *testing.T) {
 				c.data(id+4, false, "hi")
 				c.headers(id+4, true, "x-trailer", c.name)
 				c.headers(id+6, true, request("GET", "/", "Upper", c.name)...)
-				c.get(id+8, "/", "x-name", c.name, "x-long", xs(8000))
-				require.GreaterOrEqual(t, len(c.got()), 4)
+				if turn%2 == 0 { // or else nothing is left of what was before
+					c.get(id+8, "/", "x-name", c.name, "x-long", xs(8000))
+				}
+				require.GreaterOrEqual(t, len(c.got()), 3)
 				before := c.rested()
 				time.Sleep(time.Second)
 				synctest.Wait()
