@@ -356,6 +356,9 @@ func TestAliveWithRecordsInside(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = server.Handshake() })
 		conn := NewConn(glue)
+		if conn.socket.control == nil {
+			t.Skip("nothing can be looked at here without being read")
+		}
 		require.NoError(t, conn.Handshake(t.Context(), &tls.Config{InsecureSkipVerify: true}))
 		wg.Wait()
 		serveOne(t, server, conn, okResponse) // takes the session tickets along
