@@ -44,7 +44,12 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 }
 
 // Flush implements [http.Flusher], which many handlers ask for.
-func (w *countedWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+func (w *countedWriter) Flush() { _ = w.FlushError() }
+
+// FlushError is for [http.ResponseController].
+func (w *countedWriter) FlushError() error {
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
 
 // Hijack implements [http.Hijacker], which many handlers ask for too.
 func (w *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {

@@ -62,6 +62,13 @@ func (s *Server) CountedAddrs() int {
 	return len(s.inbounds.perAddr) + len(s.inbounds.handed) + len(s.inbounds.arriving)
 }
 
+// Tunnels is the number of tunnels that are open.
+func (s *Server) Tunnels() int {
+	s.tunnels.mu.Lock()
+	defer s.tunnels.mu.Unlock()
+	return len(s.tunnels.open)
+}
+
 // AppendClientCert is appendClientCert.
 var AppendClientCert = appendClientCert
 

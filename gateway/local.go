@@ -19,12 +19,12 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 	if d.identity != nil {
 		ctx = ssl.NewContext(ctx, d.identity)
 	}
-	switch {
-	case calls(r) || asksForEvents(r):
-		call, end := s.beginTunnel(ctx, d, false)
+	if calls(r) || asksForEvents(r) {
+		tunnel, end := s.beginTunnel(ctx, d, true)
 		defer end()
-		ctx = call
-	case r.ProtoMajor == 1 && len(r.Header["Upgrade"]) > 0:
+		ctx = tunnel
+	}
+	if r.ProtoMajor == 1 && len(r.Header["Upgrade"]) > 0 { // whatever else the client asks for
 		w = &upgradableWriter{w, s, d}
 	}
 	r = r.WithContext(ctx)

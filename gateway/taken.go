@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 )
@@ -19,7 +20,12 @@ type upgradableWriter struct {
 }
 
 // Flush implements [http.Flusher], which many handlers ask for.
-func (w *upgradableWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+func (w *upgradableWriter) Flush() { _ = w.FlushError() }
+
+// FlushError is for [http.ResponseController].
+func (w *upgradableWriter) FlushError() error {
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
 
 // Unwrap is for [http.ResponseController].
 func (w *upgradableWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -31,19 +37,34 @@ func (w *upgradableWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	ctx, end := w.server.beginTunnel(context.Background(), w.decision, true)
-	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	return &takenConn{conn, end}, rw, nil
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.Close()
+		end() // the handler may not notice
+	})
+	return &takenConn{conn, func() {
+		stop() // or else it would close the connection too
+		end()
+	}}, rw, nil
 }
 
 // A takenConn is a connection that a handler has taken over. As with net/http, a Server that
 // ends neither waits for it nor closes it.
 type takenConn struct {
 	net.Conn
-	end func()
+	end func() // of the tunnel, before the connection is closed
 }
 
 // Close implements [net.Conn].
 func (c *takenConn) Close() error {
 	c.end()
 	return c.Conn.Close()
+}
+
+// CloseWrite implements what [net.TCPConn] and [tls.Conn] do, if the connection below does: a
+// handler may pass on that one direction has ended.
+func (c *takenConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }

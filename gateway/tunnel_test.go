@@ -1,12 +1,17 @@
 package gateway_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -90,16 +95,21 @@ func TestTunnelsOfHandlersEndWithThePolicy(t *testing.T) {
 		}
 	}
 	for _, d := range []door{h.http1, h.handler1} {
-		t.Run(d.name, func(t *testing.T) {
-			h.apply(config(h.people))
-			alice := h.raw(d, "a.test", h.people.Client("alice"))
-			alice.openWebSocket("a.test")
-			bob := h.raw(d, "b.test", h.people.Client("bob"))
-			bob.openWebSocket("b.test")
-			h.apply(config(next))
-			alice.wantEnd()
-			bob.wantEcho("still")
-		})
+		// What else the client asks for makes no difference.
+		for _, more := range []string{"", "Accept: text/event-stream\r\n", "Content-Type: application/grpc\r\n"} {
+			t.Run(d.name+" "+more, func(t *testing.T) {
+				h.apply(config(h.people))
+				alice := h.raw(d, "a.test", h.people.Client("alice"))
+				alice.write(upgrade("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"+more))
+				res, _ := alice.answer(http.MethodGet)
+				require.Equal(t, 101, res.StatusCode)
+				bob := h.raw(d, "b.test", h.people.Client("bob"))
+				bob.openWebSocket("b.test")
+				h.apply(config(next))
+				alice.wantEnd()
+				bob.wantEcho("still")
+			})
+		}
 	}
 	for _, d := range []door{h.http2, h.handler2} {
 		t.Run(d.name, func(t *testing.T) {
@@ -118,6 +128,109 @@ func TestTunnelsOfHandlersEndWithThePolicy(t *testing.T) {
 	bob.wantEcho("still")
 	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("2", []string{"b.test"}, next)}})
 	bob.wantEnd()
+}
+
+// What a handler finds in the connection that it takes over is what it would find without a
+// tunnel: one direction may end before the other, and Close closes it once.
+func TestTakenConnections(t *testing.T) {
+	h := newHarness(t, nil)
+	next, forgotten := ssltest.NewCA(t, "next"), make(chan struct{})
+	config := func(ca *ssltest.CA) gateway.Config {
+		return gateway.Config{
+			Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, ca)},
+			Routes: []route.Config{
+				{ID: "half", Paths: []string{"/half"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					conn, rw, err := w.(http.Hijacker).Hijack()
+					if err != nil {
+						panic(err)
+					}
+					defer conn.Close()
+					_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+					_, _ = rw.ReadByte() // nothing would come on a connection that is closed
+				})},
+				{ID: "forgotten", Paths: []string{"/forgotten"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					conn, _, err := w.(http.Hijacker).Hijack()
+					if err != nil {
+						panic(err)
+					}
+					_, _ = io.WriteString(conn, switching)
+					forgotten <- struct{}{}
+				})},
+			},
+		}
+	}
+	for _, d := range []door{h.http1, h.handler1} {
+		h.apply(config(h.people))
+		conn := h.raw(d, "a.test", h.people.Client("alice"))
+		conn.write(upgrade("/half", "Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+		conn.wantEnd()
+		require.Equal(t, 1, h.gw.Tunnels(), d.name)
+		conn.write("x")
+		eventually(t, func() bool { return h.gw.Tunnels() == 0 }, "the tunnel stays")
+
+		conn = h.raw(d, "a.test", h.people.Client("alice"))
+		conn.write(upgrade("/forgotten", "Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+		<-forgotten
+		h.apply(config(next))
+		eventually(t, func() bool { return h.gw.Tunnels() == 0 }, "the tunnel stays after its connection was closed")
+	}
+	h.apply(config(h.people))
+
+	gw := must(gateway.New(&gateway.Options{PlainHTTP: gateway.PlainOpen}))
+	must(gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		require.NoError(t, err)
+		require.ErrorIs(t, conn.(interface{ CloseWrite() error }).CloseWrite(), errors.ErrUnsupported)
+		require.NoError(t, conn.Close())
+		require.ErrorIs(t, conn.Close(), net.ErrClosed)
+	})}}}}))
+	synctest.Test(t, func(t *testing.T) {
+		w := &countingHijacker{ResponseWriter: httptest.NewRecorder()}
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Upgrade", "websocket")
+		gw.ServeHTTP(w, r)
+		synctest.Wait()
+		require.Equal(t, 2, w.closed)
+	})
+}
+
+// A countingHijacker has a connection that counts how often it is closed.
+type countingHijacker struct {
+	http.ResponseWriter
+	net.Conn
+	closed int
+}
+
+func (w *countingHijacker) Write(p []byte) (int, error) { return w.ResponseWriter.Write(p) }
+
+func (w *countingHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w, nil, nil }
+
+func (w *countingHijacker) Close() error {
+	if w.closed++; w.closed > 1 {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// A handler behind a server of the user's is for that server to wait for, whatever the client
+// has asked for.
+func TestShutdownLeavesHandlersToTheirServer(t *testing.T) {
+	for _, field := range []string{"", "Accept: text/event-stream", "Content-Type: application/grpc"} {
+		gw := must(gateway.New(&gateway.Options{PlainHTTP: gateway.PlainOpen}))
+		must(gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			require.NoError(t, gw.Shutdown(ctx), field)
+			require.NoError(t, gw.Close())
+			require.NoError(t, r.Context().Err(), field)
+		})}}}}))
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+		if name, value, ok := strings.Cut(field, ": "); ok {
+			r.Header.Set(name, value)
+		}
+		gw.ServeHTTP(httptest.NewRecorder(), r)
+	}
 }
 
 // So does an event stream. Every other answer that is under way comes to its end.

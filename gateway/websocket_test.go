@@ -2,9 +2,11 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -282,6 +284,32 @@ func TestWebSocketEnds(t *testing.T) {
 		require.ErrorIs(t, <-done, context.Canceled)
 		c.wantEnd()
 	})
+}
+
+// A failingFlusher is a ResponseWriter whose client takes nothing.
+type failingFlusher struct{ http.ResponseWriter }
+
+var errTakesNothing = errors.New("the client takes nothing")
+
+func (failingFlusher) FlushError() error { return errTakesNothing }
+
+// A handler learns that its client takes nothing, also if the client has asked for an upgrade.
+func TestFlushErrors(t *testing.T) {
+	gw := must(gateway.New(&gateway.Options{PlainHTTP: gateway.PlainOpen}))
+	flushed := 0
+	must(gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		require.ErrorIs(t, http.NewResponseController(w).Flush(), errTakesNothing)
+		w.(http.Flusher).Flush()
+		flushed++
+	})}}}}))
+	for _, upgrade := range []string{"", "h2c"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		if upgrade != "" {
+			r.Header.Set("Upgrade", upgrade)
+		}
+		gw.ServeHTTP(failingFlusher{httptest.NewRecorder()}, r)
+	}
+	require.Equal(t, 2, flushed)
 }
 
 // A WebSocket that is not passed on is told of: to the access log or, without one, to the log,
