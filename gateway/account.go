@@ -178,7 +178,7 @@ func countBody(r *http.Request) (_ *http.Request, received func() int64) {
 }
 
 // A toldBody is the body of a node's answer whose breaking off an event tells, unless the
-// client has gone away.
+// client has gone away. If it has lost the right to the answer, that is why.
 type toldBody struct {
 	io.ReadCloser
 	ctx   context.Context // of the request
@@ -187,7 +187,12 @@ type toldBody struct {
 
 func (b *toldBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && b.event.Err == nil && b.ctx.Err() == nil {
+	if err == nil || err == io.EOF || b.event.Err != nil {
+		return n, err
+	}
+	if refusal := refusalIn(b.ctx); refusal != nil {
+		b.event.Err = refusal
+	} else if b.ctx.Err() == nil {
 		b.event.Err = err
 	}
 	return n, err

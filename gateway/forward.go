@@ -16,7 +16,6 @@ import (
 
 	"github.com/sallyport/sallyport/internal/buffers"
 	"github.com/sallyport/sallyport/route"
-	"github.com/sallyport/sallyport/ssl"
 	"github.com/sallyport/sallyport/upstream"
 )
 
@@ -282,7 +281,7 @@ func (s *Server) checkAnswer(res *http.Response) error {
 // forwardingFailed answers a request that no node has answered.
 func (s *Server) forwardingFailed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
-	if refusal := (*ssl.RequestError)(nil); errors.As(context.Cause(r.Context()), &refusal) {
+	if refusal := refusalIn(r.Context()); refusal != nil {
 		// It is a tunnel, which the client lost before it was open: see judgeTunnel.
 		if refusal.Closes(r) {
 			w.Header().Set("Connection", "close")

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -193,6 +194,13 @@ func (s *Server) refuses(snap *snapshot, t *tunnel) error {
 		}
 	}
 	return refused
+}
+
+// refusalIn returns why the client has lost the right to the tunnel whose context that is, or
+// nil.
+func refusalIn(ctx context.Context) *ssl.RequestError {
+	refusal, _ := errors.AsType[*ssl.RequestError](context.Cause(ctx))
+	return refusal
 }
 
 // wait waits until no tunnel is open but loose ones, or ctx ends.

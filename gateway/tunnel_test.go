@@ -233,6 +233,61 @@ func TestShutdownLeavesHandlersToTheirServer(t *testing.T) {
 	}
 }
 
+// The access log tells why an answer has ended before its end, whichever way it went.
+func TestEventStreamsThatEndAreLogged(t *testing.T) {
+	access := newRecords()
+	h := newHarness(t, &gateway.Options{AccessLog: access.logger()})
+	next := ssltest.NewCA(t, "next")
+	node := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.Header.Get("Answer"))
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+	http1 := httptest.NewServer(http.HandlerFunc(node))
+	defer http1.Close()
+	http2 := upstreamTo("http2", newH2Origin(t, node))
+	http2.Scheme = "grpc"
+	to := func(id string) route.Config { return route.Config{ID: id, Paths: []string{"/" + id}, Upstream: id} }
+	config := func(ca *ssltest.CA) gateway.Config {
+		return gateway.Config{
+			Profiles:  []ssl.Config{h.profile("1", []string{"a.test"}, ca)},
+			Upstreams: []upstream.Config{upstreamTo("http1", http1.Listener.Addr().String()), http2},
+			Routes:    []route.Config{to("http1"), to("http2")},
+		}
+	}
+	const refused = `ssl: 421: the client certificate is no longer accepted for this server name; connect again (server name "a.test", host "a.test", profile "1")`
+	for _, d := range h.tlsDoors() {
+		for _, path := range []string{"/http1", "/http2"} {
+			for _, loses := range []bool{true, false} {
+				h.apply(config(h.people))
+				ctx, cancel := context.WithCancel(t.Context())
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://a.test"+path, nil)
+				require.NoError(t, err)
+				req.Header.Set("Answer", "text/event-stream")
+				res, err := h.client(d, "a.test", h.people.Client("alice")).Do(req)
+				require.NoError(t, err)
+				if loses {
+					h.apply(config(next))
+				} else {
+					cancel() // it goes away
+				}
+				_, err = io.ReadAll(res.Body)
+				require.Error(t, err)
+				res.Body.Close()
+				cancel()
+				record := access.next(t)
+				require.EqualValues(t, 200, record["status"], d.name+path)
+				if loses {
+					require.Equal(t, []any{"ERROR", refused}, []any{record["level"], record["error"]}, d.name+path)
+				} else {
+					require.Equal(t, "INFO", record["level"], d.name+path)
+				}
+			}
+		}
+	}
+}
+
 // So does an event stream. Every other answer that is under way comes to its end.
 func TestEventStreamsEndWithThePolicy(t *testing.T) {
 	h := newHarness(t, nil)
