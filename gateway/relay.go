@@ -223,7 +223,7 @@ func (t *turn) relay() bool {
 	case err != nil:
 		t.land(x)
 		return t.failed(err)
-	case answer.ContentLength < 0 && eventStream(answer):
+	case x.HasBody() && eventStream(answer):
 		defer t.beginEvents()()
 	}
 	if t.stream != nil {

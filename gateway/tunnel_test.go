@@ -295,6 +295,9 @@ func TestEventStreamsEndWithThePolicy(t *testing.T) {
 	more := make(chan string)
 	node := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", r.Header.Get("Answer"))
+		if r.URL.RawQuery == "sized" {
+			w.Header().Set("Content-Length", "16")
+		}
 		_, _ = io.WriteString(w, "data: 1\n\n")
 		_ = http.NewResponseController(w).Flush()
 		select {
@@ -316,7 +319,7 @@ func TestEventStreamsEndWithThePolicy(t *testing.T) {
 		}
 	}
 	for _, d := range h.tlsDoors() {
-		for _, path := range []string{"/http1", "/http2", "/handler"} {
+		for _, path := range []string{"/http1", "/http1?sized", "/http2", "/http2?sized", "/handler"} {
 			for answer, ends := range map[string]bool{"text/event-stream": true, "Text/Event-Stream ; charset=utf-8": true, "text/event-streams": false, "text/plain": false} {
 				t.Run(d.name+path+" "+answer, func(t *testing.T) {
 					h.apply(config(h.people))
