@@ -160,7 +160,7 @@ func TestConfigErrors(t *testing.T) {
 			der, err := x509.MarshalPKCS8PrivateKey(key)
 			require.NoError(t, err)
 			c.Certificates[0].KeyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-		}, "Certificates[0].KeyPEM", "is not the key of the certificate"},
+		}, "Certificates[0].KeyPEM", "is no private key of a kind that TLS uses, in PKCS #8, PKCS #1 or SEC 1"},
 		{"another's key in the second pair", func(c *ssl.Config) {
 			c.Certificates = append(c.Certificates, ssl.KeyPair{CertPEM: pair.CertPEM, KeyPEM: another.KeyPEM})
 		}, "Certificates[1].KeyPEM", "is not the key of the certificate"},

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -246,6 +247,10 @@ func TestPairFaults(t *testing.T) {
 	ca, key := newAuthority(t), newKey(t)
 	cert := ca.certify(t, key)
 	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})
+	agreement, err := ecdh.X25519().GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	agrees, err := x509.MarshalPKCS8PrivateKey(agreement)
+	require.NoError(t, err)
 	damaged := func(kind string) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte{0x30, 0}}) }
 	const (
 		noCert = "TLS.CertPEM: has no certificate in PEM"
@@ -262,6 +267,7 @@ func TestPairFaults(t *testing.T) {
 		"an encrypted key":     {upstream.TLS{CertPEM: []byte("x"), KeyPEM: encrypted}, []string{noCert, locked}},
 		"an encrypted alone":   {upstream.TLS{KeyPEM: encrypted}, []string{"TLS.CertPEM: is missing: TLS.KeyPEM is its private key", locked}},
 		"a bad key":            {upstream.TLS{CertPEM: cert, KeyPEM: []byte("x")}, []string{"TLS.KeyPEM: has no private key in PEM"}},
+		"for key agreement":    {upstream.TLS{CertPEM: cert, KeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: agrees})}, []string{"TLS.KeyPEM: is no private key of a kind that TLS uses, in PKCS #8, PKCS #1 or SEC 1"}},
 		"a bad certificate":    {upstream.TLS{CertPEM: []byte("x")}, []string{noCert, "TLS.KeyPEM: is missing: it is the private key of TLS.CertPEM"}},
 		"both kinds of key":    {upstream.TLS{CertPEM: []byte("x"), KeyPEM: []byte("x"), Signer: key}, []string{noCert, both}},
 		"both and nothing":     {upstream.TLS{KeyPEM: []byte("x"), Signer: key}, []string{"TLS.CertPEM: is missing: TLS.Signer is its private key", both}},

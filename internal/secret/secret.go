@@ -48,7 +48,9 @@ func Encrypted(key *pem.Block) bool {
 // says, which may repeat what it read.
 func ParseKey(der []byte) (crypto.PrivateKey, error) {
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		return key, nil
+		if _, signs := key.(crypto.Signer); signs { // unlike one of X25519
+			return key, nil
+		}
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 		return key, nil
