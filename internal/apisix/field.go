@@ -139,8 +139,12 @@ func FieldName(kind Kind, doc map[string]any, field string) string {
 		return "vars" + rest
 	}
 	if rest, ok := strings.CutPrefix(field, "Headers"); ok && (kind == Routes || kind == Services) {
-		part, _, _ := strings.Cut(rest, "[")
-		return "plugins." + Plugin + ".headers" + strings.ToLower(part)
+		name := "plugins." + Plugin + ".headers"
+		if headers := objectOf(objectOf(objectOf(doc, "plugins"), Plugin), "headers"); isEditsForm(headers) {
+			part, _, _ := strings.Cut(rest, "[")
+			name += strings.ToLower(part)
+		}
+		return name
 	}
 	names, ok := fields[kind][indexes.ReplaceAllString(field, "[#]")]
 	if !ok {
