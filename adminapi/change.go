@@ -111,10 +111,15 @@ func (h *Handler) decode(ctx context.Context, v view, e *edit) error {
 // checkService finds what is wrong with the hosts of a service, which is not to be found only
 // when it has a route.
 func checkService(o *apisix.Object) error {
+	_, err := routeFor(o)
+	return o.Translate(err)
+}
+
+// routeFor returns what a route without anything of its own would be under a service.
+func routeFor(o *apisix.Object) (*route.Route, error) {
 	c := *o.Route
 	c.Paths, c.Upstream = []string{"/*"}, "some"
-	_, err := route.New(c)
-	return o.Translate(err)
+	return route.New(c)
 }
 
 // decodeAll decodes the documents of edits, and returns an error or nil for each. Most of

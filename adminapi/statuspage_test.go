@@ -291,6 +291,8 @@ func TestStatusPageWarnings(t *testing.T) {
 	w.put("/upstreams/u", map[string]any{"nodes": map[string]any{w.origins[0]: 3}, "retry_timeout": 1e-6})
 	w.put("/routes/1", map[string]any{"uri": "/1/{id}", "upstream_id": "u"})
 	w.put("/routes/2", map[string]any{"uris": []any{"/2", "/2/{id}"}, "upstream_id": "u"})
+	w.put("/services/s", map[string]any{"plugins": map[string]any{"proxy-rewrite": map[string]any{"headers": map[string]any{"X-A": "$nobody"}}}})
+	w.put("/routes/3", map[string]any{"uri": "/3", "service_id": "s", "upstream": map[string]any{"nodes": map[string]any{w.origins[0]: 3, w.origins[1]: 0}, "retry_timeout": 1e-6}})
 
 	r := w.reportOf("")
 	begin := func(warnings []string) (begins []string) {
@@ -302,7 +304,9 @@ func TestStatusPageWarnings(t *testing.T) {
 	require.Equal(t, []string{"cert: the certificate (CN=a.test)"}, begin(r.Names.List[0].Warnings))
 	require.Equal(t, []string{`uri: the path "/1/{id}"`}, begin(r.Routes.List[0].Warnings))
 	require.Equal(t, []string{`uris[1]: the path "/2/{id}"`}, begin(r.Routes.List[1].Warnings))
-	require.Equal(t, []string{"retry_timeout: is 1µs (1e-06"}, begin(r.Upstreams.List[0].Warnings))
+	require.Equal(t, []string{`service "s": plugins.proxy-rewrite.headers: "nobody"`}, begin(r.Routes.List[2].Warnings))
+	require.Equal(t, []string{"upstream.retry_timeout: is 1µs (1e-06"}, begin(r.Upstreams.List[0].Warnings))
+	require.Equal(t, []string{"retry_timeout: is 1µs (1e-06"}, begin(r.Upstreams.List[1].Warnings))
 }
 
 // Lists come in parts, a filter looks at all of them, and what is beyond the end is the last.

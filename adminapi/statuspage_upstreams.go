@@ -33,13 +33,23 @@ func (h *Handler) reportUpstreams(stats *gateway.Stats, q *statushtml.Query) sta
 		out := statuspage.Upstream{
 			ID: s.ID, Scheme: string(u.Scheme()), Balancer: cmp.Or(string(u.Balancer()), "the program's own"), Nodes: []statuspage.Node{},
 			Answers: answersOf(s.Answers), Retries: s.Retries, MeanWaitSeconds: meanSeconds(s.Wait),
-			Warnings: mapped(u.Warnings(), func(w upstream.Warning) string { return h.inDocument(apisix.Upstreams, w.ID, w.Field, w.Text) }),
+			Warnings: h.upstreamWarnings(u),
 		}
 		for _, n := range s.Nodes {
 			out.Nodes = append(out.Nodes, reportNode(&n))
 		}
 		return out, true
 	})
+}
+
+// upstreamWarnings returns what there is to say of an upstream, in the words of its document.
+func (h *Handler) upstreamWarnings(u *upstream.Upstream) []string {
+	kind, id, _ := upstreamIn(u.ID())
+	h.mu.RLock()
+	documented := h.docs.get(kind, id) != nil
+	h.mu.RUnlock()
+	warnings := slices.DeleteFunc(u.Warnings(), func(w upstream.Warning) bool { return documented && w.Field == weights })
+	return mapped(warnings, func(w upstream.Warning) string { return h.inDocument(apisix.Upstreams, w.ID, w.Field, w.Text) })
 }
 
 // ailing counts the nodes that get no requests because of their health.

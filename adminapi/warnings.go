@@ -6,6 +6,7 @@ import (
 
 	"github.com/sallyport/sallyport/gateway"
 	"github.com/sallyport/sallyport/internal/apisix"
+	"github.com/sallyport/sallyport/route"
 )
 
 // This file is what an administrator should know of a change that was taken. A request for
@@ -32,8 +33,7 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 	}
 	reported := map[object][]gateway.Warning{}
 	for _, w := range report.Warnings {
-		// A document has the weight of each node: there, a zero was not forgotten.
-		if w.Kind != gateway.KindUpstream || w.Field != "Nodes" {
+		if w.Kind != gateway.KindUpstream || w.Field != weights {
 			about := object{w.Kind, w.ID}
 			reported[about] = append(reported[about], w)
 		}
@@ -53,9 +53,16 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 				add(text, false)
 			}
 		}
-		// Of a service's routes, the answers to theirs tell.
+		// Of a service's routes, the answers to theirs tell, but not of what they have from it.
+		if e.kind == apisix.Services && e.decoded != nil && !e.refuses {
+			for _, w := range serviceWarnings(e.decoded) {
+				add(apisix.InDocument(e.kind, e.doc, w.Field, w.Text), false)
+			}
+		}
 		for _, w := range reported[object{gatewayKinds[e.kind], e.id}] {
-			add(apisix.InDocument(e.kind, e.doc, w.Field, w.Text), w.Opened)
+			if e.kind != apisix.Routes || !apisix.FromService(e.doc, w.Field) {
+				add(apisix.InDocument(e.kind, e.doc, w.Field, w.Text), w.Opened)
+			}
 		}
 		for _, w := range reported[object{gateway.KindUpstream, apisix.InlineID(e.kind, e.id)}] {
 			add(apisix.InDocument(e.kind, e.doc, "Upstream."+w.Field, w.Text), w.Opened)
@@ -64,16 +71,50 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 	return warnings
 }
 
+// weights is the field of which an upstream warns if nodes have none. A document has that of
+// each node: there, a zero was not forgotten.
+const weights = "Nodes"
+
+// serviceWarnings returns what there is to say of what the routes of a service have from it.
+func serviceWarnings(o *apisix.Object) []route.Warning {
+	r, err := routeFor(o)
+	if err != nil {
+		return nil // it was told as an error
+	}
+	return (&route.Table{}).With(r).Warnings(r.ID())
+}
+
 // inDocument returns what the status page and an explanation say of a field of an object, in
-// the words of its document.
+// the words of its document, or of that in which it is.
 func (h *Handler) inDocument(kind apisix.Kind, id, field, text string) string {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	within := ""
+	if kind == apisix.Upstreams {
+		var inside bool
+		if kind, id, inside = upstreamIn(id); inside {
+			field = "Upstream." + field
+		}
+	}
+	o := h.docs.get(kind, id)
+	if o != nil && kind == apisix.Routes && o.decoded != nil && apisix.FromService(o.doc, field) {
+		kind, id = apisix.Services, o.decoded.Service
+		within, o = fmt.Sprintf("service %q: ", id), h.docs.get(kind, id)
+	}
 	var doc map[string]any
-	if o := h.docs.get(kind, id); o != nil {
+	if o != nil {
 		doc = o.doc
 	}
-	return withoutKey(apisix.InDocument(kind, doc, field, text))
+	return withoutKey(within + apisix.InDocument(kind, doc, field, text))
+}
+
+// upstreamIn returns which document has the upstream with an id, and whether it is inside of
+// a route or a service.
+func upstreamIn(id string) (kind apisix.Kind, of string, inside bool) {
+	if kind, of, inside = parseKey("/" + id); inside { // as apisix.InlineID makes it
+		return kind, of, true
+	}
+	return apisix.Upstreams, id, false
 }
 
 // addWarnings tells what is to be told of an edit in the answer to its request. changeMu is

@@ -1,6 +1,8 @@
 package apisix
 
 import (
+	"strings"
+
 	"github.com/sallyport/sallyport/route"
 )
 
@@ -51,9 +53,15 @@ func (o *Object) Under(service *Object) *route.Config {
 	if !has(o.doc, "enable_websocket") {
 		c.WebSocket = from.WebSocket
 	}
-	// A plugin of the route replaces that of the service, whole.
-	if !has(objectOf(o.doc, "plugins"), Plugin) {
+	if FromService(o.doc, "Headers") {
 		c.Headers = from.Headers
 	}
 	return &c
+}
+
+// FromService reports whether a route with this document has a field of which there may be
+// warnings from its service, if it has one. A plugin of the route replaces that of the
+// service, whole.
+func FromService(doc map[string]any, field string) bool {
+	return strings.HasPrefix(field, "Headers") && !has(objectOf(doc, "plugins"), Plugin)
 }
