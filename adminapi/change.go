@@ -162,6 +162,7 @@ func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway
 	// What names an edited service or certificate, once each, however many of them it names:
 	// true if it has to be decoded anew.
 	users := map[string]bool{}
+	services := map[string]bool{} // edited, by id
 	for _, e := range edits {
 		if e.doc == nil && !e.refuses && h.isForeign(e.kind, e.id) {
 			continue // stored by others, and never in force
@@ -175,11 +176,11 @@ func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway
 				users[key] = users[key] || e.kind == apisix.SSLs
 			}
 		}
-		if e.kind == apisix.SSLs {
-			continue
-		}
+		services[e.id] = services[e.id] || e.kind == apisix.Services
+	}
+	if len(services) > 0 {
 		for key, r := range h.rejected {
-			if v.edited[key] == nil && r.refuses != nil && r.refuses.Service == e.id {
+			if v.edited[key] == nil && r.refuses != nil && services[r.refuses.Service] {
 				users[key] = false
 			}
 		}
@@ -189,7 +190,10 @@ func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway
 		o := h.docs.get(kind, id)
 		switch {
 		case o == nil:
-			c.Put.Routes = append(c.Put.Routes, routeOf(h.rejected[key].refuses, v))
+			refuses := routeOf(h.rejected[key].refuses, v)
+			if _, err := route.New(refuses); err == nil { // or else it goes on where it was: a service is not wrong for what cannot be used
+				c.Put.Routes = append(c.Put.Routes, refuses)
+			}
 			continue
 		case !users[key]:
 			c.Put.Routes = append(c.Put.Routes, routeOf(o.decoded, v))

@@ -281,7 +281,7 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 		}
 	}
 	maps.Copy(h.rejected, news)
-	maps.Copy(news, h.takeRules(u))
+	rules := h.takeRules(u)
 	h.takeConfigs(u)
 	h.mu.Unlock()
 	// What was written here, its writer tells. Without a logger, what was told is noted all
@@ -292,6 +292,7 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 	if h.logger == nil {
 		return report, true
 	}
+	maps.Copy(news, rules)
 	for _, key := range slices.Sorted(maps.Keys(news)) {
 		kind, id, ok := parseKey(key)
 		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].record.Modified, "error", news[key].err, "last_good", ok && h.docs.get(kind, id) != nil)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -257,6 +258,42 @@ func TestFleetLeft(t *testing.T) {
 			require.NotContains(t, m.logs.String(), "cannot be followed", "it was wanted")
 		}
 	}
+}
+
+// A slow storage takes its time to store.
+type slow struct {
+	*shared
+	begun, end chan struct{}
+}
+
+func (s slow) Commit(ctx context.Context, writes ...adminapi.Write) ([]adminapi.Record, error) {
+	close(s.begun)
+	<-s.end
+	return s.shared.Commit(ctx, writes...)
+}
+
+// What is about to be stored when the Handler is closed is stored when that has returned.
+func TestCloseWaitsForWrite(t *testing.T) {
+	s := slow{newShared(), make(chan struct{}), make(chan struct{})}
+	m := join(t, s)
+	answered := make(chan int)
+	go func() {
+		status, _ := m.do("PUT", "/upstreams/1", `{"nodes":{}}`)
+		answered <- status
+	}()
+	<-s.begun
+	closed := make(chan int, 1)
+	go func() {
+		m.h.Close()
+		closed <- len(must(s.Load(t.Context())))
+	}()
+	require.Eventually(t, func() bool { return m.h.Status().Err != nil }, 5*time.Second, time.Millisecond)
+	for range 1000 {
+		runtime.Gosched()
+	}
+	close(s.end)
+	require.Equal(t, 1, <-closed, "documents that are stored")
+	require.Equal(t, 503, <-answered, "it is in force nowhere here")
 }
 
 // Whoever has not seen the last change does not overwrite it.
@@ -550,6 +587,49 @@ func TestFollowTellsOfGlobalRules(t *testing.T) {
 	s.tell(u)
 	s.settle()
 	require.Empty(t, rejected())
+}
+
+// What is wrong with what was written here, its writer is told, and nobody else, whatever
+// comes along with it.
+func TestFollowWarnsOnce(t *testing.T) {
+	s := newShared()
+	m := join(t, s)
+	s.hold(true)
+	answered := make(chan string)
+	go func() {
+		_, body := m.do("PUT", "/upstreams/1", `{"scheme":"https","nodes":{}}`)
+		answered <- body
+	}()
+	require.Eventually(t, func() bool { return len(must(s.Load(t.Context()))) > 0 }, 5*time.Second, time.Millisecond)
+	s.mu.Lock()
+	u := &s.history[len(s.history)-1]
+	u.Records = append(u.Records, adminapi.Record{Key: "/global_rules/1", Value: []byte("{}"), Created: u.Revision, Modified: u.Revision})
+	s.mu.Unlock()
+	s.hold(false)
+	require.Contains(t, <-answered, `"warnings":["tls.verify: `)
+	require.Len(t, m.h.Status().Rejected, 1)
+	require.NotContains(t, m.logs.String(), "tls.verify: ")
+}
+
+// A service is not wrong for a route that cannot be used: that refuses where it did.
+func TestFollowServiceOfUnusable(t *testing.T) {
+	s := newShared()
+	bad := map[string]any{"service_id": "1", "plugins": map[string]any{"key-auth": map[string]any{}}}
+	paths, hosts := make([]string, 1000), make([]string, 101)
+	for i := range paths {
+		paths[i] = fmt.Sprintf("/%d", i)
+	}
+	for i := range hosts {
+		hosts[i] = fmt.Sprintf("h%d.test", i)
+	}
+	bad["uris"] = paths
+	s.write(t, "/services/1", `{"hosts":["a.test"]}`)
+	s.write(t, "/routes/bad", encode(t, bad))
+	m := join(t, s)
+	status, body := m.do("PUT", "/services/1", encode(t, map[string]any{"hosts": hosts}))
+	require.Equal(t, 200, status, body)
+	require.Len(t, m.h.Status().Rejected, 1)
+	require.Contains(t, m.get("/1"), "the stored route for this request cannot be used")
 }
 
 // While the storage is out of reach everything goes on, and it is told; then it catches up,

@@ -127,6 +127,8 @@ func (h *Handler) Close() {
 	h.expiry.close()
 	if h.following != nil {
 		h.following.close()
+		h.changeMu.Lock() // until what was about to be stored is: of the next, over says why it is not
+		defer h.changeMu.Unlock()
 	}
 }
 
