@@ -122,9 +122,9 @@ func shownPair(c *TLS, fault faultFunc) (pair tls.Certificate, ok bool) {
 	default:
 		check("TLS.KeyPEM", checkKey(c.KeyPEM))
 		if ok {
-			// The errors of crypto/tls name kinds and types, never contents.
+			// Nothing is wrong with either by itself.
 			if pair, err = tls.X509KeyPair(c.CertPEM, c.KeyPEM); err != nil {
-				check("TLS.CertPEM", fmt.Errorf("with TLS.KeyPEM: %w", err))
+				check("TLS.KeyPEM", errors.New("is not the key of the certificate"))
 			}
 		}
 	}

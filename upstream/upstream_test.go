@@ -102,7 +102,7 @@ func TestNewRefuses(t *testing.T) {
 		}), "TLS.CAPEM", "certificate 1: x509:"},
 		{"certificate alone", https(func(c *upstream.Config) { c.TLS.CertPEM = cert }), "TLS.KeyPEM", "is missing"},
 		{"key alone", https(func(c *upstream.Config) { c.TLS.KeyPEM = key }), "TLS.CertPEM", "is missing"},
-		{"another's key", https(func(c *upstream.Config) { c.TLS.CertPEM, c.TLS.KeyPEM = cert, otherKey }), "TLS.CertPEM", "private key does not match public key"},
+		{"another's key", https(func(c *upstream.Config) { c.TLS.CertPEM, c.TLS.KeyPEM = cert, otherKey }), "TLS.KeyPEM", "is not the key of the certificate"},
 		{"TLS over http", func(c *upstream.Config) { c.TLS.CAPEM = ca.pem }, "TLS", `set Scheme to "https"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
