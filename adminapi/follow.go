@@ -248,12 +248,13 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 				news[key] = &rejection{record: records[e], err: errors.New(withoutKey(err.Error()))}
 			}
 			var program *foreignError
-			refuses := !errors.As(err, &program) && e.refuse()
 			news[key].refuses = nil
+			if r := h.rejected[key]; r != nil {
+				news[key].refuses = r.refuses
+			}
+			refuses := !errors.As(err, &program) && e.refuse(news[key].refuses != nil)
 			if refuses {
 				news[key].refuses = e.decoded
-			} else if r := h.rejected[key]; r != nil {
-				news[key].refuses = r.refuses
 			}
 			return !refuses
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -452,6 +453,16 @@ func TestFollowRefusesNames(t *testing.T) {
 	require.Contains(t, handshake(m.gw, "x.b.test"), "asked true")
 	s.remove(t, "/ssls/bad2")
 	require.Contains(t, handshake(m.gw, "x.b.test"), "unrecognized")
+
+	for name, value := range map[string]any{"status": 0, "type": "client"} {
+		bad := maps.Clone(bad)
+		s.write(t, "/ssls/bad2", encode(t, bad))
+		require.Contains(t, handshake(m.gw, "x.b.test"), "asked true")
+		bad[name] = value
+		s.write(t, "/ssls/bad2", encode(t, bad))
+		require.Contains(t, handshake(m.gw, "x.b.test"), "unrecognized", "it is for no name: %s", name)
+		require.Len(t, m.h.Status().Rejected, 2)
+	}
 }
 
 // A route that never was good answers 503, so that no other route answers for it: its
@@ -494,6 +505,9 @@ func TestFollowRefusesRequests(t *testing.T) {
 	require.False(t, refused("GET", "http://a.test/admin/x?x=1"))
 	require.False(t, refused("GET", "http://b.test/admin/x"))
 	require.True(t, refused("GET", "http://b.test/admin/x?x=1"))
+	s.write(t, "/routes/bad", bad(func(doc map[string]any) { doc["status"] = 0 }))
+	require.False(t, refused("GET", "http://b.test/admin/x?x=1"), "it is switched off")
+	require.Len(t, m.h.Status().Rejected, 1)
 	s.write(t, "/routes/bad", encode(t, w.routeDoc("/admin/*", 2)))
 	require.Equal(t, "origin 2: GET /admin/x", m.get("/admin/x"))
 	require.Empty(t, m.h.Status().Rejected)

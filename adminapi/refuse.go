@@ -24,11 +24,16 @@ import (
 // object, perhaps without asking for a certificate, and a less specific route for the
 // requests of one whose plugin, which is not here, was to let few people in.
 
-// refuse makes of the edit of such a document one that refuses what it was to serve. It
-// reports whether there is anything to refuse.
-func (e *edit) refuse() bool {
-	if e.old != nil || e.refuses || e.doc["status"] == 0.0 {
+// refuse makes of the edit of such a document one that refuses what it was to serve, or, if
+// it is to serve nothing, one that takes away what refuses in its place, which there is if
+// refused is set. It reports whether there is anything to do.
+func (e *edit) refuse(refused bool) bool {
+	if e.old != nil || e.refuses {
 		return false
+	}
+	if e.doc["status"] == 0.0 || e.kind == apisix.SSLs && e.doc["type"] == "client" {
+		e.decoded, e.doc, e.refuses = nil, nil, refused
+		return refused
 	}
 	switch e.kind {
 	case apisix.SSLs:
@@ -95,9 +100,6 @@ func (e *edit) refuseHosts() *apisix.Object {
 
 // refuseNames returns an ssl object that refuses every handshake for the names of one.
 func (e *edit) refuseNames() *apisix.Object {
-	if e.doc["type"] == "client" {
-		return nil
-	}
 	names := []any{e.doc["sni"]}
 	if snis, ok := e.doc["snis"].([]any); ok {
 		names = append(names, snis...)
