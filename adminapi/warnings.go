@@ -25,16 +25,18 @@ var gatewayKinds = map[apisix.Kind]gateway.Kind{
 	apisix.SSLs: gateway.KindProfile, apisix.Routes: gateway.KindRoute, apisix.Upstreams: gateway.KindUpstream,
 }
 
-// warningsOf returns what is to be told of edits, in their order.
-func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
-	type object struct {
-		kind gateway.Kind
-		id   string
-	}
-	reported := map[object][]gateway.Warning{}
+// A subject is what a gateway warns of.
+type subject struct {
+	kind gateway.Kind
+	id   string
+}
+
+// warningsOf returns what is to be told of edits, in their order. changeMu is held.
+func (h *Handler) warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
+	edited, reported := h.after(edits...).edited, map[subject][]gateway.Warning{}
 	for _, w := range report.Warnings {
 		if w.Kind != gateway.KindUpstream || w.Field != weights {
-			about := object{w.Kind, w.ID}
+			about := subject{w.Kind, w.ID}
 			reported[about] = append(reported[about], w)
 		}
 	}
@@ -59,16 +61,49 @@ func warningsOf(edits []*edit, report gateway.Report) (warnings []warning) {
 				add(apisix.InDocument(e.kind, e.doc, w.Field, w.Text), false)
 			}
 		}
-		for _, w := range reported[object{gatewayKinds[e.kind], e.id}] {
+		for _, w := range reported[subject{gatewayKinds[e.kind], e.id}] {
 			if e.kind != apisix.Routes || !apisix.FromService(e.doc, w.Field) {
 				add(apisix.InDocument(e.kind, e.doc, w.Field, w.Text), w.Opened)
 			}
 		}
-		for _, w := range reported[object{gateway.KindUpstream, apisix.InlineID(e.kind, e.id)}] {
+		for _, w := range reported[subject{gateway.KindUpstream, apisix.InlineID(e.kind, e.id)}] {
 			add(apisix.InDocument(e.kind, e.doc, "Upstream."+w.Field, w.Text), w.Opened)
+		}
+		if text := h.shownWarning(e, edited, reported); text != "" {
+			add(apisix.InDocument(e.kind, e.doc, "Certificates[0].CertPEM", text), false)
 		}
 	}
 	return warnings
+}
+
+// shownWarning returns what is wrong with a certificate for upstreams, which is found with
+// those that show it; of those that are edited too, it is told with them. It is "" if nothing is.
+func (h *Handler) shownWarning(e *edit, edited map[string]*edit, reported map[subject][]gateway.Warning) (text string) {
+	if e.kind != apisix.SSLs {
+		return ""
+	}
+	showing := 0
+	for _, key := range slices.Sorted(h.docs.usersOf(e.key())) {
+		if edited[key] != nil {
+			continue
+		}
+		kind, id, _ := parseKey(key)
+		if kind != apisix.Upstreams {
+			id = apisix.InlineID(kind, id)
+		}
+		for _, w := range reported[subject{gateway.KindUpstream, id}] {
+			if w.Field != "TLS.CertPEM" {
+				continue
+			}
+			if showing++; showing == 1 {
+				text = fmt.Sprintf("%s shows it: %s", key, w.Text)
+			}
+		}
+	}
+	if showing > 1 {
+		text += fmt.Sprintf(" (%d more show it)", showing-1)
+	}
+	return text
 }
 
 // weights is the field of which an upstream warns if nodes have none. A document has that of
@@ -120,7 +155,7 @@ func upstreamIn(id string) (kind apisix.Kind, of string, inside bool) {
 // addWarnings tells what is to be told of an edit in the answer to its request. changeMu is
 // held.
 func (h *Handler) addWarnings(answer map[string]any, e *edit, report gateway.Report) {
-	warnings := warningsOf([]*edit{e}, report)
+	warnings := h.warningsOf([]*edit{e}, report)
 	h.fresh([]*edit{e}, warnings)
 	if len(warnings) > 0 {
 		answer["warnings"] = mapped(warnings, func(w warning) any { return w.text })
@@ -134,7 +169,7 @@ const maxWarnings = 100
 // warn logs what is to be told of edits and was not told before. It returns all of it for an
 // answer, each with the key of its document. changeMu is held.
 func (h *Handler) warn(edits []*edit, report gateway.Report) []any {
-	warnings := warningsOf(edits, report)
+	warnings := h.warningsOf(edits, report)
 	// Where there are too many, what has been opened is not among those that are left out.
 	slices.SortStableFunc(warnings, func(a, b warning) int {
 		switch {
