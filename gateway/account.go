@@ -139,7 +139,7 @@ func (s *Server) attend(w http.ResponseWriter, r *http.Request, serve func(*Serv
 		serve(s, w, r, v)
 		return
 	}
-	a := &attendance{countedWriter: countedWriter{ResponseWriter: w}, visit: visit{begun: s.clock()}}
+	a := &attendance{countedWriter: countedWriter{wrapped: wrapped{w}}, visit: visit{begun: s.clock()}}
 	received := func() int64 { return 0 }
 	if s.tells() {
 		a.visit.event = eventOf(r)

@@ -20,9 +20,21 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// A wrapped is a ResponseWriter in another one, which need not see all that is done to it.
+type wrapped struct{ http.ResponseWriter }
+
+// Flush implements [http.Flusher], which many handlers ask for.
+func (w wrapped) Flush() { _ = w.FlushError() }
+
+// FlushError is for [http.ResponseController].
+func (w wrapped) FlushError() error { return http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap is for [http.ResponseController].
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // A countedWriter is a ResponseWriter that knows what was answered.
 type countedWriter struct {
-	http.ResponseWriter
+	wrapped
 	status int
 	n      int64
 }
@@ -43,14 +55,6 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Flush implements [http.Flusher], which many handlers ask for.
-func (w *countedWriter) Flush() { _ = w.FlushError() }
-
-// FlushError is for [http.ResponseController].
-func (w *countedWriter) FlushError() error {
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
 // Hijack implements [http.Hijacker], which many handlers ask for too.
 func (w *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.status == 0 {
@@ -58,9 +62,6 @@ func (w *countedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
-
-// Unwrap is for [http.ResponseController].
-func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // ReadFrom implements [io.ReaderFrom], by which net/http sends files.
 func (w *countedWriter) ReadFrom(r io.Reader) (int64, error) {

@@ -50,12 +50,7 @@ func (t *turn) beginEvents() func() {
 // beginEvents makes a tunnel of an answer that goes the way of net/http, which ends with the
 // exchange.
 func (x *exchange) beginEvents(s *Server) {
-	ctx, end := s.beginTunnel(context.Background(), x.decision, true)
-	stop := context.AfterFunc(ctx, func() { x.cancel(context.Cause(ctx)) })
-	x.end = func() {
-		stop()
-		end()
-	}
+	x.end = s.noteTunnel(x.cancel, x.decision, true)
 }
 
 // asksForEvents reports whether a request is for an event stream.

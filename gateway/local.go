@@ -25,7 +25,7 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 		ctx = tunnel
 	}
 	if r.ProtoMajor == 1 && len(r.Header["Upgrade"]) > 0 { // whatever else the client asks for
-		w = &upgradableWriter{w, s, d}
+		w = &upgradableWriter{wrapped{w}, s, d}
 	}
 	r = r.WithContext(ctx)
 	r.Header = r.Header.Clone()

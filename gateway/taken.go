@@ -14,21 +14,10 @@ import (
 
 // An upgradableWriter is the ResponseWriter of a request that asks for an upgrade.
 type upgradableWriter struct {
-	http.ResponseWriter
+	wrapped
 	server   *Server
 	decision *decision
 }
-
-// Flush implements [http.Flusher], which many handlers ask for.
-func (w *upgradableWriter) Flush() { _ = w.FlushError() }
-
-// FlushError is for [http.ResponseController].
-func (w *upgradableWriter) FlushError() error {
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *upgradableWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Hijack implements [http.Hijacker].
 func (w *upgradableWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {

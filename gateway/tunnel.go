@@ -47,6 +47,11 @@ type tunnel struct {
 // must be called when it has.
 func (s *Server) beginTunnel(parent context.Context, d *decision, loose bool) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(parent)
+	return ctx, s.noteTunnel(cancel, d, loose)
+}
+
+// noteTunnel is beginTunnel for a context that there is already.
+func (s *Server) noteTunnel(cancel context.CancelCauseFunc, d *decision, loose bool) (end func()) {
 	t := &tunnel{
 		cancel:    cancel,
 		tls:       d.tls,
@@ -74,7 +79,7 @@ func (s *Server) beginTunnel(parent context.Context, d *decision, loose bool) (c
 		// Whoever has made that change may have looked at the tunnels before this was one.
 		s.judgeTunnel(t)
 	}
-	return ctx, func() { ts.end(t) }
+	return func() { ts.end(t) }
 }
 
 // find takes note of the profiles that a table has for a tunnel. It reports whether the guard
