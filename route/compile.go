@@ -127,11 +127,28 @@ func (k *compiler) paths(list []string) {
 	}
 	r.parameters = r.paths
 	if parameters {
-		r.parameters = make([]pattern, len(r.paths))
-		for i := range r.paths {
-			r.parameters[i], _ = parsePattern(r.paths[i].text, true) // what is wrong with a path, is so in either reading
-		}
+		r.parameters = readAgain(r.paths)
 	}
+}
+
+// readAgain returns the patterns of paths with parameters. What is wrong with a path is so in
+// either reading. One pattern, which most routes have, is in one allocation with all that is
+// its own.
+func readAgain(paths []pattern) []pattern {
+	if len(paths) == 1 {
+		alone := &struct {
+			pattern [1]pattern
+			room    restRoom
+		}{}
+		alone.pattern[0], _ = parsePattern(paths[0].text, true)
+		alone.pattern[0].rest = alone.room.copyOf(alone.pattern[0].rest)
+		return alone.pattern[:]
+	}
+	parameters := make([]pattern, len(paths))
+	for i := range paths {
+		parameters[i], _ = parsePattern(paths[i].text, true)
+	}
+	return parameters
 }
 
 func (k *compiler) addrs(list []string) {

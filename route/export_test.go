@@ -12,9 +12,12 @@ func (t *Table) Check() error {
 		return nil
 	}
 	want := 0
-	for id, c := range t.byID.All() {
-		if c.route.id != id || c.age >= t.next {
-			return fmt.Errorf("route %q: stored as %q with age %d of %d", c.route.id, id, c.age, t.next)
+	for c := range t.byID.All() {
+		if c.age >= t.next {
+			return fmt.Errorf("route %q: has age %d of %d", c.route.id, c.age, t.next)
+		}
+		if found, _ := t.entry(c.route.id); found != c {
+			return fmt.Errorf("route %q: is not found", c.route.id)
 		}
 		for range t.places(c) {
 			want++
@@ -26,7 +29,7 @@ func (t *Table) Check() error {
 	}
 	seen := map[string]bool{}
 	for r := range t.All() {
-		en, _ := t.byID.Get(r.id)
+		en, _ := t.entry(r.id)
 		for host := range t.places(en) {
 			if seen[host] || host == "" {
 				continue
@@ -62,8 +65,6 @@ func (n *node) check(e edit, candidates *int) error {
 		return fail("is below its paths")
 	case n.lists == nil && len(n.children) < 2:
 		return fail("is of no use")
-	case n.lists == nil && n.path != "":
-		return fail("has a path and no candidates")
 	case n.owner > e || n.lists != nil && n.lists.owner > e:
 		return fail("is of a later edit")
 	case len(n.children) != bits.OnesCount64(n.has):

@@ -19,7 +19,13 @@ type pattern struct {
 	cut   string
 	exact bool
 
-	// head and stars are what a path must fit behind cut. A path that begins with
+	*rest
+}
+
+// A rest is what follows in a pattern: it never changes. Nearly all patterns have one of
+// two, which they share: see noRest and oneStar.
+type rest struct {
+	// head and stars are what a path must fit behind the cut. A path that begins with
 	// the cut of a prefix, which ends in its only star, fits: see plain.
 	head  group
 	stars []starGroup
@@ -27,6 +33,13 @@ type pattern struct {
 	// names are those of the parameters and stars, in their order.
 	names []string
 }
+
+// noRest is what an exact pattern has, and oneStar one that ends in its only star, without
+// a name.
+var (
+	noRest  = &rest{}
+	oneStar = &rest{stars: []starGroup{{}}, names: []string{starName}}
+)
 
 // starName is the name of a star that has none, as in APISIX.
 const starName = ":ext"
@@ -42,7 +55,7 @@ func parsePattern(s string, parameters bool) (pattern, error) {
 	if err := checkPattern(s); err != nil {
 		return pattern{}, err
 	}
-	p := pattern{text: s}
+	p := pattern{text: s, rest: &rest{}}
 	last := &p.head // the group that goes on
 	begin := 0      // and the literal bytes of it that are not in it yet
 	literal := func(end int) {
@@ -83,17 +96,35 @@ func parsePattern(s string, parameters bool) (pattern, error) {
 	}
 	literal(len(s))
 	if len(p.head) > 0 && p.head[0].literal != "" {
-		p.cut, p.head = p.head[0].literal, append(group(nil), p.head[1:]...)
+		p.cut, p.head = p.head[0].literal, p.head[1:]
 	}
 	p.exact = len(p.names) == 0
-	if p.plain() && !p.exact && p.names[0] == starName {
-		p.names, p.stars = oneStar.names, oneStar.stars
+	switch {
+	case p.exact:
+		p.rest = noRest
+	case p.plain() && p.names[0] == starName:
+		p.rest = oneStar
 	}
 	return p, nil
 }
 
-// oneStar is what most patterns with a star have, which ends them: they share it.
-var oneStar = pattern{names: []string{starName}, stars: []starGroup{{}}}
+// A restRoom is a rest with room for what most have.
+type restRoom struct {
+	rest
+	pieces [2]piece
+	one    [1]starGroup
+	few    [2]string
+}
+
+// copyOf makes a copy of r in the room, and what it has no room for beside it.
+func (room *restRoom) copyOf(r *rest) *rest {
+	room.rest = rest{
+		head:  append(room.pieces[:0], r.head...),
+		stars: append(room.one[:0], r.stars...),
+		names: append(room.few[:0], r.names...),
+	}
+	return &room.rest
+}
 
 // identifier returns s if it is, up to the next slash or the end, the name of a
 // star: a letter or underscore, then such, digits and hyphens.

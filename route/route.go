@@ -12,6 +12,11 @@ import (
 // A Route is a checked [Config]. It never changes, and may be shared freely. Only [New]
 // makes one.
 type Route struct {
+	// leaf is the node of the first place that the route gets in any table, and placed says
+	// that it has one. It comes first: there it begins with a line of the CPU's cache.
+	leaf   leaf
+	placed atomic.Bool
+
 	id string
 
 	// hosts of one name, which differ in the port, stand together.

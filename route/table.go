@@ -23,7 +23,7 @@ type Table struct {
 	hosts   hostname.Index[*node]
 	anyHost *node
 
-	byID hamt.Map[entry]
+	byID hamt.Set[entry]
 	next uint64 // the age of the next new route
 
 	// edits is the number of the edit that made the table.
@@ -43,6 +43,9 @@ type entry struct {
 	route *Route
 	age   uint64
 }
+
+// Key is the ID: the text is the route's, and a garbage collection has nothing more to follow.
+func (en entry) Key() string { return en.route.id }
 
 // NewTable returns an empty table. With nil or zero Options, it is a zero Table. The error
 // joins one for each invalid option; each names the field and the rule.
@@ -75,7 +78,7 @@ func (t *Table) With(routes ...*Route) *Table {
 	changed := false
 	for _, r := range routes {
 		now := entry{route: r, age: next.next}
-		old, replaced := next.byID.Get(r.id)
+		old, replaced := next.entry(r.id)
 		switch {
 		case !replaced:
 			next.next++
@@ -93,7 +96,7 @@ func (t *Table) With(routes ...*Route) *Table {
 		default:
 			next.remove(old)
 		}
-		next.byID = next.byID.With(r.id, now)
+		next.byID = next.byID.With(hamt.Edit(next.edits), now)
 		changed = true
 	}
 	if !changed {
@@ -115,9 +118,9 @@ func (t *Table) Without(ids ...string) *Table {
 	next := t.begin()
 	changed := false
 	for _, id := range ids {
-		if old, ok := next.byID.Get(id); ok {
+		if old, ok := next.entry(id); ok {
 			next.remove(old)
-			next.byID = next.byID.Without(id)
+			next.byID = next.byID.Without(hamt.Edit(next.edits), id)
 			changed = true
 		}
 	}
@@ -138,8 +141,9 @@ func (t *Table) begin() *Table {
 	if next.edits == 0 {
 		// No number is left that no node has. Once in four thousand million changes,
 		// all nodes are made anew.
-		next = &Table{o: t.o, byID: t.byID, next: t.next, edits: 1}
-		for _, en := range t.byID.All() {
+		next = &Table{o: t.o, next: t.next, edits: 1}
+		for en := range t.byID.All() {
+			next.byID = next.byID.With(hamt.Edit(next.edits), en)
 			next.add(en)
 		}
 	}
@@ -232,8 +236,15 @@ func (t *Table) Get(id string) *Route {
 	if t == nil {
 		return nil
 	}
-	c, _ := t.byID.Get(id)
-	return c.route
+	en, _ := t.entry(id)
+	return en.route
+}
+
+func (t *Table) entry(id string) (en entry, ok bool) {
+	if found := t.byID.Find(id); found != nil {
+		return *found, true
+	}
+	return entry{}, false
 }
 
 // Len returns the number of routes.
@@ -251,7 +262,7 @@ func (t *Table) All() iter.Seq[*Route] {
 			return
 		}
 		all := make([]entry, 0, t.byID.Len())
-		for _, c := range t.byID.All() {
+		for c := range t.byID.All() {
 			all = append(all, c)
 		}
 		slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.age, b.age) })

@@ -17,9 +17,9 @@ import (
 // The tree of a set of routes has one shape, whichever way it was reached: a node
 // without candidates has two children or more, and the tree of no routes is nil.
 //
-// BenchmarkMatch at 100 000 routes counts misses of the CPU's cache: a node is as
-// long as a line. BenchmarkWith counts the bytes that are copied: the nodes on the way,
-// each with pointers to its children: the values would be eight times as long.
+// BenchmarkMatch at 100 000 routes counts misses of the CPU's cache, BenchmarkWith the bytes
+// that are copied: the nodes on the way, each with pointers to its children (the values
+// would be six times as long) and without what only a node with candidates has.
 type node struct {
 	// children are the nodes whose paths are longer, ordered by the digit after
 	// the path of this one, which is depth steps long. has is the set of these
@@ -31,13 +31,13 @@ type node struct {
 	// owner is the edit that made the node. Only it may change the node.
 	owner edit
 
-	// The candidates, and the path that they are for: nil if there are none.
-	path string
-	*lists
+	*lists // nil if there are no candidates
 }
 
-// Lists are the candidates of a node.
+// Lists are the candidates of a node, and the path that they are for.
 type lists struct {
+	path string
+
 	// all are in the order in which they are tried. The exact ones, which are for the path
 	// of the node itself, go before those whose patterns are cut to it.
 	all    []candidate
@@ -57,6 +57,9 @@ func (l *lists) prefix() []candidate { return l.all[l.exacts:] }
 // It is the number of calls, itself included, that led to the table that it makes.
 // Other tables may have nodes of the same number, but none that are in this one.
 type edit uint32
+
+// noEdit is the owner of a node that nobody may change: see [leafOf].
+const noEdit edit = 0
 
 // A candidate is a route in a table, with one of its patterns.
 type candidate struct {
@@ -184,16 +187,26 @@ func newNode(e edit, depth uint32, children int) *node {
 // newLeaf returns a node without children that has some candidates: all are for path.
 func newLeaf(e edit, path string, exacts uint32, all ...candidate) *node {
 	l := &leaf{}
-	l.own = lists{append(l.room[:0], all...), exacts, e}
-	l.node = node{depth: steps(path), owner: e, path: path, lists: &l.own}
+	l.init(e, path, exacts, all...)
 	return &l.node
 }
 
-// leafOf returns the node of one candidate.
+func (l *leaf) init(e edit, path string, exacts uint32, all ...candidate) {
+	l.own = lists{path, append(l.room[:0], all...), exacts, e}
+	l.node = node{depth: steps(path), owner: e, lists: &l.own}
+}
+
+// leafOf returns the node of one candidate: that which the route has with it, unless another
+// place has it already. There, it stays as it is, lest a route that is kept when its table is
+// not keeps the nodes and routes that came to be below or beside it.
 func leafOf(e edit, c candidate) *node {
 	exacts := uint32(0)
 	if c.pattern.exact {
 		exacts = 1
+	}
+	if r := c.route; !r.placed.Load() && r.placed.CompareAndSwap(false, true) {
+		r.leaf.init(noEdit, c.pattern.cut, exacts, c)
+		return &r.leaf.node
 	}
 	return newLeaf(e, c.pattern.cut, exacts, c)
 }
@@ -209,7 +222,7 @@ func (n *node) writable(e edit, more int) *node {
 		return newLeaf(e, n.path, n.exacts, n.all...)
 	}
 	copied := newNode(e, n.depth, children)
-	copied.has, copied.path, copied.lists = n.has, n.path, n.lists
+	copied.has, copied.lists = n.has, n.lists
 	copied.children = append(copied.children, n.children...)
 	return copied
 }
@@ -308,7 +321,7 @@ func (n *node) remove(e edit, c candidate) *node {
 // same rank: that of the route which it replaces.
 func (n *node) put(e edit, c candidate) {
 	if n.lists == nil {
-		n.path, n.lists = c.pattern.cut, &lists{owner: e}
+		n.lists = &lists{path: c.pattern.cut, owner: e}
 	}
 	n.ownLists(e)
 	i, there := slices.BinarySearchFunc(n.all, c, compareCandidates)
@@ -334,7 +347,7 @@ func (n *node) take(e edit, c candidate) *node {
 			return nil
 		}
 		n = n.writable(e, 0)
-		n.path, n.lists = "", nil
+		n.lists = nil
 		return n
 	}
 	n = n.writable(e, 0)
@@ -349,7 +362,7 @@ func (n *node) take(e edit, c candidate) *node {
 // ownLists makes the candidates of n, which must be e's, e's as well.
 func (n *node) ownLists(e edit) {
 	if n.lists.owner != e {
-		n.lists = &lists{slices.Clone(n.all), n.exacts, e}
+		n.lists = &lists{n.path, slices.Clone(n.all), n.exacts, e}
 	}
 }
 

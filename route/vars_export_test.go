@@ -46,7 +46,7 @@ var VarNames = varNames
 // turns. No value has the byte that stands between them.
 func MatchOf(params ...string) *Match {
 	const end = "\x01"
-	p := &pattern{}
+	p := &pattern{rest: &rest{}}
 	m := &Match{pattern: p}
 	for i := 0; i < len(params); i += 2 {
 		p.stars = append(p.stars, starGroup{name: len(p.names), group: group{{literal: end}}})

@@ -53,35 +53,94 @@ func TestMapAgainstGoMap(t *testing.T) {
 		m = m.Without(key)
 	}
 	require.Zero(t, m.Len())
-	require.Nil(t, m.root, "an empty map holds nothing")
+	require.Nil(t, m.set.root, "an empty map holds nothing")
+}
+
+// Of a row of changes only the last set is kept: it is what as many changes one by one make,
+// and the sets that were there before are as they were.
+func TestEdits(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	type version struct {
+		s    Set[pair[int]]
+		want map[string]int
+	}
+	var versions []version
+	var s Set[pair[int]]
+	want := map[string]int{}
+	for edit := range Edit(300) {
+		for range 1 + rnd.IntN(40) {
+			key, value := fmt.Sprint("key", rnd.IntN(600)), rnd.Int()
+			if rnd.IntN(3) == 0 {
+				s = s.Without(edit+1, key)
+				delete(want, key)
+			} else {
+				s = s.With(edit+1, pair[int]{key, value})
+				want[key] = value
+			}
+		}
+		// Beside the row, as of a table from which two others are made.
+		versions = append(versions, version{s, maps.Clone(want)})
+		if edit%3 == 0 {
+			other := s.With(edit+2, pair[int]{"beside", int(edit)}).Without(edit+2, "key7")
+			require.NotNil(t, other.Find("beside"))
+		}
+	}
+	for _, v := range versions {
+		require.Equal(t, v.want, collect(Map[int]{v.s}))
+		require.Equal(t, len(v.want), v.s.Len())
+		for key, value := range v.want {
+			require.Equal(t, &pair[int]{key, value}, v.s.Find(key))
+		}
+	}
+}
+
+// A row of changes copies a node once.
+func TestEditAllocations(t *testing.T) {
+	var s Set[pair[int]]
+	for i := range 10_000 {
+		s = s.With(NoEdit, pair[int]{fmt.Sprint(i), i})
+	}
+	few := []pair[int]{{"1", 0}, {"2", 0}, {"3", 0}, {"4", 0}}
+	change := func(by Edit) func() {
+		return func() {
+			changed := s
+			for range 100 {
+				for _, e := range few {
+					changed = changed.With(by, e)
+				}
+			}
+		}
+	}
+	require.Less(t, 2*testing.AllocsPerRun(10, change(7)), testing.AllocsPerRun(10, change(NoEdit)))
 }
 
 // Keys with the same hash meet below the last level. No such keys can be made
 // for a seeded hash, so the nodes are driven directly.
 func TestEqualHashes(t *testing.T) {
 	const h = 0x123456789abcdef0
-	m := Map[int]{}
-	var before Map[int]
+	m := Set[pair[int]]{}
+	var before Set[pair[int]]
 	for i, key := range []string{"a", "b", "c", "b"} {
 		before = m
 		var added bool
-		m.root, added = m.root.with(entry[int]{hash: h, key: key, value: i}, 0)
+		m.root, added = m.root.with(NoEdit, entry[pair[int]]{h, pair[int]{key, i}}, 0)
 		if added {
 			m.n++
 		}
 	}
+	collect := func(s Set[pair[int]]) map[string]int { return collect(Map[int]{s}) }
 	require.Equal(t, map[string]int{"a": 0, "b": 3, "c": 2}, collect(m))
 	require.Equal(t, 3, m.Len())
 	require.Equal(t, map[string]int{"a": 0, "b": 1, "c": 2}, collect(before), "the map before is as it was")
 
-	root, removed := m.root.without("x", h, 0)
+	root, removed := m.root.without(NoEdit, "x", h, 0)
 	require.False(t, removed)
 	require.Same(t, m.root, root)
-	root, removed = m.root.without("a", h, 0)
+	root, removed = m.root.without(NoEdit, "a", h, 0)
 	require.True(t, removed)
-	require.Equal(t, map[string]int{"b": 3, "c": 2}, collect(Map[int]{root: root}))
+	require.Equal(t, map[string]int{"b": 3, "c": 2}, collect(Set[pair[int]]{root: root}))
 	require.Equal(t, map[string]int{"a": 0, "b": 3, "c": 2}, collect(m), "the old map is as it was")
-	root, removed = root.without("b", h, 0)
+	root, removed = root.without(NoEdit, "b", h, 0)
 	require.True(t, removed)
 	require.Len(t, root.entries, 1)
 	require.Empty(t, root.children, "an entry that is alone stands at the top")
@@ -90,14 +149,14 @@ func TestEqualHashes(t *testing.T) {
 // Hashes that differ in the highest bits alone meet on the last level.
 func TestLastLevel(t *testing.T) {
 	const h uint64 = 0x0123456789abcdef
-	var root *node[int]
+	var root *node[pair[int]]
 	hashes := []uint64{h, h ^ 1<<60, h ^ 1<<63}
-	var before []*node[int]
+	var before []*node[pair[int]]
 	for i, hash := range hashes {
 		before = append(before, root)
-		root, _ = root.with(entry[int]{hash: hash, key: fmt.Sprint(i), value: i}, 0)
+		root, _ = root.with(NoEdit, entry[pair[int]]{hash, pair[int]{fmt.Sprint(i), i}}, 0)
 	}
-	require.Equal(t, map[string]int{"0": 0, "1": 1, "2": 2}, collect(Map[int]{root: root}))
+	require.Equal(t, map[string]int{"0": 0, "1": 1, "2": 2}, collect(Map[int]{Set[pair[int]]{root: root}}))
 	last, shift := root, uint(0)
 	for ; last.children != nil; shift += width {
 		last = last.children[h>>shift%fanout]
@@ -106,7 +165,7 @@ func TestLastLevel(t *testing.T) {
 	require.Len(t, last.entries, 3)
 	for i, hash := range slices.Backward(hashes) {
 		var removed bool
-		root, removed = root.without(fmt.Sprint(i), hash, 0)
+		root, removed = root.without(NoEdit, fmt.Sprint(i), hash, 0)
 		require.True(t, removed)
 		require.Equal(t, before[i], root, "the shape is that of a map that never had it")
 	}
@@ -159,11 +218,11 @@ func TestGetDoesNotAllocate(t *testing.T) {
 
 // A change of a small node is one allocation: its entries are in it.
 func TestWithAllocations(t *testing.T) {
-	var m Map[int]
+	var s Set[pair[int]]
 	for i, want := range []float64{1, 1, 1, 2} {
-		e := entry[int]{hash: uint64(i), key: fmt.Sprint(i)}
-		m.root, _ = m.root.with(e, 0)
-		require.Equal(t, want, testing.AllocsPerRun(100, func() { m.root.with(e, 0) }), "%d entries", i+1)
+		e := entry[pair[int]]{uint64(i), pair[int]{fmt.Sprint(i), i}}
+		s.root, _ = s.root.with(NoEdit, e, 0)
+		require.Equal(t, want, testing.AllocsPerRun(100, func() { s.root.with(NoEdit, e, 0) }), "%d entries", i+1)
 	}
 }
 
