@@ -6,11 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/sallyport/sallyport/internal/hooks"
+	"github.com/sallyport/sallyport/internal/jsonline"
 	"github.com/sallyport/sallyport/internal/sample"
 	"github.com/sallyport/sallyport/route"
 	"github.com/sallyport/sallyport/ssl"
@@ -30,11 +28,11 @@ func (s *Server) tells() bool {
 func (s *Server) failuresLogged() int { return sample.Limit(s.o.FailuresLogged) }
 
 // tell tells that a request is over.
-func (s *Server) tell(v *visit, now time.Time, took time.Duration) {
+func (s *Server) tell(v *visit, now int64, took time.Duration) {
 	e := v.event
 	e.Took, e.Status, e.Sent = took, v.status, v.sent
 	if s.o.AccessLog != nil {
-		s.logAccess(e, v, now)
+		s.logAccess(e, v, s.timeAt(now))
 	}
 	if t := s.o.Trace; t != nil && t.RequestDone != nil {
 		t.RequestDone(e)
@@ -64,39 +62,33 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 			return
 		}
 	}
-	// Not by a method of the Logger: it would look for its caller, which is always this.
+	p := preface{Handler: handler}
+	if v.client != nil {
+		p = v.client.preface(handler, e, v.match)
+	}
+	// Not by a method of the Logger: it would look for its caller, which is always this. What a
+	// handler says of its troubles goes nowhere, as with slog.Logger.
 	const message = "request"
-	room := accessRooms.Get().(*[accessRoom]slog.Attr)
-	var attrs []slog.Attr
-	if k := v.client; k != nil {
-		direct, same := e.ClientAddr == k.peer, false
-		handler, same = k.connectionLog(handler, e, direct).handler(e, v.match)
-		if attrs = room[:0]; !direct {
-			attrs = appendClient(attrs, e)
+	r := records.Get().(*record)
+	defer records.Put(r)
+	if s.lines != nil && (p.peer || e.Identity == nil) {
+		r.begin(true)
+		r.json = append(r.json, p.json...)
+		if r.request(e, v, &p, unreported); !r.escape {
+			_ = s.lines.HandleJSON(ctx, now, level, message, r.json)
+			return
 		}
-		if !same {
-			attrs = appendWay(attrs, e)
-		}
-	} else {
-		attrs = appendWay(appendClient(appendPeer(room[:0], e), e), e)
 	}
-	attrs = appendAccess(attrs, e, v, unreported)
-	// What a handler says of its troubles goes nowhere, as with slog.Logger.
-	if h, ok := handler.(hooks.AttrsHandler); ok {
-		_ = h.HandleAttrs(ctx, now, level, message, attrs)
-	} else {
-		record := slog.NewRecord(now, level, message, 0)
-		record.AddAttrs(attrs...) // which copies them
-		_ = handler.Handle(ctx, record)
+	if s.lines != nil {
+		p = preface{Handler: handler} // which has said nothing yet
 	}
-	clear(attrs)
-	accessRooms.Put(room)
+	r.begin(false)
+	r.request(e, v, &p, unreported)
+	record := slog.NewRecord(now, level, message, 0)
+	record.AddAttrs(r.attrs...) // which copies them
+	_ = p.Handle(ctx, record)
+	clear(r.attrs)
 }
-
-// accessRoom is how many attributes a record has at most.
-const accessRoom = 24
-
-var accessRooms = sync.Pool{New: func() any { return new([accessRoom]slog.Attr) }}
 
 // floods returns what keeps requests like this one from flooding the log, or nil. Those
 // that a route serves are logged all: whoever wants to know of each wants just that.
@@ -116,115 +108,66 @@ var unroutedStatuses = [...]int{
 	0, http.StatusPermanentRedirect, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
 }
 
-// A connectionLog is the handler of the access log with what all requests of a connection
-// have in common: most handlers format that once.
+// A preface is what the access log says of many requests: by a handler that says it of all,
+// or as the text that an [accesslog.Handler] gets with each. Either way it is formatted once.
+type preface struct {
+	slog.Handler
+	json []byte
+
+	peer, client, way bool // what it says
+}
+
+// with returns p with some more.
+func (p preface) with(s *Server, add func(*record)) preface {
+	r := record{}
+	if add(&r); s.lines != nil {
+		p.json = jsonline.AppendAttrs(slices.Clip(p.json), r.attrs)
+	} else {
+		p.Handler = p.WithAttrs(r.attrs)
+	}
+	return p
+}
+
+// A connectionLog is what the access log says of the requests of a connection. It does not
+// change.
 type connectionLog struct {
 	identity *ssl.Identity
-	direct   bool // the client is at the other end of the connection
-	slog.Handler
 
-	last atomic.Pointer[wayLog]
-}
-
-// A wayLog is a connectionLog with the way of a request, which that of the next is likely to
-// be. There is a handler from the second on: on a connection where they differ each time, it
-// would cost more than it saves.
-type wayLog struct {
-	protocol, host string
+	// The way of the last request, which that of the next is likely to be, and the preface
+	// with it. There is one from the second request of a way on: on a connection where they
+	// differ each time, it would cost more than it saves.
 	match          *route.Route
-	slog.Handler
+	protocol, host string
+	same           preface
+
+	all preface // what all requests have in common
 }
 
-// connectionLog returns the handler for requests of the connection.
-func (k *client) connectionLog(h slog.Handler, e *RequestEvent, direct bool) *connectionLog {
-	known := k.access.Load()
-	if known == nil || known.identity != e.Identity || known.direct != direct {
-		attrs := appendPeer(nil, e)
-		if direct {
-			attrs = appendClient(attrs, e)
-		}
-		known = &connectionLog{identity: e.Identity, direct: direct, Handler: h.WithAttrs(attrs)}
-		k.access.Store(known)
+// preface returns what is said first of a request of the connection.
+func (k *client) preface(h slog.Handler, e *RequestEvent, match *route.Route) preface {
+	direct := e.ClientAddr == k.peer // the client is at the other end of the connection
+	l := k.access.Load()
+	if l == nil || l.identity != e.Identity || l.all.client != direct {
+		all := preface{Handler: h, peer: true, client: direct}.with(k.server, func(r *record) {
+			r.peer(e)
+			if direct {
+				r.from(e)
+			}
+		})
+		l = &connectionLog{identity: e.Identity, all: all}
 	}
-	return known
-}
-
-// handler returns the handler for a request, and whether it knows its way.
-func (l *connectionLog) handler(e *RequestEvent, match *route.Route) (_ slog.Handler, same bool) {
-	way := l.last.Load()
-	if way == nil || way.match != match || way.host != e.Host || way.protocol != e.Protocol {
-		l.last.Store(&wayLog{protocol: e.Protocol, host: e.Host, match: match})
-		return l.Handler, false
+	switch {
+	case l.match != match || l.host != e.Host || l.protocol != e.Protocol:
+		k.access.Store(&connectionLog{identity: l.identity, match: match, protocol: e.Protocol, host: e.Host, all: l.all})
+		return l.all
+	case !l.same.way:
+		next := *l
+		next.same = l.all.with(k.server, func(r *record) { r.way(e) })
+		next.same.way = true
+		k.access.Store(&next)
+		return next.same
 	}
-	if way.Handler == nil {
-		way = &wayLog{way.protocol, way.host, way.match, l.WithAttrs(appendWay(nil, e))}
-		l.last.Store(way)
-	}
-	return way.Handler, true
-}
-
-// appendClient appends where the client is.
-func appendClient(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
-	return appendText(attrs, "client", e.ClientAddr)
-}
-
-// appendPeer appends what the access log says of a connection, and of who has made it.
-func appendPeer(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
-	attrs = append(attrs, slog.String("remote", e.RemoteAddr))
-	attrs = appendText(attrs, "server_name", e.ServerName)
-	if e.Identity != nil {
-		attrs = append(attrs, slog.Any("identity", e.Identity))
-	}
-	return attrs
-}
-
-// appendText appends a text, if there is one.
-func appendText(attrs []slog.Attr, key, value string) []slog.Attr {
-	if value != "" {
-		attrs = append(attrs, slog.String(key, value))
-	}
-	return attrs
-}
-
-// appendWay appends where the request was to go, and which way it went.
-func appendWay(attrs []slog.Attr, e *RequestEvent) []slog.Attr {
-	attrs = append(attrs, slog.String("protocol", e.Protocol), slog.String("host", e.Host))
-	attrs = appendText(attrs, "route", e.Route)
-	return appendText(attrs, "upstream", e.Upstream)
-}
-
-// appendAccess appends what the access log says of a request besides. What does not apply is
-// left out.
-func appendAccess(attrs []slog.Attr, e *RequestEvent, v *visit, unreported int) []slog.Attr {
-	attrs = append(attrs,
-		slog.Int("status", e.Status),
-		slog.String("method", e.Method),
-		slog.String("path", e.Path))
-	if e.Attempts > 0 {
-		attrs = append(attrs,
-			slog.String("node", e.Node),
-			slog.Int("attempts", e.Attempts),
-			slog.Duration("waited", e.Waited))
-	}
-	attrs = append(attrs,
-		slog.Duration("took", e.Took),
-		slog.Int64("received", e.Received),
-		slog.Int64("sent", e.Sent))
-	if r := v.refusal; r != nil {
-		attrs = appendText(attrs, "reason", string(r.Reason))
-		attrs = appendText(attrs, "profile", r.Profile)
-		attrs = appendText(attrs, "advice", r.Advice)
-	}
-	if e.NoWebSocket {
-		attrs = append(attrs, slog.String("advice", noWebSocket))
-	}
-	if e.Err != nil {
-		attrs = append(attrs, slog.String("error", e.Err.Error()))
-	}
-	if unreported > 0 {
-		attrs = append(attrs, slog.Int("unreported", unreported))
-	}
-	return attrs
+	return l.same
 }
 
 // logFailure tells of a request that failed: to the log, or to the event from which the

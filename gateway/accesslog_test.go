@@ -40,6 +40,11 @@ func (r *records) Write(line []byte) (int, error) {
 	if err := json.Unmarshal(bytes.TrimSpace(line), &record); err != nil {
 		return 0, err
 	}
+	for key := range record {
+		if bytes.Count(line, []byte(`,"`+key+`":`)) > 1 {
+			record["twice"] = key
+		}
+	}
 	r.mu.Lock()
 	r.all = append(r.all, record)
 	r.mu.Unlock()
@@ -130,9 +135,14 @@ func testAccessLog(t *testing.T, access *records, log *slog.Logger) {
 				for key, value := range want {
 					require.Equal(t, value, got[key], "%s %s: %s", d.name, c.path, key)
 				}
+				require.NotContains(t, got, "twice")
 				require.Positive(t, got["took"])
 				require.True(t, strings.HasPrefix(got["remote"].(string), "127.0.0.1:"))
 				require.Equal(t, c.want["attempts"] != nil, got["waited"] != nil)
+				if got["waited"] != nil {
+					require.Positive(t, got["waited"])
+					require.LessOrEqual(t, got["waited"], got["took"])
+				}
 				require.Equal(t, c.level == "WARN", got["advice"] != nil)
 				require.Equal(t, c.status == 502 || c.path == "/never", got["error"] != nil, "%v", got)
 				for _, key := range []string{"reason", "profile", "route", "upstream", "node"} {
@@ -375,6 +385,33 @@ func TestAccessLogIsSafe(t *testing.T) {
 	require.Equal(t, 2, strings.Count(out.String(), "\n"))
 	require.NotContains(t, out.String(), "\x1b")
 	require.NotContains(t, out.String(), "secret")
+}
+
+// What must be escaped is, on a connection of which much is known already too, and nothing is
+// lost of what the others have.
+func TestAccessLogEscapes(t *testing.T) {
+	access := newRecords()
+	log := accesslog.New(access, &accesslog.Options{AtOnce: slog.LevelInfo}).WithAttrs([]slog.Attr{slog.String("gateway", `"1"`)})
+	h := observed(t, &gateway.Options{AccessLog: slog.New(log), FailuresLogged: -1})
+	alice := h.people.Client(`"alice\"`)
+	for _, d := range h.doors() {
+		client, host := h.client(d, "a.test", alice), "a.test"
+		if !d.tls {
+			host = "c.test"
+		}
+		for _, path := range []string{"/x", "/x", "/%22%0a%5c", "/%22%0a%5c", "/%22%0a%5c", "/x", "/%c3%a9", "/%22%0a%5c"} {
+			req, err := http.NewRequest("GET", d.scheme()+"://"+host+path, nil)
+			require.NoError(t, err)
+			h.do(client, req)
+			got := access.next(t)
+			require.NotContains(t, got, "twice")
+			require.Equal(t, map[string]string{"/x": "/x", "/%22%0a%5c": "/\"\n\\", "/%c3%a9": "/é"}[path], got["path"])
+			require.Equal(t, []any{`"1"`, "127.0.0.1", host, "GET"}, []any{got["gateway"], got["client"], got["host"], got["method"]})
+			if d.tls {
+				require.Contains(t, got["identity"].(map[string]any)["subject"], "alice")
+			}
+		}
+	}
 }
 
 // Handshakes that succeed have a record if there is a HandshakeLog, and those that fail

@@ -61,14 +61,8 @@ func (s *Server) meter(match *route.Route) *meter.Route {
 
 // account ends a request, whose answer is written or never will be.
 func (s *Server) account(v *visit) {
-	var now time.Time // which is asked for only once
-	var took time.Duration
-	if v.event == nil {
-		took = time.Duration(s.clock() - v.begun)
-	} else {
-		now = time.Now()
-		took = now.Sub(s.epoch) - time.Duration(v.begun)
-	}
+	now := s.clock()
+	took := time.Duration(now - v.begun)
 	if v.gone {
 		v.status = 0
 	}

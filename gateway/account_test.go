@@ -31,6 +31,34 @@ func TestAccountAllocatesNothing(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, func() { s.account(v) }))
 }
 
+// What one preface adds is not in another that begins like it.
+func TestPrefaces(t *testing.T) {
+	s, _ := counting(t)
+	s.lines = accesslog.New(io.Discard, nil)
+	base := preface{}.with(s, func(r *record) { r.text("remote", "a") })
+	for range 20 { // some have room for more
+		base = base.with(s, func(r *record) { r.number("n", 1) })
+		one := base.with(s, func(r *record) { r.text("host", "one") })
+		two := base.with(s, func(r *record) { r.text("host", "two") })
+		require.Equal(t, string(base.json)+`,"host":"one"`, string(one.json))
+		require.Equal(t, string(base.json)+`,"host":"two"`, string(two.json))
+	}
+}
+
+// The time of a record is right again soon after somebody has set the clock.
+func TestTimeAt(t *testing.T) {
+	s, _ := counting(t)
+	now := s.clock()
+	require.WithinDuration(t, time.Now(), s.timeAt(now), time.Minute)
+	wrong := &wallClock{now, time.Now().Add(time.Hour)}
+	s.wall.Store(wrong)
+	require.Equal(t, wrong.time.Add(99*time.Millisecond), s.timeAt(now+int64(99*time.Millisecond)))
+	require.Equal(t, wrong.time.Add(-time.Second), s.timeAt(now-int64(time.Second)), "of a request that ended before")
+	wrong.moment = now - int64(101*time.Millisecond)
+	s.wall.Store(wrong)
+	require.WithinDuration(t, time.Now(), s.timeAt(now), time.Minute)
+}
+
 func BenchmarkAccount(b *testing.B) {
 	s, v := counting(b)
 	b.ReportAllocs()
@@ -50,6 +78,7 @@ func BenchmarkAccessLog(b *testing.B) {
 		b.Run("handler="+name, func(b *testing.B) {
 			s, v := counting(b)
 			s.o.AccessLog = slog.New(handler)
+			s.lines, _ = handler.(*accesslog.Handler)
 			v.event = &RequestEvent{
 				Begun: time.Now(), Waited: time.Millisecond, Protocol: "HTTP/1.1", Method: "GET", Host: "a.test", Path: "/small",
 				RemoteAddr: "127.0.0.1:40000", ClientAddr: "127.0.0.1", ServerName: "a.test", Route: "1", Upstream: "1", Node: "127.0.0.1:8080", Attempts: 1,

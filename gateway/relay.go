@@ -261,7 +261,7 @@ func (t *turn) newEvent() *RequestEvent {
 // asked fills the event with which node has answered, or why none has.
 func (t *turn) asked(x forward.Exchange, err error) {
 	e := t.own.event
-	e.Waited = time.Duration(t.client.server.clock() - t.own.begun)
+	e.Waited = x.Answered().Sub(t.client.server.epoch) - time.Duration(t.own.begun)
 	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
 }
 
@@ -337,6 +337,25 @@ func (k *client) waited() { k.since.Store(0) }
 // clock is the time since the server was made, in nanoseconds and never zero. It is
 // cheaper than time.Now, and fits into an atomic.
 func (s *Server) clock() int64 { return int64(time.Since(s.epoch)) | 1 }
+
+// A wallClock is what time it was at a moment of the server's clock.
+type wallClock struct {
+	moment int64
+	time   time.Time
+}
+
+// timeAt returns what time it was at a moment of the server's clock, which is now. It asks
+// ten times a second: if the time is set, the first that follow are a tenth of a second late.
+func (s *Server) timeAt(moment int64) time.Time {
+	const trusted = 100 * time.Millisecond
+	w := s.wall.Load()
+	if w == nil || time.Duration(moment-w.moment) > trusted {
+		now := time.Now()
+		w = &wallClock{int64(now.Sub(s.epoch)), now}
+		s.wall.Store(w)
+	}
+	return w.time.Add(time.Duration(moment - w.moment))
+}
 
 // early passes on an informational answer (RFC 9110, section 15.2). Of 100, which
 // answers an expectation, nobody has asked the node.

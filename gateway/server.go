@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport/sallyport/gateway/accesslog"
 	"github.com/sallyport/sallyport/internal/h2"
 	"github.com/sallyport/sallyport/internal/hooks"
 	"github.com/sallyport/sallyport/internal/http1"
@@ -46,8 +47,10 @@ type Server struct {
 	clients      clients
 	workers      workers
 	poller       poller
-	epoch        time.Time   // when the server's clock began
-	draining     atomic.Bool // each request is the last of its connection
+	epoch        time.Time // when the server's clock began
+	wall         atomic.Pointer[wallClock]
+	lines        *accesslog.Handler // that of the access log, if it is one; or nil
+	draining     atomic.Bool        // each request is the last of its connection
 
 	http *http.Server // for connections with HTTP/2, with Options.NetHTTP2
 	h2   handOver     // its listener, with Options.NetHTTP2
@@ -69,6 +72,9 @@ func New(o *Options) (*Server, error) {
 	s.o.TrustedProxies = slices.Clone(s.o.TrustedProxies)
 	s.o.ProxyProtocol = slices.Clone(s.o.ProxyProtocol)
 	s.o.Limits = s.o.Limits.withDefaults()
+	if s.o.AccessLog != nil {
+		s.lines, _ = s.o.AccessLog.Handler().(*accesslog.Handler)
+	}
 	s.o.Logger, s.o.AccessLog = hooks.Logger(s.o.Logger), hooks.Logger(s.o.AccessLog)
 	if s.o.TLS.Logger == nil {
 		s.o.TLS.Logger = s.o.Logger

@@ -16,7 +16,8 @@ type counts struct {
 // count counts a call that is over, but for the body of its answer.
 func (c *call) count() {
 	of := c.pool.counts
-	of.requests.Count(c.status, c.pool.now()-c.arrived)
+	c.ended = c.pool.now()
+	of.requests.Count(c.status, c.ended-c.arrived)
 	if c.tries > 1 {
 		of.retries.Add(uint64(c.tries - 1))
 	}

@@ -120,7 +120,8 @@ type call struct {
 	body    requestBody
 	timeout Timeout
 	begun   time.Time     // set if there is a RetryTimeout
-	arrived time.Duration // by the pool's clock
+	arrived time.Duration // by the pool's clock, as ended
+	ended   time.Duration // when there was an answer, or would be none
 	status  int           // of the answer; zero if there is none
 	nodes   Candidates
 	tries   int

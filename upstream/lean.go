@@ -184,6 +184,9 @@ func (x *leanExchange) Node() string {
 // Attempts implements [forward.Exchange].
 func (x *leanExchange) Attempts() int { return x.call.tries }
 
+// Answered implements [forward.Exchange].
+func (x *leanExchange) Answered() time.Time { return x.call.pool.epoch.Add(x.call.ended) }
+
 // Close implements [forward.Exchange].
 func (x *leanExchange) Close() {
 	switch h := x.sent; {

@@ -29,12 +29,17 @@ func (c *clock) append(b []byte, t time.Time) ([]byte, bool) {
 		c.last.Store(s)
 	}
 	b = append(b, s.text...)
-	if n := t.Nanosecond(); n != 0 {
-		b = append(b, '.')
-		for unit := 100_000_000; n != 0; unit /= 10 { // no zeros at the end
-			b = append(b, byte('0'+n/unit))
-			n %= unit
+	if n := uint(t.Nanosecond()); n != 0 {
+		var digits [9]byte
+		for i := 8; i >= 0; i-- {
+			digits[i] = byte('0' + n%10)
+			n /= 10
 		}
+		some := len(digits)
+		for digits[some-1] == '0' { // no zeros at the end
+			some--
+		}
+		b = append(append(b, '.'), digits[:some]...)
 	}
 	return append(b, s.offset...), true
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,14 +47,14 @@ func ExampleNew() {
 	// lines: 3
 }
 
-func ExampleHandler_HandleAttrs() {
+func ExampleHandler_HandleJSON() {
 	log := accesslog.New(os.Stdout, nil)
 	defer log.Close()
-	attrs := make([]slog.Attr, 0, 8) // used again and again
+	members := make([]byte, 0, 100) // used again and again
 	for status := range 3 {
-		attrs = append(attrs[:0], slog.Int("status", 200+status))
+		members = strconv.AppendInt(append(members[:0], `,"status":`...), int64(200+status), 10)
 		// A record with the zero time has no time.
-		if err := log.HandleAttrs(context.Background(), time.Time{}, slog.LevelInfo, "request", attrs); err != nil {
+		if err := log.HandleJSON(context.Background(), time.Time{}, slog.LevelInfo, "request", members); err != nil {
 			panic(err)
 		}
 	}

@@ -8,8 +8,8 @@
 // Two things make the difference. Records are collected and written many at a time, as with
 // nginx's "access_log FILE buffer=64k flush=1s": if the process dies, the records of up to
 // a second may be lost, but none of a failure, because those are written at once. And a
-// record that has only plain values is formatted directly; all others go to a
-// slog.JSONHandler.
+// record that has only plain values is formatted directly, by the gateway itself
+// ([*Handler.HandleJSON]); all others go to a slog.JSONHandler.
 package accesslog
 
 import (
@@ -17,6 +17,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/jsonline"
 )
 
 // Options are for a [Handler]. A nil *Options and a zero Options mean the same.
@@ -73,56 +75,29 @@ func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return lev
 // Handle implements [slog.Handler]. It returns an error of the writer, which may concern
 // records that were collected earlier; what the writer did not accept is lost.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
-	l := lines.Get().(*line)
-	defer lines.Put(l)
-	b, ok := h.begin(l.b[:0], r.Time, r.Level, r.Message)
+	room := rooms.Get().(*room)
+	defer rooms.Put(room)
+	b, ok := room.b[:0], true
 	r.Attrs(func(a slog.Attr) bool {
-		if ok {
-			b, ok = appendAttr(b, &a)
-		}
+		b, ok = appendAttr(b, &a)
 		return ok
 	})
-	if l.b = b; !ok {
+	if room.b = b; !ok {
 		return h.whole.Handle(ctx, r)
 	}
-	return h.end(l, r.Level)
+	return h.HandleJSON(ctx, r.Time, r.Level, r.Message, b)
 }
 
-// HandleAttrs is Handle for a record with these attributes, which are not kept: a caller
-// that has them in a slice need not make a Record.
-func (h *Handler) HandleAttrs(ctx context.Context, t time.Time, level slog.Level, message string, attrs []slog.Attr) error {
-	l := lines.Get().(*line)
-	defer lines.Put(l)
-	b, ok := h.begin(l.b[:0], t, level, message)
-	for i := 0; ok && i < len(attrs); i++ {
-		b, ok = appendAttr(b, &attrs[i])
+// HandleJSON is Handle for a record whose attributes are formatted already: members is empty,
+// or the text of members of a JSON object, each with a comma before it. It is written as it
+// is, unchecked, and not kept.
+func (h *Handler) HandleJSON(_ context.Context, t time.Time, level slog.Level, message string, members []byte) error {
+	var room [128]byte
+	head, ok := h.out.appendHead(room[:0], t, level, message)
+	if !ok {
+		head = jsonline.Whole(slog.NewRecord(t, level, message, 0))
 	}
-	if l.b = b; !ok {
-		r := slog.NewRecord(t, level, message, 0)
-		r.AddAttrs(attrs...)
-		return h.whole.Handle(ctx, r)
-	}
-	return h.end(l, level)
-}
-
-// begin appends what a line begins with, and reports whether that is plain.
-func (h *Handler) begin(b []byte, t time.Time, level slog.Level, message string) (_ []byte, ok bool) {
-	b = append(b, '{')
-	if !t.IsZero() {
-		b = append(b, `"time":"`...)
-		if b, ok = h.out.clock.append(b, t); !ok {
-			return b, false
-		}
-		b = append(b, `",`...)
-	}
-	b, ok = appendLevel(b, level, message)
-	return append(b, h.attrs...), ok
-}
-
-// end ends a line, and lets it be written.
-func (h *Handler) end(l *line, level slog.Level) error {
-	l.b = append(l.b, "}\n"...)
-	return h.out.write(l.b, h.writesAtOnce(level))
+	return h.out.write(h.writesAtOnce(level), head, h.attrs, members, end)
 }
 
 // WithAttrs implements [slog.Handler]. The attributes are formatted once.
@@ -131,7 +106,7 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 		return h
 	}
 	derived := *h
-	derived.attrs = appendAttrs(h.attrs[:len(h.attrs):len(h.attrs)], attrs)
+	derived.attrs = jsonline.AppendAttrs(h.attrs[:len(h.attrs):len(h.attrs)], attrs)
 	derived.whole = h.whole.WithAttrs(attrs)
 	return &derived
 }
@@ -146,7 +121,16 @@ func (h *Handler) Flush() error { return h.out.flush() }
 // Close is Flush. Later records are written at once.
 func (h *Handler) Close() error { return h.out.close() }
 
-func (h *Handler) writesAtOnce(level slog.Level) bool { return level >= h.atOnce.Level() }
+// writesAtOnce reports whether records of a level are. Where a Leveler panics, nobody else may
+// recover: package gateway calls HandleJSON as it is.
+func (h *Handler) writesAtOnce(level slog.Level) (yes bool) {
+	defer func() {
+		if recover() != nil {
+			yes = true
+		}
+	}()
+	return level >= h.atOnce.Level()
+}
 
 // A wholeHandler formats records of all kinds.
 type wholeHandler struct {

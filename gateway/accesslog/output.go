@@ -37,20 +37,26 @@ func newOutput(w io.Writer, o *Options) *output {
 	return out
 }
 
-// write takes a line, which it does not keep.
-func (o *output) write(line []byte, atOnce bool) error {
+// write takes the parts of a line, which it does not keep.
+func (o *output) write(atOnce bool, line ...[]byte) error {
+	length := 0
+	for _, part := range line {
+		length += len(part)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	err := o.err
 	o.err = nil
-	if len(o.b)+len(line) > o.size {
+	if len(o.b)+length > o.size {
 		err = cmp.Or(err, o.empty())
 	}
 	if o.b == nil {
 		o.b = make([]byte, 0, min(o.size, defaultSize)) // it grows if it must: who wants no limit says the largest
 	}
 	first := len(o.b) == 0
-	o.b = append(o.b, line...)
+	for _, part := range line {
+		o.b = append(o.b, part...)
+	}
 	switch {
 	case atOnce || o.closed || len(o.b) >= o.size:
 		err = cmp.Or(err, o.empty())
@@ -115,7 +121,7 @@ func (o *output) close() error {
 type collector struct{ o *output }
 
 func (c collector) Write(p []byte) (int, error) {
-	if err := c.o.write(p, false); err != nil {
+	if err := c.o.write(false, p); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -78,6 +78,9 @@ type Exchange interface {
 	Node() string
 	Attempts() int
 
+	// Answered is when Do returned.
+	Answered() time.Time
+
 	// Close ends the exchange. If the answer was not read to its end, its
 	// connection is closed. The Exchange, and what came from it, must not be used
 	// any more.

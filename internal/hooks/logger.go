@@ -18,37 +18,17 @@ func Logger(l *slog.Logger) *slog.Logger {
 	if l == nil {
 		return nil
 	}
-	switch h := l.Handler().(type) {
-	case *handler, *attrsHandler:
+	h := l.Handler()
+	if _, guarded := h.(*handler); guarded {
 		return l
-	default:
-		return slog.New(guarded(h, &sample.Sampler{}))
 	}
-}
-
-// An AttrsHandler is a handler that needs no Record, and does not keep the attributes.
-type AttrsHandler interface {
-	slog.Handler
-	HandleAttrs(ctx context.Context, t time.Time, level slog.Level, message string, attrs []slog.Attr) error
+	return slog.New(&handler{h, &sample.Sampler{}})
 }
 
 // A handler is one of the user's, whose panic is an error.
 type handler struct {
 	slog.Handler
 	told *sample.Sampler
-}
-
-// An attrsHandler is a handler of an AttrsHandler.
-type attrsHandler struct {
-	handler
-	attrs AttrsHandler
-}
-
-func guarded(h slog.Handler, told *sample.Sampler) slog.Handler {
-	if attrs, ok := h.(AttrsHandler); ok {
-		return &attrsHandler{handler{h, told}, attrs}
-	}
-	return &handler{h, told}
 }
 
 // recovered is deferred. err may be nil.
@@ -78,22 +58,16 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) (err error) {
 	return h.Handler.Handle(ctx, r)
 }
 
-// HandleAttrs implements [AttrsHandler].
-func (h *attrsHandler) HandleAttrs(ctx context.Context, t time.Time, level slog.Level, message string, attrs []slog.Attr) (err error) {
-	defer h.recovered("HandleAttrs", &err)
-	return h.attrs.HandleAttrs(ctx, t, level, message, attrs)
-}
-
 // WithAttrs implements [slog.Handler]. If it panics, the attributes are lost.
 func (h *handler) WithAttrs(attrs []slog.Attr) (with slog.Handler) {
 	with = h
 	defer h.recovered("WithAttrs", nil)
-	return guarded(h.Handler.WithAttrs(attrs), h.told)
+	return &handler{h.Handler.WithAttrs(attrs), h.told}
 }
 
 // WithGroup implements [slog.Handler]. If it panics, the group is lost.
 func (h *handler) WithGroup(name string) (with slog.Handler) {
 	with = h
 	defer h.recovered("WithGroup", nil)
-	return guarded(h.Handler.WithGroup(name), h.told)
+	return &handler{h.Handler.WithGroup(name), h.told}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -45,16 +44,6 @@ func (m moody) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (m moody) WithGroup(name string) slog.Handler {
 	m.may("WithGroup")
 	return moody{m.Handler.WithGroup(name), m.in}
-}
-
-// A direct handler takes attributes as well.
-type direct struct{ moody }
-
-func (d direct) HandleAttrs(ctx context.Context, t time.Time, level slog.Level, message string, attrs []slog.Attr) error {
-	d.may("HandleAttrs")
-	r := slog.NewRecord(t, level, message, 0)
-	r.AddAttrs(attrs...)
-	return d.Handle(ctx, r)
 }
 
 // stderr returns what f writes to standard error.
@@ -117,33 +106,11 @@ func TestLogger(t *testing.T) {
 	}
 }
 
-// Who needs no Record gets none, whatever it is made with.
-func TestLoggerOfAttrs(t *testing.T) {
-	var b bytes.Buffer
-	in := ""
-	l := hooks.Logger(slog.New(direct{moody{slog.NewJSONHandler(&b, nil), &in}}))
-	h, ok := l.Handler().(hooks.AttrsHandler)
-	require.True(t, ok)
-	attrs := []slog.Attr{slog.Int("n", 1)}
-	require.NoError(t, h.HandleAttrs(t.Context(), time.Time{}, slog.LevelInfo, "hello", attrs))
-	require.Equal(t, `{"level":"INFO","msg":"hello","n":1}`+"\n", b.String())
-	in = "HandleAttrs"
-	stderr(t, func() {
-		require.EqualError(t, h.HandleAttrs(t.Context(), time.Time{}, slog.LevelInfo, "hello", attrs), "panicked: no HandleAttrs today")
-	})
-
-	_, ok = hooks.Logger(slog.New(moody{slog.DiscardHandler, &in})).Handler().(hooks.AttrsHandler)
-	require.False(t, ok)
-}
-
 // A logger that is handed down is not made another each time, and one that is none stays none.
 func TestLoggerOnce(t *testing.T) {
 	require.Nil(t, hooks.Logger(nil))
-	in := ""
-	for _, h := range []slog.Handler{slog.DiscardHandler, direct{moody{slog.DiscardHandler, &in}}} {
-		l := hooks.Logger(slog.New(h))
-		require.Same(t, l, hooks.Logger(l))
-		with := l.With("a", 1)
-		require.Same(t, with, hooks.Logger(with))
-	}
+	l := hooks.Logger(slog.New(slog.DiscardHandler))
+	require.Same(t, l, hooks.Logger(l))
+	with := l.With("a", 1)
+	require.Same(t, with, hooks.Logger(with))
 }
