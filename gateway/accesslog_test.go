@@ -414,6 +414,37 @@ func TestAccessLogEscapes(t *testing.T) {
 	}
 }
 
+// A handler that changes what an accesslog.Handler gets is not passed by, though it has all of
+// that one's methods.
+func TestAccessLogOfEmbedders(t *testing.T) {
+	access := newRecords()
+	log := redacting{accesslog.New(access, &accesslog.Options{AtOnce: slog.LevelInfo})}
+	h := observed(t, &gateway.Options{AccessLog: slog.New(log)})
+	for _, d := range h.doors() {
+		client, host := h.client(d, "a.test", h.people.Client("alice")), "a.test"
+		if !d.tls {
+			host = "c.test"
+		}
+		for range 3 {
+			req, err := http.NewRequest("GET", d.scheme()+"://"+host+"/x", nil)
+			require.NoError(t, err)
+			h.do(client, req)
+			require.Equal(t, "redacted", access.next(t)["msg"])
+		}
+	}
+}
+
+type redacting struct{ *accesslog.Handler }
+
+func (h redacting) Handle(ctx context.Context, r slog.Record) error {
+	r.Message = "redacted"
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h redacting) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return redacting{h.Handler.WithAttrs(attrs).(*accesslog.Handler)}
+}
+
 // Handshakes that succeed have a record if there is a HandshakeLog, and those that fail
 // have theirs there.
 func TestHandshakeLog(t *testing.T) {
