@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport/sallyport/internal/jsonline"
 )
 
-// A record is what there is to say of a request: attributes, or what takes half the time, the
+// A record is what there is to say of a request: attributes, or what takes less time, the
 // text that they have as members of a JSON object.
 type record struct {
 	asJSON bool
@@ -40,8 +40,8 @@ func (r *record) request(e *RequestEvent, v *visit, p *preface, unreported int) 
 	r.rest(e, v, unreported)
 }
 
-// peer adds where the connection comes from, and who has made it. An identity is
-// no JSON: each handler formats it in its way, once for a connection.
+// peer adds where the connection comes from, and who has made it. An identity is no JSON: a
+// handler formats it, once for a connection.
 func (r *record) peer(e *RequestEvent) {
 	r.text("remote", e.RemoteAddr)
 	r.some("server_name", e.ServerName)
