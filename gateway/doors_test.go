@@ -236,6 +236,7 @@ func cases() []requestCase {
 				"X-Forwarded-For": "192.0.2.7, 127.0.0.1", "X-Real-Ip": "192.0.2.7", "X-Forwarded-Proto": "gopher", "X-Forwarded-Host": "front.test",
 				"X-Forwarded-Port": "8", "Forwarded": "for=192.0.2.7", "X-Forwarded-User": "u", "X-Hop": "",
 			}},
+		{name: "forwarding: trusted, and of a WebSocket", want: "ok", trusted: true, header: header("X-Forwarded-Proto", "wss"), seen: map[string]string{"X-Forwarded-Proto": "wss"}},
 		{name: "forwarding: trusted, and silent", want: "ok", trusted: true, seen: map[string]string{
 			"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Host": "a.test", "Forwarded": "",
 		}},

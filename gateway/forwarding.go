@@ -21,7 +21,7 @@ type sender struct {
 	// it says something that stays.
 	hops                          string
 	saysProto, saysHost, saysPort said
-	scheme                        string // in X-Forwarded-Proto: "http", "https" or, if it says neither, empty
+	scheme                        string // by X-Forwarded-Proto: "http", "https" or, if it says neither, empty
 }
 
 // said is what the first field of a name says.
@@ -100,12 +100,17 @@ func (s *sender) hear(name, value string) {
 	}
 }
 
-// schemeIn returns the scheme that a field says, or "" if it says no other than http has.
+// schemeIn returns the scheme that a field says, or "" if it says no other than http has. Some
+// proxies say of a WebSocket, which is a request of http like any other, "wss" and "ws".
 func schemeIn(value string) string {
-	for _, scheme := range [...]string{"http", "https"} {
-		if strings.EqualFold(value, scheme) {
-			return scheme
-		}
+	if len(value) > len("https") {
+		return ""
+	}
+	switch strings.ToLower(value) { // not EqualFold, to which "ſ" is an s
+	case "http", "ws":
+		return "http"
+	case "https", "wss":
+		return "https"
 	}
 	return ""
 }

@@ -69,9 +69,10 @@ type Options struct {
 	HTTPSPort int
 
 	// TrustedProxies are the peers whose X-Forwarded-* and Forwarded header fields are
-	// believed and passed on: they say who the client is, and by which scheme it came. Those
-	// of all other peers are replaced, and the conditions of routes see the replacement. IPv4
-	// addresses are written as such.
+	// believed and passed on: they say who the client is, and by which scheme it came. An
+	// X-Forwarded-Proto of "wss" means https and "ws" http; what is neither, or a list, says
+	// nothing, and is passed on as it is all the same. Those of all other peers are replaced,
+	// and the conditions of routes see the replacement. IPv4 addresses are written as such.
 	TrustedProxies []netip.Prefix
 
 	// ClientCert are the header fields in which the targets of routes are told who the

@@ -96,7 +96,15 @@ func TestRedirectBehindAProxy(t *testing.T) {
 		{"pub.test", []string{"https"}, 200},
 		{"pub.test", []string{"HTTPS"}, 200},
 		{"pub.test", []string{"http", "https"}, 308},
+		{"pub.test", []string{"wss"}, 200}, // as some proxies say of a WebSocket over TLS
+		{"pub.test", []string{"WSS"}, 200},
+		{"pub.test", []string{"ws"}, 308},
+		{"pub.test", []string{"ws", "wss"}, 308},
+		{"pub.test", []string{"https, http"}, 308}, // which is neither
+		{"pub.test", []string{"httpſ"}, 308},
+		{"pub.test", []string{"wſs"}, 308},
 		{"mtls.test", []string{"https"}, 403}, // the guard's rule stays
+		{"mtls.test", []string{"wss"}, 403},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+c.host+"/", nil)
 		require.NoError(t, err)

@@ -122,6 +122,7 @@ func TestSchemeOfRequests(t *testing.T) {
 			}{
 				{nil, ""}, {[]string{""}, ""}, {[]string{"http"}, "http"}, {[]string{"HTTPS"}, "https"},
 				{[]string{"http", "https"}, "http"}, {[]string{"https", "http"}, "https"}, {[]string{"gopher"}, ""}, {[]string{"https://x"}, ""},
+				{[]string{"ws"}, "http"}, {[]string{"wss"}, "https"}, {[]string{"WSS", "http"}, "https"}, {[]string{"https, http"}, ""}, {[]string{"wssx"}, ""}, {[]string{"wſs"}, ""}, {[]string{"httpſ"}, ""},
 			} {
 				req, err := http.NewRequest("GET", d.scheme()+"://a.test/", nil)
 				require.NoError(t, err)
