@@ -78,7 +78,8 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		}
 	}()
 	if x.webSocket || x.call {
-		tunnel, end := s.beginTunnel(ctx, d, false)
+		// A call is a request of its server's until its end; a WebSocket is nobody's but ours.
+		tunnel, end := s.beginTunnel(ctx, d, !x.webSocket)
 		defer end()
 		ctx = tunnel
 	}

@@ -120,7 +120,9 @@ func (s *Server) TLSConfig() *tls.Config { return s.term.TLSConfig() }
 // and the idle connections to the nodes. A Server that was shut down cannot serve again.
 //
 // It does not wait for connections that a handler of yours has taken over, nor for the
-// requests that come to ServeHTTP: shut your own server down first.
+// requests that come to ServeHTTP: shut your own server down first. That server leaves the
+// WebSocket connections to nodes alone, because net/http knows no more of a connection that
+// was hijacked: Shutdown waits for these as for its own, and closes them at the end of ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	closed := s.listeners.drain()
@@ -148,9 +150,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends everything at once: Serve and ServeTLS return [http.ErrServerClosed], and
-// requests in progress are broken off. Closing again does nothing. The Server can still be
-// changed, and ServeHTTP still works, but connections to nodes are no longer kept, nor
-// nodes probed. An error means that a listener could not be closed.
+// requests in progress are broken off; of those that came to ServeHTTP, only the WebSocket
+// connections to nodes are. Closing again does nothing. The Server can still be changed, and
+// ServeHTTP still works, but connections to nodes are no longer kept, nor nodes probed. An
+// error means that a listener could not be closed.
 func (s *Server) Close() error {
 	s.draining.Store(true)
 	return s.end()

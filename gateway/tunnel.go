@@ -16,7 +16,7 @@ import (
 // tunnels are the WebSocket connections, the gRPC calls and the event streams that go on, of
 // nodes and of handlers of the user's: what outlives the judgement at its beginning. net/http
 // leaves a connection to whoever has switched its protocol, and neither waits for it nor ends
-// it. The zero tunnels is empty.
+// it: of the WebSockets to nodes, that is the gateway. The zero tunnels is empty.
 type tunnels struct {
 	mu    sync.Mutex // guards what follows
 	open  map[*tunnel]struct{}
@@ -40,7 +40,7 @@ type tunnel struct {
 	profile, made *ssl.Profile
 
 	doomed bool // it ends after the grace
-	loose  bool // it is others who wait for its end, and who close it, if anybody does
+	loose  bool // others wait for its end and close it, if anybody does: the server of its request, or its handler
 }
 
 // beginTunnel takes note of a tunnel. It ends with the context that is returned, and end

@@ -233,6 +233,66 @@ func TestShutdownLeavesHandlersToTheirServer(t *testing.T) {
 	}
 }
 
+// Nor does it wait for a request that goes to a node, which that server waits for too.
+func TestShutdownLeavesRequestsToTheirServer(t *testing.T) {
+	for _, field := range []string{"", "Accept: text/event-stream", "Content-Type: application/grpc"} {
+		gw, ended := must(gateway.New(nil)), make(chan error, 1)
+		node := newH2Origin(t, func(_ http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			ended <- errors.Join(gw.Shutdown(ctx), gw.Close(), r.Context().Err())
+		})
+		u := upstreamTo("1", node)
+		u.Scheme = "grpc"
+		must(gw.Apply(gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{u}, Routes: []route.Config{everything("1", "1")}}}))
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+		if name, value, ok := strings.Cut(field, ": "); ok {
+			r.Header.Set(name, value)
+		}
+		w := httptest.NewRecorder()
+		gw.ServeHTTP(w, r)
+		require.NoError(t, <-ended, field)
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Empty(t, w.Header().Get("Grpc-Status"), "the node's answer came to its end")
+	}
+}
+
+// For the WebSocket connections to nodes nobody else waits, and nobody else ends them: a server
+// of net/http has done with them once they are hijacked.
+func TestShutdownWaitsForWebSocketsOfOtherServers(t *testing.T) {
+	h := webSocketHarness(t)
+	ws := everything("1", "1")
+	ws.WebSocket = true
+	open := func() (*gateway.Server, *rawConn) {
+		gw := must(gateway.New(nil)) // without listeners, so that there is nothing else to wait for
+		must(gw.Apply(gateway.Change{Put: gateway.Config{Upstreams: []upstream.Config{upstreamTo("1", h.origin.address)}, Routes: []route.Config{ws}}}))
+		front := httptest.NewServer(gw)
+		t.Cleanup(front.Close)
+		c := h.raw(door{"ServeHTTP", false, 1, front.Listener.Addr()}, "")
+		c.openWebSocket("a.test")
+		require.NoError(t, front.Config.Shutdown(t.Context()))
+		c.wantEcho("still there")
+		return gw, c
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	gw, c := open()
+	require.ErrorIs(t, gw.Shutdown(over), context.Canceled, "there is something to wait for")
+	c.wantEnd()
+
+	gw, c = open()
+	done := make(chan error)
+	go func() { done <- gw.Shutdown(t.Context()) }()
+	c.wantEcho("still there")
+	c.Close()
+	require.NoError(t, <-done)
+
+	gw, c = open()
+	require.NoError(t, gw.Close())
+	c.wantEnd()
+}
+
 // The access log tells why an answer has ended before its end, whichever way it went.
 func TestEventStreamsThatEndAreLogged(t *testing.T) {
 	access := newRecords()
