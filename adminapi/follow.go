@@ -54,6 +54,7 @@ type rejection struct {
 	record  Record // the document, or its deletion
 	err     error
 	refuses *apisix.Object // what the server has in its place, which refuses; or nil
+	names   []string       // the keys of the documents that it names
 }
 
 // awaitTime is how long a write waits until it has come back.
@@ -245,7 +246,7 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 			}
 			key := e.key()
 			if news[key] == nil { // or else it is the refusing that fails
-				news[key] = &rejection{record: records[e], err: errors.New(withoutKey(err.Error()))}
+				news[key] = &rejection{record: records[e], err: errors.New(withoutKey(err.Error())), names: references(e.kind, e.doc)}
 			}
 			var program *foreignError
 			news[key].refuses = nil
@@ -290,18 +291,23 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 	h.warn(slices.DeleteFunc(slices.Clone(edits), func(e *edit) bool {
 		return len(news) == 0 && h.following.awaits(records[e])
 	}), report)
-	if h.logger == nil {
-		return report, true
+	if h.logger != nil {
+		maps.Copy(rules, news)
+		h.logFollowed(u.Revision, put, deleted, rules)
 	}
-	maps.Copy(news, rules)
-	for _, key := range slices.Sorted(maps.Keys(news)) {
+	h.retryBeside(ctx, edits, news)
+	return report, true
+}
+
+// logFollowed tells of an update that was taken, and of what was kept out of it.
+func (h *Handler) logFollowed(revision int64, put, deleted int, out map[string]*rejection) {
+	for _, key := range slices.Sorted(maps.Keys(out)) {
 		kind, id, ok := parseKey(key)
-		h.logger.Error("stored document is kept out", "key", key, "revision", news[key].record.Modified, "error", news[key].err, "last_good", ok && h.docs.get(kind, id) != nil)
+		h.logger.Error("stored document is kept out", "key", key, "revision", out[key].record.Modified, "error", out[key].err, "last_good", ok && h.docs.get(kind, id) != nil)
 	}
 	if put+deleted > 0 {
-		h.logger.Info("configuration followed", "revision", u.Revision, "put", put, "deleted", deleted)
+		h.logger.Info("configuration followed", "revision", revision, "put", put, "deleted", deleted)
 	}
-	return report, true
 }
 
 // errRule is why a global rule is not in force. Its plugins may keep people out, so that

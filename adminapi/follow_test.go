@@ -1095,3 +1095,165 @@ func TestFollowKeepsOutTogether(t *testing.T) {
 	require.Equal(t, "origin 1: GET /3333", m.get("/3333"))
 	require.Equal(t, "origin 1: GET /p399", get("h1.test", "/p399"))
 }
+
+// What was kept out only because of another document is in force once that is another, whoever
+// has written it, and without being written again.
+func TestFollowTriesAgain(t *testing.T) {
+	w := newWorld(t, setup{})
+	many := func(format string, n int) (list []any) {
+		for i := range n {
+			list = append(list, fmt.Sprintf(format, i))
+		}
+		return list
+	}
+	hosts := func(n int) string { return encode(t, map[string]any{"hosts": many("h%d.test", n)}) }
+	under := func(paths, origin int) string {
+		return encode(t, map[string]any{"service_id": "1", "uris": many("/p%d", paths), "upstream": w.upstreamDoc(origin)})
+	}
+	put := func(m *member, s *shared, path, value string) {
+		status, body := m.do("PUT", path, value)
+		require.Equal(t, 200, status, body)
+	}
+	write := func(_ *member, s *shared, key, value string) { s.write(t, key, value) }
+	rejected := func(m *member) (keys []string) {
+		for _, r := range m.h.Status().Rejected {
+			keys = append(keys, r.Key)
+		}
+		return keys
+	}
+	get := func(m *member, path string) string {
+		_, body := ask(m.gw, "GET", "http://h1.test"+path, "")
+		return body
+	}
+	for by, change := range map[string]func(m *member, s *shared, key, value string){"the Admin API": put, "others": write} {
+		t.Run(by, func(t *testing.T) {
+			s := newShared()
+			s.write(t, "/services/1", hosts(400))
+			never := s.write(t, "/routes/never", under(400, 1))
+			s.write(t, "/routes/good", under(2, 1))
+			m := join(t, s)
+			s.write(t, "/routes/good", under(401, 2))
+			require.Equal(t, []string{"/routes/good", "/routes/never"}, rejected(m))
+			require.Contains(t, get(m, "/p399"), "404")
+			require.Equal(t, "origin 1: GET /p1", get(m, "/p1"))
+
+			// It is still too much for one of them.
+			change(m, s, "/services/1", hosts(250))
+			require.Equal(t, []string{"/routes/good"}, rejected(m))
+			require.ErrorContains(t, m.h.Status().Rejected[0].Err, "250", "the reason is that of now")
+			require.Equal(t, "origin 1: GET /p399", get(m, "/p399"))
+			change(m, s, "/services/1", hosts(2))
+			require.Empty(t, rejected(m))
+			require.Equal(t, "origin 2: GET /p400", get(m, "/p400"))
+			require.Equal(t, 1, strings.Count(m.logs.String(), "kept out before\" key=/routes/never revision="+fmt.Sprint(never)))
+			status, body := m.do("GET", "/routes/good", "")
+			require.Equal(t, 200, status)
+			require.Contains(t, body, `"/p400"`)
+
+			// The other way round: it is the service that does not fit.
+			s.write(t, "/services/1", hosts(260))
+			require.Equal(t, []string{"/services/1"}, rejected(m))
+			change(m, s, "/routes/good", under(3, 1))
+			require.Equal(t, []string{"/services/1"}, rejected(m))
+			change(m, s, "/routes/never", `{"uri":"/p1","upstream":`+encode(t, w.upstreamDoc(1))+`}`)
+			require.Empty(t, rejected(m))
+			_, body = ask(m.gw, "GET", "http://h259.test/p2", "")
+			require.Equal(t, "origin 1: GET /p2", body)
+		})
+	}
+	t.Run("without its service", func(t *testing.T) {
+		s := newShared()
+		s.write(t, "/services/1", hosts(400))
+		s.write(t, "/routes/1", under(400, 1))
+		m := join(t, s)
+		require.Equal(t, []string{"/routes/1"}, rejected(m))
+		s.remove(t, "/services/1")
+		require.Empty(t, rejected(m))
+		require.Contains(t, get(m, "/p1"), "the service of the route does not exist")
+	})
+	t.Run("what is still wrong refuses where it can", func(t *testing.T) {
+		s := newShared()
+		s.write(t, "/services/1", hosts(400))
+		s.write(t, "/routes/all", encode(t, w.routeDoc("/*", 1)))
+		s.write(t, "/routes/1", strings.Replace(under(400, 1), "{", `{"plugins":{"key-auth":{}},`, 1))
+		m := join(t, s)
+		s.write(t, "/services/1", hosts(2))
+		require.Equal(t, []string{"/routes/1"}, rejected(m))
+		require.Contains(t, get(m, "/p1"), "the stored route for this request cannot be used")
+		require.Equal(t, "origin 1: GET /p400", get(m, "/p400"))
+		s.write(t, "/services/1", hosts(1))
+		require.Equal(t, "origin 1: GET /p1", get(m, "/p1"))
+		s.write(t, "/routes/1", under(400, 2))
+		require.Empty(t, rejected(m))
+		s.remove(t, "/services/1")
+		s.remove(t, "/routes/1")
+		require.Equal(t, "origin 1: GET /p1", get(m, "/p1"), "nothing stays behind")
+	})
+	t.Run("a service that refuses", func(t *testing.T) {
+		s := newShared()
+		refuses := func(n int) string {
+			return encode(t, map[string]any{"hosts": many("h%d.test", n), "plugins": map[string]any{"ip-restriction": map[string]any{}}})
+		}
+		s.write(t, "/services/1", refuses(400))
+		s.write(t, "/routes/1", under(400, 1))
+		m := join(t, s)
+		require.Equal(t, []string{"/routes/1", "/services/1"}, rejected(m))
+		s.write(t, "/services/1", refuses(2))
+		require.Equal(t, []string{"/services/1"}, rejected(m))
+		require.Contains(t, get(m, "/p1"), "the stored service of the route cannot be used")
+		s.write(t, "/services/1", hosts(2))
+		require.Empty(t, rejected(m))
+		require.Equal(t, "origin 1: GET /p1", get(m, "/p1"))
+	})
+}
+
+// So is what was kept out because of the client certificate that its upstream shows.
+func TestFollowTriesAgainWithCertificate(t *testing.T) {
+	w := newWorld(t, setup{})
+	u := map[string]any{"scheme": "https", "nodes": map[string]any{w.mtlsOrigin(): 1}, "tls": map[string]any{"client_cert_id": "client"}}
+	certificate := func(key string) string {
+		return encode(t, map[string]any{"type": "client", "cert": string(w.pair.CertPEM), "key": key})
+	}
+	s := newShared()
+	_, err := s.Commit(t.Context(),
+		adminapi.Write{Key: "/ssls/client", Value: []byte(certificate("$secret://nobody"))},
+		adminapi.Write{Key: "/upstreams/1", Value: []byte(encode(t, u))},
+		adminapi.Write{Key: "/services/1", Value: []byte(encode(t, map[string]any{"upstream": u}))},
+		adminapi.Write{Key: "/routes/1", Value: []byte(encode(t, map[string]any{"uri": "/1", "upstream": u}))},
+		adminapi.Write{Key: "/routes/2", Value: []byte(encode(t, map[string]any{"uri": "/2", "upstream_id": "1"}))},
+		adminapi.Write{Key: "/routes/3", Value: []byte(encode(t, map[string]any{"uri": "/3", "service_id": "1"}))},
+	)
+	require.NoError(t, err)
+	m := join(t, s)
+	require.Len(t, m.h.Status().Rejected, 4)
+	for _, path := range []string{"/1", "/2", "/3"} {
+		require.NotContains(t, m.get(path), "mtls origin")
+	}
+	s.write(t, "/ssls/client", certificate(string([]byte(w.pair.KeyPEM))))
+	require.Empty(t, m.h.Status().Rejected)
+	for _, path := range []string{"/1", "/2", "/3"} {
+		require.Equal(t, "mtls origin: a.test", m.get(path))
+	}
+}
+
+// A route is not kept out for an upstream that is: it leads nowhere until that is mended.
+func TestFollowUpstreamIsMended(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	s.write(t, "/upstreams/1", `{"nodes":1}`)
+	s.write(t, "/services/1", `{"upstream_id":"1"}`)
+	s.write(t, "/routes/1", `{"uri":"/1","upstream_id":"1"}`)
+	s.write(t, "/routes/2", `{"uri":"/2","service_id":"1"}`)
+	m := join(t, s)
+	for range 2 {
+		require.Len(t, m.h.Status().Rejected, 1)
+		require.Contains(t, m.get("/1"), "the upstream of the route does not exist")
+		require.Contains(t, m.get("/2"), "the upstream of the route does not exist")
+		s.write(t, "/upstreams/1", encode(t, w.upstreamDoc(2)))
+		require.Empty(t, m.h.Status().Rejected)
+		require.Equal(t, "origin 2: GET /1", m.get("/1"))
+		require.Equal(t, "origin 2: GET /2", m.get("/2"))
+		s.remove(t, "/upstreams/1")
+		s.write(t, "/upstreams/1", `{"nodes":1}`)
+	}
+}

@@ -34,44 +34,26 @@ func (h *Handler) Refresh(ctx context.Context) error {
 			}
 		}
 	}
+	failed := map[string]error{}
 	for _, key := range slices.Sorted(maps.Keys(h.rejected)) {
-		if err := h.retry(ctx, h.rejected[key]); err != nil {
+		r := h.rejected[key]
+		if r == nil {
+			continue // it is in force now, beside another
+		}
+		e := h.editOf(r)
+		if e == nil || !apisix.HasReferences(e.kind, e.doc) && apisix.ClientCertificateID(e.kind, e.doc) == "" {
+			continue // it is wrong whatever they stand for
+		}
+		if failed[key] = h.retry(ctx, e, r); failed[key] == nil {
+			h.retryBeside(ctx, []*edit{e}, nil)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(failed)) {
+		if err := failed[key]; err != nil && h.rejected[key] != nil {
 			faults = append(faults, fmt.Errorf("adminapi: %s: %s", key, withoutKey(err.Error())))
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// retry takes a stored document that was kept out, if there are references in it, or in a
-// client certificate that it names, and nothing is wrong with it any more. changeMu is held.
-func (h *Handler) retry(ctx context.Context, r *rejection) error {
-	kind, id, _ := parseKey(r.record.Key)
-	e := &edit{kind: kind, id: id, expires: r.record.Expires, old: h.docs.get(kind, id)}
-	if h.read(e, r.record.Value) != nil {
-		return nil
-	}
-	if !apisix.HasReferences(kind, e.doc) && apisix.ClientCertificateID(kind, e.doc) == "" {
-		return nil // it is wrong whatever they stand for
-	}
-	prepared, wrong := h.prepareGood(ctx, []*edit{e})
-	if wrong != nil {
-		if ctx.Err() == nil { // or else it was not tried to its end
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.rejected[r.record.Key] = &rejection{record: r.record, err: errors.New(withoutKey(wrong[e].Error())), refuses: r.refuses}
-		}
-		return wrong[e]
-	}
-	report := prepared.Commit()
-	h.mu.Lock()
-	delete(h.rejected, r.record.Key)
-	h.docs.apply(e, r.record)
-	h.mu.Unlock()
-	h.warn([]*edit{e}, report)
-	if h.logger != nil {
-		h.logger.Info("stored document is in force, and was kept out before", "key", r.record.Key, "revision", r.record.Modified)
-	}
-	return nil
 }
 
 func (h *Handler) refresh(ctx context.Context, e *edit) error {

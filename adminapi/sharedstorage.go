@@ -56,7 +56,9 @@ type Status struct {
 	Rejected []Rejected
 }
 
-// A Rejected is a stored document that cannot be used.
+// A Rejected is a stored document that cannot be used. It is tried again whenever a document
+// changes that it names, or that names it: a route with too many hosts of its service is in
+// force once the service has fewer. See also [*Handler.Refresh].
 type Rejected struct {
 	Key      string
 	Revision int64 // at which the document was written
@@ -65,7 +67,7 @@ type Rejected struct {
 	// LastGood says that the previous version is in force. Otherwise, an ssl object refuses
 	// every handshake for its names, and a route answers 503, as do the routes of a service, as
 	// far as it is known what they are for; any other object, such as one of APISIX's global
-	// rules, is treated as if it did not exist. If the program itself has
-	// configured an object with the same id, that one stays: see [New].
+	// rules, is treated as if it did not exist. If the program itself has configured an object
+	// with the same id, that one stays: see [New].
 	LastGood bool
 }
