@@ -433,8 +433,11 @@ func (h *Handler) prepareGood(ctx context.Context, edits []*edit) (*gateway.Prep
 	}
 	v := h.after(edits...)
 	prepared, whole := h.prepareFollowed(ctx, v, edits...)
-	if whole == nil {
+	switch {
+	case whole == nil:
 		return prepared, nil
+	case len(edits) == 1:
+		return nil, map[*edit]error{edits[0]: whole}
 	}
 	// Which document is at fault, each tells by itself, beside what the others become: a
 	// route may be wrong only under the service that came with it.

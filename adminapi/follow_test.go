@@ -1234,6 +1234,26 @@ func TestFollowTriesAgainWithCertificate(t *testing.T) {
 	for _, path := range []string{"/1", "/2", "/3"} {
 		require.Equal(t, "mtls origin: a.test", m.get(path))
 	}
+
+	// And what was kept out because of that.
+	hosts, paths := make([]string, 400), make([]string, 400)
+	for i := range hosts {
+		hosts[i], paths[i] = fmt.Sprintf("h%d.test", i), fmt.Sprintf("/p%d", i)
+	}
+	s.write(t, "/services/2", encode(t, map[string]any{"hosts": hosts}))
+	s.write(t, "/routes/4", encode(t, map[string]any{"uris": paths, "service_id": "2"}))
+	u["tls"] = map[string]any{"client_cert_id": "other"}
+	_, err = s.Commit(t.Context(),
+		adminapi.Write{Key: "/ssls/other", Value: []byte(certificate("$secret://nobody"))},
+		adminapi.Write{Key: "/services/2", Value: []byte(encode(t, map[string]any{"hosts": hosts[:2], "upstream": u})), Prev: adminapi.AnyRevision},
+	)
+	require.NoError(t, err)
+	s.settle()
+	require.Len(t, m.h.Status().Rejected, 3)
+	s.write(t, "/ssls/other", certificate(string([]byte(w.pair.KeyPEM))))
+	require.Empty(t, m.h.Status().Rejected)
+	_, body := ask(m.gw, "GET", "http://h1.test/p399", "")
+	require.Equal(t, "mtls origin: a.test", body)
 }
 
 // A route is not kept out for an upstream that is: it leads nowhere until that is mended.
