@@ -111,3 +111,7 @@ func (t *Table) Age(changes uint32) *Table {
 	aged.edits = edit(changes)
 	return &aged
 }
+
+// RootIsLeafOf reports whether the tree of the routes without hosts is the leaf that a route
+// has with it.
+func (t *Table) RootIsLeafOf(r *Route) bool { return t.anyHost == &r.leaf.node }

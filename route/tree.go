@@ -212,12 +212,13 @@ func leafOf(e edit, c candidate) *node {
 }
 
 // writable returns a node for e to change, with room for so many more children: n
-// itself if it is e's, or else a copy.
+// itself if it is e's, or else a copy. A leaf, with which its lists are, gets no children:
+// who has the lists, as a copy may, would keep these and what is below them.
 func (n *node) writable(e edit, more int) *node {
-	if n.owner == e {
+	children := len(n.children) + more
+	if n.owner == e && (more == 0 || len(n.children) > 0) {
 		return n
 	}
-	children := len(n.children) + more
 	if children == 0 {
 		return newLeaf(e, n.path, n.exacts, n.all...)
 	}
@@ -277,6 +278,9 @@ func (n *node) addBelow(e edit, c candidate, common uint32) *node {
 		n = above
 	}
 	if n.depth == steps(cut) {
+		if len(n.children) == 0 && len(n.all) == 1 && compareCandidates(n.all[0], c) == 0 {
+			return leafOf(e, c) // instead of the one that it replaces
+		}
 		n = n.writable(e, 0)
 		n.put(e, c)
 		return n
@@ -286,7 +290,7 @@ func (n *node) addBelow(e edit, c candidate, common uint32) *node {
 	if !ok {
 		n = n.writable(e, 1)
 		n.flip(d)
-		n.children = slices.Insert(n.children, i, leafOf(e, c))
+		n.children = inserted(n.children, i, leafOf(e, c))
 		return n
 	}
 	n = n.writable(e, 0)
@@ -329,10 +333,20 @@ func (n *node) put(e edit, c candidate) {
 		n.all[i] = c
 		return
 	}
-	n.all = slices.Insert(n.all, i, c)
+	n.all = inserted(n.all, i, c)
 	if c.pattern.exact {
 		n.exacts++
 	}
+}
+
+// inserted is [slices.Insert] for a list that nobody else has. What had no room for one more
+// is cleared: where it is in a node, that would keep what the list has no more.
+func inserted[E any](list []E, i int, e E) []E {
+	longer := slices.Insert(list, i, e)
+	if len(list) == cap(list) {
+		clear(list)
+	}
+	return longer
 }
 
 // take returns n without the candidate c, unless another has taken its place, or nil if
