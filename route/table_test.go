@@ -577,6 +577,30 @@ func TestTableAgainstOracle(t *testing.T) {
 	}
 }
 
+// When no number is left for an edit, all come again: the new table must have no node of any
+// of them but the first.
+func TestNumbersComeAgain(t *testing.T) {
+	const n = 1000
+	put := func(i int, upstream string) *route.Route {
+		return mustNew(t, route.Config{ID: fmt.Sprint(i), Paths: []string{fmt.Sprint("/", i)}, Upstream: upstream})
+	}
+	var table *route.Table
+	for i := range n {
+		table = table.With(put(i, "old"))
+	}
+	again := table.Age(math.MaxUint32).With(put(n, "old"))
+	for i := range uint32(n) {
+		again.Age(max(i, 1)).With(put(int(i), "new")) // with the number with which it was put there
+	}
+	for _, table := range []*route.Table{table, again} {
+		require.NoError(t, table.Check())
+		for i := range n {
+			require.Equal(t, "old", table.Get(fmt.Sprint(i)).Upstream())
+			require.Equal(t, "old", table.Match(&route.Request{Path: fmt.Sprint("/", i)}).Route.Upstream())
+		}
+	}
+}
+
 // Paths that differ in a byte, of which two may read the same in the first of the steps
 // in which a tree reads them.
 func TestAllBytes(t *testing.T) {
