@@ -115,3 +115,8 @@ func (t *Table) Age(changes uint32) *Table {
 // RootIsLeafOf reports whether the tree of the routes without hosts is the leaf that a route
 // has with it.
 func (t *Table) RootIsLeafOf(r *Route) bool { return t.anyHost == &r.leaf.node }
+
+// ReadPath reads a configured path, and CheckPath is the part of it that looks whether one
+// may be so.
+func ReadPath(s string)  { _, _ = parsePattern(s, true) }
+func CheckPath(s string) { _ = checkPattern(s) }

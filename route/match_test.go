@@ -191,3 +191,15 @@ func TestWithAllocations(t *testing.T) {
 	r = mustNew(t, c)
 	require.EqualValues(t, 3, testing.AllocsPerRun(100, func() { table.With(r) }))
 }
+
+// Nearly all paths share what follows in their pattern, and make none of their own.
+func TestPathAllocations(t *testing.T) {
+	for path, want := range map[string]float64{
+		"/a/b": 1, // the bytes that are no hole
+		"/a/*": 3, // and the star, and its name
+	} {
+		all := testing.AllocsPerRun(100, func() { route.ReadPath(path) })
+		check := testing.AllocsPerRun(100, func() { route.CheckPath(path) })
+		require.Equal(t, want, all-check, path)
+	}
+}

@@ -45,8 +45,11 @@ var (
 const starName = ":ext"
 
 // plain reports whether there is nothing to be compared but cut.
-func (p *pattern) plain() bool {
-	return p.exact || len(p.head) == 0 && len(p.stars) == 1 && len(p.stars[0].group) == 0
+func (p *pattern) plain() bool { return p.exact || p.anything() }
+
+// anything reports whether r is one star and nothing else.
+func (r *rest) anything() bool {
+	return len(r.head) == 0 && len(r.stars) == 1 && len(r.stars[0].group) == 0
 }
 
 // parsePattern reads a configured path, in which ":name" is a parameter or stands
@@ -55,8 +58,9 @@ func parsePattern(s string, parameters bool) (pattern, error) {
 	if err := checkPattern(s); err != nil {
 		return pattern{}, err
 	}
-	p := pattern{text: s, rest: &rest{}}
-	last := &p.head // the group that goes on
+	p := pattern{text: s}
+	var r rest
+	last := &r.head // the group that goes on
 	begin := 0      // and the literal bytes of it that are not in it yet
 	literal := func(end int) {
 		if begin < end {
@@ -76,8 +80,8 @@ func parsePattern(s string, parameters bool) (pattern, error) {
 				next++ // two are one
 			}
 			literal(i)
-			p.stars = append(p.stars, starGroup{name: len(p.names)})
-			last = &p.stars[len(p.stars)-1].group
+			r.stars = append(r.stars, starGroup{name: len(r.names)})
+			last = &r.stars[len(r.stars)-1].group
 		case s[i] == ':' && atSegment && parameters:
 			name, _, _ = strings.Cut(s[next:], "/")
 			if name == "" {
@@ -86,24 +90,27 @@ func parsePattern(s string, parameters bool) (pattern, error) {
 			}
 			next += len(name)
 			literal(i)
-			*last = append(*last, piece{name: len(p.names)})
+			*last = append(*last, piece{name: len(r.names)})
 		default:
 			i = next
 			continue
 		}
-		p.names = append(p.names, name)
+		r.names = append(r.names, name)
 		i, begin = next, next
 	}
 	literal(len(s))
-	if len(p.head) > 0 && p.head[0].literal != "" {
-		p.cut, p.head = p.head[0].literal, p.head[1:]
+	if len(r.head) > 0 && r.head[0].literal != "" {
+		p.cut, r.head = r.head[0].literal, r.head[1:]
 	}
-	p.exact = len(p.names) == 0
+	p.exact = len(r.names) == 0
 	switch {
 	case p.exact:
 		p.rest = noRest
-	case p.plain() && p.names[0] == starName:
+	case r.anything() && r.names[0] == starName:
 		p.rest = oneStar
+	default:
+		own := r // here alone, it is allocated
+		p.rest = &own
 	}
 	return p, nil
 }
