@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -92,6 +93,71 @@ func TestEdits(t *testing.T) {
 			require.Equal(t, &pair[int]{key, value}, v.s.Find(key))
 		}
 	}
+}
+
+// The same with keys of which many have the same hash, or one that differs in few bits, and
+// with several rows from one set: each makes the shape that it would have of nothing.
+func TestEditsOfEqualHashes(t *testing.T) {
+	type version struct {
+		root *node[pair[int]]
+		want map[int]int
+		edit Edit
+	}
+	for name, hash := range map[string]func(key int) uint64{
+		"the last level":   func(key int) uint64 { return uint64(key%7) << 60 },
+		"the first levels": func(key int) uint64 { return uint64(key*7919) & 0x3f },
+		"both":             func(key int) uint64 { return uint64(key/3)<<58 | uint64(key%2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(7, 8))
+			with := func(root *node[pair[int]], by Edit, key, value int) (*node[pair[int]], bool) {
+				return root.with(by, entry[pair[int]]{hash(key), pair[int]{fmt.Sprint(key), value}}, 0)
+			}
+			versions := []version{{nil, map[int]int{}, NoEdit}}
+			for range 300 {
+				v := versions[max(0, len(versions)-1-rnd.IntN(3))]
+				v.want, v.edit = maps.Clone(v.want), v.edit+1
+				for range 1 + rnd.IntN(30) {
+					key, value := rnd.IntN(40), rnd.Int()
+					_, there := v.want[key]
+					var changed bool
+					if rnd.IntN(2) == 0 {
+						v.root, changed = with(v.root, v.edit, key, value)
+						v.want[key] = value
+						require.Equal(t, !there, changed)
+					} else if v.root != nil {
+						v.root, changed = v.root.without(v.edit, fmt.Sprint(key), hash(key), 0)
+						delete(v.want, key)
+						require.Equal(t, there, changed)
+					}
+				}
+				versions = append(versions, v)
+			}
+			for _, v := range versions {
+				var fresh *node[pair[int]]
+				for key, value := range v.want {
+					fresh, _ = with(fresh, NoEdit, key, value)
+				}
+				require.Equal(t, shape(fresh), shape(v.root))
+			}
+		})
+	}
+}
+
+// shape is what a node is, but for who may change it and the order of entries of one hash.
+func shape(n *node[pair[int]]) any {
+	if n == nil {
+		return nil
+	}
+	var children []any
+	if n.children != nil {
+		for _, child := range n.children {
+			children = append(children, shape(child))
+		}
+	}
+	entries := slices.Clone(n.entries)
+	slices.SortFunc(entries, func(a, b entry[pair[int]]) int { return strings.Compare(a.value.key, b.value.key) })
+	return []any{n.nodeMap, n.entryMap, entries, children}
 }
 
 // A row of changes copies a node once.
