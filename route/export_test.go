@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"unsafe"
 )
 
 // Check verifies every invariant of a table.
@@ -120,3 +121,6 @@ func (t *Table) RootIsLeafOf(r *Route) bool { return t.anyHost == &r.leaf.node }
 // may be so.
 func ReadPath(s string)  { _, _ = parsePattern(s, true) }
 func CheckPath(s string) { _ = checkPattern(s) }
+
+// LeafOffset returns where in a line of the CPU's cache the leaf of a route begins.
+func (r *Route) LeafOffset() uintptr { return uintptr(unsafe.Pointer(&r.leaf)) % 64 }

@@ -3,6 +3,7 @@ package route_test
 import (
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,6 +76,16 @@ func TestOneTableHasTheLeaf(t *testing.T) {
 	wg.Wait()
 	for i := range routes {
 		require.True(t, has[0][i] != has[1][i], i)
+	}
+}
+
+// A leaf begins with a line of the CPU's cache.
+func TestLeafOffset(t *testing.T) {
+	if strconv.IntSize < 64 {
+		t.Skip("the sizes are others")
+	}
+	for range 100 {
+		require.Zero(t, mustNew(t, route.Config{ID: "a", Paths: []string{"/a"}}).LeafOffset())
 	}
 }
 
