@@ -64,7 +64,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	}
 	p := preface{Handler: handler}
 	if v.client != nil {
-		p = v.client.preface(handler, e, v.match)
+		p = v.client.preface(handler, e)
 	}
 	// Not by a method of the Logger: it would look for its caller, which is always this. What a
 	// handler says of its troubles goes nowhere, as with slog.Logger.
@@ -128,6 +128,10 @@ func (p preface) with(s *Server, add func(*record)) preface {
 	return p
 }
 
+// A way is where a request was to go, and which way it went. It is not known by its route
+// alone: that of a request that ended in [Trace.RequestBegun] is in its event only.
+type way struct{ protocol, host, route, upstream string }
+
 // A connectionLog is what the access log says of the requests of a connection. It does not
 // change.
 type connectionLog struct {
@@ -136,15 +140,15 @@ type connectionLog struct {
 	// The way of the last request, which that of the next is likely to be, and the preface
 	// with it. There is one from the second request of a way on: on a connection where they
 	// differ each time, it would cost more than it saves.
-	match          *route.Route
-	protocol, host string
-	same           preface
+	way  way
+	same preface
 
 	all preface // what all requests have in common
 }
 
 // preface returns what is said first of a request of the connection.
-func (k *client) preface(h slog.Handler, e *RequestEvent, match *route.Route) preface {
+func (k *client) preface(h slog.Handler, e *RequestEvent) preface {
+	way := way{e.Protocol, e.Host, e.Route, e.Upstream}
 	direct := e.ClientAddr == k.peer // the client is at the other end of the connection
 	l := k.access.Load()
 	if l == nil || l.identity != e.Identity || l.all.client != direct {
@@ -157,8 +161,8 @@ func (k *client) preface(h slog.Handler, e *RequestEvent, match *route.Route) pr
 		l = &connectionLog{identity: e.Identity, all: all}
 	}
 	switch {
-	case l.match != match || l.host != e.Host || l.protocol != e.Protocol:
-		k.access.Store(&connectionLog{identity: l.identity, match: match, protocol: e.Protocol, host: e.Host, all: l.all})
+	case l.way != way:
+		k.access.Store(&connectionLog{identity: l.identity, way: way, all: l.all})
 		return l.all
 	case !l.same.way:
 		next := *l

@@ -467,3 +467,48 @@ func TestHandshakeLog(t *testing.T) {
 		require.NotContains(t, record["msg"], "handshake")
 	}
 }
+
+// What is said of one request is not said of another on its connection, though neither got
+// as far as its route: a RequestBegun that panics ends the one before.
+func TestAccessLogOfWaysNotGone(t *testing.T) {
+	for _, kind := range []string{"slog", "accesslog"} {
+		t.Run(kind, func(t *testing.T) {
+			access := newRecords()
+			log := access.logger()
+			if kind == "accesslog" {
+				log = slog.New(accesslog.New(access, &accesslog.Options{AtOnce: slog.LevelInfo}))
+			}
+			h := observed(t, &gateway.Options{AccessLog: log, FailuresLogged: -1, Trace: &gateway.Trace{
+				RequestBegun: func(_ context.Context, r *gateway.RequestStart) context.Context {
+					if r.Event.Route != "" {
+						panic("a mistake")
+					}
+					return nil
+				},
+			}})
+			client := h.client(h.plain2, "")
+			for _, c := range [][2]any{{"/x", "here"}, {"/x", "here"}, {"/x", "here"}, {"/local", "local"}, {"/nowhere", nil}, {"/nowhere", nil}, {"/nowhere", nil}, {"/x", "here"}} {
+				if res, err := client.Get("http://c.test" + c[0].(string)); err == nil {
+					res.Body.Close()
+				}
+				got := access.next(t)
+				require.Equal(t, []any{c[0], c[1]}, []any{got["path"], got["route"]})
+			}
+		})
+	}
+}
+
+// A node that answers at once is not waited for, where the clock does not say how long it took.
+func TestAccessLogOfNoTime(t *testing.T) {
+	access := newRecords()
+	inBubbleOf(t, gateway.Options{AccessLog: access.logger()}, nil, func(b *bubble) {
+		conn := b.raw(false)
+		conn.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		conn.answer("GET")
+		synctest.Wait()
+		all := access.take()
+		require.Len(b.t, all, 1)
+		require.Contains(b.t, all[0], "node")
+		require.Equal(b.t, []any{0.0, 0.0}, []any{all[0]["waited"], all[0]["took"]})
+	})
+}

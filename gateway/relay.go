@@ -261,7 +261,8 @@ func (t *turn) newEvent() *RequestEvent {
 // asked fills the event with which node has answered, or why none has.
 func (t *turn) asked(x forward.Exchange, err error) {
 	e := t.own.event
-	e.Waited = x.Answered().Sub(t.client.server.epoch) - time.Duration(t.own.begun)
+	// A clock that is coarse may not have gone on, and that of the server is never zero.
+	e.Waited = max(x.Answered().Sub(t.client.server.epoch)-time.Duration(t.own.begun), 0)
 	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
 }
 
