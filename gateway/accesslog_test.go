@@ -512,3 +512,23 @@ func TestAccessLogOfNoTime(t *testing.T) {
 		require.Equal(b.t, []any{0.0, 0.0}, []any{all[0]["waited"], all[0]["took"]})
 	})
 }
+
+// The path is what the client asked for, at every door, and not what it was read as.
+func TestAccessLogOfPaths(t *testing.T) {
+	access := newRecords()
+	h := observed(t, &gateway.Options{AccessLog: access.logger(), FailuresLogged: -1})
+	for _, d := range h.doors() {
+		client, host := h.client(d, "a.test", h.people.Client("alice")), "a.test"
+		if !d.tls {
+			host = "c.test"
+		}
+		for path, want := range map[string]string{
+			"/x": "/x", "/y/../x": "/y/../x", "//x": "//x", "/%78": "/x", "/%79/%2e%2e/x": "/y/../x", "/y/../local": "/y/../local", "/y%2f..": "/y/..",
+		} {
+			req, err := http.NewRequest("GET", d.scheme()+"://"+host+path, nil)
+			require.NoError(t, err)
+			h.do(client, req)
+			require.Equal(t, want, access.next(t)["path"], "%s: %s", d.name, path)
+		}
+	}
+}

@@ -239,7 +239,7 @@ func (t *turn) newEvent() *RequestEvent {
 	if k.server.o.Trace != nil {
 		e = &RequestEvent{Begun: time.Now()} // it may be kept; the log has no use for the time
 	}
-	both := t.authority + t.path.Normal // in memory of its own, which a handler of the log may keep
+	both := t.authority + askedFor(t.path) // in memory of its own, which a handler of the log may keep
 	e.Host, e.Path = both[:len(t.authority)], both[len(t.authority):]
 	e.Method = keptMethod(t.req.Method)
 	e.RemoteAddr = k.remote
@@ -256,6 +256,18 @@ func (t *turn) newEvent() *RequestEvent {
 		e.ServerName, e.TLS = k.tls.ServerName, k.tls
 	}
 	return e
+}
+
+// askedFor returns a path as [url.URL] would have it: with what [urlpath.Options] took away.
+func askedFor(p urlpath.Path) string {
+	if p.Raw == p.Normal {
+		return p.Raw
+	}
+	path, err := url.PathUnescape(p.Raw)
+	if err != nil {
+		return p.Raw
+	}
+	return path
 }
 
 // asked fills the event with which node has answered, or why none has.
@@ -346,7 +358,7 @@ type wallClock struct {
 }
 
 // timeAt returns what time it was at a moment of the server's clock, which is now. It asks
-// ten times a second: if the time is set, the first that follow are a tenth of a second late.
+// ten times a second: if somebody sets the clock, it takes a tenth of a second to hear of it.
 func (s *Server) timeAt(moment int64) time.Time {
 	const trusted = 100 * time.Millisecond
 	w := s.wall.Load()
