@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -530,5 +531,69 @@ func TestAccessLogOfPaths(t *testing.T) {
 			h.do(client, req)
 			require.Equal(t, want, access.next(t)["path"], "%s: %s", d.name, path)
 		}
+	}
+}
+
+// Requests that share a connection, at once and with routes that are replaced meanwhile, have
+// records of their own.
+func TestAccessLogOfSharedConnections(t *testing.T) {
+	access := newRecords()
+	h := newHarness(t, &gateway.Options{
+		AccessLog:      slog.New(accesslog.New(access, &accesslog.Options{AtOnce: slog.LevelInfo})),
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	})
+	config := func(upstreams ...string) (c gateway.Config) {
+		for _, id := range upstreams {
+			r := everything("route of "+id[:1], id)
+			r.Paths, r.AllowPlain = []string{"/" + id[:1] + "/*"}, true
+			c.Routes, c.Upstreams = append(c.Routes, r), append(c.Upstreams, upstreamTo(id, h.origin.address))
+		}
+		return c
+	}
+	h.apply(config("a1", "b1"))
+	client := h.client(h.plain2, "")
+	ask := func(upstream, host, from string) {
+		req, err := http.NewRequest("GET", "http://c.test/"+upstream[:1]+"/"+upstream+"/"+host+"/"+from, nil)
+		if err != nil {
+			panic(err)
+		}
+		req.Host = host // of one connection
+		req.Header.Set("X-Forwarded-For", from)
+		res, err := client.Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		res.Body.Close()
+	}
+	check := func(n int) {
+		for range n {
+			access.next(t)
+		}
+		all := access.take()
+		require.Len(t, all, n)
+		for _, r := range all {
+			words := strings.Split(r["path"].(string), "/")
+			require.Equal(t, []any{"route of " + words[1], words[2], words[3], words[4]}, []any{r["route"], r["upstream"], r["host"], r["client"]})
+			require.NotContains(t, r, "twice")
+			require.LessOrEqual(t, r["waited"], r["took"])
+		}
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 60 {
+				ask([]string{"a1", "b1"}[(i+n/4)%2], []string{"c.test", "d.test"}[(i+n/3)%2], []string{"10.0.0.1", "127.0.0.1"}[(i+n/5)%2])
+			}
+		})
+	}
+	all.Wait()
+	check(8 * 60)
+	for _, upstream := range []string{"a1", "a2", "a1"} {
+		h.apply(config(upstream))
+		for i := range 12 {
+			ask(upstream, []string{"c.test", "d.test", "c.test"}[i/4], []string{"10.0.0.1", "127.0.0.1", "10.0.0.1"}[(i+2)/5])
+		}
+		check(12)
 	}
 }
