@@ -579,6 +579,8 @@ func TestAccessLogOfSharedConnections(t *testing.T) {
 			require.LessOrEqual(t, r["waited"], r["took"])
 		}
 	}
+	ask("a1", "c.test", "127.0.0.1") // from the peer itself, as far as is known
+	check(1)
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
