@@ -78,7 +78,7 @@ type Exchange interface {
 	Node() string
 	Attempts() int
 
-	// Answered is when Do returned.
+	// Answered is when there was an answer, or would be none.
 	Answered() time.Time
 
 	// Close ends the exchange. If the answer was not read to its end, its
