@@ -1037,16 +1037,18 @@ func TestWholeConfigurationReplacesWhatIsKeptOut(t *testing.T) {
 	}
 }
 
+// many returns so many texts, each with its number.
+func many(format string, n int) (list []any) {
+	for i := range n {
+		list = append(list, fmt.Sprintf(format, i))
+	}
+	return list
+}
+
 // A document that is wrong only beside another one costs nobody else anything, and is the
 // one that is told.
 func TestFollowKeepsOutTogether(t *testing.T) {
 	w := newWorld(t, setup{})
-	many := func(format string, n int) (list []any) {
-		for i := range n {
-			list = append(list, fmt.Sprintf(format, i))
-		}
-		return list
-	}
 	hosts := func(n int) string { return encode(t, map[string]any{"hosts": many("h%d.test", n)}) }
 	under := func(paths int) string {
 		return encode(t, map[string]any{"service_id": "1", "uris": many("/p%d", paths), "upstream": w.upstreamDoc(1)})
@@ -1100,12 +1102,6 @@ func TestFollowKeepsOutTogether(t *testing.T) {
 // has written it, and without being written again.
 func TestFollowTriesAgain(t *testing.T) {
 	w := newWorld(t, setup{})
-	many := func(format string, n int) (list []any) {
-		for i := range n {
-			list = append(list, fmt.Sprintf(format, i))
-		}
-		return list
-	}
 	hosts := func(n int) string { return encode(t, map[string]any{"hosts": many("h%d.test", n)}) }
 	under := func(paths, origin int) string {
 		return encode(t, map[string]any{"service_id": "1", "uris": many("/p%d", paths), "upstream": w.upstreamDoc(origin)})

@@ -101,11 +101,11 @@ func (r *record) number(key string, n int64) {
 
 // duration adds a duration, in nanoseconds.
 func (r *record) duration(key string, d time.Duration) {
-	if !r.asJSON {
-		r.attrs = append(r.attrs, slog.Duration(key, d))
+	if r.asJSON {
+		r.number(key, int64(d))
 		return
 	}
-	r.json = strconv.AppendInt(r.key(key), int64(d), 10)
+	r.attrs = append(r.attrs, slog.Duration(key, d))
 }
 
 // text adds a text.

@@ -17,7 +17,7 @@ func (t *Table) Check() error {
 		if c.age >= t.next {
 			return fmt.Errorf("route %q: has age %d of %d", c.route.id, c.age, t.next)
 		}
-		if found, _ := t.entry(c.route.id); found != c {
+		if found, _ := t.byID.Get(c.route.id); found != c {
 			return fmt.Errorf("route %q: is not found", c.route.id)
 		}
 		for range t.places(c) {
@@ -30,7 +30,7 @@ func (t *Table) Check() error {
 	}
 	seen := map[string]bool{}
 	for r := range t.All() {
-		en, _ := t.entry(r.id)
+		en, _ := t.byID.Get(r.id)
 		for host := range t.places(en) {
 			if seen[host] || host == "" {
 				continue

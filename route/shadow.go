@@ -20,7 +20,7 @@ func (t *Table) Warnings(id string) []Warning {
 	if t == nil {
 		return nil
 	}
-	en, ok := t.entry(id)
+	en, ok := t.byID.Get(id)
 	if !ok {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (t *Table) behind(en entry) (others []entry) {
 				return others
 			}
 			if o.route != en.route && c.covers(&o) {
-				if other, _ := t.entry(o.route.id); !slices.Contains(others, other) {
+				if other, _ := t.byID.Get(o.route.id); !slices.Contains(others, other) {
 					others = append(others, other)
 				}
 			}

@@ -78,7 +78,7 @@ func (t *Table) With(routes ...*Route) *Table {
 	changed := false
 	for _, r := range routes {
 		now := entry{route: r, age: next.next}
-		old, replaced := next.entry(r.id)
+		old, replaced := next.byID.Get(r.id)
 		switch {
 		case !replaced:
 			next.next++
@@ -96,7 +96,7 @@ func (t *Table) With(routes ...*Route) *Table {
 		default:
 			next.remove(old)
 		}
-		next.byID = next.byID.With(hamt.Edit(next.edits), now)
+		next.byID = next.byID.With(next.edits, now)
 		changed = true
 	}
 	if !changed {
@@ -118,9 +118,9 @@ func (t *Table) Without(ids ...string) *Table {
 	next := t.begin()
 	changed := false
 	for _, id := range ids {
-		if old, ok := next.entry(id); ok {
+		if old, ok := next.byID.Get(id); ok {
 			next.remove(old)
-			next.byID = next.byID.Without(hamt.Edit(next.edits), id)
+			next.byID = next.byID.Without(next.edits, id)
 			changed = true
 		}
 	}
@@ -143,7 +143,7 @@ func (t *Table) begin() *Table {
 		// all nodes are made anew.
 		next = &Table{o: t.o, next: t.next, edits: 1}
 		for en := range t.byID.All() {
-			next.byID = next.byID.With(hamt.Edit(next.edits), en)
+			next.byID = next.byID.With(next.edits, en)
 			next.add(en)
 		}
 	}
@@ -236,15 +236,8 @@ func (t *Table) Get(id string) *Route {
 	if t == nil {
 		return nil
 	}
-	en, _ := t.entry(id)
+	en, _ := t.byID.Get(id)
 	return en.route
-}
-
-func (t *Table) entry(id string) (en entry, ok bool) {
-	if found := t.byID.Find(id); found != nil {
-		return *found, true
-	}
-	return entry{}, false
 }
 
 // Len returns the number of routes.

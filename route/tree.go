@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
+
+	"github.com/sallyport/sallyport/internal/hamt"
 )
 
 // A node is the root of a radix tree over the bytes of paths: the routes of one
@@ -56,10 +58,8 @@ func (l *lists) prefix() []candidate { return l.all[l.exacts:] }
 //
 // It is the number of calls, itself included, that led to the table that it makes.
 // Other tables may have nodes of the same number, but none that are in this one.
-type edit uint32
-
-// noEdit is the owner of a node that nobody may change: see [leafOf].
-const noEdit edit = 0
+// [hamt.NoEdit] is the owner of a node that nobody may change: see [leafOf].
+type edit = hamt.Edit
 
 // A candidate is a route in a table, with one of its patterns.
 type candidate struct {
@@ -205,7 +205,7 @@ func leafOf(e edit, c candidate) *node {
 		exacts = 1
 	}
 	if r := c.route; !r.placed.Load() && r.placed.CompareAndSwap(false, true) {
-		r.leaf.init(noEdit, c.pattern.cut, exacts, c)
+		r.leaf.init(hamt.NoEdit, c.pattern.cut, exacts, c)
 		return &r.leaf.node
 	}
 	return newLeaf(e, c.pattern.cut, exacts, c)

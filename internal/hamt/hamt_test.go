@@ -83,14 +83,17 @@ func TestEdits(t *testing.T) {
 		versions = append(versions, version{s, maps.Clone(want)})
 		if edit%3 == 0 {
 			other := s.With(edit+2, pair[int]{"beside", int(edit)}).Without(edit+2, "key7")
-			require.NotNil(t, other.Find("beside"))
+			_, there := other.Get("beside")
+			require.True(t, there)
 		}
 	}
 	for _, v := range versions {
 		require.Equal(t, v.want, collect(Map[int]{v.s}))
 		require.Equal(t, len(v.want), v.s.Len())
 		for key, value := range v.want {
-			require.Equal(t, &pair[int]{key, value}, v.s.Find(key))
+			got, there := v.s.Get(key)
+			require.True(t, there)
+			require.Equal(t, pair[int]{key, value}, got)
 		}
 	}
 }

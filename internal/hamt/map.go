@@ -27,7 +27,7 @@ func (m Map[V]) Get(key string) (v V, ok bool) {
 // Find returns where the map has the value of a key, or nil. What is there must not be
 // changed.
 func (m Map[V]) Find(key string) *V {
-	// Not [Set.Find], which calls Key through a table of methods.
+	// Not by [Set.Get], which calls Key through a table of methods.
 	list := m.set.root.at(hashOf(key))
 	for i := range list {
 		if p := &list[i].value; p.key == key {

@@ -152,16 +152,14 @@ type entry[E Keyed] struct {
 // Len returns the number of elements.
 func (s Set[E]) Len() int { return s.n }
 
-// Find returns where the set has the element of a key, or nil. What is there must not be
-// changed. It does not allocate.
-func (s Set[E]) Find(key string) *E {
-	list := s.root.at(hashOf(key))
-	for i := range list {
-		if list[i].value.Key() == key {
-			return &list[i].value
+// Get returns the element of a key. It does not allocate.
+func (s Set[E]) Get(key string) (e E, ok bool) {
+	for _, found := range s.root.at(hashOf(key)) {
+		if found.value.Key() == key {
+			return found.value, true
 		}
 	}
-	return nil
+	return e, false
 }
 
 func hashOf(key string) uint64 { return maphash.String(seed, key) }
