@@ -20,17 +20,21 @@ import (
 
 // tells reports whether somebody wants to know what becomes of requests.
 func (s *Server) tells() bool {
+	return s.o.AccessLog != nil || s.traces()
+}
+
+// traces reports whether somebody wants to know of requests from the beginning, and may keep
+// what it is told.
+func (s *Server) traces() bool {
 	t := s.o.Trace
-	return s.o.AccessLog != nil || t != nil && (t.RequestDone != nil || t.RequestBegun != nil)
+	return t != nil && (t.RequestDone != nil || t.RequestBegun != nil)
 }
 
 // failuresLogged is how many records a second there may be of failures of one kind.
 func (s *Server) failuresLogged() int { return sample.Limit(s.o.FailuresLogged) }
 
 // tell tells that a request is over.
-func (s *Server) tell(v *visit, now int64, took time.Duration) {
-	e := v.event
-	e.Took, e.Status, e.Sent = took, v.status, v.sent
+func (s *Server) tell(e *RequestEvent, v *visit, now int64) {
 	if s.o.AccessLog != nil {
 		s.logAccess(e, v, s.timeAt(now))
 	}
@@ -62,7 +66,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 			return
 		}
 	}
-	p := preface{Handler: handler}
+	var p preface
 	if v.client != nil {
 		p = v.client.preface(handler, e)
 	}
@@ -71,16 +75,15 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	const message = "request"
 	r := records.Get().(*record)
 	defer records.Put(r)
-	if s.lines != nil && (p.peer || e.Identity == nil) {
+	if s.lines != nil && (p.said || e.Identity == nil) {
 		r.begin(true)
-		r.json = append(r.json, p.json...)
 		if r.request(e, v, &p, unreported); !r.escape {
-			_ = s.lines.HandleJSON(ctx, now, level, message, r.json)
+			_ = s.lines.HandleJSON(ctx, now, level, message, p.json, r.json)
 			return
 		}
 	}
-	if s.lines != nil {
-		p = preface{Handler: handler} // which has said nothing yet
+	if s.lines != nil || !p.said {
+		p = preface{Handler: handler}
 	}
 	r.begin(false)
 	r.request(e, v, &p, unreported)
@@ -108,77 +111,43 @@ var unroutedStatuses = [...]int{
 	0, http.StatusPermanentRedirect, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
 }
 
-// A preface is what the access log says of many requests: by a handler that says it of all,
-// or as the text that an [accesslog.Handler] gets with each. Either way it is formatted once.
+// A preface is what the access log says of all requests of a connection, formatted once: by a
+// handler that says it, or as the text that an [accesslog.Handler] gets with each. It does not
+// change.
 type preface struct {
+	identity *ssl.Identity
+	direct   bool // the client is at the other end of the connection
+	said     bool // or else there is no preface
+
 	slog.Handler
 	json []byte
-
-	peer, client, way bool // what it says
-}
-
-// with returns p with some more.
-func (p preface) with(s *Server, add func(*record)) preface {
-	r := record{}
-	if add(&r); s.lines != nil {
-		p.json = jsonline.AppendAttrs(slices.Clip(p.json), r.attrs)
-	} else {
-		p.Handler = p.WithAttrs(r.attrs)
-	}
-	return p
-}
-
-// A way is where a request was to go, and which way it went. It is not known by its route
-// alone: that of a request that ended in [Trace.RequestBegun] is in its event only.
-type way struct{ protocol, host, route, upstream string }
-
-// A connectionLog is what the access log says of the requests of a connection. It does not
-// change.
-type connectionLog struct {
-	identity *ssl.Identity
-
-	// The way of the last request, which that of the next is likely to be, and the preface
-	// with it. There is one from the second request of a way on: on a connection where they
-	// differ each time, it would cost more than it saves.
-	way  way
-	same preface
-
-	all preface // what all requests have in common
 }
 
 // preface returns what is said first of a request of the connection.
 func (k *client) preface(h slog.Handler, e *RequestEvent) preface {
-	way := way{e.Protocol, e.Host, e.Route, e.Upstream}
-	direct := e.ClientAddr == k.peer // the client is at the other end of the connection
-	l := k.access.Load()
-	if l == nil || l.identity != e.Identity || l.all.client != direct {
-		all := preface{Handler: h, peer: true, client: direct}.with(k.server, func(r *record) {
-			r.peer(e)
-			if direct {
-				r.from(e)
-			}
-		})
-		l = &connectionLog{identity: e.Identity, all: all}
+	direct := e.ClientAddr == k.peer
+	if p := k.access.Load(); p != nil && p.identity == e.Identity && p.direct == direct {
+		return *p
 	}
-	switch {
-	case l.way != way:
-		k.access.Store(&connectionLog{identity: l.identity, way: way, all: l.all})
-		return l.all
-	case !l.same.way:
-		next := *l
-		next.same = l.all.with(k.server, func(r *record) { r.way(e) })
-		next.same.way = true
-		k.access.Store(&next)
-		return next.same
+	p := preface{identity: e.Identity, direct: direct, said: true}
+	r := record{}
+	if r.peer(e); direct {
+		r.from(e)
 	}
-	return l.same
+	if k.server.lines != nil {
+		p.json = jsonline.AppendAttrs(nil, r.attrs)
+	} else {
+		p.Handler = h.WithAttrs(r.attrs)
+	}
+	k.access.Store(&p)
+	return p
 }
 
-// logFailure tells of a request that failed: to the log, or to the event from which the
+// logFailure tells of a request that failed: to the log, or to the visit from which the
 // access log is written. It is sampled for each route.
 func (s *Server) logFailure(v *visit, r *http.Request, match *route.Route, err error, more ...slog.Attr) {
-	if v.event != nil && v.event.Err == nil {
-		v.event.Err = err
+	if v.err == nil {
+		v.err = err
 	}
 	if s.o.AccessLog != nil {
 		return
@@ -198,12 +167,10 @@ func (s *Server) logOnRoute(level slog.Level, message string, r *http.Request, m
 // noWebSocket is the advice for who wonders what has become of a WebSocket.
 const noWebSocket = "the client asked for a WebSocket, which the route does not pass on: set its WebSocket (enable_websocket) if it should"
 
-// logNoWebSocket tells of a WebSocket that is not passed on: to the log, or to the event from
+// logNoWebSocket tells of a WebSocket that is not passed on: to the log, or to the visit from
 // which the access log is written.
 func (s *Server) logNoWebSocket(v *visit, r *http.Request, match *route.Route) {
-	if v.event != nil {
-		v.event.NoWebSocket = true
-	}
+	v.noWebSocket = true
 	if s.o.AccessLog == nil {
 		s.logOnRoute(slog.LevelWarn, "WebSocket not passed on", r, match, slog.String("advice", noWebSocket))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,10 +27,21 @@ type visit struct {
 	sent   int64 // bytes of its body
 	gone   bool  // the client went away before there was an answer
 
-	match   *route.Route  // that was found, or nil
-	denied  *denial       // why it goes nowhere, or nil
-	refusal *Refusal      // what was kept of that, or nil
-	event   *RequestEvent // nil unless somebody wants to know more
+	match   *route.Route // that was found, or nil
+	denied  *denial      // why it goes nowhere, or nil
+	refusal *Refusal     // what was kept of that, or nil
+
+	// What follows is there only if somebody wants to know.
+
+	node     string // the last one that was asked, and how many were
+	attempts int
+	waited   time.Duration // until the head of its answer
+	received int64         // bytes of the request's body
+	err      error         // why no node has answered, or an answer broke off
+
+	noWebSocket bool // the client asked for one, and the route does not pass it on
+
+	event *RequestEvent // nil as long as nobody has asked for it
 }
 
 // counts are those of a Server that are nobody else's.
@@ -46,9 +56,21 @@ type counts struct {
 // note takes note of what was decided.
 func (v *visit) note(d *decision, why *denial) {
 	v.match, v.denied = d.found.Route, why
+	if why != nil {
+		if v.err = why.err; v.err == nil {
+			v.err = why.unauthorized
+		}
+	}
 	if v.event != nil {
 		v.event.note(d, why)
 	}
+}
+
+// complete fills an event with what became of the request.
+func (v *visit) complete(e *RequestEvent, took time.Duration) {
+	e.Node, e.Attempts, e.Waited = v.node, v.attempts, v.waited
+	e.Took, e.Status, e.Received, e.Sent = took, v.status, v.received, v.sent
+	e.NoWebSocket, e.Err = v.noWebSocket, v.err
 }
 
 // meter returns where a request is counted.
@@ -61,8 +83,18 @@ func (s *Server) meter(match *route.Route) *meter.Route {
 
 // account ends a request, whose answer is written or never will be.
 func (s *Server) account(v *visit) {
-	now := s.clock()
-	took := time.Duration(now - v.begun)
+	now, took := s.count(v)
+	if e := v.event; e != nil {
+		v.complete(e, took)
+		s.tell(e, v, now)
+	}
+}
+
+// count counts a request that is over, and returns when that was, by the server's clock, and
+// how long it took.
+func (s *Server) count(v *visit) (now int64, took time.Duration) {
+	now = s.clock()
+	took = time.Duration(now - v.begun)
 	if v.gone {
 		v.status = 0
 	}
@@ -75,9 +107,7 @@ func (s *Server) account(v *visit) {
 		s.counts.notFound.Add(1)
 	}
 	s.history.touch(s)
-	if v.event != nil {
-		s.tell(v, now, took)
-	}
+	return now, took
 }
 
 // account ends the request of a turn. Calling it again does nothing.
@@ -86,21 +116,25 @@ func (t *turn) account() {
 		return
 	}
 	t.own.over = true
-	if e := t.own.event; e != nil {
-		e.Received = t.received()
+	s := t.client.server
+	if !s.tells() {
+		s.count(&t.own)
+		return
 	}
-	t.client.server.account(&t.own)
-}
-
-// keptMethod returns a method that is no part of a buffer.
-func keptMethod(method string) string {
-	switch method {
-	case http.MethodGet:
-		return http.MethodGet
-	case http.MethodPost:
-		return http.MethodPost
+	t.own.received = t.received()
+	if t.own.event != nil {
+		s.account(&t.own)
+		return
 	}
-	return strings.Clone(method)
+	now, took := s.count(&t.own)
+	var e RequestEvent // nobody has asked for it, and only the log will see it
+	t.describe(&e)
+	if s.lines == nil {
+		e.own() // a handler may keep what it is given
+	}
+	e.note(&t.decision, t.own.denied)
+	t.own.complete(&e, took)
+	s.logAccess(&e, &t.own, s.timeAt(now))
 }
 
 // illegal takes note that the target of the request has no meaning, for which it is
@@ -112,7 +146,8 @@ func (t *turn) illegal() {
 	}
 	e := t.newEvent()
 	host, _ := t.head.Host()
-	e.Method, e.Host, e.Path = strings.Clone(t.head.Method()), strings.Clone(host), strings.Clone(t.head.Target())
+	e.Method, e.Host, e.Path = t.head.Method(), host, t.head.Target()
+	e.own()
 	t.own.event = e
 }
 
@@ -141,9 +176,7 @@ func (s *Server) attend(w http.ResponseWriter, r *http.Request, serve func(*Serv
 	}
 	defer func() {
 		a.visit.status, a.visit.sent = a.status, a.n
-		if e := a.visit.event; e != nil {
-			e.Received = received()
-		}
+		a.visit.received = received()
 		s.account(&a.visit)
 	}()
 	serve(s, &a.countedWriter, r, &a.visit)
@@ -171,23 +204,23 @@ func countBody(r *http.Request) (_ *http.Request, received func() int64) {
 	return r, func() int64 { return 0 }
 }
 
-// A toldBody is the body of a node's answer whose breaking off an event tells, unless the
+// A toldBody is the body of a node's answer whose breaking off is told of, unless the
 // client has gone away. If it has lost the right to the answer, that is why.
 type toldBody struct {
 	io.ReadCloser
 	ctx   context.Context // of the request
-	event *RequestEvent
+	visit *visit
 }
 
 func (b *toldBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == nil || err == io.EOF || b.event.Err != nil {
+	if err == nil || err == io.EOF || b.visit.err != nil {
 		return n, err
 	}
 	if refusal := refusalIn(b.ctx); refusal != nil {
-		b.event.Err = refusal
+		b.visit.err = refusal
 	} else if b.ctx.Err() == nil {
-		b.event.Err = err
+		b.visit.err = err
 	}
 	return n, err
 }

@@ -31,20 +31,6 @@ func TestAccountAllocatesNothing(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, func() { s.account(v) }))
 }
 
-// What one preface adds is not in another that begins like it.
-func TestPrefaces(t *testing.T) {
-	s, _ := counting(t)
-	s.lines = accesslog.New(io.Discard, nil)
-	base := preface{}.with(s, func(r *record) { r.text("remote", "a") })
-	for range 20 { // some have room for more
-		base = base.with(s, func(r *record) { r.number("n", 1) })
-		one := base.with(s, func(r *record) { r.text("host", "one") })
-		two := base.with(s, func(r *record) { r.text("host", "two") })
-		require.Equal(t, string(base.json)+`,"host":"one"`, string(one.json))
-		require.Equal(t, string(base.json)+`,"host":"two"`, string(two.json))
-	}
-}
-
 // The time of a record is right again soon after somebody has set the clock.
 func TestTimeAt(t *testing.T) {
 	s, _ := counting(t)

@@ -52,7 +52,7 @@ type client struct {
 	list       *clientList
 	counted    bool // among the connections that speak its protocol; guarded likewise
 
-	access atomic.Pointer[connectionLog] // nil unless it was wanted; forgotten when it is parked
+	access atomic.Pointer[preface] // nil unless it was wanted; forgotten when it is parked
 
 	busy atomic.Bool // it counts among those on which a request goes on
 }

@@ -32,6 +32,7 @@ type exchange struct {
 
 	header *outgoing
 	visit  *visit
+	told   bool        // somebody wants to know
 	body   *clientBody // nil if the request has none
 
 	// webSocket says that the request asks for an upgrade to WebSocket, and may.
@@ -63,6 +64,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, d *decision) {
 		vars:      d.vars,
 		header:    &d.header,
 		visit:     d.visit,
+		told:      s.tells(),
 		webSocket: s.letsWebSocket(d.visit, r, match, websocket(r)),
 		call:      calls(r),
 	}
@@ -187,16 +189,16 @@ func (poolTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		delete(r.Header, "User-Agent") // ReverseProxy has put it there, against http.Transport's
 	}
 	o := &upstream.CallOptions{Vars: x.vars, Timeout: upstream.Timeout(x.route.Timeout())}
-	e := x.visit.event
-	if e == nil {
+	v := x.visit
+	if !x.told {
 		return x.pool.Do(r, o)
 	}
 	var report upstream.CallReport
 	o.Report = &report
 	begun := time.Now()
 	res, err := x.pool.Do(r, o)
-	e.Waited = time.Since(begun)
-	e.Node, e.Attempts, e.Err = report.Node, report.Attempts, err
+	v.waited = time.Since(begun)
+	v.node, v.attempts, v.err = report.Node, report.Attempts, err
 	return res, err
 }
 
@@ -269,8 +271,8 @@ func (s *Server) checkAnswer(res *http.Response) error {
 	if !x.call && x.decision != nil && isEventStream(res.Header.Get("Content-Type")) {
 		x.beginEvents(s)
 	}
-	if x.visit.event != nil {
-		res.Body = &toldBody{res.Body, out.Context(), x.visit.event}
+	if x.told {
+		res.Body = &toldBody{res.Body, out.Context(), x.visit}
 	}
 	if x.call {
 		x.bare = res.ContentLength == 0

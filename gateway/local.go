@@ -40,8 +40,8 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 	}
 	returned := false
 	defer func() {
-		if e := d.visit.event; e != nil && !returned && e.Err == nil {
-			e.Err = errPanicked // which goes on, and ends the connection or the stream
+		if v := d.visit; !returned && v.err == nil {
+			v.err = errPanicked // which goes on, and ends the connection or the stream
 		}
 		// net/http removes the files of the form that it knows of, and not those of
 		// a copy.

@@ -22,113 +22,100 @@ var records = sync.Pool{New: func() any { return &record{attrs: make([]slog.Attr
 
 // begin lets a record begin anew.
 func (r *record) begin(asJSON bool) {
-	*r = record{asJSON: asJSON, attrs: r.attrs[:0], json: r.json[:0]}
+	r.attrs, r.json, r.asJSON, r.escape = r.attrs[:0], r.json[:0], asJSON, false
 }
 
 // request adds what there is to say of a request and is not in the preface. What does not
 // apply is left out.
 func (r *record) request(e *RequestEvent, v *visit, p *preface, unreported int) {
-	if !p.peer {
+	if !p.said {
 		r.peer(e)
 	}
-	if !p.client {
+	if !p.direct {
 		r.from(e)
 	}
-	if !p.way {
-		r.way(e)
+	r.text(`,"protocol":`, e.Protocol)
+	r.text(`,"host":`, e.Host)
+	r.some(`,"route":`, e.Route)
+	r.some(`,"upstream":`, e.Upstream)
+	r.number(`,"status":`, int64(e.Status))
+	r.text(`,"method":`, e.Method)
+	r.text(`,"path":`, e.Path)
+	if e.Attempts > 0 {
+		r.text(`,"node":`, e.Node)
+		r.number(`,"attempts":`, int64(e.Attempts))
+		r.duration(`,"waited":`, e.Waited)
 	}
-	r.rest(e, v, unreported)
+	r.duration(`,"took":`, e.Took)
+	r.number(`,"received":`, e.Received)
+	r.number(`,"sent":`, e.Sent)
+	if refusal := v.refusal; refusal != nil {
+		r.some(`,"reason":`, string(refusal.Reason))
+		r.some(`,"profile":`, refusal.Profile)
+		r.some(`,"advice":`, refusal.Advice)
+	}
+	if e.NoWebSocket {
+		r.text(`,"advice":`, noWebSocket)
+	}
+	if e.Err != nil {
+		r.text(`,"error":`, e.Err.Error())
+	}
+	if unreported > 0 {
+		r.number(`,"unreported":`, int64(unreported))
+	}
 }
 
 // peer adds where the connection comes from, and who has made it. An identity is no JSON: a
 // handler formats it, once for a connection.
 func (r *record) peer(e *RequestEvent) {
-	r.text("remote", e.RemoteAddr)
-	r.some("server_name", e.ServerName)
+	r.text(`,"remote":`, e.RemoteAddr)
+	r.some(`,"server_name":`, e.ServerName)
 	if e.Identity != nil {
 		r.attrs = append(r.attrs, slog.Any("identity", e.Identity))
 	}
 }
 
 // from adds where the client is.
-func (r *record) from(e *RequestEvent) { r.some("client", e.ClientAddr) }
+func (r *record) from(e *RequestEvent) { r.some(`,"client":`, e.ClientAddr) }
 
-// way adds where the request was to go, and which way it went.
-func (r *record) way(e *RequestEvent) {
-	r.text("protocol", e.Protocol)
-	r.text("host", e.Host)
-	r.some("route", e.Route)
-	r.some("upstream", e.Upstream)
-}
+// A key is that of a member of a JSON object, with what stands around it. It needs no escape.
+type key string
 
-// rest adds what the access log says of a request besides.
-func (r *record) rest(e *RequestEvent, v *visit, unreported int) {
-	r.number("status", int64(e.Status))
-	r.text("method", e.Method)
-	r.text("path", e.Path)
-	if e.Attempts > 0 {
-		r.text("node", e.Node)
-		r.number("attempts", int64(e.Attempts))
-		r.duration("waited", e.Waited)
-	}
-	r.duration("took", e.Took)
-	r.number("received", e.Received)
-	r.number("sent", e.Sent)
-	if refusal := v.refusal; refusal != nil {
-		r.some("reason", string(refusal.Reason))
-		r.some("profile", refusal.Profile)
-		r.some("advice", refusal.Advice)
-	}
-	if e.NoWebSocket {
-		r.text("advice", noWebSocket)
-	}
-	if e.Err != nil {
-		r.text("error", e.Err.Error())
-	}
-	if unreported > 0 {
-		r.number("unreported", int64(unreported))
-	}
-}
+func (k key) name() string { return string(k[len(`,"`) : len(k)-len(`":`)]) }
 
-// number adds a number. Keys need no escape.
-func (r *record) number(key string, n int64) {
+// number adds a number.
+func (r *record) number(k key, n int64) {
 	if !r.asJSON {
-		r.attrs = append(r.attrs, slog.Int64(key, n))
+		r.attrs = append(r.attrs, slog.Int64(k.name(), n))
 		return
 	}
-	r.json = strconv.AppendInt(r.key(key), n, 10)
+	r.json = strconv.AppendInt(append(r.json, k...), n, 10)
 }
 
 // duration adds a duration, in nanoseconds.
-func (r *record) duration(key string, d time.Duration) {
+func (r *record) duration(k key, d time.Duration) {
 	if r.asJSON {
-		r.number(key, int64(d))
+		r.number(k, int64(d))
 		return
 	}
-	r.attrs = append(r.attrs, slog.Duration(key, d))
+	r.attrs = append(r.attrs, slog.Duration(k.name(), d))
 }
 
 // text adds a text.
-func (r *record) text(key, value string) {
+func (r *record) text(k key, value string) {
 	if !r.asJSON {
-		r.attrs = append(r.attrs, slog.String(key, value))
+		r.attrs = append(r.attrs, slog.String(k.name(), value))
 		return
 	}
 	var ok bool
-	if r.json, ok = jsonline.AppendText(r.key(key), value); !ok {
+	if r.json, ok = jsonline.AppendText(append(r.json, k...), value); !ok {
 		r.escape = true
 	}
 }
 
 // some adds a text, if there is one.
-func (r *record) some(key, value string) {
+func (r *record) some(k key, value string) {
 	if value != "" {
-		r.text(key, value)
+		r.text(k, value)
 	}
-}
-
-func (r *record) key(key string) []byte {
-	b := append(r.json, `,"`...)
-	b = append(b, key...)
-	return append(b, `":`...)
 }

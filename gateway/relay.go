@@ -51,8 +51,7 @@ type turn struct {
 
 	adapted *http.Request // made of the request, once something asked for it
 
-	own  visit        // of the decision
-	room RequestEvent // for an event that nobody keeps
+	own visit // of the decision
 }
 
 var turns = sync.Pool{New: func() any {
@@ -78,9 +77,6 @@ func (t *turn) release() {
 	t.client, t.stream, t.head, t.query, t.adapted = nil, nil, nil, "", nil
 	t.sent, t.body, t.upload = nil, nil, nil
 	t.flight.reset()
-	if t.own.event != nil {
-		t.room = RequestEvent{}
-	}
 	t.decision, t.own = decision{asker: t, visit: &t.own}, visit{}
 	t.header.fields = fields
 	t.fwd = forward.Request{Head: head, Early: early}
@@ -148,7 +144,7 @@ func (t *turn) relays() bool {
 		}
 		s.findClient(from)
 	}
-	if s.tells() {
+	if s.traces() {
 		t.own.event = t.newEvent()
 	}
 	t.decided, t.denied = true, s.decide(&t.decision)
@@ -216,7 +212,7 @@ func (t *turn) relay() bool {
 	t.follow(x)
 	answer, err := x.Do()
 	t.waited()
-	if t.own.event != nil {
+	if t.client.server.tells() {
 		t.asked(x, err)
 	}
 	switch {
@@ -232,16 +228,19 @@ func (t *turn) relay() bool {
 	return t.answer(x, answer)
 }
 
-// newEvent returns the event of the request.
+// newEvent returns the event of the request, which somebody may keep.
 func (t *turn) newEvent() *RequestEvent {
+	e := &RequestEvent{Begun: time.Now()}
+	t.describe(e)
+	e.own()
+	return e
+}
+
+// describe fills an event with what the client asks for. Some of it is a part of the client's
+// buffer.
+func (t *turn) describe(e *RequestEvent) {
 	k := t.client
-	e := &t.room // which is empty
-	if k.server.o.Trace != nil {
-		e = &RequestEvent{Begun: time.Now()} // it may be kept; the log has no use for the time
-	}
-	both := t.authority + askedFor(t.path) // in memory of its own, which a handler of the log may keep
-	e.Host, e.Path = both[:len(t.authority)], both[len(t.authority):]
-	e.Method = keptMethod(t.req.Method)
+	e.Method, e.Host, e.Path = t.req.Method, t.authority, askedFor(t.path)
 	e.RemoteAddr = k.remote
 	e.Scheme = schemeOf(k.tls != nil)
 	switch {
@@ -255,7 +254,6 @@ func (t *turn) newEvent() *RequestEvent {
 	if k.tls != nil {
 		e.ServerName, e.TLS = k.tls.ServerName, k.tls
 	}
-	return e
 }
 
 // askedFor returns a path as [url.URL] would have it: with what [urlpath.Options] took away.
@@ -270,12 +268,12 @@ func askedFor(p urlpath.Path) string {
 	return path
 }
 
-// asked fills the event with which node has answered, or why none has.
+// asked takes note of which node has answered, or why none has.
 func (t *turn) asked(x forward.Exchange, err error) {
-	e := t.own.event
+	v := &t.own
 	// A clock that is coarse may not have gone on, and that of the server is never zero.
-	e.Waited = max(x.Answered().Sub(t.client.server.epoch)-time.Duration(t.own.begun), 0)
-	e.Node, e.Attempts, e.Err = x.Node(), x.Attempts(), err
+	v.waited = max(x.Answered().Sub(t.client.server.epoch)-time.Duration(v.begun), 0)
+	v.node, v.attempts, v.err = x.Node(), x.Attempts(), err
 }
 
 // received returns how much of the request's body was read.

@@ -177,9 +177,25 @@ func (e *RequestEvent) note(d *decision, why *denial) {
 		refusal.Host = strings.Clone(refusal.Host)
 		e.Refused = &refusal
 	}
-	if e.Err = why.err; e.Err == nil {
-		e.Err = why.unauthorized
+}
+
+// own lets an event have what the client asks for in memory of its own.
+func (e *RequestEvent) own() {
+	n := len(e.Host)
+	both := e.Host + e.Path
+	e.Host, e.Path = both[:n], both[n:]
+	e.Method = keptMethod(e.Method)
+}
+
+// keptMethod returns a method that is no part of a buffer.
+func keptMethod(method string) string {
+	switch method {
+	case http.MethodGet:
+		return http.MethodGet
+	case http.MethodPost:
+		return http.MethodPost
 	}
+	return strings.Clone(method)
 }
 
 // eventOf returns the event of a request of net/http.

@@ -91,7 +91,7 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 // HandleJSON is Handle for a record whose attributes are formatted already: members is empty,
 // or the text of members of a JSON object, each with a comma before it. It is written as it
 // is, unchecked, and not kept.
-func (h *Handler) HandleJSON(_ context.Context, t time.Time, level slog.Level, message string, members []byte) error {
+func (h *Handler) HandleJSON(_ context.Context, t time.Time, level slog.Level, message string, members ...[]byte) error {
 	var room [128]byte
 	head, ok := h.out.appendHead(room[:0], t, level, message)
 	if !ok {

@@ -13,7 +13,7 @@ import (
 // the end. What appends reports whether what there is to append is plain; if not, a
 // [slog.JSONHandler] formats it.
 
-var end = []byte("}\n")
+const end = "}\n"
 
 // A room is memory for the attributes of a record.
 type room struct{ b []byte }

@@ -38,9 +38,9 @@ func newOutput(w io.Writer, o *Options) *output {
 }
 
 // write takes the parts of a line, which it does not keep.
-func (o *output) write(atOnce bool, line ...[]byte) error {
-	length := 0
-	for _, part := range line {
+func (o *output) write(atOnce bool, head, attrs []byte, members [][]byte, end string) error {
+	length := len(head) + len(attrs) + len(end)
+	for _, part := range members {
 		length += len(part)
 	}
 	o.mu.Lock()
@@ -54,9 +54,11 @@ func (o *output) write(atOnce bool, line ...[]byte) error {
 		o.b = make([]byte, 0, min(o.size, defaultSize)) // it grows if it must: who wants no limit says the largest
 	}
 	first := len(o.b) == 0
-	for _, part := range line {
+	o.b = append(append(o.b, head...), attrs...)
+	for _, part := range members {
 		o.b = append(o.b, part...)
 	}
+	o.b = append(o.b, end...)
 	switch {
 	case atOnce || o.closed || len(o.b) >= o.size:
 		err = cmp.Or(err, o.empty())
@@ -121,7 +123,7 @@ func (o *output) close() error {
 type collector struct{ o *output }
 
 func (c collector) Write(p []byte) (int, error) {
-	if err := c.o.write(false, p); err != nil {
+	if err := c.o.write(false, p, nil, nil, ""); err != nil {
 		return 0, err
 	}
 	return len(p), nil
