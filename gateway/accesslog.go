@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/jsonline"
@@ -66,32 +67,34 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 			return
 		}
 	}
-	var p preface
+	p := &noPreface
 	if v.client != nil {
 		p = v.client.preface(handler, e)
 	}
 	// Not by a method of the Logger: it would look for its caller, which is always this. What a
 	// handler says of its troubles goes nowhere, as with slog.Logger.
 	const message = "request"
-	r := records.Get().(*record)
-	defer records.Put(r)
-	if s.lines != nil && (p.said || e.Identity == nil) {
-		r.begin(true)
-		if r.request(e, v, &p, unreported); !r.escape {
-			_ = s.lines.HandleJSON(ctx, now, level, message, p.json, r.json)
-			return
-		}
+	r := newRecord(e, v, p, unreported)
+	if s.lines != nil {
+		r.keep()
+		_ = s.lines.HandleMembers(now, level, message, r)
+		return
 	}
-	if s.lines != nil || !p.said {
-		p = preface{Handler: handler}
+	if p.said {
+		handler = p.Handler
 	}
-	r.begin(false)
-	r.request(e, v, &p, unreported)
+	attrs := attrLists.Get().(*[]slog.Attr)
+	*attrs = r.appendAttrs((*attrs)[:0])
 	record := slog.NewRecord(now, level, message, 0)
-	record.AddAttrs(r.attrs...) // which copies them
-	_ = p.Handle(ctx, record)
-	clear(r.attrs)
+	record.AddAttrs(*attrs...) // which copies them
+	clear(*attrs)
+	attrLists.Put(attrs)
+	r.release()
+	_ = handler.Handle(ctx, record)
 }
+
+// attrLists are lists for attributes.
+var attrLists = sync.Pool{New: func() any { list := make([]slog.Attr, 0, 24); return &list }}
 
 // floods returns what keeps requests like this one from flooding the log, or nil. Those
 // that a route serves are logged all: whoever wants to know of each wants just that.
@@ -123,23 +126,25 @@ type preface struct {
 	json []byte
 }
 
+var noPreface preface
+
 // preface returns what is said first of a request of the connection.
-func (k *client) preface(h slog.Handler, e *RequestEvent) preface {
+func (k *client) preface(h slog.Handler, e *RequestEvent) *preface {
 	direct := e.ClientAddr == k.peer
 	if p := k.access.Load(); p != nil && p.identity == e.Identity && p.direct == direct {
-		return *p
+		return p
 	}
-	p := preface{identity: e.Identity, direct: direct, said: true}
-	r := record{}
-	if r.peer(e); direct {
-		r.from(e)
+	p := &preface{identity: e.Identity, direct: direct, said: true}
+	attrs := appendPeer(nil, e.RemoteAddr, e.ServerName, e.Identity)
+	if direct {
+		attrs = append(attrs, slog.String("client", e.ClientAddr))
 	}
 	if k.server.lines != nil {
-		p.json = jsonline.AppendAttrs(nil, r.attrs)
+		p.json = jsonline.AppendAttrs(nil, attrs)
 	} else {
-		p.Handler = h.WithAttrs(r.attrs)
+		p.Handler = h.WithAttrs(attrs)
 	}
-	k.access.Store(&p)
+	k.access.Store(p)
 	return p
 }
 

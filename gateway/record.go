@@ -2,120 +2,137 @@ package gateway
 
 import (
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
+	"unsafe"
 
-	"github.com/sallyport/sallyport/internal/jsonline"
+	"github.com/sallyport/sallyport/ssl"
 )
 
-// A record is what there is to say of a request: attributes, or what takes less time, the
-// text that they have as members of a JSON object.
+// A record is what the access log says of a request. What does not apply is empty.
 type record struct {
-	asJSON bool
-	attrs  []slog.Attr
-	json   []byte
-	escape bool // something in the text would have to be escaped: it is of no use
+	preface *preface
+	own     []byte // memory for what follows
+
+	protocol, host, route, upstream string
+	method, path, node, client      string
+
+	status, attempts int
+	waited, took     time.Duration
+	received, sent   int64
+
+	remote, serverName string // these are in the preface, if there is one
+	identity           *ssl.Identity
+
+	refusal     *Refusal
+	noWebSocket bool
+	err         string
+	unreported  int
 }
 
-var records = sync.Pool{New: func() any { return &record{attrs: make([]slog.Attr, 0, 24), json: make([]byte, 0, 1<<10)} }}
+var records = sync.Pool{New: func() any { return new(record) }}
 
-// begin lets a record begin anew.
-func (r *record) begin(asJSON bool) {
-	r.attrs, r.json, r.asJSON, r.escape = r.attrs[:0], r.json[:0], asJSON, false
-}
-
-// request adds what there is to say of a request and is not in the preface. What does not
-// apply is left out.
-func (r *record) request(e *RequestEvent, v *visit, p *preface, unreported int) {
+// newRecord returns a record of a request. release gives it back.
+func newRecord(e *RequestEvent, v *visit, p *preface, unreported int) *record {
+	r := records.Get().(*record)
+	r.preface = p
+	r.protocol, r.host, r.route, r.upstream = e.Protocol, e.Host, e.Route, e.Upstream
+	r.method, r.path, r.node = e.Method, e.Path, e.Node
+	r.status, r.attempts, r.waited, r.took = e.Status, e.Attempts, e.Waited, e.Took
+	r.received, r.sent = e.Received, e.Sent
 	if !p.said {
-		r.peer(e)
+		r.remote, r.serverName, r.identity = e.RemoteAddr, e.ServerName, e.Identity
 	}
 	if !p.direct {
-		r.from(e)
+		r.client = e.ClientAddr
 	}
-	r.text(`,"protocol":`, e.Protocol)
-	r.text(`,"host":`, e.Host)
-	r.some(`,"route":`, e.Route)
-	r.some(`,"upstream":`, e.Upstream)
-	r.number(`,"status":`, int64(e.Status))
-	r.text(`,"method":`, e.Method)
-	r.text(`,"path":`, e.Path)
-	if e.Attempts > 0 {
-		r.text(`,"node":`, e.Node)
-		r.number(`,"attempts":`, int64(e.Attempts))
-		r.duration(`,"waited":`, e.Waited)
-	}
-	r.duration(`,"took":`, e.Took)
-	r.number(`,"received":`, e.Received)
-	r.number(`,"sent":`, e.Sent)
-	if refusal := v.refusal; refusal != nil {
-		r.some(`,"reason":`, string(refusal.Reason))
-		r.some(`,"profile":`, refusal.Profile)
-		r.some(`,"advice":`, refusal.Advice)
-	}
-	if e.NoWebSocket {
-		r.text(`,"advice":`, noWebSocket)
-	}
+	r.refusal, r.noWebSocket, r.unreported = v.refusal, e.NoWebSocket, unreported
 	if e.Err != nil {
-		r.text(`,"error":`, e.Err.Error())
+		r.err = e.Err.Error()
 	}
-	if unreported > 0 {
-		r.number(`,"unreported":`, int64(unreported))
-	}
+	return r
 }
 
-// peer adds where the connection comes from, and who has made it. An identity is no JSON: a
-// handler formats it, once for a connection.
-func (r *record) peer(e *RequestEvent) {
-	r.text(`,"remote":`, e.RemoteAddr)
-	r.some(`,"server_name":`, e.ServerName)
-	if e.Identity != nil {
-		r.attrs = append(r.attrs, slog.Any("identity", e.Identity))
+// release gives the record back.
+func (r *record) release() {
+	const most = 4 << 10 // the memory of what was longer is not kept
+	own := r.own[:0]
+	if cap(own) > most {
+		own = nil
 	}
+	*r = record{own: own}
+	records.Put(r)
 }
 
-// from adds where the client is.
-func (r *record) from(e *RequestEvent) { r.some(`,"client":`, e.ClientAddr) }
-
-// A key is that of a member of a JSON object, with what stands around it. It needs no escape.
-type key string
-
-func (k key) name() string { return string(k[len(`,"`) : len(k)-len(`":`)]) }
-
-// number adds a number.
-func (r *record) number(k key, n int64) {
-	if !r.asJSON {
-		r.attrs = append(r.attrs, slog.Int64(k.name(), n))
-		return
-	}
-	r.json = strconv.AppendInt(append(r.json, k...), n, 10)
+// keep copies what may be a part of the client's buffer.
+func (r *record) keep() {
+	m, h := len(r.method), len(r.method)+len(r.host)
+	r.own = append(append(append(r.own, r.method...), r.host...), r.path...)
+	text := unsafe.String(unsafe.SliceData(r.own), len(r.own)) // which does not change before the release
+	r.method, r.host, r.path = text[:m], text[m:h], text[h:]
 }
 
-// duration adds a duration, in nanoseconds.
-func (r *record) duration(k key, d time.Duration) {
-	if r.asJSON {
-		r.number(k, int64(d))
-		return
+// appendAttrs appends what the record says and the preface does not. AppendJSON says the same.
+func (r *record) appendAttrs(attrs []slog.Attr) []slog.Attr {
+	number := func(key string, n int64) { attrs = append(attrs, slog.Int64(key, n)) }
+	text := func(key, value string) { attrs = append(attrs, slog.String(key, value)) }
+	some := func(key, value string) {
+		if value != "" {
+			text(key, value)
+		}
 	}
-	r.attrs = append(r.attrs, slog.Duration(k.name(), d))
+	if !r.preface.said {
+		attrs = appendPeer(attrs, r.remote, r.serverName, r.identity)
+	}
+	some("client", r.client)
+	text("protocol", r.protocol)
+	text("host", r.host)
+	some("route", r.route)
+	some("upstream", r.upstream)
+	number("status", int64(r.status))
+	text("method", r.method)
+	text("path", r.path)
+	if r.attempts > 0 {
+		text("node", r.node)
+		number("attempts", int64(r.attempts))
+		attrs = append(attrs, slog.Duration("waited", r.waited))
+	}
+	attrs = append(attrs, slog.Duration("took", r.took))
+	number("received", r.received)
+	number("sent", r.sent)
+	return r.appendRest(attrs)
 }
 
-// text adds a text.
-func (r *record) text(k key, value string) {
-	if !r.asJSON {
-		r.attrs = append(r.attrs, slog.String(k.name(), value))
-		return
+// appendRest appends what there is to say of few requests.
+func (r *record) appendRest(attrs []slog.Attr) []slog.Attr {
+	some := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
 	}
-	var ok bool
-	if r.json, ok = jsonline.AppendText(append(r.json, k...), value); !ok {
-		r.escape = true
+	if refusal := r.refusal; refusal != nil {
+		some("reason", string(refusal.Reason))
+		some("profile", refusal.Profile)
+		some("advice", refusal.Advice)
 	}
+	if r.noWebSocket {
+		some("advice", noWebSocket)
+	}
+	some("error", r.err)
+	if r.unreported > 0 {
+		attrs = append(attrs, slog.Int("unreported", r.unreported))
+	}
+	return attrs
 }
 
-// some adds a text, if there is one.
-func (r *record) some(k key, value string) {
-	if value != "" {
-		r.text(k, value)
+// appendPeer appends where a connection comes from, and who has made it.
+func appendPeer(attrs []slog.Attr, remote, serverName string, identity *ssl.Identity) []slog.Attr {
+	attrs = append(attrs, slog.String("remote", remote))
+	if serverName != "" {
+		attrs = append(attrs, slog.String("server_name", serverName))
 	}
+	if identity != nil {
+		attrs = append(attrs, slog.Any("identity", identity))
+	}
+	return attrs
 }

@@ -3,6 +3,8 @@ package accesslog
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/jsonline"
 )
 
 // A clock formats times, of which many are of the same second.
@@ -29,17 +31,8 @@ func (c *clock) append(b []byte, t time.Time) ([]byte, bool) {
 		c.last.Store(s)
 	}
 	b = append(b, s.text...)
-	if n := uint(t.Nanosecond()); n != 0 {
-		var digits [9]byte
-		for i := 8; i >= 0; i-- {
-			digits[i] = byte('0' + n%10)
-			n /= 10
-		}
-		some := len(digits)
-		for digits[some-1] == '0' { // no zeros at the end
-			some--
-		}
-		b = append(append(b, '.'), digits[:some]...)
+	if n := uint32(t.Nanosecond()); n != 0 {
+		b = jsonline.AppendFraction(append(b, '.'), n)
 	}
 	return append(b, s.offset...), true
 }

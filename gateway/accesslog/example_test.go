@@ -2,7 +2,6 @@ package accesslog_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -47,14 +46,19 @@ func ExampleNew() {
 	// lines: 3
 }
 
-func ExampleHandler_HandleJSON() {
+// A status is what there is to say of an answer.
+type status int
+
+func (s status) AppendJSON(b []byte) []byte {
+	return strconv.AppendInt(append(b, `,"status":`...), int64(s), 10)
+}
+
+func ExampleHandler_HandleMembers() {
 	log := accesslog.New(os.Stdout, nil)
 	defer log.Close()
-	members := make([]byte, 0, 100) // used again and again
-	for status := range 3 {
-		members = strconv.AppendInt(append(members[:0], `,"status":`...), int64(200+status), 10)
+	for n := range 3 {
 		// A record with the zero time has no time.
-		if err := log.HandleJSON(context.Background(), time.Time{}, slog.LevelInfo, "request", members); err != nil {
+		if err := log.HandleMembers(time.Time{}, slog.LevelInfo, "request", status(200+n)); err != nil {
 			panic(err)
 		}
 	}

@@ -7,9 +7,9 @@
 //
 // Two things make the difference. Records are collected and written many at a time, as with
 // nginx's "access_log FILE buffer=64k flush=1s": if the process dies, the records of up to
-// a second may be lost, but none of a failure, because those are written at once. And a
-// record that has only plain values is formatted directly, by the gateway itself
-// ([*Handler.HandleJSON]); all others go to a slog.JSONHandler.
+// a second may be lost, but none of a failure, because those are written at once. And those of
+// the gateway are formatted many at a time too ([*Handler.HandleMembers]); others, unless they
+// have plain values only, go to a slog.JSONHandler.
 package accesslog
 
 import (
@@ -31,7 +31,8 @@ type Options struct {
 	AtOnce slog.Leveler
 
 	// Size is how many bytes are collected before they are written; zero or less is 64 KiB. A
-	// longer record is written whole.
+	// longer record is written whole. Beside them there are up to 64 records that are not
+	// formatted yet, and if less than 64 KiB are collected, one for each KiB.
 	Size int
 
 	// Interval is how long a record is held back at most; zero or less is a second.
@@ -85,19 +86,24 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	if room.b = b; !ok {
 		return h.whole.Handle(ctx, r)
 	}
-	return h.HandleJSON(ctx, r.Time, r.Level, r.Message, b)
+	var head [128]byte
+	return h.out.write(h.writesAtOnce(r.Level), h.out.appendHead(head[:0], r.Time, r.Level, r.Message), h.attrs, b, end)
 }
 
-// HandleJSON is Handle for a record whose attributes are formatted already: members is empty,
-// or the text of members of a JSON object, each with a comma before it. It is written as it
-// is, unchecked, and not kept.
-func (h *Handler) HandleJSON(_ context.Context, t time.Time, level slog.Level, message string, members ...[]byte) error {
-	var room [128]byte
-	head, ok := h.out.appendHead(room[:0], t, level, message)
-	if !ok {
-		head = jsonline.Whole(slog.NewRecord(t, level, message, 0))
-	}
-	return h.out.write(h.writesAtOnce(level), head, h.attrs, members, end)
+// Members are the attributes of a record that is not formatted until it is written.
+type Members interface {
+	// AppendJSON appends the attributes as members of a JSON object, each with a comma before
+	// it. What it appends is written as it is, unchecked. It is called once, by whichever
+	// goroutine has the records written, for which others may have to wait; it must not use the
+	// Handler.
+	AppendJSON(b []byte) []byte
+}
+
+// HandleMembers is Handle for a record that is formatted later, with others: the code for it is
+// then at hand in the processor's cache, from which a request of a gateway displaces it. What
+// cannot wait, because of its level, is formatted before HandleMembers returns.
+func (h *Handler) HandleMembers(t time.Time, level slog.Level, message string, m Members) error {
+	return h.out.later(h.writesAtOnce(level), record{h, t, level, message, m})
 }
 
 // WithAttrs implements [slog.Handler]. The attributes are formatted once.
@@ -122,7 +128,7 @@ func (h *Handler) Flush() error { return h.out.flush() }
 func (h *Handler) Close() error { return h.out.close() }
 
 // writesAtOnce reports whether records of a level are. Where a Leveler panics, nobody else may
-// recover: package gateway calls HandleJSON as it is.
+// recover: package gateway calls HandleMembers as it is.
 func (h *Handler) writesAtOnce(level slog.Level) (yes bool) {
 	defer func() {
 		if recover() != nil {

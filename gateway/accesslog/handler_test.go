@@ -78,7 +78,7 @@ func TestAsJSONHandler(t *testing.T) {
 						require.NoError(t, derived.Handle(t.Context(), r))
 						if h, ok := derived.(*accesslog.Handler); ok {
 							require.NoError(t, oracle.Handle(t.Context(), r))
-							require.NoError(t, h.HandleJSON(t.Context(), at, level, c.message, jsonline.AppendAttrs(nil, c.attrs)))
+							require.NoError(t, h.HandleMembers(at, level, c.message, text(jsonline.AppendAttrs(nil, c.attrs))))
 						}
 						require.NoError(t, ours.Flush())
 						require.Equal(t, want.String(), got.String())
@@ -328,11 +328,11 @@ func TestTogether(t *testing.T) {
 
 func TestAllocatesNothing(t *testing.T) {
 	h := accesslog.New(io.Discard, nil).WithAttrs([]slog.Attr{slog.String("remote", "10.0.0.1:1")}).(*accesslog.Handler)
-	members := []byte(`,"path":"/a","status":200`)
+	var members accesslog.Members = text(`,"path":"/a","status":200`)
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
 	r.AddAttrs(slog.String("path", "/a"), slog.Int("status", 200), slog.Duration("took", time.Second))
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		_ = h.HandleJSON(context.Background(), r.Time, slog.LevelInfo, "request", members)
+		_ = h.HandleMembers(r.Time, slog.LevelInfo, "request", members)
 		_ = h.Handle(context.Background(), r)
 	}))
 }

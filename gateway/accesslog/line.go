@@ -10,10 +10,9 @@ import (
 )
 
 // This file is how a record becomes a line: a head, the attributes of WithAttrs, its own, and
-// the end. What appends reports whether what there is to append is plain; if not, a
-// [slog.JSONHandler] formats it.
+// the end.
 
-const end = "}\n"
+var end = []byte("}\n")
 
 // A room is memory for the attributes of a record.
 type room struct{ b []byte }
@@ -21,13 +20,14 @@ type room struct{ b []byte }
 var rooms = sync.Pool{New: func() any { return &room{make([]byte, 0, 1<<10)} }}
 
 // appendHead appends what a line begins with.
-func (o *output) appendHead(b []byte, t time.Time, level slog.Level, message string) ([]byte, bool) {
+func (o *output) appendHead(b []byte, t time.Time, level slog.Level, message string) []byte {
+	n := len(b)
 	b = append(b, '{')
 	if !t.IsZero() {
 		var ok bool
 		b = append(b, `"time":"`...)
 		if b, ok = o.clock.append(b, t); !ok {
-			return b, false
+			return append(b[:n], jsonline.Whole(slog.NewRecord(t, level, message, 0))...)
 		}
 		b = append(b, `",`...)
 	}
@@ -37,16 +37,13 @@ func (o *output) appendHead(b []byte, t time.Time, level slog.Level, message str
 	return jsonline.AppendText(b, message)
 }
 
-// appendAttr appends an attribute to a line.
+// appendAttr appends an attribute to a line, and reports whether it is of a kind that does not
+// take a [slog.JSONHandler].
 func appendAttr(b []byte, a *slog.Attr) ([]byte, bool) {
-	var ok bool
-	if b, ok = jsonline.AppendText(append(b, ','), a.Key); !ok {
-		return b, false
-	}
-	b = append(b, ':')
+	b = append(jsonline.AppendText(append(b, ','), a.Key), ':')
 	switch v := a.Value; v.Kind() {
 	case slog.KindString:
-		return jsonline.AppendText(b, v.String())
+		return jsonline.AppendText(b, v.String()), true
 	case slog.KindInt64:
 		return strconv.AppendInt(b, v.Int64(), 10), true
 	case slog.KindUint64:

@@ -1,30 +1,52 @@
 package accesslog
 
 import (
-	"cmp"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/hooks"
 )
 
-// An output collects lines.
+// An output collects records: first as they are, and then, many at a time, as lines.
 type output struct {
 	size     int
+	batch    int // how many records become lines at a time
 	interval time.Duration
 	clock    clock
+	err      atomic.Pointer[error] // of the writer, for whoever comes next
 
-	mu     sync.Mutex
-	w      io.Writer
-	b      []byte
-	timer  *time.Timer // runs while there are lines
-	err    error       // of the writer, when the timer made it write
+	mu     sync.Mutex // guards what follows
+	queue  []record
+	timer  *time.Timer
+	waits  bool // the timer runs, because there may be something to write
 	closed bool
+
+	// This one may be waited for with mu held, and guards what follows: while lines are
+	// formatted and written, there may be new records.
+	writing sync.Mutex
+	w       io.Writer
+	b       []byte   // lines
+	spare   []record // an empty queue
 }
 
-const defaultSize = 64 << 10
+// A record is one that is not formatted yet.
+type record struct {
+	of      *Handler
+	time    time.Time
+	level   slog.Level
+	message string
+	members Members
+}
+
+const (
+	defaultSize = 64 << 10
+	batchSize   = 64 // with twice as many, or half of them, it takes no less time
+	lineSize    = 4 << 10
+)
 
 func newOutput(w io.Writer, o *Options) *output {
 	out := &output{w: w, size: o.Size, interval: o.Interval}
@@ -34,96 +56,200 @@ func newOutput(w io.Writer, o *Options) *output {
 	if out.interval <= 0 {
 		out.interval = time.Second
 	}
+	out.batch = max(1, min(batchSize, out.size>>10))
 	return out
 }
 
-// write takes the parts of a line, which it does not keep.
-func (o *output) write(atOnce bool, head, attrs []byte, members [][]byte, end string) error {
-	length := len(head) + len(attrs) + len(end)
-	for _, part := range members {
-		length += len(part)
-	}
+// later takes a record that need not be formatted now, unless it is to be written at once.
+func (o *output) later(atOnce bool, r record) error {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	err := o.err
-	o.err = nil
-	if len(o.b)+length > o.size {
-		err = cmp.Or(err, o.empty())
+	if o.queue == nil {
+		o.queue = make([]record, 0, o.batch)
 	}
-	if o.b == nil {
-		o.b = make([]byte, 0, min(o.size, defaultSize)) // it grows if it must: who wants no limit says the largest
+	o.queue = append(o.queue, r)
+	if atOnce || o.closed {
+		return o.writeAll()
 	}
-	first := len(o.b) == 0
-	o.b = append(append(o.b, head...), attrs...)
-	for _, part := range members {
+	o.wait()
+	if len(o.queue) < o.batch {
+		o.mu.Unlock()
+		return o.failed()
+	}
+	o.begin()
+	defer o.writing.Unlock()
+	return o.failed()
+}
+
+// write takes the parts of a line, which it does not keep.
+func (o *output) write(atOnce bool, line ...[]byte) error {
+	o.mu.Lock()
+	if atOnce = atOnce || o.closed; atOnce {
+		o.rest()
+	} else {
+		o.wait()
+	}
+	o.begin()
+	defer o.writing.Unlock()
+	at := len(o.b)
+	for _, part := range line {
 		o.b = append(o.b, part...)
 	}
-	o.b = append(o.b, end...)
+	o.added(at)
+	if atOnce {
+		o.empty()
+	}
+	return o.failed()
+}
+
+// flush writes what there is.
+func (o *output) flush() error {
+	o.mu.Lock()
+	return o.writeAll()
+}
+
+func (o *output) close() error {
+	o.mu.Lock()
+	o.closed = true
+	err := o.writeAll()
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	o.b, o.spare = nil, nil
+	return err
+}
+
+// writeAll writes what there is. o.mu is held, and is not any more when it returns.
+func (o *output) writeAll() error {
+	o.rest()
+	o.begin()
+	defer o.writing.Unlock()
+	o.empty()
+	return o.failed()
+}
+
+// late is called when the first of the records was kept back for long enough.
+func (o *output) late() {
+	o.mu.Lock()
+	o.rest()
+	o.begin()
+	defer o.writing.Unlock()
+	o.empty() // if it fails, there is nobody to be told yet
+}
+
+// wait lets what there is be written in time. o.mu is held.
+func (o *output) wait() {
 	switch {
-	case atOnce || o.closed || len(o.b) >= o.size:
-		err = cmp.Or(err, o.empty())
-	case !first:
+	case o.waits:
+		return
 	case o.timer == nil:
 		o.timer = time.AfterFunc(o.interval, o.late)
 	default:
 		o.timer.Reset(o.interval)
 	}
-	return err
+	o.waits = true
 }
 
-// empty writes what there is. o.mu is held. What cannot be written is lost: a disk that is
-// full must not fill the memory too.
-func (o *output) empty() error {
-	if len(o.b) == 0 {
-		return nil
-	}
-	if o.timer != nil {
+// rest is called when all there is will be written. o.mu is held.
+func (o *output) rest() {
+	if o.waits {
 		o.timer.Stop()
+		o.waits = false
 	}
-	err := o.pass()
-	if o.b = o.b[:0]; cap(o.b)/2 > o.size {
+}
+
+// begin makes lines of the records. o.mu is held, and then o.writing in its place: records
+// become lines in the order in which they came.
+func (o *output) begin() {
+	o.writing.Lock()
+	queue := o.queue
+	o.queue, o.spare = o.spare, nil
+	o.mu.Unlock()
+	if o.b == nil {
+		o.b = make([]byte, 0, min(o.size, defaultSize)+lineSize) // it grows if it must: who wants no limit says the largest
+	}
+	for rest := queue; len(rest) > 0; {
+		rest = o.format(rest)
+	}
+	clear(queue)
+	o.spare = queue[:0]
+}
+
+// format makes lines of records, and returns those that it has not come to, because the members
+// of the one before them panicked. o.writing is held.
+func (o *output) format(records []record) (rest []record) {
+	at := len(o.b)
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			o.b = o.b[:at]
+			o.fail(fmt.Errorf("accesslog: the members of a record panicked: %v", panicked))
+		}
+	}()
+	for len(records) > 0 {
+		r := &records[0]
+		rest = records[1:]
+		b := append(o.appendHead(o.b, r.time, r.level, r.message), r.of.attrs...)
+		o.b = append(r.members.AppendJSON(b), end...)
+		o.added(at)
+		records, at = rest, len(o.b)
+	}
+	return rest
+}
+
+// added is called when a line begins at a place and there is nothing behind it. It writes what
+// is too much to keep. o.writing is held.
+func (o *output) added(at int) {
+	if len(o.b) > o.size && at > 0 {
+		line := o.b[at:]
+		o.pass(o.b[:at])
+		o.b = append(o.b[:0], line...)
+	}
+	if len(o.b) >= o.size {
+		o.empty()
+	}
+}
+
+// empty writes what there is. o.writing is held. What cannot be written is lost: a disk that is
+// full must not fill the memory too.
+func (o *output) empty() {
+	if len(o.b) == 0 {
+		return
+	}
+	o.pass(o.b)
+	if o.b = o.b[:0]; cap(o.b)/2-lineSize > o.size {
 		o.b = nil // after a line that was very long
 	}
-	return err
 }
 
-// pass writes what there is. A panic of the writer is an error: the timer's goroutine is
-// nobody's who could recover from it. o.mu is held.
-func (o *output) pass() (err error) {
-	if panicked := hooks.Recovered(func() { _, err = o.w.Write(o.b) }); panicked != nil {
-		return fmt.Errorf("accesslog: the writer %w", panicked)
+// pass has lines written. A panic of the writer is an error: the timer's goroutine is nobody's
+// who could recover from it. o.writing is held.
+func (o *output) pass(lines []byte) {
+	var err error
+	if panicked := hooks.Recovered(func() { _, err = o.w.Write(lines) }); panicked != nil {
+		err = fmt.Errorf("accesslog: the writer %w", panicked)
 	}
-	return err
+	if err != nil {
+		o.fail(err)
+	}
 }
 
-// late is called when the first of the lines was kept back for long enough.
-func (o *output) late() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.err = cmp.Or(o.err, o.empty())
-}
+// fail takes note of an error, if there is none yet that nobody was told of.
+func (o *output) fail(err error) { o.err.CompareAndSwap(nil, &err) }
 
-func (o *output) flush() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	err := cmp.Or(o.err, o.empty())
-	o.err = nil
-	return err
-}
-
-func (o *output) close() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	err := cmp.Or(o.err, o.empty())
-	o.closed, o.err, o.b = true, nil, nil
-	return err
+// failed returns the error that nobody was told of, if there is one.
+func (o *output) failed() error {
+	if o.err.Load() == nil {
+		return nil
+	}
+	if err := o.err.Swap(nil); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // A collector is an output as a writer.
 type collector struct{ o *output }
 
 func (c collector) Write(p []byte) (int, error) {
-	if err := c.o.write(false, p, nil, nil, ""); err != nil {
+	if err := c.o.write(false, p); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -1,8 +1,10 @@
 package jsonline_test
 
 import (
-	"encoding/json"
+	"fmt"
 	"log/slog"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,34 +14,58 @@ import (
 	"github.com/sallyport/sallyport/internal/jsonline"
 )
 
-// Only what stands for itself is appended, behind what there is.
+// What there is to escape may be anywhere in a text of any length, and nothing happens to what
+// was there before.
 func TestAppendText(t *testing.T) {
 	for n := range 40 {
 		plain := strings.Repeat("aZ09 ~/.-_", 4)[:n]
-		b, ok := jsonline.AppendText([]byte("before"), plain)
-		require.True(t, ok)
-		require.Equal(t, `before"`+plain+`"`, string(b))
+		require.Equal(t, `before"`+plain+`"`, string(jsonline.AppendText([]byte("before"), plain)))
 		for at := range n {
-			for _, special := range "\"\\\x00\n\x1f\u00e9" {
-				_, ok := jsonline.AppendText(nil, plain[:at]+string(special)+plain[at+1:])
-				require.False(t, ok, "%q at %d of %d", special, at, n)
+			for _, special := range []string{`"`, `\`, "\x00", "\n", "\r", "\t", "\x1f", "\x7f", "é", "\u2028", "\u2029", "\ufffd", "\xff", "\xe2\x80"} {
+				s := plain[:at] + special + plain[at+1:]
+				require.Equal(t, "before"+oracle(s), string(jsonline.AppendText([]byte("before"), s)), "%q", s)
 			}
 		}
 	}
 }
 
+// oracle returns what a [slog.JSONHandler] writes of s.
+func oracle(s string) string {
+	text := string(jsonline.AppendAttrs(nil, []slog.Attr{slog.String("", s)}))
+	return strings.TrimPrefix(text, `,"":`)
+}
+
 func FuzzAppendText(f *testing.F) {
 	f.Add("")
 	f.Add("12345678\x7f")
+	f.Add("é\u2028\xff\"")
 	f.Fuzz(func(t *testing.T, s string) {
-		b, ok := jsonline.AppendText(nil, s)
-		if !ok {
-			return
-		}
-		var got string
-		require.NoError(t, json.Unmarshal(b, &got))
-		require.Equal(t, s, got)
+		require.Equal(t, oracle(s), string(jsonline.AppendText(nil, s)))
 	})
+}
+
+// Numbers of each length, and those beside where it changes.
+func TestAppendInt(t *testing.T) {
+	for power := int64(1); power > 0; power *= 10 {
+		for _, n := range []int64{power - 1, power, power + 1, 9 * power / 7, -power} {
+			require.Equal(t, "before"+strconv.FormatInt(n, 10), string(jsonline.AppendInt([]byte("before"), n)))
+		}
+	}
+	for i := range 63 {
+		for n := int64(1)<<i - 1; n <= 1<<i+1; n++ {
+			require.Equal(t, strconv.FormatInt(n, 10), string(jsonline.AppendInt(nil, n)))
+		}
+	}
+	for _, n := range []int64{math.MinInt64, math.MaxInt64, math.MinInt64 + 1, math.MaxInt64 - 1} {
+		require.Equal(t, strconv.FormatInt(n, 10), string(jsonline.AppendInt(nil, n)))
+	}
+}
+
+func TestAppendFraction(t *testing.T) {
+	for _, n := range []uint32{0, 1, 10, 100, 123, 120_000_000, 999_999_999, 100_000_000, 5_000_000, 123_456_789} {
+		want := strings.TrimRight(fmt.Sprintf("%09d", n), "0")
+		require.Equal(t, "."+want, string(jsonline.AppendFraction([]byte("."), n)))
+	}
 }
 
 func TestAppendAttrs(t *testing.T) {
