@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/internal/jsonline"
@@ -83,18 +82,12 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	if p.said {
 		handler = p.Handler
 	}
-	attrs := attrLists.Get().(*[]slog.Attr)
-	*attrs = r.appendAttrs((*attrs)[:0])
-	record := slog.NewRecord(now, level, message, 0)
-	record.AddAttrs(*attrs...) // which copies them
-	clear(*attrs)
-	attrLists.Put(attrs)
+	attrs := r.appendAttrs(make([]slog.Attr, 0, 24))
 	r.release()
+	record := slog.NewRecord(now, level, message, 0)
+	record.AddAttrs(attrs...) // which copies them
 	_ = handler.Handle(ctx, record)
 }
-
-// attrLists are lists for attributes.
-var attrLists = sync.Pool{New: func() any { list := make([]slog.Attr, 0, 24); return &list }}
 
 // floods returns what keeps requests like this one from flooding the log, or nil. Those
 // that a route serves are logged all: whoever wants to know of each wants just that.

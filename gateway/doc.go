@@ -189,8 +189,8 @@
 //
 // What clients send is in the records as it came; quoting it is the handler's task, and
 // those of package slog do so. Any [slog.Handler] will do; the one of package accesslog
-// writes JSON for about a fifth of what [slog.JSONHandler] costs, if it is the handler itself
-// and not one that passes records on to it, and nothing in the record must be escaped.
+// writes JSON for about an eighth of what [slog.JSONHandler] costs, if it is the handler itself
+// and not one that passes records on to it.
 // Attributes that all requests of a connection share are given to any other handler once
 // (WithAttrs), so that it can format them once.
 //

@@ -6,7 +6,7 @@
 //	gw, err := gateway.New(&gateway.Options{AccessLog: slog.New(log)})
 //
 // Two things make the difference. Records are collected and written many at a time, as with
-// nginx's "access_log FILE buffer=64k flush=1s": if the process dies, the records of up to
+// nginx's "access_log FILE buffer=256k flush=1s": if the process dies, the records of up to
 // a second may be lost, but none of a failure, because those are written at once. And those of
 // the gateway are formatted many at a time too ([*Handler.HandleMembers]); others, unless they
 // have plain values only, go to a slog.JSONHandler.
@@ -30,9 +30,9 @@ type Options struct {
 	// collected so far, before Handle returns; nil is slog.LevelWarn.
 	AtOnce slog.Leveler
 
-	// Size is how many bytes are collected before they are written; zero or less is 64 KiB. A
-	// longer record is written whole. Beside them there are up to 64 records that are not
-	// formatted yet, and if less than 64 KiB are collected, one for each KiB.
+	// Size is how many bytes are collected before they are written; zero or less is 256 KiB. A
+	// longer record is written whole. Beside them, one record for each KiB of Size, and at most
+	// 64, are kept that are not formatted yet.
 	Size int
 
 	// Interval is how long a record is held back at most; zero or less is a second.
@@ -99,9 +99,10 @@ type Members interface {
 	AppendJSON(b []byte) []byte
 }
 
-// HandleMembers is Handle for a record that is formatted later, with others: the code for it is
-// then at hand in the processor's cache, from which a request of a gateway displaces it. What
-// cannot wait, because of its level, is formatted before HandleMembers returns.
+// HandleMembers is Handle for a record that is formatted later, with others: that takes less
+// than half the time, because from one of them to the next no request displaces the code for it
+// from the processor's caches. If it cannot wait, because of its level, it is formatted and
+// written before HandleMembers returns.
 func (h *Handler) HandleMembers(t time.Time, level slog.Level, message string, m Members) error {
 	return h.out.later(h.writesAtOnce(level), record{h, t, level, message, m})
 }

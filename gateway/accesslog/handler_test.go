@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -241,6 +242,100 @@ func TestCollects(t *testing.T) {
 	})
 }
 
+// Records that are formatted later come out in their order, among those that are not, and wait
+// no longer than they do.
+func TestMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out counted
+		h := accesslog.New(&out, nil)
+		n := 0
+		next := func() text { n++; return text(fmt.Sprintf(`,"n":%d`, n)) }
+		later := func() { require.NoError(t, h.HandleMembers(time.Now(), slog.LevelInfo, "later", next())) }
+		plain := func() { slog.New(h).Info("plain", "n", func() int { n++; return n }()) }
+		whole := func() { slog.New(h).Info("whole", "any", []int{1}, "n", func() int { n++; return n }()) }
+		for range 300 { // and some for the next batch
+			later()
+		}
+		for range 30 {
+			for _, add := range []func(){later, plain, later, later, whole, plain, whole, later} {
+				add()
+			}
+		}
+		require.Zero(t, out.calls.Load())
+		time.Sleep(time.Second + 1)
+		synctest.Wait()
+		require.EqualValues(t, 1, out.calls.Load())
+
+		for _, write := range []func(){
+			func() { require.NoError(t, h.HandleMembers(time.Now(), slog.LevelWarn, "failure", next())) },
+			func() { n++; slog.New(h).Warn("failure", "n", n) },
+			func() { n++; slog.New(h).Warn("failure", "any", []int{1}, "n", n) },
+			func() { require.NoError(t, h.Flush()) },
+			func() { time.Sleep(time.Second + 1); synctest.Wait() },
+			func() { require.NoError(t, h.Close()) },
+		} {
+			out.calls.Store(0)
+			later()
+			require.Zero(t, out.calls.Load())
+			write()
+			require.EqualValues(t, 1, out.calls.Load())
+			time.Sleep(time.Minute)
+			require.EqualValues(t, 1, out.calls.Load())
+		}
+		later() // after Close
+		require.EqualValues(t, 2, out.calls.Load())
+
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		require.Len(t, lines, n)
+		for i, line := range lines {
+			var got struct{ N int }
+			require.NoError(t, json.Unmarshal([]byte(line), &got), line)
+			require.Equal(t, i+1, got.N)
+		}
+	})
+}
+
+// How many bytes there are before they are written, and that lines are written whole, holds for
+// them too.
+func TestMembersSize(t *testing.T) {
+	const line = len(`{"level":"INFO","msg":"","n":"xxxxxxxx"}` + "\n")
+	for _, size := range []int{1, line, 10*line + 3, 2000, 5000} {
+		var out counted
+		h := accesslog.New(&out, &accesslog.Options{Size: size, Interval: time.Hour})
+		kept := max(1, size/1024) // that are not formatted yet
+		for n := 1; n <= 500; n++ {
+			require.NoError(t, h.HandleMembers(time.Time{}, slog.LevelInfo, "", text(`,"n":"xxxxxxxx"`)))
+			require.LessOrEqual(t, n*line-out.Len(), size+kept*line)
+			require.Zero(t, out.Len()%line)
+		}
+		require.LessOrEqual(t, out.longest, max(size, line))
+		require.NoError(t, h.Close())
+		require.Equal(t, 500*line, out.Len())
+	}
+}
+
+// Members that panic cost themselves, and nothing else.
+func TestMembersPanic(t *testing.T) {
+	var out counted
+	h := accesslog.New(&out, nil)
+	for i := range 20 {
+		var m accesslog.Members = text(fmt.Sprintf(`,"n":%d`, i))
+		if i%5 == 0 || i%5 == 1 {
+			m = broken{}
+		}
+		require.NoError(t, h.HandleMembers(time.Time{}, slog.LevelInfo, "", m))
+	}
+	require.EqualError(t, h.Flush(), "accesslog: the members of a record panicked: a fault")
+	require.NoError(t, h.Flush())
+	var want strings.Builder
+	for i := range 20 {
+		if i%5 > 1 {
+			fmt.Fprintf(&want, `{"level":"INFO","msg":"","n":%d}`+"\n", i)
+		}
+	}
+	require.Equal(t, want.String(), out.String())
+}
+
 // A size as large as can be is no limit.
 func TestLargestSize(t *testing.T) {
 	var out bytes.Buffer
@@ -262,13 +357,16 @@ func TestErrors(t *testing.T) {
 		h := accesslog.New(&out, nil)
 		info := slog.NewRecord(time.Now(), slog.LevelInfo, "lost", 0)
 		failure := slog.NewRecord(time.Now(), slog.LevelError, "failure", 0)
+		later := func(level slog.Level) error { return h.HandleMembers(time.Now(), level, "lost", text("")) }
 		whole := info.Clone()
 		whole.Add("any", []int{1})
 
 		require.ErrorIs(t, h.Handle(t.Context(), failure), full)
+		require.ErrorIs(t, later(slog.LevelError), full)
 		for _, next := range []func() error{
 			func() error { return h.Handle(t.Context(), info) },
 			func() error { return h.Handle(t.Context(), whole) },
+			func() error { return later(slog.LevelInfo) },
 			h.Flush, h.Close,
 		} {
 			require.NoError(t, h.Flush())
@@ -303,6 +401,8 @@ type broken struct{}
 
 func (broken) Write([]byte) (int, error) { panic("a fault") }
 
+func (broken) AppendJSON(b []byte) []byte { panic("a fault") }
+
 // Lines stay whole, whoever logs meanwhile.
 func TestTogether(t *testing.T) {
 	var out bytes.Buffer
@@ -314,13 +414,17 @@ func TestTogether(t *testing.T) {
 			for n := range 200 {
 				log.Info("request", "n", n)
 				log.Info("request", "n", []int{n})
+				_ = h.HandleMembers(time.Now(), slog.LevelInfo, "request", text(`,"n":1`))
+				if n%50 == 0 {
+					_ = h.Flush()
+				}
 			}
 		})
 	}
 	wg.Wait()
 	require.NoError(t, h.Close())
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	require.Len(t, lines, 8*200*2)
+	require.Len(t, lines, 8*200*3)
 	for _, line := range lines {
 		require.True(t, json.Valid([]byte(line)), line)
 	}

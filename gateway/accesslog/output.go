@@ -43,9 +43,9 @@ type record struct {
 }
 
 const (
-	defaultSize = 64 << 10
-	batchSize   = 64 // with twice as many, or half of them, it takes no less time
-	lineSize    = 4 << 10
+	defaultSize = 256 << 10
+	batchSize   = 64      // with twice as many it takes no less time, and with half of them more
+	lineSize    = 4 << 10 // which few are longer than
 )
 
 func newOutput(w io.Writer, o *Options) *output {
