@@ -70,17 +70,22 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	if v.client != nil {
 		p = v.client.preface(handler, e)
 	}
-	// Not by a method of the Logger: it would look for its caller, which is always this. What a
-	// handler says of its troubles goes nowhere, as with slog.Logger.
+	s.say(ctx, now, level, newRecord(e, v, p, unreported))
+}
+
+// say gives the handler of the access log a record. Not by a method of the Logger: it would look
+// for its caller, which is always this. What a handler says of its troubles goes nowhere, as with
+// slog.Logger.
+func (s *Server) say(ctx context.Context, now time.Time, level slog.Level, r *record) {
 	const message = "request"
-	r := newRecord(e, v, p, unreported)
 	if s.lines != nil {
 		r.keep()
 		_ = s.lines.HandleMembers(now, level, message, r)
 		return
 	}
-	if p.said {
-		handler = p.Handler
+	handler := s.o.AccessLog.Handler()
+	if r.preface.said {
+		handler = r.preface.Handler
 	}
 	attrs := r.appendAttrs(make([]slog.Attr, 0, 24))
 	r.release()

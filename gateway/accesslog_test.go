@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -531,6 +532,79 @@ func TestAccessLogOfPaths(t *testing.T) {
 			h.do(client, req)
 			require.Equal(t, want, access.next(t)["path"], "%s: %s", d.name, path)
 		}
+	}
+}
+
+// What is said of a request stays so when there are others on its connection: no part of it is
+// a part of a buffer.
+func TestAccessLogKeepsItsWords(t *testing.T) {
+	said := func(path, host, method, client any) string {
+		return fmt.Sprint(method, " ", host, " ", path, " ", client)
+	}
+	for _, kind := range []string{"slog", "accesslog"} {
+		t.Run(kind, func(t *testing.T) {
+			var out bytes.Buffer
+			lines := accesslog.New(&out, &accesslog.Options{Interval: time.Hour})
+			keeper := &keeping{}
+			var log slog.Handler = keeper
+			if kind == "accesslog" {
+				log = lines
+			}
+			h := newHarness(t, &gateway.Options{AccessLog: slog.New(log), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+			r := everything("all", "origin")
+			r.AllowPlain = true
+			local := route.Config{ID: "local", Paths: []string{"/local/*"}, AllowPlain: true, Handler: http.NotFoundHandler()}
+			h.apply(gateway.Config{Routes: []route.Config{r, local}, Upstreams: []upstream.Config{upstreamTo("origin", h.origin.address)}})
+			var want []string
+			for _, d := range []door{h.plain, h.plain2} {
+				client := h.client(d, "")
+				for i := range 30 { // and none fills a batch
+					method := []string{"GET", "PUT", "ODD"}[i%3]
+					path, host, from := fmt.Sprintf("/%s/%d%s", []string{"x", "local"}[i%2], i, strings.Repeat("y", i)), fmt.Sprintf("h%d.test", i), fmt.Sprintf("10.0.0.%d", i)
+					req, err := http.NewRequest(method, d.scheme()+"://c.test"+path, nil)
+					require.NoError(t, err)
+					req.Host = host
+					req.Header.Set("X-Forwarded-For", from)
+					h.do(client, req)
+					want = append(want, said(path, host, method, from))
+				}
+			}
+			require.NoError(t, h.gw.Shutdown(t.Context())) // the last is over
+			require.NoError(t, lines.Flush())
+			keeper.tell(t, slog.NewJSONHandler(&out, nil))
+			var got []string
+			for line := range bytes.Lines(out.Bytes()) {
+				var r map[string]any
+				require.NoError(t, json.Unmarshal(line, &r))
+				got = append(got, said(r["path"], r["host"], r["method"], r["client"]))
+			}
+			require.ElementsMatch(t, want, got)
+		})
+	}
+}
+
+// A keeping handler looks at what it is given when it is asked to tell.
+type keeping struct {
+	mu  sync.Mutex
+	all []slog.Record
+}
+
+func (k *keeping) Enabled(context.Context, slog.Level) bool { return true }
+func (k *keeping) WithAttrs([]slog.Attr) slog.Handler       { return k }
+func (k *keeping) WithGroup(string) slog.Handler            { return k }
+
+func (k *keeping) Handle(_ context.Context, r slog.Record) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.all = append(k.all, r)
+	return nil
+}
+
+func (k *keeping) tell(t *testing.T, h slog.Handler) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range k.all {
+		require.NoError(t, h.Handle(t.Context(), r))
 	}
 }
 

@@ -65,9 +65,10 @@ func BenchmarkAccessLog(b *testing.B) {
 			s, v := counting(b)
 			s.o.AccessLog = slog.New(handler)
 			s.lines, _ = handler.(*accesslog.Handler)
+			v.node, v.attempts, v.waited = "127.0.0.1:8080", 1, time.Millisecond
 			v.event = &RequestEvent{
-				Begun: time.Now(), Waited: time.Millisecond, Protocol: "HTTP/1.1", Method: "GET", Host: "a.test", Path: "/small",
-				RemoteAddr: "127.0.0.1:40000", ClientAddr: "127.0.0.1", ServerName: "a.test", Route: "1", Upstream: "1", Node: "127.0.0.1:8080", Attempts: 1,
+				Begun: time.Now(), Protocol: "HTTP/1.1", Method: "GET", Host: "a.test", Path: "/small",
+				RemoteAddr: "127.0.0.1:40000", ClientAddr: "127.0.0.1", ServerName: "a.test", Route: "1", Upstream: "1",
 			}
 			b.ReportAllocs()
 			for b.Loop() {

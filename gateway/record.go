@@ -55,13 +55,17 @@ func newRecord(e *RequestEvent, v *visit, p *preface, unreported int) *record {
 
 // release gives the record back.
 func (r *record) release() {
+	r.empty()
+	records.Put(r)
+}
+
+func (r *record) empty() {
 	const most = 4 << 10 // the memory of what was longer is not kept
 	own := r.own[:0]
 	if cap(own) > most {
 		own = nil
 	}
 	*r = record{own: own}
-	records.Put(r)
 }
 
 // keep copies what may be a part of the client's buffer.

@@ -176,20 +176,19 @@ func (o *output) begin() {
 // format makes lines of records, and returns those that it has not come to, because the members
 // of the one before them panicked. o.writing is held.
 func (o *output) format(records []record) (rest []record) {
-	at := len(o.b)
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			o.b = o.b[:at]
-			o.fail(fmt.Errorf("accesslog: the members of a record panicked: %v", panicked))
+	rest = records
+	panicked := hooks.Recovered(func() {
+		for len(rest) > 0 {
+			r := &rest[0]
+			rest = rest[1:]
+			at := len(o.b)
+			b := append(o.appendHead(o.b, r.time, r.level, r.message), r.of.attrs...)
+			o.b = append(r.members.AppendJSON(b), end...)
+			o.added(at)
 		}
-	}()
-	for len(records) > 0 {
-		r := &records[0]
-		rest = records[1:]
-		b := append(o.appendHead(o.b, r.time, r.level, r.message), r.of.attrs...)
-		o.b = append(r.members.AppendJSON(b), end...)
-		o.added(at)
-		records, at = rest, len(o.b)
+	})
+	if panicked != nil {
+		o.fail(fmt.Errorf("accesslog: the members of a record %w", panicked))
 	}
 	return rest
 }
