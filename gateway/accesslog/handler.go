@@ -43,7 +43,7 @@ type Options struct {
 // of the handlers derived from it, may be called by any number of goroutines.
 //
 // Each Write of the writer gets whole lines. It is called by one goroutine at a time, for
-// which the others wait. What it does not accept is lost. A [slog.Logger] does not report
+// which the others may have to wait. What it does not accept is lost. A [slog.Logger] does not report
 // that, but Flush and Close return the error.
 //
 // Use [New]: a zero Handler has nothing to write to.
