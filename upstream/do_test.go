@@ -19,6 +19,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -419,6 +420,41 @@ func TestInformationalAnswersThatFail(t *testing.T) {
 			<-body.done
 			require.Zero(t, p.Nodes()[0].Failures)
 			require.Zero(t, p.Nodes()[0].InFlight)
+		})
+	}
+}
+
+// Whoever wants informational answers gets no more of them than a head may be long: a node
+// could go on with them for ever, and net/http leaves their number to who asks for them.
+func TestInformationalAnswersWithoutEnd(t *testing.T) {
+	flood := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", strings.Repeat("a", 1000))
+		for r.Context().Err() == nil {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+	})
+	for name, c := range map[string]struct {
+		scheme upstream.Scheme
+		node   *origin
+		o      upstream.Options
+	}{
+		"HTTP/1.1":    {upstream.SchemeHTTP, newServer(t, flood), upstream.Options{}},
+		"HTTP/2":      {upstream.SchemeGRPC, newH2Server(t, nil, flood), upstream.Options{}},
+		"a Transport": {upstream.SchemeHTTP, newServer(t, flood), upstream.Options{Transport: &http.Transport{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.o.MaxResponseHeaderBytes = 10 << 10
+			p := newPool(t, upstream.Config{Scheme: c.scheme, Nodes: []upstream.Node{c.node.Node}}, &c.o)
+			hints := 0
+			req := newRequest(t, "GET", "http://a.test/", nil)
+			ctx, cancel := context.WithTimeout(req.Context(), 10*time.Second) // only if the test fails
+			defer cancel()
+			_, err := p.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+				Got1xxResponse: func(int, textproto.MIMEHeader) error { hints++; return nil },
+			})))
+			wantError(t, err, http.StatusBadGateway, 1, "headers exceeded 10240 bytes")
+			require.InDelta(t, 9, hints, 1)
+			require.EqualValues(t, 1, p.Nodes()[0].Failures, "it is the node's")
 		})
 	}
 }

@@ -58,7 +58,7 @@ func (t *transport) do(req *http.Request, dial DialFunc, limit *Timeout) (*http.
 	ctx, cancel := context.WithCancelCause(req.Context())
 	x.cancel = cancel
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
-	ctx = httptrace.WithClientTrace(x.informant.in(ctx), &httptrace.ClientTrace{
+	ctx = httptrace.WithClientTrace(x.informant.in(ctx, t.rt.MaxResponseHeaderBytes), &httptrace.ClientTrace{
 		GetConn:              x.getConn,
 		GotConn:              x.gotConn,
 		WroteRequest:         x.wroteRequest,

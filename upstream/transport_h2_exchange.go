@@ -20,7 +20,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 	x := &h2Exchange{client: t, conn: conn, cancel: cancel, limit: limit.Read}
 	x.send = h2Wait{x: x, limit: limit.Send, what: "the node took nothing more of the request"}
 	x.read = x.send // until the head of the request is written: one timer for both
-	out := req.WithContext(httptrace.WithClientTrace(x.informant.in(ctx), &httptrace.ClientTrace{
+	out := req.WithContext(httptrace.WithClientTrace(x.informant.in(ctx, t.maker.MaxResponseHeaderBytes), &httptrace.ClientTrace{
 		WroteHeaders:         x.wroteHeaders,
 		WroteRequest:         x.wroteRequest,
 		GotFirstResponseByte: x.gotFirstResponseByte,
