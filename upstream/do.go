@@ -489,8 +489,13 @@ func (c *call) misnamed(err error) bool {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return true
 	}
-	_, shaken := errors.AsType[*handshakeError](err)
-	return shaken && strings.Contains(err.Error(), "tls: unrecognized name") // an alert, which crypto/tls has no type for
+	if _, shaken := errors.AsType[*handshakeError](err); !shaken {
+		return false
+	}
+	// The alerts have no type in crypto/tls. The second is what a server in Go sends that has no
+	// certificate for a name (autocert, Caddy), and APISIX.
+	text := err.Error()
+	return strings.Contains(text, "remote error: tls: unrecognized name") || strings.Contains(text, "remote error: tls: internal error")
 }
 
 func cancelled(ctx context.Context) (status int, err error) {

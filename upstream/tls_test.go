@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -381,8 +382,11 @@ func TestNamesThatNodesDoNotHave(t *testing.T) {
 	ca := newAuthority(t)
 	config := &tls.Config{Certificates: []tls.Certificate{ca.certificate(t, "a.test")}}
 	config.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		if h.ServerName == "unknown.test" {
+		switch h.ServerName {
+		case "unknown.test":
 			return &tls.Config{SessionTicketsDisabled: true}, nil // the alert unrecognized_name
+		case "refused.test":
+			return nil, errors.New("not in the list") // internal_error: so do autocert, Caddy and APISIX
 		}
 		return nil, nil
 	}
@@ -399,7 +403,7 @@ func TestNamesThatNodesDoNotHave(t *testing.T) {
 			FailWhenUnhealthy: true,
 		}
 		p := newPool(t, c, nil)
-		for _, host := range []string{"evil.test", "unknown.test", "192.0.2.1"} {
+		for _, host := range []string{"evil.test", "unknown.test", "refused.test", "192.0.2.1"} {
 			_, err := p.RoundTrip(newRequest(t, "GET", "http://"+host+"/", nil))
 			wantError(t, err, 502, 2, "TLS handshake")
 		}
