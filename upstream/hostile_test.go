@@ -760,3 +760,39 @@ func TestAnswersThatNobodyAskedForWithoutADescriptor(t *testing.T) {
 		require.Equal(t, 2, conns, "nothing came over this one")
 	})
 }
+
+// Some schemes authenticate a connection and not a request (RFC 4559, section 6). No client gets
+// one over which the node takes it for another.
+func TestConnectionsThatAreAuthenticated(t *testing.T) {
+	for _, scheme := range []string{"NTLM", "Negotiate"} {
+		node := newOrigin(t, func(conn net.Conn) {
+			r := bufio.NewReader(conn)
+			client := ""
+			for {
+				head, err := readHead(r)
+				if err != nil {
+					return
+				}
+				answer := "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: " + scheme + "\r\nContent-Length: 0\r\n\r\n"
+				if _, token, ok := strings.Cut(head, "Authorization: "+scheme+" "); ok {
+					client, _, _ = strings.Cut(token, "\r\n")
+					answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nWWW-Authenticate: %s x\r\nContent-Length: %d\r\n\r\n%s", scheme, len(client), client)
+				} else if client != "" {
+					answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(client), client)
+				}
+				if _, err := io.WriteString(conn, answer); err != nil {
+					return
+				}
+			}
+		})
+		p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, nil)
+		alice := newRequest(t, "GET", "http://a.test/", nil)
+		status, _ := roundTrip(t, p, alice)
+		require.Equal(t, 401, status)
+		alice.Header.Set("Authorization", scheme+" alice")
+		_, body := roundTrip(t, p, alice)
+		require.Equal(t, "alice", body)
+		status, body = get(t, p, "http://a.test/")
+		require.Equal(t, 401, status, "%s: somebody else is taken for %s", scheme, body)
+	}
+}

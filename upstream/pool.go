@@ -65,7 +65,9 @@ type Options struct {
 	// node breaks off, or the context ends, when the body has to wait for more, the call ends
 	// once that has come. Do not change the Transport afterwards. If the address of a
 	// connection goes (see Resolver) while the connection is in use, the clone keeps it,
-	// because it cannot be told later; only connections that are idle then are closed.
+	// because it cannot be told later; only connections that are idle then are closed. Nor does
+	// it know of NTLM and Negotiate: a connection that they have authenticated is kept, and the
+	// next client is taken for the one before.
 	Transport *http.Transport
 }
 

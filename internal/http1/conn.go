@@ -205,7 +205,7 @@ func (c *Conn) ReadResponse(method string) (*Response, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	if r.Close {
+	if r.Close || r.bound {
 		c.persists = false
 	}
 	c.body = complete

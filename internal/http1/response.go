@@ -20,6 +20,10 @@ type Response struct {
 
 	Chunked bool // Transfer-Encoding
 
+	// bound says that the server asks for who the client is in a way that it then remembers
+	// of the connection.
+	bound bool
+
 	persistence
 	Section
 	reason span
@@ -81,7 +85,7 @@ func (r *Response) parseField(at int, line []byte) error {
 // note looks at the fields that decide where the response ends.
 func (r *Response) note(name, value []byte) error {
 	switch len(name) {
-	case len("connection"), len("content-length"), len("transfer-encoding"):
+	case len("connection"), len("content-length"), len("transfer-encoding"), len("www-authenticate"):
 	default:
 		return nil
 	}
@@ -104,8 +108,25 @@ func (r *Response) note(name, value []byte) error {
 		if !r.noteConnection(value, &r.persistence) {
 			return errors.New("malformed response: Connection names too many fields")
 		}
+	case is(name, "www-authenticate"):
+		r.bound = r.bound || bindsConnection(value)
 	}
 	return nil
+}
+
+// bindsConnection reports whether a challenge is one of those schemes that authenticate a
+// connection and not a request (RFC 4559, section 6): to the server, whatever comes next over
+// the connection is from the same client.
+func bindsConnection(challenges []byte) bool {
+	for len(challenges) > 0 {
+		var challenge []byte
+		challenge, challenges = nextOption(challenges)
+		scheme, _, _ := bytes.Cut(challenge, []byte{' '})
+		if is(scheme, "ntlm") || is(scheme, "negotiate") {
+			return true
+		}
+	}
+	return false
 }
 
 // check judges the head as a whole.
