@@ -335,9 +335,21 @@ func TestH2Cancellation(t *testing.T) {
 	resp.Body.Close()
 	<-gone
 
+	// Nothing more comes of the request, and net/http waits for that.
+	ctx, cancel = context.WithCancel(t.Context())
+	body, send := io.Pipe()
+	defer send.Close()
+	resp, err = p.RoundTrip(newRequest(t, "POST", "http://a.test/begun", body).WithContext(ctx))
+	require.NoError(t, err)
+	cancel()
+	<-gone
+	_, err = io.ReadAll(resp.Body)
+	wantError(t, err, upstream.StatusClientClosedRequest, 1)
+	require.Zero(t, p.Nodes()[0].Failures)
+
 	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	body, send := io.Pipe()
+	body, send = io.Pipe()
 	defer send.Close()
 	_, err = p.RoundTrip(newRequest(t, "POST", "http://a.test/", body).WithContext(ctx))
 	wantError(t, err, 504, 1)

@@ -28,7 +28,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 	out.GetBody = nil
 	out.Header = anonymous(req.Header)
 	if req.Body != nil {
-		x.body = &h2RequestBody{body: req.Body, x: x, closed: make(chan struct{})}
+		x.body = &h2RequestBody{body: req.Body, x: x, ended: ctx.Done(), closed: make(chan struct{})}
 		out.Body = x.body
 	}
 	x.wait(&x.read)
