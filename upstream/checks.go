@@ -107,7 +107,8 @@ type ActiveChecks struct {
 }
 
 // PassiveChecks say how the answers to real requests count. A request that failed at a node
-// counts there, even if another node then answered it.
+// counts there, even if another node then answered it. A [Timeout] does not count while the
+// client has still to send more of its body, which the node may be waiting for.
 //
 // A node that they find unhealthy gets no more requests, and so cannot show that it has
 // recovered: only active checks can find that out.

@@ -468,7 +468,7 @@ func (a *attempt) fail(far progress, err error) (progress, *Error) {
 	default:
 		e.Status = http.StatusBadGateway
 	}
-	if far != refused && !c.misnamed(err) {
+	if far != refused && !c.misnamed(err) && !c.clientAwaited(err) {
 		a.member.state.failures.Add(1)
 		c.pool.failed(a.member, a.status, err)
 		if c.pool.u.timed {
@@ -478,6 +478,11 @@ func (a *attempt) fail(far progress, err error) (progress, *Error) {
 	}
 	return far, e
 }
+
+// clientAwaited reports whether a node has been silent for too long and may only have waited, as
+// everybody does, for the client to send more of the body. Nodes that answer as they read could
+// otherwise be taken out by a client that sends nothing.
+func (c *call) clientAwaited(err error) bool { return isTimeout(err) && c.body.awaited() }
 
 // misnamed reports whether a node has not the name that the client has chosen, by its Host.
 // That says nothing about the node: a client could otherwise have all of them taken out by

@@ -28,6 +28,7 @@ type requestBody struct {
 	end     error         // that reading from src ended with
 	settled bool          // view is the last one
 	closed  bool          // src is
+	cut     bool          // it was closed while reading
 }
 
 // A bodyView is the body of one attempt.
@@ -98,7 +99,7 @@ func (b *requestBody) over() bool {
 func (b *requestBody) close() error {
 	b.mu.Lock()
 	again, late := b.closed, b.reading != nil || b.read > 0 && b.end == nil
-	b.closed = true
+	b.closed, b.cut = true, b.cut || b.reading != nil
 	b.kept.free()
 	b.mu.Unlock()
 	switch {
@@ -138,6 +139,13 @@ func (b *requestBody) failure() error {
 		return nil
 	}
 	return b.end
+}
+
+// awaited reports whether whoever sends the body is waited for, or was when it was closed.
+func (b *requestBody) awaited() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cut || b.reading != nil
 }
 
 func (v *bodyView) Read(p []byte) (int, error) {

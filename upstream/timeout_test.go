@@ -324,6 +324,46 @@ func TestEarlyAnswer(t *testing.T) {
 	})
 }
 
+// A node that answers as it reads is not to blame for its silence while the client sends nothing.
+func TestEarlyAnswerToASilentClient(t *testing.T) {
+	nodes := map[upstream.Scheme]func(net.Conn){
+		upstream.SchemeHTTP: func(conn net.Conn) {
+			readHead(bufio.NewReader(conn))
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+			silent(conn)
+		},
+		upstream.SchemeH2C: h2Node(func(c h2Peer, stream uint32) bool {
+			c.frame(h2Headers, h2EndHeaders, stream, status200)
+			return true
+		}),
+	}
+	c := upstream.Config{Checks: &upstream.Checks{
+		Active:  upstream.ActiveChecks{HealthyInterval: upstream.NoProbes, UnhealthyInterval: upstream.NoProbes},
+		Passive: &upstream.PassiveChecks{Timeouts: 1},
+	}}
+	for scheme, node := range nodes {
+		c.Scheme = scheme
+		inBubble(t, c, map[string]func(net.Conn){"a.test:80": node}, func(t *testing.T, p *upstream.Pool) {
+			post := func(body io.Reader) {
+				t.Helper()
+				resp, err := p.RoundTrip(newRequest(t, "POST", "http://a.test/", body))
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				_, err = io.ReadAll(resp.Body)
+				wantError(t, err, 504, 1, "nothing more of the answer within 5s")
+			}
+			body, client := io.Pipe()
+			defer client.Close()
+			post(body)
+			require.Zero(t, p.Nodes()[0].Failures)
+			require.Equal(t, upstream.Healthy, p.Nodes()[0].Health)
+			post(nil)
+			require.EqualValues(t, 1, p.Nodes()[0].Failures)
+			require.Equal(t, upstream.Unhealthy, p.Nodes()[0].Health)
+		})
+	}
+}
+
 // An answer that came is passed on, though the connection was lost while the request
 // was still being sent: a node that answers and closes without reading resets it.
 func TestAnswerBeforeReset(t *testing.T) {
