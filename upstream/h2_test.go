@@ -668,6 +668,27 @@ func TestH2Timeouts(t *testing.T) {
 		large := newRequest(t, "POST", "http://a.test/", strings.NewReader(strings.Repeat("x", 100_000)))
 		wantTimeout(t, p, large, limits.Send, "the node took nothing more of the request within 3s")
 	})
+	// It has answered already, and net/http waits for it to take the rest, whatever happens.
+	run("request is not taken after the head of the answer", upstream.Config{Scheme: "h2c"}, h2Node(headOnly), func(t *testing.T, p *upstream.Pool) {
+		for _, after := range []time.Duration{limits.Send, time.Second} {
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			if after == limits.Send {
+				ctx = t.Context()
+			}
+			large := newRequest(t, "POST", "http://a.test/", strings.NewReader(strings.Repeat("x", 100_000)))
+			resp, err := p.RoundTrip(large.WithContext(ctx))
+			require.NoError(t, err)
+			stuck := time.AfterFunc(time.Hour, func() { _ = resp.Body.Close() })
+			begun := time.Now()
+			_, err = io.ReadAll(resp.Body)
+			stuck.Stop()
+			require.Equal(t, after, time.Since(begun))
+			wantError(t, err, 504, 1)
+			require.EqualValues(t, 1, p.Nodes()[0].Failures, "that of the Timeout alone")
+			require.Zero(t, p.Nodes()[0].InFlight)
+			cancel()
+		}
+	})
 	run("slow client", upstream.Config{Scheme: "h2c"}, h2Node(never), func(t *testing.T, p *upstream.Pool) {
 		body, send := io.Pipe()
 		go func() {

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"sync"
@@ -10,12 +9,10 @@ import (
 // An h2RequestBody is the body of a request, of which a Read ends when it is
 // closed. net/http says that the node has reset the stream, or that the connection
 // is gone, only after the Read that goes on has returned, and the client may send
-// nothing more, but wait for an answer. Nor does net/http look at the context
-// meanwhile, once it has the head of the answer: so a Read ends with that too.
+// nothing more, but wait for an answer.
 type h2RequestBody struct {
 	body   io.ReadCloser
 	x      *h2Exchange
-	ended  <-chan struct{} // of the exchange's context
 	closed chan struct{}
 	once   sync.Once
 }
@@ -43,8 +40,6 @@ func (b *h2RequestBody) Read(p []byte) (int, error) {
 	select {
 	case <-b.closed:
 		return 0, http.ErrBodyReadAfterClose
-	case <-b.ended:
-		return 0, context.Canceled // who ends the exchange knows why
 	case r := <-result:
 		n := copy(p, r.buffer[:r.n])
 		h2Buffers.Put(r.buffer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -28,7 +29,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 	out.GetBody = nil
 	out.Header = anonymous(req.Header)
 	if req.Body != nil {
-		x.body = &h2RequestBody{body: req.Body, x: x, ended: ctx.Done(), closed: make(chan struct{})}
+		x.body = &h2RequestBody{body: req.Body, x: x, closed: make(chan struct{})}
 		out.Body = x.body
 	}
 	x.wait(&x.read)
@@ -46,6 +47,7 @@ func (t *h2Client) roundTrip(conn *h2Conn, req *http.Request, limit *Timeout) (*
 		return resp, answered, nil
 	}
 	x.answered()
+	x.watch(ctx, resp.Body)
 	resp.Body = &timedBody{resp.Body, x}
 	return resp, answered, nil
 }
@@ -81,10 +83,12 @@ type h2Exchange struct {
 	send     h2Wait     // between two reads of the request's body, and after the last
 	read     h2Wait     // for the heads of request and answer, and between two parts of its body
 	wrote    bool       // the head of the request, or a part of it
+	sent     bool       // all of the request, or all that will be
 	received bool       // a part of the answer
 	head     bool       // the whole head of the answer
 	ended    bool
 	expired  error
+	unwatch  func() bool // ends what watch began; nil if that is nothing
 }
 
 func (x *h2Exchange) wroteHeaders() {
@@ -101,6 +105,7 @@ func (x *h2Exchange) wroteRequest(info httptrace.WroteRequestInfo) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.send.stop()
+	x.sent = true
 	if !x.head && info.Err == nil {
 		x.read.start()
 	}
@@ -119,6 +124,17 @@ func (x *h2Exchange) answered() {
 	x.head = true
 	x.read.stop()
 	x.read.limit, x.read.what = x.limit, "nothing more of the answer"
+}
+
+// watch lets the end of the exchange's context end the answer, of which the head is there. Once
+// it has that, net/http does not look at the context before all of the request is sent, which
+// may be never: the client may send nothing more, and the node take nothing more.
+func (x *h2Exchange) watch(ctx context.Context, answer io.Closer) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.sent {
+		x.unwatch = context.AfterFunc(ctx, func() { _ = answer.Close() })
+	}
 }
 
 // wait starts one of the waits, and rest stops it.
@@ -149,6 +165,9 @@ func (x *h2Exchange) end(err error) error {
 	x.read.stop()
 	if err != nil && x.expired != nil {
 		err = x.expired
+	}
+	if x.unwatch != nil {
+		x.unwatch()
 	}
 	x.mu.Unlock()
 	x.cancel(nil)
