@@ -132,6 +132,7 @@ func TestHTTPLookups(t *testing.T) {
 		{"GET /?a;b=1;c=2&&d=3 HTTP/1.1", "", "", "arg_a arg_c arg_a;b arg_d arg_", "absent\nabsent\n1;c=2\n3\nabsent"},
 		{"GET /?=1&a+b=2 HTTP/1.1", "", "", "arg_ arg_a+b", "1\nabsent"},
 		{"GET /?abc=1 HTTP/1.1", "", "", "arg_ab arg_abcd", "absent\nabsent"},
+		{"GET /?" + strings.Repeat("a=1&", 10_000) + "b=2 HTTP/1.1", "", "", "arg_a arg_b", "1\n2"},
 
 		// Cookies.
 		{"GET / HTTP/1.1", "Cookie: a=1; A=2;a=3 ; b=\"x y\"; c=; d; e=\"; =f; g=h=i\n", "", "cookie_a cookie_A cookie_b cookie_c cookie_d cookie_e cookie_ cookie_g cookie_x", "1\n2\nx y\n\n\n\"\nf\nh=i\nabsent"},

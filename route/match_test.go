@@ -2,6 +2,7 @@ package route_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -83,6 +84,37 @@ func TestMatchHTTP(t *testing.T) {
 	m, err := empty.MatchHTTP(httptest.NewRequest("GET", "/", nil))
 	require.NoError(t, err)
 	require.Zero(t, m)
+}
+
+// However many hosts there are, in a route or in a table, each is found in every form (a list of
+// over 100 names had a fast path that knew only one: CVE-2026-27588).
+func TestHostsOfEveryNumber(t *testing.T) {
+	for _, n := range []int{1, 31, 101, 10_001} {
+		var table *route.Table
+		var hosts []string
+		var routes []*route.Route
+		for i := range n {
+			name, below := fmt.Sprintf("N%d.test", i), fmt.Sprintf("*.W%d.test", i)
+			hosts = append(hosts, name, below)
+			routes = append(routes, mustNew(t, route.Config{ID: fmt.Sprint(i), Hosts: []string{name, below}, Paths: []string{"/many"}}))
+		}
+		table = table.With(mustNew(t, route.Config{ID: "all", Hosts: hosts, Paths: []string{"/one"}})).With(routes...)
+		for i := range n {
+			for _, form := range []string{"n%d.test", "N%d.TEST", "n%d.test.", "n%d.Test.:8080", "a.w%d.test", "a.B.W%d.test.:080"} {
+				host := fmt.Sprintf(form, i)
+				for path, want := range map[string]string{"/many": fmt.Sprint(i), "/one": "all", "/none": ""} {
+					m, err := table.MatchHTTP(request(t, "GET", host, path))
+					require.NoError(t, err)
+					require.Equal(t, want, idOf(m), "%d: %s%s", n, host, path)
+				}
+			}
+		}
+		for _, host := range []string{"w0.test", "xn0.test", "n0.test.x", fmt.Sprintf("n%d.test", n)} {
+			m, err := table.MatchHTTP(request(t, "GET", host, "/one"))
+			require.NoError(t, err)
+			require.Zero(t, m, host)
+		}
+	}
 }
 
 // The client's address is that of the connection, as nginx would write it.
