@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -515,6 +516,49 @@ func TestH2Addresses(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, map[string]int{"10.0.0.1:80": 0, "10.0.0.2:80": 1, "10.0.0.3:80": 0, "10.0.0.4:80": 1}, open)
 		p.Close()
+	})
+}
+
+// A name may have more addresses than connections are held to. Which of them have one differs from
+// one gateway to the next, lest all of a fleet leave out the same.
+func TestH2ManyAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dns := &fakeDNS{}
+		var all []string
+		for i := range 40 {
+			all = append(all, fmt.Sprintf("10.0.0.%d", i))
+		}
+		dns.set(nil, all...)
+		var mu sync.Mutex
+		made := map[string]int{}
+		dial := func(_ context.Context, _, address string) (net.Conn, error) {
+			mu.Lock()
+			made[address]++
+			mu.Unlock()
+			ours, theirs := net.Pipe()
+			go h2Node(func(c h2Peer, stream uint32) bool {
+				time.AfterFunc(time.Second, func() { answer200(c, stream) })
+				return true
+			})(theirs)
+			return fakeConn{ours, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}, nil
+		}
+		const pools, held = 10, 16
+		for range pools {
+			p := newPool(t, upstream.Config{Scheme: "grpc", Nodes: []upstream.Node{{Host: "a.test"}}}, &upstream.Options{Resolver: dns, Dialer: dial})
+			var requests sync.WaitGroup
+			for range 2 * held {
+				requests.Go(func() { get(t, p, "http://a.test/") })
+				synctest.Wait()
+			}
+			requests.Wait()
+			p.Close()
+		}
+		sum := 0
+		for _, n := range made {
+			sum += n
+		}
+		require.Equal(t, pools*held, sum)
+		require.Greater(t, len(made), 30, "%v", made)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -196,14 +197,17 @@ func (g *h2Group) open() (n int) {
 	return n
 }
 
-// unconnected returns an address to which the group has no connection, to connect to.
-// t.mu is held.
+// unconnected returns an address to which the group has no connection, to connect to. It
+// begins anywhere: if there are more than h2MaxSpread, the others of a fleet are not to leave
+// out the same. t.mu is held.
 func (t *h2Client) unconnected(g *h2Group) string {
 	if len(g.conns) == 0 {
 		return t.address // any: not everybody's first connection to the first address
 	}
 	_, port, _ := net.SplitHostPort(t.address)
-	for _, addr := range t.addrs {
+	n := len(t.addrs)
+	for i, begin := 0, rand.IntN(max(n, 1)); i < n; i++ {
+		addr := t.addrs[(begin+i)%n]
 		if !slices.ContainsFunc(g.conns, func(c *h2Conn) bool { return c.addr == addr }) {
 			return net.JoinHostPort(addr.String(), port)
 		}
