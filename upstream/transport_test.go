@@ -73,6 +73,16 @@ func TestPluggedTransport(t *testing.T) {
 	}
 }
 
+// What the pool decides is not the Transport's: its proxy would get the request, and what it
+// compresses nobody has asked for.
+func TestTransportGivesUpSettings(t *testing.T) {
+	node := newOrigin(t, mirror)
+	proxy := mustURL(t, "http://user:secret@proxy.test:3128")
+	p := newPool(t, upstream.Config{Nodes: []upstream.Node{node.Node}}, &upstream.Options{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}})
+	_, head := get(t, p, "http://a.test/")
+	require.Equal(t, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", head)
+}
+
 // What the pool does not decide is the Transport's.
 func TestTransportKeepsItsOwnSettings(t *testing.T) {
 	begun, release := make(chan struct{}, 10), make(chan struct{})
