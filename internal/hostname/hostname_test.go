@@ -293,6 +293,26 @@ func checkAsSent(t testing.TB, x *hostname.Index[int], sent string) {
 	require.False(t, m.Next())
 }
 
+// A wildcard is found whatever its length, up to the longest that a name can have.
+func TestSuffixesOfEveryLength(t *testing.T) {
+	var all hostname.Index[int]
+	for length := 1; length <= 251; length++ {
+		suffix := name253[len(name253)-length:]
+		if suffix[0] == '.' {
+			suffix = "y" + suffix[1:]
+		}
+		alone := hostname.Index[int]{}.With("*."+suffix, length)
+		all = all.With("*."+suffix, length)
+		for _, x := range []*hostname.Index[int]{&alone, &all} {
+			found := walk(x, "z."+suffix)
+			require.NotEmpty(t, found, length)
+			require.Equal(t, match{length, 1}, found[0])
+			checkAsSent(t, x, "Z."+suffix)
+		}
+		require.Empty(t, walk(&alone, "z.z"+suffix[1:]), length)
+	}
+}
+
 // sentAs returns a name, or what is none, as a client might send it.
 func sentAs(rnd *rand.Rand, name string) string {
 	b := []byte(name)
