@@ -205,6 +205,7 @@ func (t *turn) ask(d *decision) {
 func (t *turn) relay() bool {
 	t.takeBody()
 	t.fwd.Method, t.fwd.Host, t.fwd.Vars = t.req.Method, t.authority, t.vars
+	t.fwd.Binds = t.head.Binds
 	timeout := t.found.Route.Timeout()
 	t.fwd.Connect, t.fwd.Send, t.fwd.Read = timeout.Connect, timeout.Send, timeout.Read
 	t.own.note(&t.decision, nil)

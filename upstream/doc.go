@@ -37,12 +37,12 @@
 // The pool has its own HTTP/1.1 client, which is strict: an answer that two readers could
 // understand differently is an error (status 502), and its connection is closed. A
 // connection is reused only if the previous answer was read to its end, nothing followed
-// it, and the request was sent completely. Nor is it if the answer asks for NTLM or
-// Negotiate, which authenticate a connection: the next client would be taken for the one
-// before. So NTLM, which takes several requests over one connection, does not work. A
-// connection that the node has closed in the meantime is replaced, unless that could
-// execute the request twice. An idle connection holds no buffer and has no goroutine,
-// except on systems other than Unix, or if a dialer returned something other than a socket.
+// it, and the request was sent completely. Nor is it if the request or the answer speaks
+// NTLM or Negotiate, which authenticate a connection: the next client would be taken for the
+// one before. So NTLM, which takes several requests over one connection, does not work. A
+// connection that the node has closed in the meantime is replaced, unless that could execute
+// the request twice. An idle connection holds no buffer and has no goroutine, except on
+// systems other than Unix, or if a dialer returned something other than a socket.
 // [Options.Transport] substitutes an [http.Transport] for this client.
 //
 // # Names

@@ -124,7 +124,7 @@ func (c *http1Client) do(req *http.Request, dial DialFunc, limit *Timeout) (*htt
 		again:    req.GetBody,
 		trailer:  req.Trailer,
 		expects:  expectsContinue(req.Header),
-		closes:   req.Close || http1.ClosesAfter(req.Header["Connection"]),
+		closes:   req.Close || http1.ClosesAfter(req.Header["Connection"]) || http1.Binds(req.Header["Authorization"]),
 		upgrades: len(req.Header["Upgrade"]) > 0,
 	}}
 	if trace != nil && trace.Got1xxResponse != nil {
@@ -151,7 +151,7 @@ type outbound struct {
 	trailer http.Header // after the body
 
 	expects  bool // the node is to be asked whether it wants the body
-	closes   bool // it is told that this is the last request of the connection
+	closes   bool // this is the last request of the connection, whether or not the node is told
 	upgrades bool // it is asked for another protocol
 
 	// early, if not nil, is given each head with a status of 1xx but 101, as net/http has it:

@@ -102,6 +102,7 @@ func (x *leanExchange) send(a *attempt) (progress, error) {
 		method: c.method,
 		key:    key,
 		length: x.r.Length,
+		closes: x.r.Binds,
 		early:  x.r.Early,
 		lean:   x,
 	}}

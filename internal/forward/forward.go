@@ -27,6 +27,7 @@ type Request struct {
 	Method string
 	Host   string // as the client sent it; empty in some of HTTP/1.0
 	Head   Head
+	Binds  bool // see [http1.Binds]: nobody else gets the connection
 
 	// Body is nil if there is none, or if Head has it with it. It is read by another
 	// goroutine, and closed, which may be after the Exchange.

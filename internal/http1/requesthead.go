@@ -14,6 +14,7 @@ type RequestHead struct {
 	Chunked  bool // Transfer-Encoding
 	Expect   bool // Expect is "100-continue"
 	Trailers bool // TE has "trailers"
+	Binds    bool // it has credentials that a server may remember of the connection: see [Binds]
 
 	persistence
 	Section
@@ -132,7 +133,7 @@ func (r *RequestHead) parseField(at int, line []byte, limit int) error {
 // note looks at the fields that concern this connection.
 func (r *RequestHead) note(name, value []byte) error {
 	switch len(name) {
-	case len("te"), len("host"), len("expect"), len("connection"), len("content-length"), len("transfer-encoding"):
+	case len("te"), len("host"), len("expect"), len("connection"), len("authorization"), len("content-length"), len("transfer-encoding"):
 	default:
 		return nil
 	}
@@ -167,6 +168,8 @@ func (r *RequestHead) note(name, value []byte) error {
 		if r.Expect = is(value, "100-continue"); !r.Expect && len(value) > 0 {
 			return &RequestError{417, "the expectation is not known"}
 		}
+	case is(name, "authorization"):
+		r.Binds = r.Binds || binds(value)
 	case is(name, "te"):
 		for len(value) > 0 {
 			var coding []byte

@@ -20,9 +20,7 @@ type Response struct {
 
 	Chunked bool // Transfer-Encoding
 
-	// bound says that the server asks for who the client is in a way that it then remembers
-	// of the connection.
-	bound bool
+	bound bool // WWW-Authenticate says what [Binds] looks for
 
 	persistence
 	Section
@@ -109,24 +107,9 @@ func (r *Response) note(name, value []byte) error {
 			return errors.New("malformed response: Connection names too many fields")
 		}
 	case is(name, "www-authenticate"):
-		r.bound = r.bound || bindsConnection(value)
+		r.bound = r.bound || binds(value)
 	}
 	return nil
-}
-
-// bindsConnection reports whether a challenge is one of those schemes that authenticate a
-// connection and not a request (RFC 4559, section 6): to the server, whatever comes next over
-// the connection is from the same client.
-func bindsConnection(challenges []byte) bool {
-	for len(challenges) > 0 {
-		var challenge []byte
-		challenge, challenges = nextOption(challenges)
-		scheme, _, _ := bytes.Cut(challenge, []byte{' '})
-		if is(scheme, "ntlm") || is(scheme, "negotiate") {
-			return true
-		}
-	}
-	return false
 }
 
 // check judges the head as a whole.
