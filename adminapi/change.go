@@ -205,6 +205,7 @@ func (h *Handler) changeOf(ctx context.Context, v view, edits ...*edit) (gateway
 		}
 		addTo(&c, v, user)
 	}
+	h.restorePlaces(ctx, &c, v, edits)
 	return c, nil
 }
 

@@ -1,0 +1,92 @@
+package adminapi_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Of ssl objects with one name the oldest answers, and goes on to do so when it was disabled in
+// between: for what is stored is the same, and whoever starts with it has them by age.
+func TestEnabledAgain(t *testing.T) {
+	off, on := `{"status":0}`, `{"status":1}`
+	patch := func(w *world, id, change string) {
+		a := w.do("PATCH", "/apisix/admin/ssls/"+id, change)
+		require.Equal(w.t, 200, a.status, a.body)
+	}
+	for what, change := range map[string]func(w *world){
+		"PATCH": func(w *world) {
+			patch(w, "old", off)
+			patch(w, "old", on)
+		},
+		"a client certificate meanwhile": func(w *world) {
+			patch(w, "old", `{"type":"client"}`)
+			patch(w, "old", `{"type":null}`)
+		},
+		"disabled from the first, and one is younger than both": func(w *world) {
+			patch(w, "old", off)
+			last := w.sslDoc(w.pair2)
+			last["sni"] = "b.a.test" // which none but the middle one has too
+			w.put("/ssls/last", last)
+			patch(w, "old", on)
+		},
+		"other names meanwhile": func(w *world) {
+			patch(w, "old", `{"status":0,"sni":"z.test"}`)
+			patch(w, "old", `{"status":1,"sni":"A.test."}`)
+		},
+		"both": func(w *world) {
+			patch(w, "old", off)
+			patch(w, "middle", off)
+			patch(w, "old", on)
+			patch(w, "middle", on)
+		},
+		"a whole configuration": func(w *world) {
+			patch(w, "old", off)
+			patch(w, "middle", off)
+			var whole map[string]any
+			require.NoError(w.t, json.Unmarshal([]byte(w.do("GET", "/apisix/admin/configs", "").body), &whole))
+			for _, doc := range whole["ssls"].([]any) {
+				delete(doc.(map[string]any), "status")
+			}
+			a := w.doWith("PUT", "/apisix/admin/configs", encode(w.t, map[string]any{"ssls": whole["ssls"]}), "X-Digest", "1")
+			require.Equal(w.t, 202, a.status, a.body)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, setup{})
+			w.put("/ssls/old", w.sslDoc(w.pair))
+			middle := w.sslDoc(w.pair2)
+			delete(middle, "sni")
+			middle["snis"] = list{"a.test", "b.a.test"}
+			middle["client"] = map[string]any{"ca": string(w.people.PEM())}
+			w.put("/ssls/middle", middle)
+			w.put("/ssls/another", w.sslDoc(w.pair2)) // less than "middle", and younger
+			before := handshake(w.gw, "a.test") + handshake(w.gw, "b.a.test")
+			change(w)
+			require.Equal(t, before, handshake(w.gw, "a.test")+handshake(w.gw, "b.a.test"))
+			w.check()
+		})
+	}
+}
+
+// So it is with what others have stored, and with what nobody could read at first.
+func TestFollowEnabledAgain(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	off := w.sslDoc(w.pair)
+	off["status"] = 0
+	s.write(t, "/ssls/1", "{")
+	s.write(t, "/ssls/2", encode(t, off))
+	m := join(t, s)
+	s.write(t, "/ssls/3", encode(t, w.sslDoc(w.pair)))
+	for _, key := range []string{"/ssls/2", "/ssls/1"} {
+		s.write(t, key, encode(t, w.sslDoc(w.pair2)))
+		require.Equal(t, handshake(join(t, s).gw, "a.test"), handshake(m.gw, "a.test"), key)
+		s.write(t, key, encode(t, w.sslDoc(w.pair)))
+		require.Equal(t, handshake(join(t, s).gw, "a.test"), handshake(m.gw, "a.test"), key)
+		require.Equal(t, running(t, join(t, s).gw), running(t, m.gw), key)
+		s.write(t, key, encode(t, w.sslDoc(w.pair2)))
+	}
+	require.Empty(t, m.h.Status().Rejected)
+}
