@@ -123,8 +123,7 @@ func (h *Handler) Status() Status {
 	defer h.following.mu.Unlock()
 	s := h.following.state
 	for key, r := range h.rejected {
-		kind, id, _ := parseKey(key)
-		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.record.Modified, Err: r.err, LastGood: h.docs.get(kind, id) != nil})
+		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.record.Modified, Err: r.err, LastGood: h.hasLastGood(key)})
 	}
 	for key, r := range h.following.rules {
 		s.Rejected = append(s.Rejected, Rejected{Key: key, Revision: r.record.Modified, Err: r.err})
@@ -302,8 +301,7 @@ func (h *Handler) take(ctx context.Context, u Update) (_ gateway.Report, taken b
 // logFollowed tells of an update that was taken, and of what was kept out of it.
 func (h *Handler) logFollowed(revision int64, put, deleted int, out map[string]*rejection) {
 	for _, key := range slices.Sorted(maps.Keys(out)) {
-		kind, id, ok := parseKey(key)
-		h.logger.Error("stored document is kept out", "key", key, "revision", out[key].record.Modified, "error", out[key].err, "last_good", ok && h.docs.get(kind, id) != nil)
+		h.logger.Error("stored document is kept out", "key", key, "revision", out[key].record.Modified, "error", out[key].err, "last_good", h.hasLastGood(key))
 	}
 	if put+deleted > 0 {
 		h.logger.Info("configuration followed", "revision", revision, "put", put, "deleted", deleted)

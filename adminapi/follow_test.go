@@ -1252,6 +1252,40 @@ func TestFollowTriesAgainWithCertificate(t *testing.T) {
 	require.Equal(t, "mtls origin: a.test", body)
 }
 
+// What comes together with a client certificate that is kept out is in force with the last good
+// one, as if it had come by itself.
+func TestFollowBesideLastGood(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	client := map[string]any{"type": "client", "cert": string(w.pair.CertPEM), "key": string([]byte(w.pair.KeyPEM))}
+	to := func(node string) map[string]any {
+		return map[string]any{"scheme": "https", "nodes": map[string]any{node: 1}, "tls": map[string]any{"client_cert_id": "client"}}
+	}
+	before, after := to("127.0.0.1:1"), to(w.mtlsOrigin())
+	_, err := s.Commit(t.Context(),
+		adminapi.Write{Key: "/ssls/client", Value: []byte(encode(t, client))},
+		adminapi.Write{Key: "/upstreams/1", Value: []byte(encode(t, before))},
+		adminapi.Write{Key: "/services/1", Value: []byte(encode(t, map[string]any{"hosts": many("h%d.test", 400), "upstream": before}))},
+		adminapi.Write{Key: "/routes/1", Value: []byte(`{"uri":"/1","upstream_id":"1"}`)})
+	require.NoError(t, err)
+	m := join(t, s)
+	require.Contains(t, m.get("/1"), "could not be reached")
+	client["cert"] = "no certificate"
+	_, err = s.Commit(t.Context(),
+		adminapi.Write{Key: "/ssls/client", Value: []byte(encode(t, client)), Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/upstreams/1", Value: []byte(encode(t, after)), Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/services/1", Value: []byte(encode(t, map[string]any{"hosts": many("h%d.test", 2), "upstream": after})), Prev: adminapi.AnyRevision},
+		adminapi.Write{Key: "/routes/2", Value: []byte(encode(t, map[string]any{"uris": many("/p%d", 400), "service_id": "1"}))})
+	require.NoError(t, err)
+	s.settle()
+	status := m.h.Status()
+	require.Len(t, status.Rejected, 1, status)
+	require.Equal(t, "/ssls/client", status.Rejected[0].Key)
+	require.Equal(t, "mtls origin: a.test", m.get("/1"))
+	_, body := ask(m.gw, "GET", "http://h1.test/p399", "")
+	require.Equal(t, "mtls origin: a.test", body)
+}
+
 // A route is not kept out for an upstream that is: it leads nowhere until that is mended.
 func TestFollowUpstreamIsMended(t *testing.T) {
 	w := newWorld(t, setup{})

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/sallyport/sallyport/internal/apisix"
@@ -13,22 +14,35 @@ import (
 
 // retryBeside tries what may have been kept out because of documents that edits have changed,
 // and then because of those that are in force now for it. Those in just were judged beside the
-// edits already. changeMu is held.
+// edits already, but perhaps also beside others of theirs: they are tried beside the versions of
+// those that stay in force. changeMu is held.
 func (h *Handler) retryBeside(ctx context.Context, edits []*edit, just map[string]*rejection) {
-	for len(edits) > 0 && len(h.rejected) > 0 {
-		keys := h.keptOutFor(edits)
-		edits = nil
-		for _, key := range keys {
-			r := h.rejected[key]
-			if just[key] != nil {
-				continue
-			}
-			if e := h.editOf(r); e != nil && h.retry(ctx, e, r) == nil {
-				edits = append(edits, e)
-			}
+	keys := slices.DeleteFunc(h.keptOutFor(edits), func(key string) bool { return just[key] != nil })
+	for _, key := range slices.Sorted(maps.Keys(just)) {
+		if slices.ContainsFunc(just[key].names, func(name string) bool { return just[name] != nil && h.hasLastGood(name) }) {
+			keys = append(keys, key)
 		}
-		just = nil
 	}
+	for len(keys) > 0 {
+		keys = h.keptOutFor(h.retryEach(ctx, keys))
+	}
+}
+
+// retryEach tries what is kept out, and returns the edits of what is in force now.
+func (h *Handler) retryEach(ctx context.Context, keys []string) (edits []*edit) {
+	for _, key := range keys {
+		r := h.rejected[key]
+		if e := h.editOf(r); e != nil && h.retry(ctx, e, r) == nil {
+			edits = append(edits, e)
+		}
+	}
+	return edits
+}
+
+// hasLastGood reports whether a version of a document is in force that was stored before it.
+func (h *Handler) hasLastGood(key string) bool {
+	kind, id, ok := parseKey(key)
+	return ok && h.docs.get(kind, id) != nil
 }
 
 // keptOutFor returns the keys of what is kept out and names a document that edits have changed,
