@@ -40,6 +40,10 @@ type Handler struct {
 	// changeMu guards them.
 	told map[string][]string
 
+	// displaced says that the gateway may have ssl objects in another order than that of their
+	// age: see restorePlaces. changeMu guards it.
+	displaced bool
+
 	// mu guards what follows. Changing it takes changeMu as well, so that whoever holds
 	// that may read it.
 	mu      sync.RWMutex

@@ -14,8 +14,8 @@ import (
 
 // This file keeps the ssl objects of one name in the order of their age: the oldest answers. The
 // gateway has them in the order in which it got them, and does not have one that is disabled or
-// of type client. When that is enabled it must come back to its place, or else another would
-// answer until the next start, perhaps one that asks for no certificate.
+// of type client. When that is enabled it must come to its place, or else another would answer
+// until the next start, perhaps one that asks for no certificate.
 
 // A place is where an ssl object stands among the others, as at a start.
 type place struct {
@@ -33,56 +33,86 @@ func (p place) compare(q place) int {
 	return cmp.Or(cmp.Compare(p.created, q.created), strings.Compare(p.id, q.id))
 }
 
-// restorePlaces completes a change that enables ssl objects: what was created after one of them
-// and has a name of it is put again, behind it. changeMu is held.
+// restorePlaces completes a change that puts ssl objects: of those that share names with them,
+// the gateway gets anew what would be in another order there than at a start. changeMu is held.
 func (h *Handler) restorePlaces(ctx context.Context, c *gateway.Change, v view, edits []*edit) {
 	there := h.server.Profiles()
-	var back []string
-	for _, e := range edits {
-		if e.enablesSSL() && h.placeOf(e).created != isNew && there.Get(e.id) == nil {
-			back = append(back, e.id)
-		}
-	}
-	if back == nil {
-		return
-	}
-	places, names, byName := map[string]place{}, map[string][]string{}, map[string][]string{}
-	note := func(at place, of []string) {
-		places[at.id], names[at.id] = at, of
-		for _, name := range of {
-			byName[name] = append(byName[name], at.id)
-		}
-	}
+	var put []string
 	for _, e := range edits {
 		if e.enablesSSL() {
-			note(h.placeOf(e), canonicalNames(*e.decoded.SSL))
+			put = append(put, e.id)
+			h.displaced = h.displaced || h.placeOf(e).created != isNew && there.Get(e.id) == nil
 		}
 	}
-	for _, o := range h.docs.kinds[apisix.SSLs].byAge {
-		if p := there.Get(o.id); p != nil && v.edited[keyOf(apisix.SSLs, o.id)] == nil {
-			note(place{o.created, o.id}, p.Names())
-		}
+	if put == nil || !h.displaced {
+		return // the usual case
 	}
-	for moved := map[string]bool{}; len(back) > 0; {
-		id := back[0]
-		back = back[1:]
-		for _, name := range names[id] {
-			for _, other := range byName[name] {
-				if !moved[other] && places[other].compare(places[id]) > 0 {
-					moved[other] = true
-					back = append(back, other)
-					h.putAgain(ctx, c, v, other)
-				}
-			}
+	places, names := h.placesAfter(there, v, edits)
+	related := sharing(names, put)
+	slices.SortStableFunc(related, func(a, b string) int { return places[a].compare(places[b]) })
+	ranks, rank := map[string]int{}, 0
+	for p := range there.All() {
+		rank++
+		ranks[p.ID()] = rank
+	}
+	last, inOrder := 0, true
+	for _, id := range related {
+		if inOrder = inOrder && ranks[id] > last; inOrder {
+			last = ranks[id]
+		} else if ranks[id] > 0 {
+			h.putAgain(ctx, c, v, id)
 		}
 	}
 	slices.SortStableFunc(c.Put.Profiles, func(a, b ssl.Config) int { return places[a.ID].compare(places[b.ID]) })
 }
 
+// placesAfter returns the places and the names of the ssl objects that the gateway has after
+// edits, by id.
+func (h *Handler) placesAfter(there *ssl.Table, v view, edits []*edit) (places map[string]place, names map[string][]string) {
+	places, names = map[string]place{}, map[string][]string{}
+	for _, e := range edits {
+		if e.enablesSSL() {
+			places[e.id], names[e.id] = h.placeOf(e), canonicalNames(*e.decoded.SSL)
+		}
+	}
+	for _, o := range h.docs.kinds[apisix.SSLs].byAge {
+		if p := there.Get(o.id); p != nil && v.edited[keyOf(apisix.SSLs, o.id)] == nil {
+			places[o.id], names[o.id] = place{o.created, o.id}, p.Names()
+		}
+	}
+	return places, names
+}
+
+// sharing returns some ids, and those of what has a name of one of them, or of what has a name
+// of those, and so on.
+func sharing(names map[string][]string, ids []string) []string {
+	byName := map[string][]string{}
+	for id, list := range names {
+		for _, name := range list {
+			byName[name] = append(byName[name], id)
+		}
+	}
+	found := map[string]bool{}
+	for _, id := range ids {
+		found[id] = true
+	}
+	for i := 0; i < len(ids); i++ { // which grows
+		for _, name := range names[ids[i]] {
+			for _, other := range byName[name] {
+				if !found[other] {
+					found[other] = true
+					ids = append(ids, other)
+				}
+			}
+			delete(byName, name)
+		}
+	}
+	return ids
+}
+
 // putAgain adds to a change that the gateway gets an ssl object anew, behind those that it has.
 func (h *Handler) putAgain(ctx context.Context, c *gateway.Change, v view, id string) {
-	key := keyOf(apisix.SSLs, id)
-	if v.edited[key] == nil {
+	if v.edited[keyOf(apisix.SSLs, id)] == nil {
 		e := &edit{kind: apisix.SSLs, id: id, doc: h.docs.get(apisix.SSLs, id).doc}
 		if h.decode(ctx, v, e) != nil {
 			return // a reference cannot be resolved now: it stays as it is, and where it is

@@ -35,6 +35,18 @@ func TestEnabledAgain(t *testing.T) {
 			patch(w, "old", `{"status":0,"sni":"z.test"}`)
 			patch(w, "old", `{"status":1,"sni":"A.test."}`)
 		},
+		"with other names at first": func(w *world) {
+			patch(w, "old", off)
+			patch(w, "old", `{"status":1,"sni":"z.test"}`)
+			patch(w, "old", `{"sni":"a.test"}`)
+		},
+		"another has its name only later": func(w *world) {
+			patch(w, "middle", `{"status":0,"snis":["b.a.test"]}`)
+			patch(w, "middle", on)
+			patch(w, "another", `{"sni":"b.a.test"}`)
+			patch(w, "middle", `{"snis":["a.test","b.a.test"]}`)
+			patch(w, "another", `{"sni":"a.test"}`)
+		},
 		"both": func(w *world) {
 			patch(w, "old", off)
 			patch(w, "middle", off)
