@@ -109,7 +109,7 @@ func show(s string) string {
 	case strings.Contains(s, "PRIVATE KEY"), secret.In(s):
 		return secret.Redacted
 	case len(s) > maxShown:
-		return s[:maxShown] + "..."
+		return strings.ToValidUTF8(s[:maxShown], "") + "..."
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -304,9 +305,12 @@ func TestErrorsAreBounded(t *testing.T) {
 		{apisix.Upstreams, `{"nodes":{` + many(`"a%d:x":1`) + `}}`},
 		{apisix.Routes, `{"uri":"/","upstream_id":1,"host":"` + strings.Repeat(" ", 1<<20) + `"}`},
 		{apisix.Routes, `{"uri":"/","upstream_id":1,"` + strings.Repeat("x", 1<<20) + `":1}`},
+		{apisix.Routes, `{"uri":"/","upstream_id":1,"x` + strings.Repeat("é", 1<<10) + `":1}`},
+		{apisix.Routes, `{"uri":"/","upstream_id":1,"host":"x` + strings.Repeat("é", 1<<10) + `"}`},
 	} {
 		_, err := apisix.Decode(c.kind, "1", f.doc(c.doc))
 		require.Error(t, err)
+		require.True(t, utf8.ValidString(err.Error()), "%.60s", c.doc)
 		require.Less(t, len(err.Error()), 8192, "%.60s", c.doc)
 	}
 }
