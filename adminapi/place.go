@@ -75,9 +75,17 @@ func (h *Handler) placesAfter(there *ssl.Table, v view, edits []*edit) (places m
 			places[e.id], names[e.id] = h.placeOf(e), canonicalNames(*e.decoded.SSL)
 		}
 	}
+	note := func(at place) {
+		if p := there.Get(at.id); p != nil && v.edited[keyOf(apisix.SSLs, at.id)] == nil {
+			places[at.id], names[at.id] = at, p.Names()
+		}
+	}
 	for _, o := range h.docs.kinds[apisix.SSLs].byAge {
-		if p := there.Get(o.id); p != nil && v.edited[keyOf(apisix.SSLs, o.id)] == nil {
-			places[o.id], names[o.id] = place{o.created, o.id}, p.Names()
+		note(place{o.created, o.id})
+	}
+	for _, r := range h.rejected {
+		if r.refuses != nil && r.refuses.Kind == apisix.SSLs {
+			note(place{r.record.Created, r.refuses.ID})
 		}
 	}
 	return places, names
@@ -112,9 +120,11 @@ func sharing(names map[string][]string, ids []string) []string {
 
 // putAgain adds to a change that the gateway gets an ssl object anew, behind those that it has.
 func (h *Handler) putAgain(ctx context.Context, c *gateway.Change, v view, id string) {
-	if v.edited[keyOf(apisix.SSLs, id)] == nil {
-		e := &edit{kind: apisix.SSLs, id: id, doc: h.docs.get(apisix.SSLs, id).doc}
-		if h.decode(ctx, v, e) != nil {
+	if key := keyOf(apisix.SSLs, id); v.edited[key] == nil {
+		e := &edit{kind: apisix.SSLs, id: id}
+		if o := h.docs.get(apisix.SSLs, id); o == nil {
+			e.decoded = h.rejected[key].refuses
+		} else if e.doc = o.doc; h.decode(ctx, v, e) != nil {
 			return // a reference cannot be resolved now: it stays as it is, and where it is
 		}
 		addTo(c, v, e)
@@ -132,7 +142,7 @@ func (h *Handler) placeOf(e *edit) place {
 	switch r := h.rejected[e.key()]; {
 	case e.old != nil:
 		return place{e.old.created, e.id}
-	case r != nil && e.doc != nil:
+	case r != nil:
 		return place{r.record.Created, e.id}
 	}
 	return place{isNew, e.id}

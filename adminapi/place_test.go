@@ -101,4 +101,16 @@ func TestFollowEnabledAgain(t *testing.T) {
 		s.write(t, key, encode(t, w.sslDoc(w.pair2)))
 	}
 	require.Empty(t, m.h.Status().Rejected)
+	// One that refuses, because it cannot be used, has its place too.
+	bad := w.sslDoc(w.pair)
+	bad["sni"], bad["key"] = "A.test", string([]byte(w.pair2.KeyPEM))
+	s.write(t, "/ssls/4", encode(t, off))
+	s.write(t, "/ssls/5", encode(t, bad))
+	for _, key := range []string{"/ssls/1", "/ssls/2", "/ssls/3"} {
+		s.remove(t, key)
+	}
+	s.write(t, "/ssls/4", encode(t, w.sslDoc(w.pair)))
+	require.Len(t, m.h.Status().Rejected, 1)
+	require.Equal(t, handshake(join(t, s).gw, "a.test"), handshake(m.gw, "a.test"))
+	require.Contains(t, handshake(m.gw, "a.test"), "asked false")
 }
