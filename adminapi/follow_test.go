@@ -403,6 +403,31 @@ func TestFollowKeepsOut(t *testing.T) {
 	require.Empty(t, m.h.Status().Rejected)
 }
 
+// What is stored and cannot be used is there for If-Match and If-None-Match: it is somebody's,
+// though no GET shows it.
+func TestFollowPreconditions(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	m := join(t, s)
+	send := func(method, name, value string) int {
+		r := httptest.NewRequest(method, "http://localhost/apisix/admin/routes/1", strings.NewReader(encode(t, w.routeDoc("/1", 1))))
+		r.Header.Set(name, value)
+		return serveOne(m.h, r).Code
+	}
+	require.Equal(t, 412, send("PUT", "If-Match", "*"))
+	revision := s.write(t, "/routes/1", `{"uri":1}`)
+	require.Equal(t, 412, send("PUT", "If-None-Match", "*"))
+	require.Equal(t, 412, send("PUT", "If-Match", fmt.Sprint(revision+1)))
+	require.Equal(t, 412, send("DELETE", "If-Match", fmt.Sprint(revision+1)))
+	require.Len(t, m.h.Status().Rejected, 1)
+	require.Equal(t, 404, send("PATCH", "If-Match", fmt.Sprint(revision)))
+	require.Equal(t, 200, send("DELETE", "If-Match", fmt.Sprintf("%q", fmt.Sprint(revision))))
+	revision = s.write(t, "/routes/1", `{"uri":1}`)
+	require.Equal(t, 201, send("PUT", "If-Match", fmt.Sprintf("W/%q", fmt.Sprint(revision))))
+	require.Equal(t, 412, send("PUT", "If-None-Match", "*"))
+	require.Equal(t, 200, send("PUT", "If-Match", "*"))
+}
+
 // An ssl object that never was good refuses its names, so that no wildcard answers for them
 // without asking for a certificate.
 func TestFollowRefusesNames(t *testing.T) {

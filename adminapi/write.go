@@ -34,7 +34,7 @@ func (h *Handler) put(r *http.Request, kind apisix.Kind, id string, sent body) (
 		return nil, foreignFailure(kind, id)
 	}
 	old := h.docs.get(kind, id)
-	if f := precondition(r, old); f != nil {
+	if f := h.precondition(r, kind, id); f != nil {
 		return nil, f
 	}
 	if doc, f = withoutTimes(doc, old); f != nil {
@@ -164,7 +164,7 @@ func (h *Handler) existing(r *http.Request, kind apisix.Kind, id string) (*objec
 	case old == nil:
 		return nil, keyNotFound
 	}
-	return old, precondition(r, old)
+	return old, h.precondition(r, kind, id)
 }
 
 // documentOf makes the checks that come before everything else. The document is a
@@ -290,13 +290,18 @@ func (h *Handler) expires(r *http.Request) (time.Time, *failure) {
 }
 
 // precondition compares If-Match and If-None-Match with what is there: the index of a
-// document, as ETag and modifiedIndex show it, with or without quotes.
-func precondition(r *http.Request, old *object) *failure {
+// document, as ETag and modifiedIndex show it, with or without quotes. What is stored and could
+// never be used is there too, although no GET shows it. changeMu is held.
+func (h *Handler) precondition(r *http.Request, kind apisix.Kind, id string) *failure {
+	revision := h.revisionOf(kind, id)
+	if o := h.docs.get(kind, id); o != nil {
+		revision = o.changed // that which is shown
+	}
 	matches := func(header string) bool {
 		for _, value := range r.Header.Values(header) {
 			for tag := range strings.SplitSeq(value, ",") {
 				tag = strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
-				if old != nil && (tag == "*" || tag == strconv.FormatInt(old.changed, 10)) {
+				if revision != 0 && (tag == "*" || tag == strconv.FormatInt(revision, 10)) {
 					return true
 				}
 			}
@@ -350,8 +355,11 @@ func (h *Handler) delete(r *http.Request, kind apisix.Kind, id string) (*reply, 
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
 	old, f := h.existing(r, kind, id)
-	if never := h.rejected[keyOf(kind, id)] != nil && old == nil; f != nil && !never {
-		return nil, f // of what is stored and could never be used, there is no document
+	if never := h.rejected[keyOf(kind, id)] != nil && old == nil; never {
+		f = h.precondition(r, kind, id) // of what is stored and could never be used, there is no document
+	}
+	if f != nil {
+		return nil, f
 	}
 	e := &edit{kind: kind, id: id, old: old}
 	if r.URL.Query().Get("force") != "true" {
