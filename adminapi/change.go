@@ -391,7 +391,7 @@ func (h *Handler) failed(r *http.Request, err error) *failure {
 		f.text = valueChanged
 	}
 	if h.logger != nil {
-		h.logger.Error("storage failed", "error", f.text, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr)
+		h.logger.Error("storage failed", "error", f.text, "method", r.Method, "path", hidden(r.URL.Path), "remote", r.RemoteAddr)
 	}
 	return f
 }

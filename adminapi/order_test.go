@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -161,6 +162,11 @@ func TestStorageFails(t *testing.T) {
 			}
 		}
 	}
+	// Whoever puts a private key into the path finds it neither there nor in the log.
+	h.hook(func(context.Context, string) error { return errors.New("no leader") })
+	a := w.do("PATCH", "/apisix/admin/ssls/1/labels/"+url.PathEscape(string([]byte(w.pair.KeyPEM))), `"x"`)
+	require.Equal(t, 503, a.status, a.body)
+	h.hook(nil)
 	w.check()
 	require.Contains(t, w.logs.String(), "storage failed")
 }
