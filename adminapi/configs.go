@@ -316,7 +316,7 @@ func (h *Handler) wholeEdit(it *item, doc map[string]any) error {
 	if f := h.restore(e); f != nil {
 		return errors.New(f.text)
 	}
-	if old != nil && stored && sameButTimes(e.doc, old.doc) {
+	if old != nil && stored && old.expires.IsZero() && sameButTimes(e.doc, old.doc) {
 		it.untouched = true
 		return nil
 	}

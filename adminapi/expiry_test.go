@@ -118,6 +118,30 @@ func TestTTLIsOfOneWrite(t *testing.T) {
 	})
 }
 
+// So does a whole configuration, in which it is the same.
+func TestTTLInWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTimed(t, nil)
+		defer x.close()
+		route := fmt.Sprintf(toNobody, 1)
+		whole := `{"routes":[{"id":"1",` + route[1:] + `]}`
+		for what, put := range map[string]func(){
+			"PUT": func() {
+				r := httptest.NewRequest("PUT", "http://localhost/apisix/admin/configs", strings.NewReader(whole))
+				r.Header.Set("X-Digest", "1")
+				require.Equal(t, 202, serveOne(x.handler, r).Code)
+			},
+			"Load": func() { require.NoError(t, x.handler.Load(t.Context(), strings.NewReader(whole))) },
+		} {
+			status, body := x.do("PUT", "/routes/1?ttl=10", route)
+			require.Contains(t, []int{200, 201}, status, body)
+			put()
+			sleep(20 * time.Second)
+			require.Equal(t, 503, x.route("/1"), what)
+		}
+	})
+}
+
 // What others name goes all the same, as a lease does.
 func TestTTLOfWhatIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
