@@ -114,3 +114,36 @@ func TestFollowEnabledAgain(t *testing.T) {
 	require.Equal(t, handshake(join(t, s).gw, "a.test"), handshake(m.gw, "a.test"))
 	require.Contains(t, handshake(m.gw, "a.test"), "asked false")
 }
+
+// A route that cannot be used and is disabled has its place as well, for when it is enabled.
+func TestFollowEnabledRoute(t *testing.T) {
+	w := newWorld(t, setup{})
+	s := newShared()
+	bad := with(w.routeDoc("/*", 1), "plugins", map[string]any{"key-auth": map[string]any{}})
+	off := with(bad, "status", 0)
+	s.write(t, "/routes/1", encode(t, off))
+	s.write(t, "/routes/2", encode(t, w.routeDoc("/*", 2)))
+	m := join(t, s)
+	for what, c := range []struct {
+		doc  map[string]any
+		want string
+	}{
+		{off, "origin 2: GET /"},
+		{bad, "the stored route for this request cannot be used"},
+		{off, "origin 2: GET /"},
+		{bad, "the stored route for this request cannot be used"},
+		{with(off, "uri", 1), "origin 2: GET /"}, // for what it is, is not known
+	} {
+		s.write(t, "/routes/1", encode(t, c.doc))
+		require.Len(t, m.h.Status().Rejected, 1)
+		require.Contains(t, m.get("/"), c.want, what)
+	}
+	s.remove(t, "/routes/1")
+	s.remove(t, "/routes/2")
+	s.write(t, "/routes/1", encode(t, off))
+	s.write(t, "/routes/2", encode(t, w.routeDoc("/*", 2)))
+	s.write(t, "/routes/1", encode(t, w.routeDoc("/*", 1)))
+	require.Equal(t, "origin 1: GET /", m.get("/"))
+	require.Equal(t, "origin 1: GET /", join(t, s).get("/"))
+	require.Empty(t, m.h.Status().Rejected)
+}

@@ -31,24 +31,23 @@ func (e *edit) refuse(refused bool) bool {
 	if e.old != nil || e.refuses {
 		return false
 	}
-	if e.doc["status"] == 0.0 || e.kind == apisix.SSLs && e.doc["type"] == "client" {
-		e.decoded, e.doc, e.refuses = nil, nil, refused
-		return refused
+	off := e.doc["status"] == 0.0 || e.kind == apisix.SSLs && e.doc["type"] == "client"
+	var o *apisix.Object
+	switch {
+	case e.kind == apisix.Routes:
+		if o = e.refuseRequests(); o != nil {
+			o.Route.Disabled = off // it keeps its place among the routes of equal rank
+		}
+	case off:
+	case e.kind == apisix.SSLs:
+		o = e.refuseNames()
+	case e.kind == apisix.Services:
+		o = e.refuseHosts()
 	}
-	switch e.kind {
-	case apisix.SSLs:
-		e.decoded = e.refuseNames()
-	case apisix.Routes:
-		e.decoded = e.refuseRequests()
-	case apisix.Services:
-		e.decoded = e.refuseHosts()
-	default:
+	if o == nil && !(off && refused) {
 		return false
 	}
-	if e.decoded == nil {
-		return false
-	}
-	e.refuses, e.unreadable, e.doc = true, nil, nil
+	e.decoded, e.refuses, e.unreadable, e.doc = o, true, nil, nil
 	return true
 }
 
