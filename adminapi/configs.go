@@ -231,8 +231,9 @@ type item struct {
 }
 
 // wholeEdits returns the documents of a whole configuration, in its order, with what is
-// wrong with each. changeMu is held.
-func (h *Handler) wholeEdits(ctx context.Context, whole map[string]any) (items []*item) {
+// wrong with each. Of the kinds in kept, it has none, and those that are stored stay. changeMu
+// is held.
+func (h *Handler) wholeEdits(ctx context.Context, whole map[string]any, kept map[apisix.Kind]bool) (items []*item) {
 	for _, name := range slices.Sorted(maps.Keys(whole)) {
 		if strings.HasSuffix(name, versionOf("")) {
 			continue
@@ -261,8 +262,12 @@ func (h *Handler) wholeEdits(ctx context.Context, whole map[string]any) (items [
 			}
 		}
 	}
-	// Only now: a document may name any other.
-	v := h.after(changedBy(items)...)
+	// Only now: a document may name any other, but none that goes.
+	edits := changedBy(items)
+	if !kept[apisix.SSLs] {
+		edits = append(edits, h.goneBeside(items, apisix.SSLs)...)
+	}
+	v := h.after(edits...)
 	for _, it := range items {
 		if it.err == nil && !it.untouched {
 			if it.err = h.decode(ctx, v, it.edit); it.err == nil {
@@ -271,6 +276,23 @@ func (h *Handler) wholeEdits(ctx context.Context, whole map[string]any) (items [
 		}
 	}
 	return items
+}
+
+// goneBeside returns the edits that delete what is in force of a kind and not among the documents
+// of a whole configuration.
+func (h *Handler) goneBeside(items []*item, kind apisix.Kind) (edits []*edit) {
+	stay := map[string]bool{}
+	for _, it := range items {
+		if it.resource == string(kind) {
+			stay[it.id] = true
+		}
+	}
+	for _, o := range h.docs.kinds[kind].byAge {
+		if !stay[o.id] {
+			edits = append(edits, &edit{kind: kind, id: o.id, old: o})
+		}
+	}
+	return edits
 }
 
 // noIndex is the index of what is no list.
@@ -348,7 +370,7 @@ func (h *Handler) validateConfigs(r *http.Request) (*reply, *failure) {
 	}
 	h.changeMu.Lock()
 	defer h.changeMu.Unlock()
-	items := h.wholeEdits(r.Context(), whole)
+	items := h.wholeEdits(r.Context(), whole, nil)
 	h.compileEach(items)
 	var faults []any
 	for _, it := range items {
@@ -430,7 +452,7 @@ func (h *Handler) putConfigs(r *http.Request) (*reply, *failure) {
 			}
 		}
 	}
-	items := h.wholeEdits(r.Context(), whole)
+	items := h.wholeEdits(r.Context(), whole, kept)
 	edits, f := h.configsEdits(items, kept, next)
 	if f != nil {
 		return nil, f

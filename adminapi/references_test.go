@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -107,6 +108,44 @@ type leaky string
 
 func (l leaky) ResolveSecret(context.Context, string) (string, error) {
 	return "", errors.New("cannot parse " + string(l))
+}
+
+// A client certificate that goes with a whole configuration is not shown to nodes any more, not
+// even by an upstream that comes with it.
+func TestWholeWithoutClientCertificate(t *testing.T) {
+	w := newWorld(t, setup{})
+	node := w.mtlsOrigin()
+	upstream := func(desc string) map[string]any {
+		return map[string]any{"id": "1", "desc": desc, "scheme": "https", "nodes": map[string]any{node: 1}, "tls": map[string]any{"client_cert_id": "client"}}
+	}
+	client := w.sslDoc(w.pair)
+	delete(client, "sni")
+	client["id"], client["type"] = "client", "client"
+	whole := func(more map[string]any) string {
+		more["routes"] = list{map[string]any{"id": "1", "uri": "/1", "upstream_id": "1"}}
+		return encode(t, more)
+	}
+	for what, put := range map[string]func(whole string){
+		"PUT": func(whole string) {
+			a := w.doWith("PUT", "/apisix/admin/configs", whole, "X-Digest", fmt.Sprint(len(whole)))
+			require.Equal(t, 202, a.status, a.body)
+		},
+		"Load": func(whole string) { require.NoError(t, w.handler.Load(t.Context(), strings.NewReader(whole))) },
+	} {
+		put(whole(map[string]any{"ssls": list{client}, "upstreams": list{upstream("before")}}))
+		require.Contains(t, w.get("http://a.test/1"), "mtls origin: a.test", what)
+		put(whole(map[string]any{"ssls": list{}, "upstreams": list{upstream("after")}}))
+		require.Contains(t, w.get("http://a.test/1"), "502", what)
+		w.check()
+	}
+	// Where they stay, because their version is that of before, it is there.
+	w.put("/ssls/client", client)
+	var state map[string]any
+	require.NoError(t, json.Unmarshal([]byte(w.do("GET", "/apisix/admin/configs", "").body), &state))
+	a := w.doWith("PUT", "/apisix/admin/configs", whole(map[string]any{"ssls_conf_version": state["ssls_conf_version"], "upstreams": list{upstream("kept")}}), "X-Digest", "kept")
+	require.Equal(t, 202, a.status, a.body)
+	require.Contains(t, w.get("http://a.test/1"), "mtls origin: a.test")
+	w.check()
 }
 
 // Refresh serves what a secret stands for now, and keeps what it stood for where it stands

@@ -79,7 +79,7 @@ func readStandalone(data []byte) (map[string]any, error) {
 // loadWhole makes the configuration the given one, and returns the number of documents that
 // have changed. changeMu is held.
 func (h *Handler) loadWhole(ctx context.Context, name string, whole map[string]any) (int, error) {
-	items := h.wholeEdits(ctx, whole)
+	items := h.wholeEdits(ctx, whole, nil)
 	edits, f := h.configsEdits(items, nil, newConfigsState())
 	if f == nil && len(edits) == 0 {
 		return 0, nil
