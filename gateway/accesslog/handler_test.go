@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -335,6 +336,37 @@ func TestMembersPanic(t *testing.T) {
 	}
 	require.Equal(t, want.String(), out.String())
 }
+
+// Neither members nor a writer that end their goroutine keep others from logging.
+func TestGoexit(t *testing.T) {
+	var out counted
+	h := accesslog.New(&out, &accesslog.Options{Size: 1})
+	gone := func(f func()) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f()
+		}()
+		<-done
+	}
+	gone(func() { _ = h.HandleMembers(time.Time{}, slog.LevelInfo, "", ending{}) })
+	gone(func() { _ = h.HandleMembers(time.Time{}, slog.LevelError, "", ending{}) })
+	require.NoError(t, h.HandleMembers(time.Time{}, slog.LevelInfo, "", text(`,"n":1`)))
+	require.NoError(t, h.Close())
+	require.Equal(t, `{"level":"INFO","msg":"","n":1}`+"\n", out.String())
+
+	h = accesslog.New(ending{}, &accesslog.Options{Size: 1})
+	gone(func() { _ = h.HandleMembers(time.Time{}, slog.LevelInfo, "", text("")) })
+	gone(func() { _ = h.Handle(t.Context(), slog.Record{}) })
+	gone(func() { _ = h.Flush() })
+	gone(func() { _ = h.Close() })
+}
+
+type ending struct{}
+
+func (ending) Write([]byte) (int, error) { runtime.Goexit(); return 0, nil }
+
+func (ending) AppendJSON(b []byte) []byte { runtime.Goexit(); return b }
 
 // A size as large as can be is no limit.
 func TestLargestSize(t *testing.T) {

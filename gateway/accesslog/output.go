@@ -160,6 +160,12 @@ func (o *output) rest() {
 // become lines in the order in which they came.
 func (o *output) begin() {
 	o.writing.Lock()
+	begun := false
+	defer func() {
+		if !begun { // the writer, or the members of a record, have ended the goroutine, as t.FailNow does
+			o.writing.Unlock()
+		}
+	}()
 	queue := o.queue
 	o.queue, o.spare = o.spare, nil
 	o.mu.Unlock()
@@ -171,6 +177,7 @@ func (o *output) begin() {
 	}
 	clear(queue)
 	o.spare = queue[:0]
+	begun = true
 }
 
 // format makes lines of records, and returns those that it has not come to, because the members
