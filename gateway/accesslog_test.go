@@ -583,6 +583,91 @@ func TestAccessLogKeepsItsWords(t *testing.T) {
 	}
 }
 
+// A handler may take the connection over, whose buffer is another's from then on, and return much
+// later: what is said of its request is what it was.
+func TestAccessLogOfTakenConnections(t *testing.T) {
+	access := newRecords()
+	h := newHarness(t, &gateway.Options{
+		AccessLog:      slog.New(accesslog.New(access, &accesslog.Options{AtOnce: slog.LevelInfo})),
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	})
+	takes := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		for range 20 { // one of them gets the buffer
+			other := h.raw(h.plain, "")
+			other.write("GET /other HTTP/1.1\r\nHost: another.test\r\nX-Forwarded-For: 10.99.99.99\r\nX-Padding: " + strings.Repeat("x", 200) + "\r\n\r\n")
+			other.answer("GET")
+		}
+	})
+	h.apply(gateway.Config{Routes: []route.Config{
+		{ID: "takes", Paths: []string{"/takes"}, AllowPlain: true, Handler: takes},
+		{ID: "other", Paths: []string{"/other"}, AllowPlain: true, Handler: http.NotFoundHandler()},
+	}})
+	for range 10 {
+		access.take()
+		c := h.raw(h.plain, "")
+		c.write("GET /takes HTTP/1.0\r\nHost: c.test\r\nX-Forwarded-For: 10.1.2.3\r\n\r\n")
+		c.wantEnd()
+		var got map[string]any
+		eventually(t, func() bool {
+			for _, r := range access.take() {
+				if r["route"] == "takes" {
+					got = r
+				}
+			}
+			return got != nil
+		}, "the request is not logged")
+		for key, want := range map[string]any{"client": "10.1.2.3", "protocol": "HTTP/1.0", "host": "c.test", "path": "/takes", "method": "GET"} {
+			require.Equal(t, want, got[key], key)
+		}
+	}
+}
+
+// Of a WebSocket it is said where it went, by whatever protocol it came.
+func TestAccessLogOfWebSockets(t *testing.T) {
+	access, events := newRecords(), make(chan *gateway.RequestEvent, 10)
+	for name, o := range map[string]*gateway.Options{
+		"log":   {AccessLog: access.logger()},
+		"trace": {Trace: &gateway.Trace{RequestDone: func(e *gateway.RequestEvent) { events <- e }}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := tunnelHarness(t, o)
+			node := func() (string, any) {
+				if o.Trace != nil {
+					e := <-events
+					require.Positive(t, e.Waited)
+					return e.Node, float64(e.Attempts)
+				}
+				r := access.next(t)
+				require.Contains(t, r, "waited")
+				return fmt.Sprint(r["node"]), r["attempts"]
+			}
+			for _, d := range []door{h.http1, h.http2} {
+				if d.major == 2 {
+					c := h.h2(d, "a.test")
+					c.opened(1, "a.test", "/ws")
+					c.frame(h2Data, h2EndStream, 1, nil)
+					require.Equal(t, "end", c.ends(1))
+				} else {
+					c := h.raw(d, "a.test")
+					c.write("GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+					res, err := http.ReadResponse(c.r, nil)
+					require.NoError(t, err)
+					require.Equal(t, 101, res.StatusCode)
+					require.NoError(t, c.Close())
+				}
+				got, attempts := node()
+				require.Equal(t, h.origin.address, got, d.name)
+				require.Equal(t, 1.0, attempts, d.name)
+			}
+		})
+	}
+}
+
 // A keeping handler looks at what it is given when it is asked to tell.
 type keeping struct {
 	mu  sync.Mutex

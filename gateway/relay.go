@@ -177,6 +177,9 @@ func (t *turn) settle() {
 		settled.refusal = &refusal
 		t.denied = &settled
 	}
+	if t.own.event == nil && t.client.server.tells() {
+		t.own.event = t.newEvent() // now: who takes the connection over lets others have the buffer
+	}
 }
 
 // context implements [asker].

@@ -41,6 +41,7 @@ func (s *Server) connect(w *streamWriter, r *http.Request, d *decision) {
 		vars:      d.vars,
 		header:    &d.header,
 		visit:     d.visit,
+		told:      s.tells(),
 		webSocket: true,
 	}
 	ctx, end := s.beginTunnel(context.WithValue(r.Context(), exchangeKey{}, x), d, false)
