@@ -177,6 +177,7 @@ func TestAccessLogOfTheIllegible(t *testing.T) {
 	h := observed(t, &gateway.Options{AccessLog: access.logger(), Limits: gateway.Limits{BodyBytes: 2}})
 	for request, status := range map[string]float64{
 		"GET /%zz HTTP/1.1\r\nHost: c.test\r\n\r\n":                              400,
+		"GET /%zy?secret HTTP/1.1\r\nHost: c.test\r\n\r\n":                       400,
 		"GET /x HTTP/1.1\r\nHost: c..test\r\n\r\n":                               400,
 		"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n":                405,
 		"POST /x HTTP/1.1\r\nHost: c.test\r\nContent-Length: 3\r\n\r\nabc":       413,
@@ -194,6 +195,7 @@ func TestAccessLogOfTheIllegible(t *testing.T) {
 		require.Equal(t, status, got["status"], request)
 		method, _, _ := strings.Cut(request, " ")
 		require.Equal(t, method, got["method"])
+		require.NotContains(t, got["path"], "secret")
 		conn.Close()
 	}
 }

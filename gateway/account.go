@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -146,7 +147,8 @@ func (t *turn) illegal() {
 	}
 	e := t.newEvent()
 	host, _ := t.head.Host()
-	e.Method, e.Host, e.Path = t.head.Method(), host, t.head.Target()
+	path, _, _ := strings.Cut(t.head.Target(), "?")
+	e.Method, e.Host, e.Path = t.head.Method(), host, path
 	e.own()
 	t.own.event = e
 }
