@@ -123,7 +123,7 @@ func (t *turn) account() {
 		return
 	}
 	t.own.received = t.received()
-	if t.own.event != nil {
+	if t.own.event != nil || s.o.AccessLog == nil {
 		s.account(&t.own)
 		return
 	}

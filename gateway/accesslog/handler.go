@@ -43,8 +43,9 @@ type Options struct {
 // of the handlers derived from it, may be called by any number of goroutines.
 //
 // Each Write of the writer gets whole lines. It is called by one goroutine at a time, for
-// which the others may have to wait. What it does not accept is lost. A [slog.Logger] does not report
-// that, but Flush and Close return the error.
+// which the others may have to wait. What it does not accept is lost. Neither a [slog.Logger]
+// nor a gateway reports that, but Flush and Close do: each returns the first error since the
+// one before.
 //
 // Use [New]: a zero Handler has nothing to write to.
 type Handler struct {
@@ -122,7 +123,8 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 // [slog.JSONHandler].
 func (h *Handler) WithGroup(name string) slog.Handler { return h.whole.WithGroup(name) }
 
-// Flush writes what has been collected.
+// Flush writes what has been collected. It returns the first error of the writer since the last
+// Flush, also if Handle has returned it.
 func (h *Handler) Flush() error { return h.out.flush() }
 
 // Close is Flush. Later records are written at once.

@@ -381,7 +381,8 @@ func TestLargestSize(t *testing.T) {
 	require.Equal(t, 3, strings.Count(out.String(), long))
 }
 
-// What a writer says of its troubles is said to the next who logs, and it is asked again.
+// What a writer says of its troubles is said to the next who logs, and to the next who flushes,
+// and it is asked again.
 func TestErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := errors.New("no space left")
@@ -395,6 +396,16 @@ func TestErrors(t *testing.T) {
 
 		require.ErrorIs(t, h.Handle(t.Context(), failure), full)
 		require.ErrorIs(t, later(slog.LevelError), full)
+		require.ErrorIs(t, h.Flush(), full)
+
+		require.NoError(t, later(slog.LevelInfo))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		out.err = nil
+		require.ErrorIs(t, later(slog.LevelInfo), full) // to a gateway, which tells nobody
+		require.ErrorIs(t, h.Flush(), full)
+		require.NoError(t, h.Flush())
+		out.err = full
 		for _, next := range []func() error{
 			func() error { return h.Handle(t.Context(), info) },
 			func() error { return h.Handle(t.Context(), whole) },
@@ -407,6 +418,9 @@ func TestErrors(t *testing.T) {
 			synctest.Wait()
 			require.ErrorIs(t, next(), full)
 			out.err = nil
+			_ = h.Flush() // of what next has logged, too
+			require.NoError(t, h.Flush())
+			require.NoError(t, h.Handle(t.Context(), info))
 			require.NoError(t, h.Flush())
 			out.err = full
 		}

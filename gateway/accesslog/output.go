@@ -17,7 +17,10 @@ type output struct {
 	batch    int // how many records become lines at a time
 	interval time.Duration
 	clock    clock
-	err      atomic.Pointer[error] // of the writer, for whoever comes next
+
+	// The first error for whoever logs next, and for whoever flushes next: one that logs may not
+	// want to hear of it, as a [slog.Logger] does not.
+	err, unflushed atomic.Pointer[error]
 
 	mu     sync.Mutex // guards what follows
 	queue  []record
@@ -104,17 +107,18 @@ func (o *output) write(atOnce bool, line ...[]byte) error {
 // flush writes what there is.
 func (o *output) flush() error {
 	o.mu.Lock()
-	return o.writeAll()
+	_ = o.writeAll() // which unflushed knows of
+	return taken(&o.unflushed)
 }
 
 func (o *output) close() error {
 	o.mu.Lock()
 	o.closed = true
-	err := o.writeAll()
+	_ = o.writeAll()
 	o.writing.Lock()
 	defer o.writing.Unlock()
 	o.b, o.spare = nil, nil
-	return err
+	return taken(&o.unflushed)
 }
 
 // writeAll writes what there is. o.mu is held, and is not any more when it returns.
@@ -237,15 +241,21 @@ func (o *output) pass(lines []byte) {
 	}
 }
 
-// fail takes note of an error, if there is none yet that nobody was told of.
-func (o *output) fail(err error) { o.err.CompareAndSwap(nil, &err) }
+// fail takes note of an error.
+func (o *output) fail(err error) {
+	o.err.CompareAndSwap(nil, &err)
+	o.unflushed.CompareAndSwap(nil, &err)
+}
 
-// failed returns the error that nobody was told of, if there is one.
-func (o *output) failed() error {
-	if o.err.Load() == nil {
+// failed returns the error for whoever logs next, if there is one.
+func (o *output) failed() error { return taken(&o.err) }
+
+// taken returns an error that is there, once.
+func taken(p *atomic.Pointer[error]) error {
+	if p.Load() == nil {
 		return nil
 	}
-	if err := o.err.Swap(nil); err != nil {
+	if err := p.Swap(nil); err != nil {
 		return *err
 	}
 	return nil
