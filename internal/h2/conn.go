@@ -449,6 +449,7 @@ func (c *Conn) dispatch() {
 		}
 	}
 	c.mu.Lock()
+	c.clearQueue()
 	bulk := c.bulk > 0
 	c.unlockAndLeave()
 	if bulk != c.ahead {
@@ -491,6 +492,23 @@ func (c *Conn) startNext() bool {
 	}
 	c.owner.Start(st)
 	return true
+}
+
+// clearQueue lets go of the streams that have ended while they wait for their turn: as long as
+// handlers do not return, a client can go on to begin others and take them back. c.mu is held.
+func (c *Conn) clearQueue() {
+	if len(c.queue) == 0 {
+		return // as it nearly always is
+	}
+	c.queue = slices.DeleteFunc(c.queue, func(st *Stream) bool {
+		if st.err != nil {
+			c.bury(st)
+		}
+		return st.err != nil
+	})
+	if len(c.queue) == 0 {
+		c.idles() // or nobody else does, if the last handler returned meanwhile
+	}
 }
 
 // bury gives back what a stream has that ended before its turn. c.mu is held.

@@ -185,3 +185,13 @@ const (
 	LingerTime  = lingerTime
 	LingerBytes = lingerBytes
 )
+
+// Queued is how many streams wait for handlers to return.
+func (c *Conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streamTable == nil {
+		return 0
+	}
+	return len(c.queue)
+}

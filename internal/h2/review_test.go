@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +201,44 @@ func TestQueueOfStreamsThatAreGone(t *testing.T) {
 			p.want(`GOAWAY 3 NO_ERROR`)
 			p.wantOver()
 		})
+	})
+}
+
+// What is taken back while handlers do not return is not kept until they do: there may be ten
+// of it a second, for as long as they like.
+func TestQueueForgetsWhatIsGone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := defaults()
+		o.Streams, o.BodyTimeout = 2, time.Hour
+		held := make(chan struct{})
+		release := sync.OnceFunc(func() { close(held) })
+		defer release()
+		p := connect(t, o, func(st *h2.Stream) { <-held; ok(st) })
+		for range o.Streams {
+			id := uint32(p.nextID())
+			p.get(id, "/")
+			synctest.Wait()
+			p.ok(p.WriteRSTStream(id, http2.ErrCodeCancel))
+		}
+		waits := uint32(p.nextID())
+		p.get(waits, "/") // and is still wanted
+		for i := range 1000 {
+			id := uint32(p.nextID())
+			p.post(id, "/", "x", xs(1<<10))
+			p.data(id, false, "some")
+			if i%2 == 0 {
+				synctest.Wait() // it is in the queue when it is taken back
+			}
+			p.ok(p.WriteRSTStream(id, http2.ErrCodeCancel))
+			time.Sleep(time.Second / 5)
+			p.got()
+			require.LessOrEqual(t, p.conn.Queued(), 2)
+		}
+		recv, _ := p.conn.Windows()
+		require.EqualValues(t, h2.ConnWindow, recv)
+		release()
+		require.Equal(t, []string{fmt.Sprintf("HEADERS %d 200", waits), fmt.Sprintf("DATA %d %q end", waits, "ok")}, p.got())
+		p.hangUp()
 	})
 }
 
