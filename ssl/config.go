@@ -147,11 +147,13 @@ type ClientAuth struct {
 	//
 	// Once there is any list, every certificate of a chain below its root needs a current
 	// list of its issuer that does not name it; if a list is missing or past its next update,
-	// the client is refused. Of several lists of one issuer, the newest counts. If an issuer
-	// has divided its certificates among lists (section 5.2.5), those count that are for the
-	// certificate: whose issuing distribution point is one of the certificate's own
-	// distribution points, and that are not only for CAs, or only for others. Lists of some
-	// reasons, indirect ones and deltas are refused.
+	// the client is refused. Of several lists of one issuer, the newest counts. A Config whose
+	// list is older than that of the Config that it replaces is accepted, with a warning in
+	// the [Report] if the older list revokes less. If an issuer has divided its certificates
+	// among lists (section 5.2.5), those count that are for the certificate: whose issuing
+	// distribution point is one of the certificate's own distribution points, and that are not
+	// only for CAs, or only for others. Lists of some reasons, indirect ones and deltas are
+	// refused.
 	//
 	// The signature of a list is checked with its issuer's key, and a list that fails counts
 	// as missing. Nothing is ever fetched from where a certificate points.

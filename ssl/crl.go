@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/internal/clientcert"
 )
 
 // Revocation lists (RFC 5280, section 5). As with OpenSSL's CRL_CHECK_ALL, which
@@ -36,7 +38,9 @@ type crls struct {
 	sums         []string // SHA-256 of each list, for the scope of sessions
 	allowMissing bool
 	allowExpired bool
-	successions  [][]*crl // of each issuer and scope, the newest first
+
+	// successions are the lists of each issuer and scope, the newest first.
+	successions map[string][]*crl
 }
 
 // A crl is one list.
@@ -80,15 +84,15 @@ func newCRLs(c *ClientAuth, fault func(field string, err error)) *crls {
 
 // succeed finds out which lists take the place of which.
 func (c *crls) succeed() {
-	of := map[string][]*crl{}
+	c.successions = map[string][]*crl{}
 	for _, lists := range c.byIssuer {
 		for _, one := range lists {
 			// Two issuers may have one name.
 			key := fmt.Sprintf("%x %x %v", one.list.RawIssuer, one.list.AuthorityKeyId, one.scope)
-			of[key] = append(of[key], one)
+			c.successions[key] = append(c.successions[key], one)
 		}
 	}
-	for _, lists := range of {
+	for _, lists := range c.successions {
 		slices.SortFunc(lists, func(a, b *crl) int {
 			switch {
 			case a.newer(b):
@@ -98,24 +102,66 @@ func (c *crls) succeed() {
 			}
 			return 0
 		})
-		c.successions = append(c.successions, lists)
 	}
 }
 
-// nextUpdate returns when the first of the lists that count at a time is past its next update:
-// the newest ones of each issuer and scope, of those that are valid by then. It is zero if they
-// count thereafter.
+// current returns the one that counts at a time of the lists of one succession: the newest of
+// those that are valid by then. It is nil if none is.
+func current(lists []*crl, now time.Time) *crl {
+	i := slices.IndexFunc(lists, func(one *crl) bool { return !one.list.ThisUpdate.After(now) })
+	if i < 0 {
+		return nil
+	}
+	return lists[i]
+}
+
+// nextUpdate returns when the first of the lists that count at a time is past its next update.
+// It is zero if they count thereafter.
 func (c *crls) nextUpdate(now time.Time) (first time.Time) {
 	if c == nil || c.allowExpired {
 		return first
 	}
 	for _, lists := range c.successions {
-		i := slices.IndexFunc(lists, func(one *crl) bool { return !one.list.ThisUpdate.After(now) })
-		if i >= 0 {
-			first = earlier(first, lists[i].list.NextUpdate)
+		if one := current(lists, now); one != nil {
+			first = earlier(first, one.list.NextUpdate)
 		}
 	}
 	return first
+}
+
+// setBack warns of lists that count at a time and are older than those which did before, in
+// which more was revoked, as happens with a backup or with a mirror that lags behind. An old
+// list is as well signed as a new one. That a newer one revokes less is nothing: what has
+// expired need not stand in it any more.
+func (c *crls) setBack(before *crls, now time.Time) (warnings []string) {
+	if c == nil || before == nil {
+		return nil
+	}
+	for key, lists := range c.successions {
+		one, was := current(lists, now), current(before.successions[key], now)
+		if one == nil || was == nil || !was.newer(one) {
+			continue
+		}
+		if n := missing(was.serials, one.serials); n > 0 {
+			warnings = append(warnings, fmt.Sprintf("the list of %s of %s takes the place of a newer one, of %s: what that revoked and this does not is accepted again (%d serial numbers)",
+				clientcert.Name(one.list.RawIssuer), one.list.ThisUpdate.UTC().Format(time.RFC3339), was.list.ThisUpdate.UTC().Format(time.RFC3339), n))
+		}
+	}
+	slices.Sort(warnings)
+	if more := len(warnings) - maxListed; more > 0 {
+		warnings = append(warnings[:maxListed], fmt.Sprintf("%d more lists take the place of newer ones, which revoked more", more))
+	}
+	return warnings
+}
+
+// missing returns how many strings of a sorted list another does not have.
+func missing(all, other []string) (n int) {
+	for _, s := range all {
+		if _, ok := slices.BinarySearch(other, s); !ok {
+			n++
+		}
+	}
+	return n
 }
 
 func parseCRLs(data []byte) ([]*crl, error) {

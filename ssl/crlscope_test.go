@@ -2,10 +2,12 @@ package ssl_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -251,5 +253,104 @@ func TestCRLNextUpdate(t *testing.T) {
 			config := server(ssltest.NewCA(t, "servers"), "1", &ssl.ClientAuth{CAPEM: join(root.pem(), other.pem()), CRLs: c.lists, DangerouslyAllowExpiredCRL: c.loose}, "a.test")
 			require.WithinDuration(t, c.want, newStore(t, nil, config).Stats().Profiles[0].CRLNextUpdate, 2*time.Second)
 		})
+	}
+}
+
+// A list that is older than the one before it, and revokes less, is taken with a word about
+// it, once.
+func TestCRLSetBack(t *testing.T) {
+	root, other := newAuthority(t, nil, ca("root")), newAuthority(t, nil, ca("other"))
+	alice, bob := newAuthority(t, root, leaf("alice")), newAuthority(t, root, leaf("bob"))
+	carol := newAuthority(t, other, leaf("carol"))
+	day := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	of := func(a *authority, days int, more x509.RevocationList, revoked ...*authority) []byte {
+		more.ThisUpdate, more.NextUpdate = day.AddDate(0, 0, days), day.AddDate(0, 1, 0)
+		var certs []*x509.Certificate
+		for _, r := range revoked {
+			certs = append(certs, r.cert)
+		}
+		return a.crl(more, certs...)
+	}
+	plain, shard := x509.RevocationList{}, scoped(at(uri("http://crl.test/a")))
+	second := x509.RevocationList{Number: big.NewInt(2)}
+	back := func(a string, from, to, n int) string {
+		return fmt.Sprintf("the list of CN=%s of %s takes the place of a newer one, of %s: what that revoked and this does not is accepted again (%d serial numbers)",
+			a, day.AddDate(0, 0, to).Format(time.RFC3339), day.AddDate(0, 0, from).Format(time.RFC3339), n)
+	}
+	for _, c := range []struct {
+		name          string
+		before, after [][]byte
+		want          []string
+	}{
+		{"older, and revokes less", [][]byte{of(root, 2, plain, alice, bob)}, [][]byte{of(root, 1, plain, alice)}, []string{back("root", 2, 1, 1)}},
+		{"older, and revokes others", [][]byte{of(root, 2, plain, alice)}, [][]byte{of(root, 1, plain, bob)}, []string{back("root", 2, 1, 1)}},
+		{"older by its number", [][]byte{of(root, 1, second, alice)}, [][]byte{of(root, 1, plain)}, []string{back("root", 1, 1, 1)}},
+		{"older, and revokes as much", [][]byte{of(root, 2, plain, alice)}, [][]byte{of(root, 1, plain, alice, bob)}, nil},
+		{"newer, and revokes less", [][]byte{of(root, 1, plain, alice, bob)}, [][]byte{of(root, 2, plain, alice)}, nil},
+		{"the same", [][]byte{of(root, 1, plain, alice)}, [][]byte{of(root, 1, plain, alice)}, nil},
+		{"an older one beside", [][]byte{of(root, 2, plain, alice)}, [][]byte{of(root, 1, plain), of(root, 2, plain, alice)}, nil},
+		{"a newer one that is not valid yet", [][]byte{of(root, 9, plain, alice)}, [][]byte{of(root, 1, plain)}, nil},
+		{"of another issuer", [][]byte{of(root, 2, plain, alice)}, [][]byte{of(root, 2, plain, alice), of(other, 1, plain)}, nil},
+		{"for others", [][]byte{of(root, 2, plain, alice)}, [][]byte{of(root, 2, plain, alice), of(root, 1, shard)}, nil},
+		{"of both issuers", [][]byte{of(root, 3, plain, alice, bob), of(other, 2, plain, carol)}, [][]byte{of(other, 1, plain), of(root, 2, plain)},
+			[]string{back("other", 2, 1, 1), back("root", 3, 2, 2)}},
+		{"no lists before", nil, [][]byte{of(root, 1, plain)}, nil},
+		{"no lists after", [][]byte{of(root, 1, plain, alice)}, nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := day.AddDate(0, 0, 5)
+			store := newStore(t, &ssl.Options{Base: &tls.Config{Time: func() time.Time { return now }}})
+			servers, auth := ssltest.NewCA(t, "servers"), ssl.ClientAuth{CAPEM: append(root.pem(), other.pem()...)}
+			config := func(lists [][]byte) ssl.Config {
+				client := auth
+				client.CRLs = lists
+				return server(servers, "1", &client, "a.test")
+			}
+			lists := func(report ssl.Report) (texts []string) {
+				for _, w := range report.Warnings {
+					if w.Field == "Client.CRLs" {
+						require.Equal(t, ssl.Warning{ID: "1", Field: w.Field, Text: w.Text, Opened: true}, w)
+						texts = append(texts, w.Text)
+					}
+				}
+				return texts
+			}
+			require.Empty(t, lists(must(store.Put(config(c.before)))))
+			require.Equal(t, c.want, lists(must(store.Put(config(c.after)))))
+			require.Empty(t, lists(must(store.Put(config(c.after)))))
+		})
+	}
+	// And beside profiles without client certificates, before or after.
+	store, servers := newStore(t, nil), ssltest.NewCA(t, "servers")
+	strict := server(servers, "1", &ssl.ClientAuth{CAPEM: root.pem(), CRLs: [][]byte{of(root, 1, plain)}}, "a.test")
+	for _, config := range []ssl.Config{server(servers, "1", nil, "a.test"), strict, server(servers, "1", nil, "a.test")} {
+		_, err := store.Put(config)
+		require.NoError(t, err)
+	}
+}
+
+// That of many lists is not a warning for each.
+func TestCRLSetBackOfMany(t *testing.T) {
+	root := newAuthority(t, nil, ca("root"))
+	alice := newAuthority(t, root, leaf("alice"))
+	store, servers := newStore(t, nil), ssltest.NewCA(t, "servers")
+	for _, hours := range []int{1, 2} {
+		client := &ssl.ClientAuth{CAPEM: root.pem()}
+		for i := range 13 {
+			list := scoped(at(uri(fmt.Sprint("http://crl.test/", i))))
+			list.ThisUpdate = time.Now().Add(-time.Duration(hours) * time.Hour)
+			if hours == 1 {
+				client.CRLs = append(client.CRLs, root.crl(list, alice.cert))
+			} else {
+				client.CRLs = append(client.CRLs, root.crl(list))
+			}
+		}
+		report := must(store.Put(server(servers, "1", client, "a.test")))
+		if hours == 1 {
+			require.Empty(t, report.Warnings)
+			continue
+		}
+		require.Len(t, report.Warnings, 11)
+		require.Equal(t, "3 more lists take the place of newer ones, which revoked more", report.Warnings[10].Text)
 	}
 }

@@ -19,10 +19,10 @@ type Warning struct {
 	Field string // as in Go: "Client.CAPEM", "Certificates[1].CertPEM"; "" if no one field is it
 	Text  string
 
-	// Opened says that the warning is about server names that demanded client certificates
-	// until this change; it is reported only once. All other warnings remain true as long as
-	// the profile and its neighbours are as they are, and are repeated with each change of the
-	// profile.
+	// Opened says that the warning is about the change itself, and is reported only once:
+	// server names demand client certificates no more, or clients are accepted again that a CRL
+	// had revoked. All other warnings remain true as long as the profile and its neighbours
+	// are as they are, and are repeated with each change of the profile.
 	Opened bool
 }
 
@@ -38,8 +38,8 @@ func (w Warning) String() string {
 // programs that keep the table themselves: a [Store] reports by itself. ids are the
 // profiles that the change has put and deleted. In addition to the [*Table.Warnings] of
 // those that exist now, it reports IP addresses that no client will ask for by name, profiles
-// that [Options.Base] leaves no TLS version, and names that no longer demand client
-// certificates.
+// that [Options.Base] leaves no TLS version, names that no longer demand client certificates,
+// and CRLs that are older than those whose place they take, and revoke less.
 //
 // The cost is in proportion to the change, whatever the size of the tables.
 func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report) {
@@ -50,6 +50,7 @@ func (tm *Terminator) Report(before, after *Table, ids ...string) (report Report
 		if text := tm.versionless(after.Get(id)); text != "" {
 			report.Warnings = append(report.Warnings, Warning{ID: id, Text: text})
 		}
+		report.Warnings = append(report.Warnings, tm.setBack(before.Get(id), after.Get(id))...)
 	}
 	open := func(id, text string) {
 		report.Warnings = append(report.Warnings, Warning{ID: id, Text: text, Opened: true})
@@ -84,6 +85,18 @@ func (tm *Terminator) unasked(t *Table, id string) (warnings []Warning) {
 			return nil
 		}
 		warnings = append(warnings, p.warning("Names", "the server name %s is an IP address, and clients send none as a server name (RFC 6066, section 3): they get this profile only where FallbackName is one of its names", name))
+	}
+	return warnings
+}
+
+// setBack warns of CRLs of a profile that are older than those of the one before it, either of
+// which may be nil.
+func (tm *Terminator) setBack(before, p *Profile) (warnings []Warning) {
+	if before == nil || before.client == nil || p == nil || p.client == nil {
+		return nil
+	}
+	for _, text := range p.client.crls.setBack(before.client.crls, tm.now()) {
+		warnings = append(warnings, Warning{ID: p.id, Field: "Client.CRLs", Text: text, Opened: true})
 	}
 	return warnings
 }
