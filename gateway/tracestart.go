@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -91,11 +92,22 @@ func (s *Server) begun(d *decision, why *denial) {
 	e := d.visit.event
 	e.note(d, why)
 	start := &RequestStart{Event: e, TrustedProxy: d.header.from.trusted, d: d}
-	defer func() { start.d = nil }() // the decision will be another request's
+	returned := false
+	defer func() {
+		start.d = nil // the decision will be another request's
+		if !returned {
+			e.Err = errBegunPanicked // which goes on, and ends the request
+		}
+	}()
 	if ctx := t.RequestBegun(d.asker.context(), start); ctx != nil {
 		e.Context = context.WithoutCancel(ctx)
 	}
+	returned = true
 }
+
+// errBegunPanicked is what is told of a request in which [Trace.RequestBegun] panicked: it has
+// no answer.
+var errBegunPanicked = errors.New("gateway: Trace.RequestBegun panicked")
 
 // contextOf returns the context of a request with the values that [Trace.RequestBegun] has
 // given it. e may be nil.

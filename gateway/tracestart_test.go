@@ -197,6 +197,25 @@ func TestRequestBegunAlone(t *testing.T) {
 	}
 }
 
+// One that panics costs the request, which is told of as one that failed.
+func TestRequestBegunPanics(t *testing.T) {
+	access := newRecords()
+	done := make(chan error, 1)
+	h := newHarness(t, &gateway.Options{AccessLog: access.logger(), Trace: &gateway.Trace{
+		RequestBegun: func(context.Context, *gateway.RequestStart) context.Context { panic("a mistake") },
+		RequestDone:  func(e *gateway.RequestEvent) { done <- e.Err },
+	}})
+	h.apply(gateway.Config{Profiles: []ssl.Config{h.profile("a", []string{"a.test"})}, Routes: []route.Config{local("1", "/*", "fine")}})
+	for _, d := range h.doors() {
+		_, err := h.client(d, "a.test").Get(d.scheme() + "://a.test/x")
+		require.Error(t, err, d.name)
+		const why = "gateway: Trace.RequestBegun panicked"
+		require.EqualError(t, <-done, why)
+		got := access.next(t)
+		require.Equal(t, []any{"ERROR", 0.0, "/x", why}, []any{got["level"], got["status"], got["path"], got["error"]}, d.name)
+	}
+}
+
 // A RequestStart that was kept is of no use: what it was about may be another request.
 func TestRequestStartIsOfItsCall(t *testing.T) {
 	var kept *gateway.RequestStart
