@@ -29,10 +29,11 @@ func (t *turn) adapt() (again bool) {
 		_ = k.write(k.server.appendOwnAnswer(nil, http.StatusBadRequest, "the request target is malformed"))
 		return t.end()
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
 	r = r.WithContext(ctx)
 	w := t.answerer()
+	w.(tunneller).handlerTunnel().cancel = cancel
 	returned := false
 	defer func() {
 		if p := recover(); p != nil {
@@ -42,7 +43,7 @@ func (t *turn) adapt() (again bool) {
 			again = w.abort()
 		}
 	}()
-	t.handles(cancel, t.body == nil)
+	t.handles(func() { cancel(nil) }, t.body == nil)
 	if engine, ok := w.(*streamWriter); ok && t.stream.Protocol != "" {
 		r = engine.asUpgrade(r)
 	}

@@ -26,6 +26,7 @@ import (
 type answerWriter struct {
 	t      *turn
 	header http.Header
+	events handlerTunnel
 
 	over   atomic.Bool // the handler has returned: the connection is no affair of its any more
 	taken  atomic.Bool // by Hijack
@@ -57,6 +58,8 @@ func (t *turn) writer() *answerWriter {
 }
 
 func (w *answerWriter) Header() http.Header { return w.header }
+
+func (w *answerWriter) handlerTunnel() *handlerTunnel { return &w.events }
 
 // refuses returns why the handler has nothing more to say, or nil. Who writes asks with w.mu
 // held: the handler may have returned while he waited for it.
@@ -99,6 +102,7 @@ func (w *answerWriter) writeHeader(status int) {
 	}
 	w.status, w.t.own.status = status, status
 	w.frozen = w.header.Clone()
+	w.events.answers(w.frozen)
 	w.how = chunkedBody
 	if w.t.head.Minor == 0 {
 		w.how = closedBody

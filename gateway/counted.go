@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -37,22 +38,46 @@ type countedWriter struct {
 	wrapped
 	status int
 	n      int64
+	events handlerTunnel
+}
+
+func (w *countedWriter) handlerTunnel() *handlerTunnel { return &w.events }
+
+// begins takes note of the head of the answer, if that begins now.
+func (w *countedWriter) begins(status int) {
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	w.events.answers(w.Header())
 }
 
 func (w *countedWriter) WriteHeader(status int) {
-	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.status = status
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.begins(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *countedWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.begins(http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
 	w.n += int64(n)
 	return n, err
+}
+
+// Flush implements [http.Flusher].
+func (w *countedWriter) Flush() { _ = w.FlushError() }
+
+// FlushError is for [http.ResponseController]. It begins an answer, as a Write does.
+func (w *countedWriter) FlushError() error {
+	before := w.status
+	w.begins(http.StatusOK)
+	err := w.wrapped.FlushError()
+	if errors.Is(err, http.ErrNotSupported) {
+		w.status = before // nothing began
+	}
+	return err
 }
 
 // Hijack implements [http.Hijacker], which many handlers ask for too.
@@ -69,9 +94,7 @@ func (w *countedWriter) ReadFrom(r io.Reader) (int64, error) {
 	if !ok {
 		return io.Copy(writerAlone{w}, r)
 	}
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.begins(http.StatusOK)
 	n, err := from.ReadFrom(r)
 	w.n += n
 	return n, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/sallyport/sallyport/internal/http1"
 )
@@ -51,6 +52,61 @@ func (t *turn) beginEvents() func() {
 // exchange.
 func (x *exchange) beginEvents(s *Server) {
 	x.end = s.noteTunnel(x.cancel, x.decision, true)
+}
+
+// A handlerTunnel is the tunnel of a request that a handler of the user's answers, which is one
+// from the beginning, or when the answer turns out to be an event stream. It is a part of the
+// ResponseWriter, which tells it of the answer. The zero handlerTunnel is that of a request that
+// goes elsewhere.
+type handlerTunnel struct {
+	cancel context.CancelCauseFunc // ends the context of the request
+
+	mu       sync.Mutex // guards what follows: a handler may answer on another goroutine
+	server   *Server    // nil once the handler has returned
+	decision *decision
+	end      func() // of the tunnel, or nil
+}
+
+// A tunneller is a ResponseWriter that has one.
+type tunneller interface{ handlerTunnel() *handlerTunnel }
+
+// handles takes note of what was decided on a request that a handler gets. It returns the
+// context of the request; ended must be called when the handler has returned.
+func (t *handlerTunnel) handles(ctx context.Context, s *Server, d *decision) context.Context {
+	if t.cancel == nil {
+		ctx, t.cancel = context.WithCancelCause(ctx)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.server, t.decision = s, d
+	return ctx
+}
+
+// begin makes a tunnel of the request.
+func (t *handlerTunnel) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.server != nil && t.end == nil {
+		t.end = t.server.noteTunnel(t.cancel, t.decision, true)
+	}
+}
+
+// answers is called with the header of the answer, before any of it is sent.
+func (t *handlerTunnel) answers(h http.Header) {
+	if types := h["Content-Type"]; len(types) > 0 && isEventStream(types[0]) {
+		t.begin()
+	}
+}
+
+// ended ends the tunnel, if there is one.
+func (t *handlerTunnel) ended() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.server = nil
+	if t.end != nil {
+		t.end()
+	}
+	t.cancel(nil)
 }
 
 // asksForEvents reports whether a request is for an event stream.

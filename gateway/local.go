@@ -19,10 +19,11 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 	if d.identity != nil {
 		ctx = ssl.NewContext(ctx, d.identity)
 	}
+	tunnel := w.(tunneller).handlerTunnel()
+	ctx = tunnel.handles(ctx, s, d)
+	defer tunnel.ended()
 	if calls(r) || asksForEvents(r) {
-		tunnel, end := s.beginTunnel(ctx, d, true)
-		defer end()
-		ctx = tunnel
+		tunnel.begin()
 	}
 	if r.ProtoMajor == 1 && len(r.Header["Upgrade"]) > 0 { // whatever else the client asks for
 		w = &upgradableWriter{wrapped{w}, s, d}

@@ -100,8 +100,9 @@ type Options struct {
 	// expiry within half a minute.
 	//
 	// So it is with a Handler too. A connection that it has taken over, for a request with an
-	// Upgrade, is closed. The context ends of a gRPC call, and of a request whose Accept names
-	// text/event-stream. Every other request ends as it has begun, however long that takes.
+	// Upgrade, is closed. The context ends of a gRPC call, of a request whose Accept names
+	// text/event-stream, and of one that is answered with an event stream. Every other request
+	// ends as it has begun, however long that takes.
 	TunnelGrace time.Duration
 
 	// ProxyProtocol are the peers that must begin each connection with a PROXY protocol

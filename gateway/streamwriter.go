@@ -44,6 +44,7 @@ type streamWriter struct {
 	t      *turn
 	stream *h2.Stream
 	header http.Header
+	events handlerTunnel
 
 	over atomic.Bool               // the handler has returned
 	by   atomic.Pointer[time.Time] // when writing ends, if the handler has said so
@@ -73,6 +74,8 @@ func (t *turn) streamWriter() *streamWriter {
 func (w *streamWriter) goesOn() {} // it always may
 
 func (w *streamWriter) Header() http.Header { return w.header }
+
+func (w *streamWriter) handlerTunnel() *handlerTunnel { return &w.events }
 
 func (w *streamWriter) isHead() bool { return w.t.head.Method() == http.MethodHead }
 
@@ -105,6 +108,7 @@ func (w *streamWriter) writeHeader(status int) {
 	w.status, w.t.own.status = status, status
 	w.stream.Lingers = lingers(status)
 	w.frozen = w.header.Clone()
+	w.events.answers(w.frozen)
 	if n, ok := announcedLength(w.frozen); ok && mayHaveBody(status) {
 		w.left = n
 	}

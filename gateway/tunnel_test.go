@@ -421,6 +421,90 @@ func TestEventStreamsEndWithThePolicy(t *testing.T) {
 	}
 }
 
+// A handler's answer is an event stream by its Content-Type, whatever the client has asked
+// for, and however the handler begins it.
+func TestEventStreamsOfHandlersEndWithThePolicy(t *testing.T) {
+	begin := map[string]func(http.ResponseWriter){
+		"/head":    func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) },
+		"/body":    func(w http.ResponseWriter) { _, _ = io.WriteString(w, "data: 1\n\n") },
+		"/flush":   func(w http.ResponseWriter) { w.(http.Flusher).Flush() },
+		"/control": func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() },
+		"/copy":    func(w http.ResponseWriter) { _, _ = io.Copy(w, io.LimitReader(strings.NewReader("data: 1\n\n"), 9)) },
+		"/early": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusOK)
+		},
+		"/goroutine": func(w http.ResponseWriter) {
+			done := make(chan struct{})
+			go func() { defer close(done); w.WriteHeader(http.StatusOK) }()
+			<-done
+		},
+	}
+	for _, netHTTP := range []bool{false, true} {
+		h := newHarness(t, &gateway.Options{NetHTTP2: netHTTP})
+		next := ssltest.NewCA(t, "next")
+		causes, goesOn := make(chan error, 1), make(chan struct{})
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", r.Header.Get("Answer"))
+			begin[r.URL.Path](w)
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+			case <-goesOn:
+			}
+			causes <- context.Cause(r.Context())
+		})
+		config := func(ca *ssltest.CA) gateway.Config {
+			return gateway.Config{
+				Profiles: []ssl.Config{h.profile("1", []string{"a.test"}, ca)},
+				Routes:   []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: handler}},
+			}
+		}
+		for _, d := range h.tlsDoors() {
+			for path := range begin {
+				for answer, ends := range map[string]bool{"text/event-stream; charset=utf-8": true, "text/plain": false} {
+					h.apply(config(h.people))
+					req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test"+path, nil)
+					require.NoError(t, err)
+					req.Header.Set("Answer", answer)
+					res, err := h.client(d, "a.test", h.people.Client("alice")).Do(req)
+					require.NoError(t, err, d.name+path)
+					h.apply(config(next))
+					if !ends {
+						goesOn <- struct{}{}
+					}
+					cause := <-causes
+					if ends {
+						var refusal *ssl.RequestError
+						require.ErrorAs(t, cause, &refusal, d.name+path)
+					} else {
+						require.NoError(t, cause, d.name+path)
+					}
+					_, err = io.ReadAll(res.Body)
+					require.NoError(t, err)
+					res.Body.Close()
+					eventually(t, func() bool { return h.gw.Tunnels() == 0 }, "the tunnel stays")
+				}
+			}
+		}
+	}
+}
+
+// Where nothing can be flushed, no answer has begun.
+func TestNoAnswerBeginsWithoutAFlusher(t *testing.T) {
+	done := make(chan int, 1)
+	gw := must(gateway.New(&gateway.Options{PlainHTTP: gateway.PlainOpen, Trace: &gateway.Trace{
+		RequestDone: func(e *gateway.RequestEvent) { done <- e.Status },
+	}}))
+	must(gw.Apply(gateway.Change{Put: gateway.Config{Routes: []route.Config{{ID: "1", Paths: []string{"/*"}, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.(http.Flusher).Flush()
+		w.WriteHeader(http.StatusTeapot)
+	})}}}}))
+	w := httptest.NewRecorder()
+	gw.ServeHTTP(struct{ http.ResponseWriter }{w}, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Equal(t, []int{http.StatusTeapot, http.StatusTeapot}, []int{w.Code, <-done})
+}
+
 // A tunnel whose handshake goes on while the policy changes is judged by the new one, as
 // those are that were open before. The client learns why.
 func TestTunnelThatBeginsDuringAChange(t *testing.T) {
