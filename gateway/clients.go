@@ -158,7 +158,7 @@ func (cs *clients) drain() {
 		k.drain()
 	}
 	for _, k := range parked {
-		go k.closeParked()
+		go k.drainParked()
 	}
 }
 

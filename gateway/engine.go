@@ -32,8 +32,9 @@ type client struct {
 	local  net.Addr
 	port   string // that it connected to
 
-	requests int  // that were begun
-	arriving bool // it counts among what the listeners have accepted, until it is known what it speaks
+	joined   int64 // when it had connected, by the server's clock
+	requests int   // that were begun
+	arriving bool  // it counts among what the listeners have accepted, until it is known what it speaks
 
 	// since is when the client began to wait for an answer, in nanoseconds since the
 	// server's epoch; zero if it does not. The sweeper reads it.
@@ -69,7 +70,7 @@ const (
 
 // newClient returns the client of a connection whose handshake is done.
 func (s *Server) newClient(c net.Conn) *client {
-	k := &client{server: s, local: c.LocalAddr()}
+	k := &client{server: s, local: c.LocalAddr(), joined: s.clock()}
 	k.conn = http1.Server(c, s.o.Limits.BodyTimeout)
 	k.tls = k.conn.TLS()
 	k.remote = c.RemoteAddr().String()
@@ -85,6 +86,15 @@ func (s *Server) newClient(c net.Conn) *client {
 // decides how many stacks there are: with a second, 5 000 idle connections took 24.7 KiB
 // each, and with this 19.9.
 const parkAfter = 250 * time.Millisecond
+
+// newcomerTime is how long who has connected has to send a request although the server drains:
+// it may be on its way.
+const newcomerTime = time.Second
+
+// newcomerLeft is what is left of that time.
+func (k *client) newcomerLeft() time.Duration {
+	return newcomerTime - time.Duration(k.server.clock()-k.joined)
+}
 
 // serve serves requests until the connection ends or is parked.
 func (k *client) serve() {
@@ -124,7 +134,11 @@ func (k *client) serveRequests() (parked bool) {
 			return false
 		}
 		// A connection that was parked may have been woken by less than a request.
-		left := max(time.Duration(k.expires-k.server.clock()), 1)
+		left := time.Duration(k.expires - k.server.clock())
+		if k.server.draining.Load() {
+			left = min(left, k.newcomerLeft())
+		}
+		left = max(left, 1)
 		patience := min(left, parkAfter)
 		err := k.conn.Wait(patience)
 		switch {
@@ -139,6 +153,8 @@ func (k *client) serveRequests() (parked bool) {
 				k.end()
 				return false
 			}
+		case errors.Is(err, os.ErrDeadlineExceeded) && patience < left && k.requests == 0:
+			continue // the server drains
 		default:
 			k.end()
 			return false
@@ -302,8 +318,7 @@ func (k *client) vanished() {
 }
 
 // drain ends the connection if it is idle. If not, the request that goes on is its
-// last. On a new one the first request may be on its way, and has the time after which
-// the connection would be parked.
+// last. On a new one the first request may be on its way: see newcomerTime.
 func (k *client) drain() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -311,7 +326,21 @@ func (k *client) drain() {
 		go k.h2.Drain() // which may have to wait for a client that takes nothing
 		return
 	}
-	if k.state == stateIdle && k.requests > 0 {
+	if k.state != stateIdle {
+		return
+	}
+	if left := k.newcomerLeft(); k.requests == 0 && left > 0 {
+		time.AfterFunc(left, k.drainLate)
+	} else {
+		k.conn.Wake()
+	}
+}
+
+// drainLate ends the connection of one who has not used his time.
+func (k *client) drainLate() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state == stateIdle && k.requests == 0 && k.h2 == nil {
 		k.conn.Wake()
 	}
 }

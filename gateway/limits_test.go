@@ -689,6 +689,50 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// Who has just connected when Shutdown begins has a second from the connection on to send a
+// request, and nobody waits for him any longer.
+func TestShutdownAndNewcomers(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		name       string
+		before     time.Duration // from the connection to Shutdown
+		after      time.Duration // from the connection to the request; 0: there is none
+		shutdownIn time.Duration // from the connection
+	}{
+		{"at once", 0, 100 * ms, 100 * ms},
+		{"later", 0, 900 * ms, 900 * ms},
+		{"too late", 0, 0, time.Second},
+		{"after a while", 600 * ms, 900 * ms, 900 * ms},
+		{"after a while, too late", 600 * ms, 0, time.Second},
+		{"no newcomer", 1500 * ms, 0, 1500 * ms},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			over(t, func(t *testing.T, secure bool) {
+				inBubble(t, nil, func(b *bubble) {
+					begun := time.Now()
+					conn := b.raw(secure)
+					synctest.Wait()
+					time.Sleep(c.before)
+					done := make(chan time.Duration, 1)
+					go func() {
+						require.NoError(t, b.gw.Shutdown(context.Background()))
+						done <- time.Since(begun)
+					}()
+					synctest.Wait()
+					if c.after > 0 {
+						time.Sleep(c.after - time.Since(begun))
+						conn.write(toOrigin)
+						res, body := conn.answer("GET")
+						require.Equal(t, []any{200, "ok"}, []any{res.StatusCode, body})
+					}
+					conn.wantEnd()
+					require.Equal(t, c.shutdownIn, <-done)
+				})
+			})
+		})
+	}
+}
+
 // A panic in a function of the user's ends no more than it was called for, on whatever
 // goroutine: a client that makes it panic must not end the process.
 func TestPanicsOfHooks(t *testing.T) {

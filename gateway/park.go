@@ -18,8 +18,8 @@ func (s *Server) park(k *client) bool {
 	k.access.Store(nil)
 	if s.clients.retire(k) && s.poller.add(k) {
 		if s.draining.Load() {
-			// Who closes what is parked may have come before the poller knew of it.
-			k.closeParked()
+			// Who drains what is parked may have come before the poller knew of it.
+			k.drainParked()
 		}
 		return true
 	}
@@ -42,6 +42,30 @@ func (k *client) unpark() bool {
 	}
 	k.state = stateIdle
 	return true
+}
+
+// wake lets a connection that is parked have a goroutine again, if it still is parked.
+func (k *client) wake() {
+	if !k.server.poller.forget(k) || !k.unpark() {
+		return
+	}
+	if !k.server.clients.activate(k) {
+		k.conn.Abort()
+		return
+	}
+	go k.serve()
+}
+
+// drainParked closes a connection that is parked, unless the first request may be on its way.
+func (k *client) drainParked() {
+	k.mu.Lock()
+	newcomer := k.state == stateParked && k.h2 == nil && k.requests == 0 && k.newcomerLeft() > 0
+	k.mu.Unlock()
+	if newcomer {
+		k.wake()
+	} else {
+		k.closeParked()
+	}
 }
 
 // closeParked closes a connection that is parked, if it still is. To tell the client so

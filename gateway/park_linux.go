@@ -71,14 +71,9 @@ func (p *poller) wake(fd int32) {
 	p.mu.Lock()
 	k := p.waiting[fd]
 	p.mu.Unlock()
-	if k == nil || !p.forget(k) || !k.unpark() {
-		return
+	if k != nil {
+		k.wake()
 	}
-	if !k.server.clients.activate(k) {
-		k.conn.Abort()
-		return
-	}
-	go k.serve()
 }
 
 // add waits for a connection. Whatever happens to it from then on is another

@@ -246,6 +246,33 @@ func TestParkedShutdown(t *testing.T) {
 	}
 }
 
+// Who has just connected, and is parked already, has his second all the same when the server
+// drains.
+func TestParkedNewcomer(t *testing.T) {
+	over(t, func(t *testing.T, secure bool) {
+		for range 10 {
+			l := newLot(t, gateway.Limits{})
+			begun := time.Now()
+			c := l.dial(secure)
+			l.wantParked(1)
+			done := make(chan error, 1)
+			go func() { done <- l.gw.Shutdown(context.Background()) }()
+			eventually(t, func() bool { _, parked := l.gw.Clients(); return parked == 0 }, "it stays parked")
+			_, _ = io.WriteString(c, toOrigin)
+			res, err := http.ReadResponse(c.r, nil)
+			if err != nil && time.Since(begun) > 900*time.Millisecond {
+				require.NoError(t, <-done)
+				continue // the machine was too slow, and the second is over
+			}
+			require.NoError(t, err)
+			require.Equal(t, 200, res.StatusCode)
+			require.NoError(t, <-done)
+			return
+		}
+		t.Skip("this machine is too slow")
+	})
+}
+
 // Many idle connections cost little, and all of them wake.
 func TestManyIdle(t *testing.T) {
 	n := 2000

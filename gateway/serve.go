@@ -349,7 +349,7 @@ func (h *handOver) settle(ctx context.Context) error {
 	if last == nil {
 		return nil
 	}
-	timer := time.NewTimer(time.Until(last.Add(parkAfter)))
+	timer := time.NewTimer(time.Until(last.Add(newcomerTime)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
