@@ -464,7 +464,8 @@ func TestEventStreamsOfHandlersEndWithThePolicy(t *testing.T) {
 			for path := range begin {
 				for answer, ends := range map[string]bool{"text/event-stream; charset=utf-8": true, "text/plain": false} {
 					h.apply(config(h.people))
-					req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://a.test"+path, nil)
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://a.test"+path, nil)
 					require.NoError(t, err)
 					req.Header.Set("Answer", answer)
 					res, err := h.client(d, "a.test", h.people.Client("alice")).Do(req)
@@ -483,6 +484,7 @@ func TestEventStreamsOfHandlersEndWithThePolicy(t *testing.T) {
 					_, err = io.ReadAll(res.Body)
 					require.NoError(t, err)
 					res.Body.Close()
+					cancel()
 					eventually(t, func() bool { return h.gw.Tunnels() == 0 }, "the tunnel stays")
 				}
 			}
