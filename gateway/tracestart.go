@@ -96,7 +96,7 @@ func (s *Server) begun(d *decision, why *denial) {
 	defer func() {
 		start.d = nil // the decision will be another request's
 		if !returned {
-			e.Err = errBegunPanicked // which goes on, and ends the request
+			d.visit.err = errBegunPanicked // which goes on, and ends the request
 		}
 	}()
 	if ctx := t.RequestBegun(d.asker.context(), start); ctx != nil {
