@@ -68,7 +68,7 @@ func (s *Server) logAccess(e *RequestEvent, v *visit, now time.Time) {
 	}
 	p := &noPreface
 	if v.client != nil {
-		p = v.client.preface(handler, e)
+		p = v.client.preface(handler, e.Identity, e.ClientAddr)
 	}
 	s.say(ctx, now, level, newRecord(e, v, p, unreported))
 }
@@ -126,16 +126,20 @@ type preface struct {
 
 var noPreface preface
 
-// preface returns what is said first of a request of the connection.
-func (k *client) preface(h slog.Handler, e *RequestEvent) *preface {
-	direct := e.ClientAddr == k.peer
-	if p := k.access.Load(); p != nil && p.identity == e.Identity && p.direct == direct {
+// preface returns what is said first of a request of the connection, by whom and from where.
+func (k *client) preface(h slog.Handler, by *ssl.Identity, from string) *preface {
+	direct := from == k.peer
+	if p := k.access.Load(); p != nil && p.identity == by && p.direct == direct {
 		return p
 	}
-	p := &preface{identity: e.Identity, direct: direct, said: true}
-	attrs := appendPeer(nil, e.RemoteAddr, e.ServerName, e.Identity)
-	if direct {
-		attrs = append(attrs, slog.String("client", e.ClientAddr))
+	p := &preface{identity: by, direct: direct, said: true}
+	serverName := ""
+	if k.tls != nil {
+		serverName = k.tls.ServerName
+	}
+	attrs := appendPeer(nil, k.remote, serverName, by)
+	if direct && from != "" {
+		attrs = append(attrs, slog.String("client", from))
 	}
 	if k.server.lines != nil {
 		p.json = jsonline.AppendAttrs(nil, attrs)

@@ -129,7 +129,7 @@ func (t *turn) account() {
 	}
 	now, took := s.count(&t.own)
 	var e RequestEvent // nobody has asked for it, and only the log will see it
-	t.describe(&e)
+	t.describe(&e)     // whose connection it is, its preface says
 	if s.lines == nil {
 		e.own() // a handler may keep what it is given
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -45,13 +46,15 @@ func TestRecordsAreAlike(t *testing.T) {
 		for _, s := range []*Server{{o: Options{AccessLog: slog.New(ours)}, lines: ours}, {o: Options{AccessLog: slog.New(others)}}} {
 			p := &noPreface
 			if known {
-				p = (&client{server: s, peer: "10.0.0.1"}).preface(s.o.AccessLog.Handler(), e)
+				k := &client{server: s, remote: e.RemoteAddr, peer: peerOf(e.RemoteAddr), tls: &tls.ConnectionState{ServerName: e.ServerName}}
+				p = k.preface(s.o.AccessLog.Handler(), e.Identity, e.ClientAddr)
 			}
 			s.say(t.Context(), time.Time{}, slog.LevelInfo, newRecord(e, v, p, unreported))
 		}
 		require.NoError(t, ours.Flush())
 		require.True(t, json.Valid(got.Bytes()), got.String())
 		require.Equal(t, want.String(), got.String())
+		require.NotContains(t, got.String(), `"client":""`)
 		want.Reset()
 		got.Reset()
 	}

@@ -234,19 +234,20 @@ func (t *turn) relay() bool {
 
 // newEvent returns the event of the request, which somebody may keep.
 func (t *turn) newEvent() *RequestEvent {
-	e := &RequestEvent{Begun: time.Now()}
+	k := t.client
+	e := &RequestEvent{Begun: time.Now(), RemoteAddr: k.remote, Scheme: schemeOf(k.tls != nil), TLS: k.tls}
+	if k.tls != nil {
+		e.ServerName = k.tls.ServerName
+	}
 	t.describe(e)
 	e.own()
 	return e
 }
 
-// describe fills an event with what the client asks for. Some of it is a part of the client's
-// buffer.
+// describe fills an event with what the client asks for, whoever it is. Some of it is a part of
+// the client's buffer.
 func (t *turn) describe(e *RequestEvent) {
-	k := t.client
 	e.Method, e.Host, e.Path = t.req.Method, t.authority, askedFor(t.path)
-	e.RemoteAddr = k.remote
-	e.Scheme = schemeOf(k.tls != nil)
 	switch {
 	case t.stream != nil:
 		e.Protocol = "HTTP/2.0"
@@ -254,9 +255,6 @@ func (t *turn) describe(e *RequestEvent) {
 		e.Protocol = "HTTP/1.0"
 	default:
 		e.Protocol = "HTTP/1.1"
-	}
-	if k.tls != nil {
-		e.ServerName, e.TLS = k.tls.ServerName, k.tls
 	}
 }
 

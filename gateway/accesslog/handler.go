@@ -49,7 +49,7 @@ type Options struct {
 //
 // Use [New]: a zero Handler has nothing to write to.
 type Handler struct {
-	least, atOnce slog.Leveler
+	least, atOnce threshold
 	out           *output
 	attrs         []byte       // those of WithAttrs, each with a comma before it
 	whole         slog.Handler // formats what is not plain
@@ -60,19 +60,13 @@ func New(w io.Writer, o *Options) *Handler {
 	if o == nil {
 		o = &Options{}
 	}
-	h := &Handler{least: o.Level, atOnce: o.AtOnce, out: newOutput(w, o)}
-	if h.least == nil {
-		h.least = slog.LevelInfo
-	}
-	if h.atOnce == nil {
-		h.atOnce = slog.LevelWarn
-	}
-	h.whole = &wholeHandler{slog.NewJSONHandler(collector{h.out}, &slog.HandlerOptions{Level: h.least}), h}
+	h := &Handler{least: thresholdOf(o.Level, slog.LevelInfo), atOnce: thresholdOf(o.AtOnce, slog.LevelWarn), out: newOutput(w, o)}
+	h.whole = &wholeHandler{slog.NewJSONHandler(collector{h.out}, &slog.HandlerOptions{Level: o.Level}), h}
 	return h
 }
 
 // Enabled implements [slog.Handler].
-func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.least.Level() }
+func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return h.least.reached(level) }
 
 // Handle implements [slog.Handler]. It returns an error of the writer, which may concern
 // records that were collected earlier; what the writer did not accept is lost.
@@ -133,12 +127,38 @@ func (h *Handler) Close() error { return h.out.close() }
 // writesAtOnce reports whether records of a level are. Where a Leveler panics, nobody else may
 // recover: package gateway calls HandleMembers as it is.
 func (h *Handler) writesAtOnce(level slog.Level) (yes bool) {
+	if h.atOnce.changes == nil {
+		return h.atOnce.reached(level)
+	}
 	defer func() {
 		if recover() != nil {
 			yes = true
 		}
 	}()
-	return level >= h.atOnce.Level()
+	return h.atOnce.reached(level)
+}
+
+// A threshold is a level that others are compared with.
+type threshold struct {
+	fixed   slog.Level
+	changes slog.Leveler // is asked each time, if it is not nil
+}
+
+func thresholdOf(l slog.Leveler, otherwise slog.Level) threshold {
+	switch l := l.(type) {
+	case nil:
+		return threshold{fixed: otherwise}
+	case slog.Level:
+		return threshold{fixed: l}
+	}
+	return threshold{changes: l}
+}
+
+func (t *threshold) reached(level slog.Level) bool {
+	if t.changes != nil {
+		return level >= t.changes.Level()
+	}
+	return level >= t.fixed
 }
 
 // A wholeHandler formats records of all kinds.
