@@ -115,8 +115,9 @@
 //
 // A connection that exceeds one of the last two is closed with ENHANCE_YOUR_CALM. One that
 // is silent while a request goes on is asked, by PING, whether it is still there.
-// [*Server.Shutdown] tells clients by GOAWAY, and answers the requests that were already
-// on their way.
+// [*Server.Shutdown] tells clients by GOAWAY, and answers the requests that it says are
+// processed. One that was on its way on a connection that had been idle is not among them: the
+// client may send it again elsewhere (RFC 9113, section 6.8).
 //
 // # What is forwarded
 //

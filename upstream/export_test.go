@@ -186,3 +186,8 @@ type writeOnly struct {
 }
 
 func (w writeOnly) Write(p []byte) (int, error) { return w.Writer.Write(p) }
+
+// Judge counts requests of a node, as their answers do.
+func (p *Pool) Judge(node int, requests uint64, failed bool) {
+	p.judge(&p.members[node], requests, failed)
+}

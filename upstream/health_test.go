@@ -797,6 +797,37 @@ func TestOutliersBreakOff(t *testing.T) {
 	})
 }
 
+// However many requests there were in a window, those that come are judged.
+func TestOutliersOfManyRequests(t *testing.T) {
+	withNodes(t, 2, upstream.Config{Outliers: &upstream.Outliers{Window: time.Hour, ErrorRate: 0.1}}, func(h *healthHarness) {
+		for range 3 << 20 {
+			h.pool.Judge(0, 1, false)
+		}
+		failed := 0
+		for h.pool.Nodes()[0].EjectedUntil.IsZero() && failed < 1<<20 {
+			for range 1000 {
+				h.pool.Judge(0, 1, true)
+			}
+			failed += 1000
+		}
+		require.Less(h, failed, 1<<20/8, "a tenth of what is counted, and some")
+	})
+}
+
+// As many are ejected as a share says that no float64 is equal to.
+func TestOutliersShare(t *testing.T) {
+	withNodes(t, 100, upstream.Config{Outliers: &upstream.Outliers{MinRequests: 1, MaxEjected: 0.29}}, func(h *healthHarness) {
+		out := 0
+		for i := range 100 {
+			h.pool.Judge(i, 1, true)
+			if !h.pool.Nodes()[i].EjectedUntil.IsZero() {
+				out++
+			}
+		}
+		require.Equal(h, 29, out)
+	})
+}
+
 // Without Outliers nothing is ejected, whatever the Config before said.
 func TestOutliersAreTakenAway(t *testing.T) {
 	withNodes(t, 2, upstream.Config{Outliers: &upstream.Outliers{}}, func(h *healthHarness) {

@@ -86,7 +86,7 @@ func (p *Pool) judge(m *member, requests uint64, failed bool) {
 			total, errors = 0, 0
 		}
 		if total == maxWindowCount {
-			return // with that many, nothing changes any more
+			total, errors = total/2, errors/2 // the share of those that failed stays
 		}
 		total += requests
 		if failed {
@@ -118,7 +118,7 @@ func (p *Pool) eject(m *member, reason string) {
 			ejected++
 		}
 	}
-	most := max(1, int(o.MaxEjected*float64(len(p.members))))
+	most := max(1, int(o.MaxEjected*float64(len(p.members))+1e-9)) // 0.29*100 is less than 29
 	if c.tally()&ejectedMark != 0 || others == 0 || ejected > most {
 		return
 	}
