@@ -51,7 +51,7 @@ func TestRelayAllocsHTTP2(t *testing.T) {
 		{"mTLS, logged", true, accesslog.New(io.Discard, nil), 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			client := newRelay2Of(t, c.secure, loggedTo(c.log))
+			client := newRelay2(t, c.secure, loggedTo(c.log))
 			require.LessOrEqual(t, testing.AllocsPerRun(2000, client.ask), c.most)
 		})
 	}

@@ -100,13 +100,8 @@ func newRelayOf(tb testing.TB, secure bool, o *gateway.Options) *quietClient {
 	return c
 }
 
-// newRelay2 is newRelay with HTTP/2: of each request, all fields are in the table of HPACK.
-func newRelay2(tb testing.TB, secure bool) *quietClient {
-	return newRelay2Of(tb, secure, &gateway.Options{H2C: true})
-}
-
-// newRelay2Of is newRelay2 with options.
-func newRelay2Of(tb testing.TB, secure bool, o *gateway.Options) *quietClient {
+// newRelay2 is newRelayOf with HTTP/2: of each request, all fields are in the table of HPACK.
+func newRelay2(tb testing.TB, secure bool, o *gateway.Options) *quietClient {
 	c := dialRelay(tb, secure, "h2", o)
 	var block, out bytes.Buffer
 	enc := hpack.NewEncoder(&block)
