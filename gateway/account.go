@@ -32,7 +32,7 @@ type visit struct {
 	denied  *denial      // why it goes nowhere, or nil
 	refusal *Refusal     // what was kept of that, or nil
 
-	// What follows is there only if somebody wants to know.
+	// What follows is for those who want to know more.
 
 	node     string // the last one that was asked, and how many were
 	attempts int

@@ -59,10 +59,19 @@ func (x *exchange) beginEvents(s *Server) {
 // ResponseWriter, which tells it of the answer. The zero handlerTunnel is that of a request that
 // goes elsewhere.
 type handlerTunnel struct {
-	cancel context.CancelCauseFunc // ends the context of the request
+	cancel context.CancelCauseFunc // ends the context of the request; or nil
 
-	mu       sync.Mutex // guards what follows: a handler may answer on another goroutine
-	server   *Server    // nil once the handler has returned
+	mu    sync.Mutex // guards what follows: a handler may answer on another goroutine
+	last  *handling  // what goes on; or nil
+	first handling   // memory for one
+}
+
+// A handling is a call of a handler. There may be one in another: the handler of a gateway may
+// be a gateway too, and give it its ResponseWriter.
+type handling struct {
+	outer    *handling
+	cancel   context.CancelCauseFunc // ends its context
+	server   *Server
 	decision *decision
 	end      func() // of the tunnel, or nil
 }
@@ -70,24 +79,31 @@ type handlerTunnel struct {
 // A tunneller is a ResponseWriter that has one.
 type tunneller interface{ handlerTunnel() *handlerTunnel }
 
-// handles takes note of what was decided on a request that a handler gets. It returns the
-// context of the request; ended must be called when the handler has returned.
-func (t *handlerTunnel) handles(ctx context.Context, s *Server, d *decision) context.Context {
-	if t.cancel == nil {
-		ctx, t.cancel = context.WithCancelCause(ctx)
-	}
+// handles takes note of what was decided on a request that a handler gets, and returns the
+// context for it; ended must be called when the handler has returned.
+func (t *handlerTunnel) handles(ctx context.Context, s *Server, d *decision) (context.Context, *handling) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.server, t.decision = s, d
-	return ctx
+	h, cancel := &t.first, t.cancel
+	if t.last != nil {
+		h, cancel = new(handling), nil
+	}
+	if cancel == nil {
+		ctx, cancel = context.WithCancelCause(ctx)
+	}
+	*h = handling{outer: t.last, cancel: cancel, server: s, decision: d}
+	t.last = h
+	return ctx, h
 }
 
 // begin makes a tunnel of the request.
 func (t *handlerTunnel) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.server != nil && t.end == nil {
-		t.end = t.server.noteTunnel(t.cancel, t.decision, true)
+	for h := t.last; h != nil; h = h.outer {
+		if h.end == nil {
+			h.end = h.server.noteTunnel(h.cancel, h.decision, true)
+		}
 	}
 }
 
@@ -98,15 +114,15 @@ func (t *handlerTunnel) answers(h http.Header) {
 	}
 }
 
-// ended ends the tunnel, if there is one.
-func (t *handlerTunnel) ended() {
+// ended ends the tunnel of a call, if there is one.
+func (t *handlerTunnel) ended(h *handling) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.server = nil
-	if t.end != nil {
-		t.end()
+	t.last = h.outer
+	if h.end != nil {
+		h.end()
 	}
-	t.cancel(nil)
+	h.cancel(nil)
 }
 
 // asksForEvents reports whether a request is for an event stream.

@@ -20,8 +20,8 @@ func (s *Server) serveLocal(w http.ResponseWriter, r *http.Request, d *decision)
 		ctx = ssl.NewContext(ctx, d.identity)
 	}
 	tunnel := w.(tunneller).handlerTunnel()
-	ctx = tunnel.handles(ctx, s, d)
-	defer tunnel.ended()
+	ctx, handling := tunnel.handles(ctx, s, d)
+	defer tunnel.ended(handling)
 	if calls(r) || asksForEvents(r) {
 		tunnel.begin()
 	}
