@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -58,9 +59,7 @@ type counts struct {
 func (v *visit) note(d *decision, why *denial) {
 	v.match, v.denied = d.found.Route, why
 	if why != nil {
-		if v.err = why.err; v.err == nil {
-			v.err = why.unauthorized
-		}
+		v.err = cmp.Or(why.err, why.unauthorized)
 	}
 	if v.event != nil {
 		v.event.note(d, why)

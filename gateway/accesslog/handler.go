@@ -95,8 +95,8 @@ type Members interface {
 }
 
 // HandleMembers is Handle for a record that is formatted later, with others: that takes less
-// than half the time, because from one of them to the next no request displaces the code for it
-// from the processor's caches. If it cannot wait, because of its level, it is formatted and
+// time, because from one of them to the next no request displaces the code for it from the
+// processor's caches. If it cannot wait, because of its level, it is formatted and
 // written before HandleMembers returns.
 func (h *Handler) HandleMembers(t time.Time, level slog.Level, message string, m Members) error {
 	return h.out.later(h.writesAtOnce(level), record{h, t, level, message, m})
