@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"testing"
@@ -52,7 +53,10 @@ func TestGatewayWithinAnother(t *testing.T) {
 		for _, loses := range []*gateway.Server{inner, h.gw} {
 			put(h.gw, h.people, outer)
 			put(inner, h.people, events)
-			res, err := h.client(d, "a.test", h.people.Client("alice")).Get("https://a.test/")
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://a.test/", nil)
+			require.NoError(t, err)
+			res, err := h.client(d, "a.test", h.people.Client("alice")).Do(req)
 			require.NoError(t, err)
 			<-begun
 			if loses == inner {
@@ -62,6 +66,8 @@ func TestGatewayWithinAnother(t *testing.T) {
 			}
 			_, _ = io.ReadAll(res.Body)
 			res.Body.Close()
+			require.NoError(t, ctx.Err(), "it goes on")
+			cancel()
 			<-after
 		}
 	}
